@@ -1,0 +1,83 @@
+//! Where a user's record lies: a keyed hash of the user id (a *blind index*).
+//!
+//! Records are ordered by it, and a look-up takes the record at or before it. For a known user that
+//! is the user's own; for an unknown one it is some other user's, chosen by the key, always the same
+//! one, in a single step that reads as much as the known user's. Its Argon2id parameters are what
+//! the unknown user is hashed with, so that a stranger's id looks like somebody's. Without the key
+//! nobody can place a record of their own next to a victim's and watch it.
+
+use blake2::Blake2bMac;
+use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
+use zeroize::Zeroizing;
+
+use crate::user_id::UserId;
+
+/// Bytes in a [`Key`].
+pub const KEY_BYTES: usize = 32;
+
+/// The key of one database's blind index. Wiped on drop.
+pub struct Key(Zeroizing<[u8; KEY_BYTES]>);
+
+impl Key {
+    /// `None` unless it is exactly [`KEY_BYTES`] long.
+    pub fn new(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
+    }
+
+    /// The bytes, for the one place that stores them.
+    pub fn expose(&self) -> &[u8; KEY_BYTES] {
+        &self.0
+    }
+
+    /// Is it the same key? In constant time.
+    pub fn same_as(&self, other: &Self) -> bool {
+        use subtle::ConstantTimeEq;
+        self.0.ct_eq(&other.0[..]).into()
+    }
+
+    /// Keyed BLAKE2b with a 128-bit tag (RFC 7693 section 2.9) over the canonical user id.
+    pub fn blind_index(&self, user: &UserId) -> [u8; 16] {
+        // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
+        #[allow(clippy::expect_used)]
+        let mut mac = Blake2bMac::<U16>::new_from_slice(&self.0[..]).expect("a 32-byte key");
+        mac.update(user.as_str().as_bytes());
+        mac.finalize_fixed().into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn index(key: u8, user: &str) -> [u8; 16] {
+        Key::new(&[key; KEY_BYTES]).unwrap().blind_index(&UserId::from_text(user).unwrap())
+    }
+
+    #[test]
+    fn known_answer() {
+        // python3 -c "import hashlib; print(hashlib.blake2b(b'42', key=bytes([7]*32), digest_size=16).hexdigest())"
+        let expected = 0xba7e_0c3d_8ba9_089a_061a_ae16_b9a4_a1c1_u128;
+        assert_eq!(u128::from_be_bytes(index(7, "42")), expected);
+    }
+
+    #[test]
+    fn it_depends_on_the_key_and_on_the_user() {
+        assert_eq!(index(1, "a"), index(1, "a"));
+        assert_ne!(index(1, "a"), index(2, "a"));
+        assert_ne!(index(1, "a"), index(1, "b"));
+    }
+
+    #[test]
+    fn a_key_has_one_length() {
+        assert!(Key::new(&[0; 31]).is_none());
+        assert!(Key::new(&[0; 33]).is_none());
+        assert!(Key::new(&[]).is_none());
+    }
+
+    #[test]
+    fn keys_compare() {
+        let key = |byte| Key::new(&[byte; KEY_BYTES]).unwrap();
+        assert!(key(1).same_as(&key(1)));
+        assert!(!key(1).same_as(&key(2)));
+    }
+}

@@ -1,0 +1,25 @@
+//! The rules of password_verify as pure functions.
+//!
+//! Nothing here knows PostgreSQL, reads a clock, draws a random number or does I/O: time, salt and
+//! key come in as arguments. That is what makes the rules testable without a server.
+//!
+//! | module | idea |
+//! | --- | --- |
+//! | [`secret`] | a plaintext in memory: wiped on drop, never printed, cloned or compared |
+//! | [`user_id`] | one user, one spelling |
+//! | [`policy`] | what may become a password (NIST SP 800-63B-4) |
+//! | [`cost`] | Argon2id parameters with a floor and a ceiling |
+//! | [`verifier`] | the PHC string: made, parsed, compared |
+//! | [`blind_index`] | where a user's record lies, under a key |
+//! | [`account`] | what a right password is worth: disabled, expired, to be changed |
+//! | [`reason`] | every answer other than yes |
+#![forbid(unsafe_code)]
+
+pub mod account;
+pub mod blind_index;
+pub mod cost;
+pub mod policy;
+pub mod reason;
+pub mod secret;
+pub mod user_id;
+pub mod verifier;

@@ -1,0 +1,250 @@
+//! What may become a password: NIST SP 800-63B-4 section 3.1.1.2.
+//!
+//! Length in code points, a bound that is checked before any other work, NFC, an estimate of
+//! strength, no composition rules, and a reason for every refusal.
+
+use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
+use zxcvbn::zxcvbn;
+
+use crate::reason::Reason;
+use crate::secret::Secret;
+use crate::user_id::UserId;
+
+/// The longest password, in bytes of UTF-8. NIST asks verifiers to permit at least 64 characters.
+pub const MAX_BYTES: usize = 4096;
+
+/// A user id shorter than this, in code points, turns up in passwords by accident.
+const MIN_TELLING_ID: usize = 4;
+
+/// NFC makes UTF-8 at most this many times longer (Unicode Standard Annex 15, section 12.1).
+const MAX_NFC_GROWTH: usize = 3;
+
+/// A password as it is hashed: at most [`MAX_BYTES`] long before normalisation, and in NFC.
+pub struct Password(Secret);
+
+impl Password {
+    /// Requires: what the client sent. Produces: the one form in which it is hashed.
+    ///
+    /// # Errors
+    /// [`Reason::TooLong`], before any other work.
+    pub fn normalize(raw: Secret) -> Result<Self, Reason> {
+        if raw.expose().len() > MAX_BYTES {
+            return Err(Reason::TooLong);
+        }
+        if is_nfc_quick(raw.expose().chars()) == IsNormalized::Yes {
+            return Ok(Self(raw));
+        }
+        let mut text = String::with_capacity(raw.expose().len() * MAX_NFC_GROWTH);
+        text.extend(raw.expose().nfc());
+        Ok(Self(Secret::new(text)))
+    }
+
+    /// The normalised text. Every use is a place to review.
+    pub fn expose(&self) -> &str {
+        self.0.expose()
+    }
+}
+
+/// A password that the rules accept as a new one.
+pub struct NewPassword(Password);
+
+impl NewPassword {
+    /// The password itself.
+    pub fn password(&self) -> &Password {
+        &self.0
+    }
+
+    /// A record's parameters are renewed with the password that has just opened it, whatever today's
+    /// rules would say of it.
+    pub fn proven(password: Password) -> Self {
+        Self(password)
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_test(password: Password) -> Self {
+        Self(password)
+    }
+}
+
+/// What a new password must satisfy.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// In code points. NIST: 15 where a password is the only factor, never below 8.
+    pub min_length: usize,
+    /// zxcvbn's score, 0 (too guessable) to 4 (very unguessable).
+    pub min_strength: u8,
+}
+
+impl Rules {
+    /// Requires: a normalised password. Produces: one that may be hashed and stored for `user`.
+    ///
+    /// # Errors
+    /// The first of [`Reason::TooShort`], [`Reason::ContainsUserId`], [`Reason::TooWeak`] that holds.
+    pub fn accept(&self, password: Password, user: &UserId) -> Result<NewPassword, Reason> {
+        let text = password.expose();
+        if text.chars().count() < self.min_length {
+            Err(Reason::TooShort)
+        } else if contains(text, user.as_str()) {
+            Err(Reason::ContainsUserId)
+        } else if strength(text, user.as_str()) < self.min_strength {
+            Err(Reason::TooWeak)
+        } else {
+            Ok(NewPassword(password))
+        }
+    }
+}
+
+/// Does the password contain the user id, in any case?
+fn contains(password: &str, user_id: &str) -> bool {
+    if user_id.chars().count() < MIN_TELLING_ID {
+        return false;
+    }
+    let id: String = user_id.nfc().flat_map(char::to_lowercase).collect();
+    // Lower case makes UTF-8 at most three times longer; no growth, no copies left behind.
+    let mut text = String::with_capacity(password.len() * 3);
+    text.extend(password.chars().flat_map(char::to_lowercase));
+    Secret::new(text).expose().contains(&id)
+}
+
+/// zxcvbn's score of the first 100 characters (its own bound on its own work), with the user id as a
+/// word that an attacker would try first. Its temporary copies are freed, not wiped.
+fn strength(password: &str, user_id: &str) -> u8 {
+    zxcvbn(password, &[user_id]).score().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const RULES: Rules = Rules { min_length: 15, min_strength: 3 };
+
+    fn password(text: &str) -> Password {
+        Password::normalize(Secret::new(text.into())).ok().unwrap()
+    }
+
+    fn refusal(text: &str, user: &str) -> Option<Reason> {
+        RULES.accept(password(text), &UserId::from_text(user).unwrap()).err()
+    }
+
+    #[test]
+    fn a_good_password_is_accepted() {
+        assert_eq!(refusal("correct horse battery staple", "42"), None);
+        assert_eq!(refusal("korrektes Pferd Batterie Heftklammer", "42"), None);
+    }
+
+    #[test]
+    fn length_counts_code_points_not_bytes() {
+        assert_eq!(refusal("qwmxpzrtvkjhgq", "42"), Some(Reason::TooShort));
+        assert_eq!(refusal("qwmxpzrtvkjhgqb", "42"), None);
+        assert_eq!(refusal("ßüöäéèêñçøåœæð", "42"), Some(Reason::TooShort));
+        assert_eq!(refusal("ßüöäéèêñçøåœæðþ", "42"), None);
+        // Emoji: one code point each, four bytes.
+        assert_eq!(refusal("🐎🔋🦆🌋🎷🧲🦀🐘🍄🧭🪁🦥🧶🪐", "42"), Some(Reason::TooShort));
+    }
+
+    #[test]
+    fn length_is_counted_after_normalisation() {
+        // 28 code points as typed, 14 in NFC.
+        assert_eq!(refusal(&"e\u{301}".repeat(14), "42"), Some(Reason::TooShort));
+    }
+
+    #[test]
+    fn the_bound_comes_first_and_is_exact() {
+        assert!(Password::normalize(Secret::new("x".repeat(MAX_BYTES))).is_ok());
+        let over = Password::normalize(Secret::new("x".repeat(MAX_BYTES + 1)));
+        assert_eq!(over.err(), Some(Reason::TooLong));
+        let over = Password::normalize(Secret::new("é".repeat(MAX_BYTES / 2 + 1)));
+        assert_eq!(over.err(), Some(Reason::TooLong));
+    }
+
+    #[test]
+    fn two_spellings_of_one_character_are_one_password() {
+        assert_eq!(password("Ame\u{301}lie").expose(), "Amélie");
+        assert_eq!(password("\u{212b}").expose(), "Å");
+        assert_eq!(password("ﬁ").expose(), "ﬁ", "NFC, not NFKC");
+    }
+
+    #[test]
+    fn ascii_is_hashed_as_it_came() {
+        let text: String = (' '..='~').collect();
+        assert_eq!(password(&text).expose(), text);
+    }
+
+    #[test]
+    fn common_choices_are_too_weak() {
+        for text in
+            ["passwordpassword", "aaaaaaaaaaaaaaaaaaaaaa", "123456789012345", "qwertyuiopasdfgh"]
+        {
+            assert_eq!(refusal(text, "42"), Some(Reason::TooWeak), "{text}");
+        }
+    }
+
+    #[test]
+    fn no_composition_rules() {
+        assert_eq!(refusal("velvet anvil monsoon", "42"), None);
+    }
+
+    #[test]
+    fn the_user_id_may_not_be_in_it() {
+        assert_eq!(refusal("my-ALICE-monsoon-anvil", "alice"), Some(Reason::ContainsUserId));
+        assert_eq!(refusal("velvet 8675309 monsoon", "8675309"), Some(Reason::ContainsUserId));
+        assert_eq!(refusal("velvet ÉMILE monsoon", "e\u{301}mile"), Some(Reason::ContainsUserId));
+    }
+
+    #[test]
+    fn a_short_user_id_may_turn_up_by_accident() {
+        assert_eq!(refusal("velvet 42 anvil monsoon", "42"), None);
+    }
+
+    #[test]
+    fn the_user_id_is_a_word_that_an_attacker_tries_first() {
+        let rules = Rules { min_length: 8, min_strength: 3 };
+        let accepts = |user: &str| {
+            rules.accept(password("bob7bob7bob7bob7"), &UserId::from_text(user).unwrap()).is_ok()
+        };
+        let score = |user: &str| strength("zorblaxi", user);
+        assert!(score("zorblaxi") < score("42"));
+        assert!(!accepts("bob"));
+    }
+
+    proptest! {
+        #[test]
+        fn normalising_twice_is_normalising_once(text in "\\PC{0,64}") {
+            let once = password(&text);
+            let twice = password(once.expose());
+            prop_assert_eq!(once.expose(), twice.expose());
+        }
+
+        #[test]
+        fn spellings_that_nfc_makes_equal_are_one_password(text in "\\PC{0,64}") {
+            let decomposed: String = text.nfd().collect();
+            let (given, respelled) = (password(&text), password(&decomposed));
+            prop_assert_eq!(given.expose(), respelled.expose());
+        }
+
+        #[test]
+        fn nfc_never_outgrows_the_buffer(text in "\\PC{0,64}") {
+            prop_assert!(password(&text).expose().len() <= text.len() * MAX_NFC_GROWTH);
+        }
+
+        #[test]
+        fn what_is_accepted_satisfies_every_rule(text in "\\PC{0,40}", user in "\\PC{1,12}") {
+            let user = UserId::from_text(&user).unwrap();
+            if let Ok(new) = RULES.accept(password(&text), &user) {
+                let accepted = new.password().expose();
+                prop_assert!(accepted.chars().count() >= 15);
+                prop_assert!(!contains(accepted, user.as_str()));
+            }
+        }
+
+        #[test]
+        fn a_stricter_rule_accepts_no_more(text in "\\PC{8,40}") {
+            let user = UserId::from_bigint(42);
+            let lax = Rules { min_length: 8, min_strength: 1 };
+            if RULES.accept(password(&text), &user).is_ok() {
+                prop_assert!(lax.accept(password(&text), &user).is_ok());
+            }
+        }
+    }
+}

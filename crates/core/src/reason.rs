@@ -1,0 +1,44 @@
+//! Every answer other than yes.
+
+/// Why an answer is not yes. Data, not an error: the caller's transaction survives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reason {
+    /// Unknown user and wrong password alike.
+    InvalidCredentials,
+    /// Right password, but the account is disabled.
+    Disabled,
+    /// Right password, but it was issued with an end that has passed.
+    Expired,
+    /// Right password, but it must be changed before it is worth anything.
+    ChangeRequired,
+    /// Fewer code points than `password_verify.min_length`.
+    TooShort,
+    /// More than [`crate::policy::MAX_BYTES`] bytes.
+    TooLong,
+    /// Estimated strength below `password_verify.min_strength`.
+    TooWeak,
+    /// Contains the user id.
+    ContainsUserId,
+    /// `pv_create_password` sets a first password only.
+    AlreadySet,
+    /// Another transaction is writing the same user's record; nothing was changed.
+    Busy,
+}
+
+impl Reason {
+    /// The value of the SQL column `reason`. Stable: applications compare it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidCredentials => "invalid_credentials",
+            Self::Disabled => "disabled",
+            Self::Expired => "expired",
+            Self::ChangeRequired => "change_required",
+            Self::TooShort => "too_short",
+            Self::TooLong => "too_long",
+            Self::TooWeak => "too_weak",
+            Self::ContainsUserId => "contains_user_id",
+            Self::AlreadySet => "already_set",
+            Self::Busy => "busy",
+        }
+    }
+}

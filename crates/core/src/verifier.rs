@@ -1,0 +1,281 @@
+//! What is kept instead of a password: Argon2id output as a PHC string.
+//!
+//! ```text
+//! $argon2id$v=19$m=65536,t=3,p=4$<salt, 22 characters>$<tag, 43 characters>
+//! ```
+
+use argon2::{Algorithm, Argon2, Block, Params, Version};
+use phc::PasswordHash;
+use subtle::ConstantTimeEq;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::cost::Cost;
+use crate::policy::{NewPassword, Password};
+
+/// Bytes of salt in a new verifier (RFC 9106 section 3.1 recommends 16).
+pub const SALT_BYTES: usize = 16;
+/// Bytes of tag in a new verifier.
+pub const TAG_BYTES: usize = 32;
+
+const ALGORITHM: &str = "argon2id";
+const VERSION: u32 = 19;
+/// RFC 9106 asks for salts of at least 8 bytes.
+const MIN_SALT_BYTES: usize = 8;
+/// A tag of less than 128 bits is not worth storing.
+const MIN_TAG_BYTES: usize = 16;
+
+/// An Argon2id verifier: parameters, salt and tag. Without `Debug` and `Display`; the one way to
+/// its text is [`Verifier::expose`].
+pub struct Verifier {
+    cost: Cost,
+    salt: Vec<u8>,
+    tag: Zeroizing<Vec<u8>>,
+}
+
+/// Why a stored text is not a verifier that may be computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotAVerifier {
+    /// Not an Argon2id PHC string exactly as this module writes it.
+    Malformed,
+    /// Parameters above the ceilings of [`crate::cost`].
+    OverLimit,
+}
+
+/// The memory for a hash was refused by the operating system.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfMemory;
+
+impl Verifier {
+    /// Hashes a new password. `salt` comes from the operating system's generator.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn create(
+        password: &NewPassword,
+        cost: Cost,
+        salt: [u8; SALT_BYTES],
+    ) -> Result<Self, OutOfMemory> {
+        let mut tag = Zeroizing::new(vec![0; TAG_BYTES]);
+        argon2id(password.password(), cost, &salt, &mut tag)?;
+        Ok(Self { cost, salt: salt.to_vec(), tag })
+    }
+
+    /// A verifier to spend `cost` on when there is none to compare with. Its tag is nobody's, and
+    /// whoever uses it ignores what [`Verifier::matches`] says.
+    pub fn decoy(cost: Cost) -> Self {
+        Self { cost, salt: vec![0; SALT_BYTES], tag: Zeroizing::new(vec![0; TAG_BYTES]) }
+    }
+
+    /// Is this the password? The tag is computed and compared in constant time.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn matches(&self, password: &Password) -> Result<bool, OutOfMemory> {
+        let mut tag = Zeroizing::new(vec![0; self.tag.len()]);
+        argon2id(password, self.cost, &self.salt, &mut tag)?;
+        Ok(tag.ct_eq(&self.tag).into())
+    }
+
+    /// The parameters it was made with.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// Reads what [`Verifier::expose`] wrote.
+    ///
+    /// # Errors
+    /// [`NotAVerifier`]. A text that differs in one byte from the canonical one is malformed: nobody
+    /// else writes to the table.
+    pub fn parse(text: &str) -> Result<Self, NotAVerifier> {
+        let phc = PasswordHash::new(text).map_err(|_| NotAVerifier::Malformed)?;
+        let number = |name| phc.params.get_decimal(name).ok_or(NotAVerifier::Malformed);
+        let (m, t, p) = (number("m")?, number("t")?, number("p")?);
+        let salt = phc.salt.as_ref().filter(|salt| salt.len() >= MIN_SALT_BYTES);
+        let tag = phc.hash.as_ref().filter(|tag| tag.len() >= MIN_TAG_BYTES);
+        let (Some(salt), Some(tag)) = (salt, tag) else { return Err(NotAVerifier::Malformed) };
+        // The canonical text has this algorithm, this version, and these parameters in this order.
+        if text != format!("${ALGORITHM}$v={VERSION}$m={m},t={t},p={p}${salt}${tag}") {
+            return Err(NotAVerifier::Malformed);
+        }
+        let cost = Cost::new(m, t, p).ok_or(NotAVerifier::OverLimit)?;
+        Ok(Self { cost, salt: salt.to_vec(), tag: Zeroizing::new(tag.as_bytes().to_vec()) })
+    }
+
+    /// The PHC string, for the one place that stores it.
+    pub fn expose(&self) -> Zeroizing<String> {
+        use phc::{Output, Salt};
+        // Invariant: both lengths were checked by `parse` or set by `create` and `decoy`.
+        #[allow(clippy::expect_used)]
+        let (salt, tag) = (
+            Salt::new(&self.salt).expect("a salt of 8 to 48 bytes"),
+            Output::new(&self.tag).expect("a tag of 16 to 64 bytes"),
+        );
+        let (m, t, p) = (self.cost.memory_kib(), self.cost.iterations(), self.cost.parallelism());
+        Zeroizing::new(format!("${ALGORITHM}$v={VERSION}$m={m},t={t},p={p}${salt}${tag}"))
+    }
+}
+
+/// Argon2id v1.3 (RFC 9106) over memory that is asked for politely and wiped afterwards.
+fn argon2id(
+    password: &Password,
+    cost: Cost,
+    salt: &[u8],
+    tag: &mut [u8],
+) -> Result<(), OutOfMemory> {
+    // Invariant: `Cost` is computable by construction, salts have at least 8 bytes, tags at least
+    // 16, passwords are bounded by the policy: the crate refuses nothing of that.
+    #[allow(clippy::expect_used)]
+    let params =
+        Params::new(cost.memory_kib(), cost.iterations(), cost.parallelism(), Some(tag.len()))
+            .expect("parameters within the ceilings");
+    let mut memory: Vec<Block> = Vec::new();
+    memory.try_reserve_exact(params.block_count()).map_err(|_| OutOfMemory)?;
+    memory.resize(params.block_count(), Block::new());
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+    let bytes = password.expose().as_bytes();
+    let done = argon2.hash_password_into_with_memory(bytes, salt, tag, &mut memory);
+    memory.iter_mut().for_each(Zeroize::zeroize);
+    // Invariant: as above.
+    #[allow(clippy::expect_used)]
+    done.expect("lengths within Argon2's");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::Secret;
+    use proptest::prelude::*;
+
+    fn password(text: &str) -> Password {
+        Password::normalize(Secret::new(text.into())).ok().unwrap()
+    }
+
+    fn cheap() -> Cost {
+        Cost::new(32, 1, 1).unwrap()
+    }
+
+    fn made(text: &str, salt: u8) -> Verifier {
+        Verifier::create(&NewPassword::for_test(password(text)), cheap(), [salt; 16]).unwrap()
+    }
+
+    #[test]
+    fn right_and_wrong() {
+        let verifier = made("correct horse battery staple", 1);
+        assert!(verifier.matches(&password("correct horse battery staple")).unwrap());
+        assert!(!verifier.matches(&password("correct horse battery stapl")).unwrap());
+        assert!(!verifier.matches(&password("")).unwrap());
+    }
+
+    #[test]
+    fn the_reference_implementation_is_read_and_agreed_with() {
+        // echo -n password | argon2 somesaltsomesalt -id -t 2 -k 256 -p N -l 32 -e
+        for text in [
+            "$argon2id$v=19$m=256,t=2,p=1$c29tZXNhbHRzb21lc2FsdA$yrdGtGIZk/3JHsUHh5gLQUqQppLwvGjf4Z+cJbPLqew",
+            "$argon2id$v=19$m=256,t=2,p=4$c29tZXNhbHRzb21lc2FsdA$5CZ0y4EFo8aGNnTOqyj0Zv3Ly//FEsr0bPZ6BGnEO9U",
+        ] {
+            let verifier = Verifier::parse(text).ok().unwrap();
+            assert!(verifier.matches(&password("password")).unwrap());
+            assert!(!verifier.matches(&password("Password")).unwrap());
+            assert_eq!(*verifier.expose(), text);
+        }
+    }
+
+    #[test]
+    fn what_is_written_is_what_the_reference_implementation_writes() {
+        // echo -n 'correct horse battery staple' | argon2 sixteenbytesalt! -id -t 3 -k 65536 -p 4 -l 32 -e
+        let new = NewPassword::for_test(password("correct horse battery staple"));
+        let cost = Cost::new(65536, 3, 4).unwrap();
+        let verifier = Verifier::create(&new, cost, *b"sixteenbytesalt!").unwrap();
+        assert_eq!(
+            *verifier.expose(),
+            "$argon2id$v=19$m=65536,t=3,p=4$c2l4dGVlbmJ5dGVzYWx0IQ$fIdckRrlGIsZEK+VGnuPj/D4XiTNGpIDoIAZIsyWpwc"
+        );
+    }
+
+    #[test]
+    fn the_salt_matters() {
+        assert_ne!(made("x", 1).expose(), made("x", 2).expose());
+    }
+
+    #[test]
+    fn a_written_verifier_reads_back() {
+        let verifier = made("correct horse battery staple", 9);
+        let read = Verifier::parse(&verifier.expose()).ok().unwrap();
+        assert_eq!(read.cost(), cheap());
+        assert!(read.matches(&password("correct horse battery staple")).unwrap());
+    }
+
+    #[test]
+    fn every_truncation_is_malformed_never_a_panic() {
+        let text = made("x", 1).expose();
+        for end in 0..text.len() {
+            // A shorter tag is still base64, but it is no tag of ours unless it has 16 bytes.
+            if let Ok(verifier) = Verifier::parse(&text[..end]) {
+                assert!(verifier.tag.len() >= MIN_TAG_BYTES);
+                assert!(!verifier.matches(&password("x")).unwrap());
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_canonical_is_malformed() {
+        let salt = "c29tZXNhbHRzb21lc2FsdA";
+        let tag = "eOKSL4f/6ERLnEfxmyv/KsSzgf7pSmW8WSM4DjHlZdk";
+        for text in [
+            String::new(),
+            format!("$argon2i$v=19$m=256,t=2,p=1${salt}${tag}"),
+            format!("$argon2id$v=16$m=256,t=2,p=1${salt}${tag}"),
+            format!("$argon2id$m=256,t=2,p=1${salt}${tag}"),
+            format!("$argon2id$v=19$t=2,m=256,p=1${salt}${tag}"),
+            format!("$argon2id$v=19$m=0256,t=2,p=1${salt}${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,p=1,keyid=AAAA${salt}${tag}"),
+            format!("$argon2id$v=19$m=256,t=2${salt}${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,p=1${salt}"),
+            format!("$argon2id$v=19$m=256,t=2,p=1$c2FsdA${tag}"),
+            format!("$argon2id$v=19$m=256,t=2,p=1${salt}$AAAAAAAAAAAAAAAA"),
+            format!("$argon2id$v=19$m=256,t=2,p=1${salt}${tag} "),
+            format!(" $argon2id$v=19$m=256,t=2,p=1${salt}${tag}"),
+            "$2b$12$R9h/cIPz0gi.URNNX3kh2OPST9/PgBkqquzi.Ss7KIUgO2t0jWMUW".into(),
+        ] {
+            assert_eq!(Verifier::parse(&text).err(), Some(NotAVerifier::Malformed), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_above_the_ceilings_is_not_computed() {
+        for params in
+            ["m=1048577,t=1,p=1", "m=65536,t=21,p=1", "m=65536,t=1,p=17", "m=4294967295,t=3,p=4"]
+        {
+            let text = format!(
+                "$argon2id$v=19${params}$c29tZXNhbHRzb21lc2FsdA$eOKSL4f/6ERLnEfxmyv/KsSzgf7pSmW8WSM4DjHlZdk"
+            );
+            assert_eq!(Verifier::parse(&text).err(), Some(NotAVerifier::OverLimit), "{params}");
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn any_text_is_refused_or_read_without_a_panic(text in "\\PC{0,200}") {
+            let _ = Verifier::parse(&text);
+        }
+
+        #[test]
+        fn any_change_of_one_byte_is_refused_or_another_verifier(at in 0usize..100, to in b' '..b'~') {
+            let text = made("correct horse battery staple", 3).expose().to_string();
+            let mut changed = text.clone().into_bytes();
+            let at = at % changed.len();
+            changed[at] = to;
+            let changed = String::from_utf8(changed).unwrap();
+            if changed != text && let Ok(other) = Verifier::parse(&changed) {
+                prop_assert_eq!(&*other.expose(), &changed);
+                if other.cost().memory_kib() < 4096 {
+                    let password = password("correct horse battery staple");
+                    prop_assert!(!other.matches(&password).unwrap());
+                }
+            }
+        }
+    }
+}
