@@ -1,1 +1,47 @@
+//! Passwords that an application can check but never read.
+//!
+//! # Threat model
+//!
+//! The adversary holds the application's database login and runs any SQL with it, from any number
+//! of connections, inside any transaction, under any setting that login may change. They must not
+//! be able to read a verifier, put another one in its place, learn whether an account exists from
+//! anything but an answer they are granted, or stop the server. They may call every function that
+//! their kind grants, as often as they like.
+//!
+//! Trusted: superusers, the server's memory and disk, the operating system's random numbers. What is
+//! not defended is listed in the README.
+//!
+//! # Where to start
+//!
+//! [`verify`] is what happens to a password that somebody claims is the right one, [`enroll`] what
+//! happens to a new one. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
+//! is one block at the end of `sql/password_verify--0.1.0.sql`. Everything unsafe is in [`pg`].
+
+mod api;
+mod enroll;
+mod error;
+mod pg;
+mod salt;
+mod settings;
+mod verify;
+
 pgrx::pg_module_magic!();
+
+// Only for `cargo pgrx`: an ordinary build installs the file as it is.
+pgrx::extension_sql_file!(
+    "../sql/password_verify--0.1.0.sql",
+    name = "password_verify_0_1_0",
+    bootstrap
+);
+
+#[cfg(not(panic = "unwind"))]
+compile_error!("PostgreSQL errors pass through this library by unwinding");
+
+/// Runs once in the postmaster when preloaded, or in one backend on a late LOAD, which is allowed
+/// (pg_upgrade does it) and leaves every function refusing with 55000.
+#[pgrx::pg_guard]
+pub extern "C-unwind" fn _PG_init() {
+    if pg::session::preloading() {
+        settings::define();
+    }
+}

@@ -19,6 +19,14 @@ const MIN_TELLING_ID: usize = 4;
 /// NFC makes UTF-8 at most this many times longer (Unicode Standard Annex 15, section 12.1).
 const MAX_NFC_GROWTH: usize = 3;
 
+/// What the client sent, before anything is done with it.
+pub enum Submitted {
+    /// The text, which may still be longer than [`MAX_BYTES`].
+    Text(Secret),
+    /// Its length alone was enough: it was not even read.
+    Oversized,
+}
+
 /// A password as it is hashed: at most [`MAX_BYTES`] long before normalisation, and in NFC.
 pub struct Password(Secret);
 
@@ -27,10 +35,11 @@ impl Password {
     ///
     /// # Errors
     /// [`Reason::TooLong`], before any other work.
-    pub fn normalize(raw: Secret) -> Result<Self, Reason> {
-        if raw.expose().len() > MAX_BYTES {
-            return Err(Reason::TooLong);
-        }
+    pub fn normalize(submitted: Submitted) -> Result<Self, Reason> {
+        let raw = match submitted {
+            Submitted::Text(raw) if raw.expose().len() <= MAX_BYTES => raw,
+            Submitted::Text(_) | Submitted::Oversized => return Err(Reason::TooLong),
+        };
         if is_nfc_quick(raw.expose().chars()) == IsNormalized::Yes {
             return Ok(Self(raw));
         }
@@ -57,11 +66,6 @@ impl NewPassword {
     /// A record's parameters are renewed with the password that has just opened it, whatever today's
     /// rules would say of it.
     pub fn proven(password: Password) -> Self {
-        Self(password)
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_test(password: Password) -> Self {
         Self(password)
     }
 }
@@ -119,8 +123,12 @@ mod tests {
 
     const RULES: Rules = Rules { min_length: 15, min_strength: 3 };
 
+    fn normalize(text: &str) -> Result<Password, Reason> {
+        Password::normalize(Submitted::Text(Secret::new(text.into())))
+    }
+
     fn password(text: &str) -> Password {
-        Password::normalize(Secret::new(text.into())).ok().unwrap()
+        normalize(text).ok().unwrap()
     }
 
     fn refusal(text: &str, user: &str) -> Option<Reason> {
@@ -151,11 +159,10 @@ mod tests {
 
     #[test]
     fn the_bound_comes_first_and_is_exact() {
-        assert!(Password::normalize(Secret::new("x".repeat(MAX_BYTES))).is_ok());
-        let over = Password::normalize(Secret::new("x".repeat(MAX_BYTES + 1)));
-        assert_eq!(over.err(), Some(Reason::TooLong));
-        let over = Password::normalize(Secret::new("é".repeat(MAX_BYTES / 2 + 1)));
-        assert_eq!(over.err(), Some(Reason::TooLong));
+        assert!(normalize(&"x".repeat(MAX_BYTES)).is_ok());
+        assert_eq!(normalize(&"x".repeat(MAX_BYTES + 1)).err(), Some(Reason::TooLong));
+        assert_eq!(normalize(&"é".repeat(MAX_BYTES / 2 + 1)).err(), Some(Reason::TooLong));
+        assert_eq!(Password::normalize(Submitted::Oversized).err(), Some(Reason::TooLong));
     }
 
     #[test]

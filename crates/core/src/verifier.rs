@@ -144,11 +144,12 @@ fn argon2id(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::policy::Submitted;
     use crate::secret::Secret;
     use proptest::prelude::*;
 
     fn password(text: &str) -> Password {
-        Password::normalize(Secret::new(text.into())).ok().unwrap()
+        Password::normalize(Submitted::Text(Secret::new(text.into()))).ok().unwrap()
     }
 
     fn cheap() -> Cost {
@@ -156,7 +157,7 @@ mod tests {
     }
 
     fn made(text: &str, salt: u8) -> Verifier {
-        Verifier::create(&NewPassword::for_test(password(text)), cheap(), [salt; 16]).unwrap()
+        Verifier::create(&NewPassword::proven(password(text)), cheap(), [salt; 16]).unwrap()
     }
 
     #[test]
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn what_is_written_is_what_the_reference_implementation_writes() {
         // echo -n 'correct horse battery staple' | argon2 sixteenbytesalt! -id -t 3 -k 65536 -p 4 -l 32 -e
-        let new = NewPassword::for_test(password("correct horse battery staple"));
+        let new = NewPassword::proven(password("correct horse battery staple"));
         let cost = Cost::new(65536, 3, 4).unwrap();
         let verifier = Verifier::create(&new, cost, *b"sixteenbytesalt!").unwrap();
         assert_eq!(

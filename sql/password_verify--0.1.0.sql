@@ -1,0 +1,559 @@
+-- password_verify 0.1.0: the whole SQL surface and all of its authority.
+--
+-- Read it from the end: section 8 is every owner, SECURITY DEFINER, search_path and grant.
+-- Everything before it only says what there is.
+
+\echo Use "CREATE EXTENSION password_verify" to load this file. \quit
+
+-- Nothing below is looked up anywhere else, whatever path the installing session had.
+SET LOCAL search_path = pg_catalog, pg_temp;
+
+--------------------------------------------------------------------------------
+-- 1. Where it refuses to be installed
+--------------------------------------------------------------------------------
+
+DO $refusals$
+DECLARE
+    api pg_catalog.oid;
+BEGIN
+    -- Passwords are compared as Unicode text. In SQL_ASCII, PostgreSQL neither knows nor checks
+    -- what the bytes of a text mean.
+    IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN
+        RAISE feature_not_supported USING
+            MESSAGE = 'password_verify does not work in a database with encoding SQL_ASCII',
+            HINT = 'Create the database with ENCODING ''UTF8''.';
+    END IF;
+
+    IF EXISTS (SELECT FROM pg_catalog.pg_namespace n
+                WHERE n.nspname OPERATOR(pg_catalog.=) 'password_verify') THEN
+        RAISE duplicate_schema USING
+            MESSAGE = 'schema password_verify already exists',
+            HINT = 'Whoever made it could read what is kept in it. Drop or rename it first.';
+    END IF;
+
+    -- The functions go into the schema that CREATE EXTENSION names. Whoever can create another
+    -- function there, of the same name and for (integer, text), is called in its place and given
+    -- passwords. Only superusers may.
+    SELECT e.extnamespace INTO STRICT api
+      FROM pg_catalog.pg_extension e
+     WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify';
+    IF EXISTS (
+        SELECT
+          FROM (SELECT n.nspowner AS who
+                  FROM pg_catalog.pg_namespace n
+                 WHERE n.oid OPERATOR(pg_catalog.=) api
+                 UNION ALL
+                SELECT acl.grantee
+                  FROM pg_catalog.pg_namespace n
+                 CROSS JOIN LATERAL pg_catalog.aclexplode(n.nspacl) acl
+                 WHERE n.oid OPERATOR(pg_catalog.=) api
+                   AND acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE') creator
+         WHERE NOT EXISTS (
+                 -- pg_database_owner is whoever owns this database.
+                 SELECT
+                   FROM pg_catalog.pg_roles named
+                   JOIN pg_catalog.pg_database d
+                     ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                   JOIN pg_catalog.pg_roles r
+                     ON r.oid OPERATOR(pg_catalog.=)
+                        CASE WHEN named.rolname OPERATOR(pg_catalog.=) 'pg_database_owner'
+                             THEN d.datdba ELSE named.oid END
+                  WHERE named.oid OPERATOR(pg_catalog.=) creator.who
+                    AND r.rolsuper)) THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'roles that are not superusers may create objects in the schema of the extension',
+            HINT = 'CREATE SCHEMA auth; CREATE EXTENSION password_verify SCHEMA auth; or revoke CREATE on the schema.';
+    END IF;
+END
+$refusals$;
+
+--------------------------------------------------------------------------------
+-- 2. The one role: owns everything, is nobody
+--------------------------------------------------------------------------------
+
+DO $owner$
+BEGIN
+    IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r
+                    WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner') THEN
+        CREATE ROLE pv_owner NOLOGIN;
+        COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; nobody is ever a member';
+    END IF;
+
+    -- It may be there from another database. If it is anything more than that, somebody could act
+    -- as the owner of the credentials.
+    IF EXISTS (SELECT FROM pg_catalog.pg_roles r
+                WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner'
+                  AND (r.rolcanlogin OR r.rolsuper OR r.rolcreaterole OR r.rolcreatedb
+                       OR r.rolreplication OR r.rolbypassrls))
+       OR EXISTS (SELECT FROM pg_catalog.pg_auth_members m
+                    JOIN pg_catalog.pg_roles r
+                      ON r.oid OPERATOR(pg_catalog.=) m.roleid
+                      OR r.oid OPERATOR(pg_catalog.=) m.member
+                   WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner') THEN
+        RAISE insufficient_privilege USING
+            MESSAGE = 'role pv_owner exists and has attributes, members or memberships',
+            HINT = 'Drop it, or take away what it was given: it must be a plain NOLOGIN role.';
+    END IF;
+END
+$owner$;
+
+--------------------------------------------------------------------------------
+-- 3. What is kept
+--------------------------------------------------------------------------------
+
+CREATE SCHEMA password_verify;
+COMMENT ON SCHEMA password_verify IS 'what password_verify keeps; nobody has USAGE';
+
+-- One row a user. The library reads and writes it directly, in this order of columns.
+CREATE TABLE password_verify.credential (
+    blind_index uuid PRIMARY KEY,
+    user_id     text COLLATE "C" NOT NULL,
+    verifier    text COLLATE "C" NOT NULL,
+    must_change boolean NOT NULL,
+    expires_at  timestamptz,
+    disabled_at timestamptz,
+    created_at  timestamptz NOT NULL,
+    changed_at  timestamptz NOT NULL,
+    -- A row never comes near the size at which PostgreSQL would move a column to a toast table.
+    CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 1020),
+    CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 512)
+) USING heap WITH (fillfactor = 80);
+COMMENT ON TABLE password_verify.credential IS 'one row a user';
+COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
+COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
+COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string';
+
+-- The row that is at or before every place, so that a look-up always finds one.
+INSERT INTO password_verify.credential
+VALUES ('00000000-0000-0000-0000-000000000000', '', '', false, NULL, NULL,
+        pg_catalog.now(), pg_catalog.now());
+
+-- The key of the blind index. CREATE EXTENSION makes one; the first row written under it adds it
+-- once more as in use. A dump carries only keys in use, and those win over a fresh one.
+CREATE TABLE password_verify.blind_index_key (
+    key    bytea NOT NULL CHECK (pg_catalog.octet_length(key) OPERATOR(pg_catalog.=) 32),
+    in_use boolean NOT NULL
+) USING heap;
+COMMENT ON TABLE password_verify.blind_index_key IS 'key of credential.blind_index';
+
+-- Twice 122 bits from the strong generator of the server.
+INSERT INTO password_verify.blind_index_key
+VALUES (pg_catalog.sha256(pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
+                          OPERATOR(pg_catalog.||)
+                          pg_catalog.uuid_send(pg_catalog.gen_random_uuid())), false);
+
+-- Statistics and toast tables are not behind row security.
+ALTER TABLE password_verify.credential
+    ALTER blind_index SET STATISTICS 0,
+    ALTER user_id     SET STATISTICS 0,
+    ALTER user_id     SET STORAGE MAIN,
+    ALTER verifier    SET STATISTICS 0,
+    ALTER verifier    SET STORAGE MAIN,
+    ALTER must_change SET STATISTICS 0,
+    ALTER expires_at  SET STATISTICS 0,
+    ALTER disabled_at SET STATISTICS 0,
+    ALTER created_at  SET STATISTICS 0,
+    ALTER changed_at  SET STATISTICS 0;
+ALTER TABLE password_verify.blind_index_key
+    ALTER key    SET STATISTICS 0,
+    ALTER key    SET STORAGE MAIN,
+    ALTER in_use SET STATISTICS 0;
+
+-- What a dump carries.
+SELECT pg_catalog.pg_extension_config_dump('password_verify.credential', 'WHERE user_id <> ''''');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.blind_index_key', 'WHERE in_use');
+
+--------------------------------------------------------------------------------
+-- 4. Functions of the application: verifier, enroller
+--
+-- One symbol each, three types of user id. Not STRICT: a NULL is an error, never silent. The cost
+-- keeps the planner from calling them before anything cheaper.
+--------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.pv_validate_password(
+        user_id bigint, password text, client_addr inet DEFAULT NULL,
+        OUT valid boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_validate_password_wrapper';
+CREATE FUNCTION @extschema@.pv_validate_password(
+        user_id uuid, password text, client_addr inet DEFAULT NULL,
+        OUT valid boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_validate_password_wrapper';
+CREATE FUNCTION @extschema@.pv_validate_password(
+        user_id text, password text, client_addr inet DEFAULT NULL,
+        OUT valid boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_validate_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_validate_password(bigint, text, inet) IS 'is this the password?';
+COMMENT ON FUNCTION @extschema@.pv_validate_password(uuid, text, inet) IS 'is this the password?';
+COMMENT ON FUNCTION @extschema@.pv_validate_password(text, text, inet) IS 'is this the password?';
+
+CREATE FUNCTION @extschema@.pv_change_password(
+        user_id bigint, old_password text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
+CREATE FUNCTION @extschema@.pv_change_password(
+        user_id uuid, old_password text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
+CREATE FUNCTION @extschema@.pv_change_password(
+        user_id text, old_password text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_change_password(bigint, text, text, inet) IS 'new password by somebody who knows the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(uuid, text, text, inet) IS 'new password by somebody who knows the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(text, text, text, inet) IS 'new password by somebody who knows the old one';
+
+CREATE FUNCTION @extschema@.pv_check_password(
+        user_id bigint, password text,
+        OUT acceptable boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'pv_check_password_wrapper';
+CREATE FUNCTION @extschema@.pv_check_password(
+        user_id uuid, password text,
+        OUT acceptable boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'pv_check_password_wrapper';
+CREATE FUNCTION @extschema@.pv_check_password(
+        user_id text, password text,
+        OUT acceptable boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 10000
+    AS 'MODULE_PATHNAME', 'pv_check_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_check_password(bigint, text) IS 'would this be accepted as a new password?';
+COMMENT ON FUNCTION @extschema@.pv_check_password(uuid, text) IS 'would this be accepted as a new password?';
+COMMENT ON FUNCTION @extschema@.pv_check_password(text, text) IS 'would this be accepted as a new password?';
+
+CREATE FUNCTION @extschema@.pv_create_password(
+        user_id bigint, password text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
+CREATE FUNCTION @extschema@.pv_create_password(
+        user_id uuid, password text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
+CREATE FUNCTION @extschema@.pv_create_password(
+        user_id text, password text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'first password of a user who has none';
+
+--------------------------------------------------------------------------------
+-- 5. Functions of administrators: registrar, manager
+--------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.pv_set_password(
+        user_id bigint, password text, must_change boolean DEFAULT false, expires_at timestamptz DEFAULT NULL,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
+CREATE FUNCTION @extschema@.pv_set_password(
+        user_id uuid, password text, must_change boolean DEFAULT false, expires_at timestamptz DEFAULT NULL,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
+CREATE FUNCTION @extschema@.pv_set_password(
+        user_id text, password text, must_change boolean DEFAULT false, expires_at timestamptz DEFAULT NULL,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
+COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
+COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
+
+CREATE FUNCTION @extschema@.pv_has_password(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_has_password_wrapper';
+CREATE FUNCTION @extschema@.pv_has_password(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_has_password_wrapper';
+CREATE FUNCTION @extschema@.pv_has_password(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_has_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_has_password(bigint) IS 'does the user have a password?';
+COMMENT ON FUNCTION @extschema@.pv_has_password(uuid) IS 'does the user have a password?';
+COMMENT ON FUNCTION @extschema@.pv_has_password(text) IS 'does the user have a password?';
+
+CREATE FUNCTION @extschema@.pv_disable_user(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
+CREATE FUNCTION @extschema@.pv_disable_user(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
+CREATE FUNCTION @extschema@.pv_disable_user(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(bigint) IS 'no password is accepted any more; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(uuid) IS 'no password is accepted any more; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(text) IS 'no password is accepted any more; was there something to do?';
+
+CREATE FUNCTION @extschema@.pv_enable_user(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
+CREATE FUNCTION @extschema@.pv_enable_user(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
+CREATE FUNCTION @extschema@.pv_enable_user(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; was there something to do?';
+
+CREATE FUNCTION @extschema@.pv_require_change(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
+CREATE FUNCTION @extschema@.pv_require_change(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
+CREATE FUNCTION @extschema@.pv_require_change(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_require_change(bigint) IS 'the password is only good for choosing another; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_require_change(uuid) IS 'the password is only good for choosing another; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_require_change(text) IS 'the password is only good for choosing another; was there something to do?';
+
+CREATE FUNCTION @extschema@.pv_delete_user(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
+CREATE FUNCTION @extschema@.pv_delete_user(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
+CREATE FUNCTION @extschema@.pv_delete_user(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'forget the user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
+
+--------------------------------------------------------------------------------
+-- 6. Views of the auditor
+--------------------------------------------------------------------------------
+
+-- Never a verifier, only what it was made with.
+CREATE VIEW @extschema@.pv_users WITH (security_barrier) AS
+SELECT c.user_id,
+       pg_catalog.split_part(c.verifier, '$', 2) AS algorithm,
+       pg_catalog.split_part(c.verifier, '$', 4) AS parameters,
+       c.must_change,
+       c.expires_at,
+       c.disabled_at,
+       c.created_at,
+       c.changed_at
+  FROM password_verify.credential c
+ WHERE c.user_id OPERATOR(pg_catalog.<>) '';
+COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is in; never a hash';
+
+--------------------------------------------------------------------------------
+-- 7. Kinds: which role may do what
+--------------------------------------------------------------------------------
+
+-- THE list. pv_grant, pv_revoke and pv_grants follow it.
+CREATE VIEW password_verify.kind AS
+SELECT k.kind, k.object
+  FROM (VALUES ('verifier',  'pv_validate_password'),
+               ('verifier',  'pv_change_password'),
+               ('verifier',  'pv_check_password'),
+               ('enroller',  'pv_create_password'),
+               ('registrar', 'pv_set_password'),
+               ('registrar', 'pv_has_password'),
+               ('manager',   'pv_disable_user'),
+               ('manager',   'pv_enable_user'),
+               ('manager',   'pv_require_change'),
+               ('manager',   'pv_delete_user'),
+               ('auditor',   'pv_users')) AS k (kind, object);
+COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind holds';
+
+-- What the extension consists of, as GRANT names it, with the access it gives.
+CREATE VIEW password_verify.member AS
+SELECT 'FUNCTION' AS class, p.oid::pg_catalog.regprocedure::pg_catalog.text AS object,
+       p.proname AS name, 'EXECUTE' AS privilege, p.proowner AS owner,
+       COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl,
+       d.refobjid AS extension
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) d.objid
+ WHERE d.deptype OPERATOR(pg_catalog.=) 'e'
+   AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_proc'::pg_catalog.regclass
+   AND d.refobjid OPERATOR(pg_catalog.=)
+       (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify')
+UNION ALL
+SELECT 'TABLE', c.oid::pg_catalog.regclass::pg_catalog.text,
+       c.relname, 'SELECT', c.relowner,
+       COALESCE(c.relacl, pg_catalog.acldefault('r', c.relowner)),
+       d.refobjid
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) d.objid
+ WHERE d.deptype OPERATOR(pg_catalog.=) 'e'
+   AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_class'::pg_catalog.regclass
+   AND d.refobjid OPERATOR(pg_catalog.=)
+       (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify')
+UNION ALL
+SELECT 'SCHEMA', n.oid::pg_catalog.regnamespace::pg_catalog.text,
+       n.nspname, 'USAGE', n.nspowner,
+       COALESCE(n.nspacl, pg_catalog.acldefault('n', n.nspowner)),
+       d.refobjid
+  FROM pg_catalog.pg_depend d
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) d.objid
+ WHERE d.deptype OPERATOR(pg_catalog.=) 'e'
+   AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
+   AND d.refobjid OPERATOR(pg_catalog.=)
+       (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify');
+COMMENT ON VIEW password_verify.member IS 'every object of the extension that can be granted, with its owner and access';
+
+-- Grants live in the catalog and nowhere else, so pg_dump carries them and DROP OWNED ends them.
+CREATE VIEW @extschema@.pv_grants AS
+SELECT acl.grantee::pg_catalog.regrole AS role,
+       k.kind,
+       pg_catalog.count(*) OPERATOR(pg_catalog.=)
+           (SELECT pg_catalog.count(*)
+              FROM password_verify.kind all_of
+              JOIN password_verify.member m ON m.name OPERATOR(pg_catalog.=) all_of.object
+             WHERE all_of.kind OPERATOR(pg_catalog.=) k.kind) AS complete
+  FROM password_verify.kind k
+  JOIN password_verify.member m ON m.name OPERATOR(pg_catalog.=) k.object
+ CROSS JOIN LATERAL pg_catalog.aclexplode(m.acl) acl
+ WHERE acl.grantee OPERATOR(pg_catalog.<>) m.owner
+   AND acl.privilege_type OPERATOR(pg_catalog.=) m.privilege
+ GROUP BY acl.grantee, k.kind;
+COMMENT ON VIEW @extschema@.pv_grants IS 'which role holds which kind; complete is false where somebody granted single functions';
+
+-- The only SQL text that is put together here: GRANT takes no parameters. The parts are constants,
+-- names from the catalog in PostgreSQL's own quoting, and the name of an existing role.
+CREATE FUNCTION password_verify.change_grant(role pg_catalog.regrole, kind pg_catalog.text, template pg_catalog.text)
+    RETURNS pg_catalog.void
+    LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
+DECLARE
+    grantee pg_catalog.name;
+    target pg_catalog.record;
+BEGIN
+    IF role IS NULL OR kind IS NULL THEN
+        RAISE null_value_not_allowed USING MESSAGE = 'role and kind must not be null';
+    END IF;
+    IF NOT EXISTS (SELECT FROM password_verify.kind k
+                    WHERE k.kind OPERATOR(pg_catalog.=) change_grant.kind) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'unknown kind',
+            HINT = 'The kinds are verifier, enroller, registrar, manager and auditor.';
+    END IF;
+    SELECT r.rolname INTO grantee
+      FROM pg_catalog.pg_roles r
+     WHERE r.oid OPERATOR(pg_catalog.=) change_grant.role::pg_catalog.oid
+       AND r.rolname OPERATOR(pg_catalog.<>) 'pv_owner';
+    IF NOT FOUND THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'a kind is granted to an existing role other than pv_owner';
+    END IF;
+
+    FOR target IN
+        SELECT m.privilege, m.class, m.object
+          FROM password_verify.kind k
+          JOIN password_verify.member m ON m.name OPERATOR(pg_catalog.=) k.object
+         WHERE k.kind OPERATOR(pg_catalog.=) change_grant.kind
+    LOOP
+        EXECUTE pg_catalog.format(template, target.privilege, target.class, target.object, grantee);
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.text, pg_catalog.text) IS 'what pv_grant and pv_revoke share';
+
+CREATE FUNCTION @extschema@.pv_grant(role pg_catalog.regrole, kind pg_catalog.text)
+    RETURNS pg_catalog.void
+    LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
+BEGIN
+    PERFORM password_verify.change_grant(role, kind, 'GRANT %s ON %s %s TO %I');
+    IF NOT pg_catalog.has_schema_privilege(role::pg_catalog.oid, (
+            SELECT e.extnamespace FROM pg_catalog.pg_extension e
+             WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify'), 'USAGE') THEN
+        RAISE WARNING USING
+            MESSAGE = 'the role cannot reach the schema of the functions yet',
+            HINT = 'GRANT USAGE ON SCHEMA ... TO ...';
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION @extschema@.pv_grant(pg_catalog.regrole, pg_catalog.text) IS 'let a role do what a kind does, in this database';
+
+CREATE FUNCTION @extschema@.pv_revoke(role pg_catalog.regrole, kind pg_catalog.text)
+    RETURNS pg_catalog.void
+    LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
+BEGIN
+    PERFORM password_verify.change_grant(role, kind, 'REVOKE %s ON %s %s FROM %I');
+END
+$function$;
+COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) IS 'undo pv_grant';
+
+--------------------------------------------------------------------------------
+-- 8. Every privilege
+--
+-- The rule has no exceptions, so it is a loop: what belongs to the extension belongs to pv_owner,
+-- every function runs as pv_owner and looks names up in pg_catalog only, and nobody else may do
+-- anything. What each object ends up with is written out in tests/surface.expected.
+--------------------------------------------------------------------------------
+
+DO $privileges$
+DECLARE
+    target pg_catalog.record;
+BEGIN
+    -- 8a. Owner, SECURITY DEFINER, search_path.
+    FOR target IN SELECT m.class, m.object FROM password_verify.member m LOOP
+        EXECUTE pg_catalog.format('ALTER %s %s OWNER TO pv_owner', target.class, target.object);
+        IF target.class OPERATOR(pg_catalog.=) 'FUNCTION' THEN
+            EXECUTE pg_catalog.format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', target.object);
+        END IF;
+    END LOOP;
+
+    -- 8b. The sweep. Whoever was given anything at creation, by default (PUBLIC) or by ALTER DEFAULT
+    -- PRIVILEGES, has it taken away.
+    FOR target IN
+        SELECT DISTINCT m.class, m.object,
+               CASE acl.grantee WHEN 0 THEN 'PUBLIC'
+                    ELSE acl.grantee::pg_catalog.regrole::pg_catalog.text END AS grantee
+          FROM password_verify.member m
+         CROSS JOIN LATERAL pg_catalog.aclexplode(m.acl) acl
+         WHERE acl.grantee OPERATOR(pg_catalog.<>) m.owner
+    LOOP
+        EXECUTE pg_catalog.format('REVOKE ALL ON %s %s FROM %s CASCADE', target.class, target.object, target.grantee);
+    END LOOP;
+END
+$privileges$;
+
+-- 8c. Forced row security with one policy, the owner's: pg_read_all_data and pg_write_all_data give
+-- access to every table, but do not bypass it.
+ALTER TABLE password_verify.credential ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY owner_only ON password_verify.credential TO pv_owner USING (true) WITH CHECK (true);
+ALTER TABLE password_verify.blind_index_key ENABLE ROW LEVEL SECURITY, FORCE ROW LEVEL SECURITY;
+CREATE POLICY owner_only ON password_verify.blind_index_key TO pv_owner USING (true) WITH CHECK (true);
+
+-- 8d. What the owner needs beyond what it owns: to name the functions that it grants.
+GRANT USAGE ON SCHEMA @extschema@ TO pv_owner;
+
+--------------------------------------------------------------------------------
+-- 9. Refuse at once when the library is not preloaded (55000), as every function does
+--------------------------------------------------------------------------------
+
+SELECT @extschema@.pv_check_password('install'::pg_catalog.text, ''::pg_catalog.text);

@@ -1,0 +1,170 @@
+//! Misuse and broken promises. A wrong password is not an error, it is an answer.
+//!
+//! Messages are fixed: nothing that the caller passed is ever in one.
+
+use password_verify_core::user_id::NotAUserId;
+use password_verify_core::verifier::{NotAVerifier, OutOfMemory};
+use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
+use pgrx::pg_sys::panic::ErrorReport;
+
+/// The internal number of a record: `password_verify.credential.blind_index`. Pseudo-random, and of
+/// no use without the table.
+pub type RecordNumber = [u8; 16];
+
+/// Everything that can end a call in an exception.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Error {
+    /// The library is not in `shared_preload_libraries`.
+    NotPreloaded,
+    /// The tables or the key of the extension are not there.
+    NotInstalled,
+    /// Two databases' worth of records, each looked up under a key of its own, were mixed.
+    TwoKeys,
+    /// An argument that may not be NULL; which one.
+    Null(&'static str),
+    /// The user id is the empty text.
+    EmptyUserId,
+    /// The user id is longer than 255 bytes of UTF-8.
+    UserIdTooLong,
+    /// Called with an argument whose type is not known, as the fast-path protocol does.
+    UntypedCall,
+    /// A text is not valid in the encoding of the database.
+    NotText,
+    /// A function that writes, in a transaction or on a server that does not.
+    ReadOnly,
+    /// Another transaction holds the record, and the answer has no `reason` to say so.
+    Busy,
+    /// A stored verifier does not parse.
+    Corrupt(RecordNumber),
+    /// A stored verifier asks for more than the ceilings allow.
+    OverLimit(RecordNumber),
+    /// `password_verify.argon2_*` are below every row of the OWASP recommendation.
+    SettingsTooWeak,
+    /// The memory for a hash was refused.
+    OutOfMemory,
+    /// The operating system gave no random numbers.
+    NoRandomness,
+}
+
+impl Error {
+    /// THE table: SQLSTATE, message, hint.
+    fn row(self) -> (SqlState, String, &'static str) {
+        use SqlState::*;
+        let (state, message, hint) = match self {
+            Self::NotPreloaded => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "password_verify is not preloaded",
+                "Add shared_preload_libraries = 'password_verify' to postgresql.conf and restart the server.",
+            ),
+            Self::NotInstalled => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the tables of password_verify are missing or incomplete",
+                "Restore schema password_verify from a backup, or drop and create the extension.",
+            ),
+            Self::TwoKeys => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "password_verify.blind_index_key holds more than one key in use",
+                "Data was restored into a database that already had passwords; restore into an empty one.",
+            ),
+            Self::Null(what) => {
+                return (ERRCODE_NULL_VALUE_NOT_ALLOWED, format!("{what} must not be null"), "");
+            }
+            Self::EmptyUserId => (ERRCODE_INVALID_PARAMETER_VALUE, "user id must not be empty", ""),
+            Self::UserIdTooLong => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "user id is too long",
+                "A user id has at most 255 bytes in UTF-8.",
+            ),
+            Self::UntypedCall => (
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                "function cannot be called without argument types",
+                "Call it in a SQL statement.",
+            ),
+            Self::NotText => (
+                ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,
+                "argument is not valid text in the encoding of the database",
+                "",
+            ),
+            Self::ReadOnly => (
+                ERRCODE_READ_ONLY_SQL_TRANSACTION,
+                "cannot change credentials in a read-only transaction",
+                "",
+            ),
+            Self::Busy => (
+                ERRCODE_LOCK_NOT_AVAILABLE,
+                "another transaction is changing the same credential",
+                "Try again when that transaction has ended.",
+            ),
+            Self::Corrupt(number) => {
+                return (
+                    ERRCODE_DATA_CORRUPTED,
+                    format!("credential record {} is corrupt", uuid(number)),
+                    "Set a new password for the user whose password_verify.credential.blind_index this is.",
+                );
+            }
+            Self::OverLimit(number) => {
+                return (
+                    ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    format!(
+                        "credential record {} asks for more work than is allowed",
+                        uuid(number)
+                    ),
+                    "Set a new password for the user whose password_verify.credential.blind_index this is.",
+                );
+            }
+            Self::SettingsTooWeak => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the argon2 settings of password_verify are below the owasp minimum",
+                "Raise password_verify.argon2_memory or password_verify.argon2_iterations: 46 MB and 1, 19 MB and 2, 12 MB and 3, 9 MB and 4, or 7 MB and 5.",
+            ),
+            Self::OutOfMemory => (
+                ERRCODE_OUT_OF_MEMORY,
+                "out of memory for a password hash",
+                "Lower password_verify.argon2_memory or give the server more memory.",
+            ),
+            Self::NoRandomness => {
+                (ERRCODE_SYSTEM_ERROR, "the operating system gave no random numbers", "")
+            }
+        };
+        (state, message.to_owned(), hint)
+    }
+}
+
+/// The border: from here on it is PostgreSQL's error.
+impl From<Error> for ErrorReport {
+    #[track_caller]
+    fn from(error: Error) -> Self {
+        let (state, message, hint) = error.row();
+        let report = Self::new(state, message, "password_verify");
+        if hint.is_empty() { report } else { report.set_hint(hint) }
+    }
+}
+
+impl From<NotAUserId> for Error {
+    fn from(why: NotAUserId) -> Self {
+        match why {
+            NotAUserId::Empty => Self::EmptyUserId,
+            NotAUserId::TooLong => Self::UserIdTooLong,
+        }
+    }
+}
+
+impl From<OutOfMemory> for Error {
+    fn from(OutOfMemory: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl Error {
+    /// What a stored text that is no verifier means.
+    pub fn stored(why: NotAVerifier, record: RecordNumber) -> Self {
+        match why {
+            NotAVerifier::Malformed => Self::Corrupt(record),
+            NotAVerifier::OverLimit => Self::OverLimit(record),
+        }
+    }
+}
+
+fn uuid(number: RecordNumber) -> String {
+    password_verify_core::user_id::UserId::from_uuid(number).as_str().to_owned()
+}

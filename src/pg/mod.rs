@@ -1,0 +1,19 @@
+//! The only place for `unsafe` and for PostgreSQL's own functions.
+//!
+//! | file | wraps | promises |
+//! | --- | --- | --- |
+//! | [`arg`] | function arguments | a user id is canonical, a password is bounded before it is read, copies are wiped |
+//! | [`row`] | composite results | as many columns as were declared |
+//! | [`session`] | preloading, time, waiting, read-only | facts about the call, not about its arguments |
+//! | [`scan`] | tables, snapshots, index scans | closed whatever happens; no planner, no setting in between |
+//! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
+//! | [`store`] | reads and writes of credentials | latest snapshot, bounded waiting, same reads for known and unknown users |
+#![allow(unsafe_code)]
+
+pub mod arg;
+pub mod credential;
+pub mod row;
+pub mod scan;
+pub mod session;
+pub mod store;
+mod text;

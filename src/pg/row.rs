@@ -1,0 +1,55 @@
+//! Composite results: one row, whose columns the SQL file declares as OUT parameters.
+
+use pgrx::callconv::{BoxRet, FcInfo};
+use pgrx::datum::{Datum, IntoDatum};
+use pgrx::{impl_sql_translatable, pg_sys};
+
+/// One column. Text is only ever one of ours, in ASCII.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Column {
+    /// A boolean.
+    Bool(bool),
+    /// A text, or NULL.
+    Text(Option<&'static str>),
+    /// NULL of whatever type was declared.
+    Null,
+}
+
+/// A row of `N` columns.
+pub struct Row<const N: usize>(pub [Column; N]);
+
+impl_sql_translatable!(Row<2>, "record");
+impl_sql_translatable!(Row<3>, "record");
+
+// SAFETY: the datum is a composite of the declared row type, allocated in the caller's context.
+unsafe impl<const N: usize> BoxRet for Row<N> {
+    unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+        let mut values = [pg_sys::Datum::null(); N];
+        let mut nulls = [true; N];
+        for (i, column) in self.0.into_iter().enumerate() {
+            let datum = match column {
+                Column::Bool(value) => value.into_datum(),
+                Column::Text(value) => value.into_datum(),
+                Column::Null => None,
+            };
+            if let Some(datum) = datum {
+                (values[i], nulls[i]) = (datum, false);
+            }
+        }
+        let mut tupdesc: pg_sys::TupleDesc = std::ptr::null_mut();
+        // SAFETY: `fcinfo` is the call being answered. The row type is looked up and its width
+        // checked before the arrays of N elements are read through it.
+        unsafe {
+            let ours = fcinfo.as_mut_ptr();
+            let class = pg_sys::get_call_result_type(ours, std::ptr::null_mut(), &mut tupdesc);
+            assert!(
+                class == pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE && (*tupdesc).natts == N as i32,
+                "function is declared with another result"
+            );
+            let tupdesc = pg_sys::BlessTupleDesc(tupdesc);
+            let tuple = pg_sys::heap_form_tuple(tupdesc, values.as_mut_ptr(), nulls.as_mut_ptr());
+            let datum = pg_sys::HeapTupleHeaderGetDatum((*tuple).t_data);
+            fcinfo.return_raw_datum(datum)
+        }
+    }
+}

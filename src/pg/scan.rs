@@ -1,0 +1,249 @@
+//! Tables and index scans without a planner.
+//!
+//! Settings of the caller's session (`row_security`, `enable_*`, `debug_print_plan`, `jit`, …) act on
+//! queries. There are no queries here: tables are opened and their index is read as PostgreSQL reads
+//! its own catalogs. That closes the class instead of pinning its known members.
+
+use std::ffi::CStr;
+use std::marker::PhantomData;
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+
+/// Everything private lives in this schema. Nobody else can create anything in it.
+const SCHEMA: &CStr = c"password_verify";
+
+/// What the table is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The lock is given back at once.
+    Read,
+    /// The lock is kept until the transaction ends, as for any UPDATE.
+    Write,
+}
+
+impl Access {
+    fn lock(self) -> pg_sys::LOCKMODE {
+        match self {
+            Self::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            Self::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
+        }
+    }
+
+    fn lock_to_release(self) -> pg_sys::LOCKMODE {
+        match self {
+            Self::Read => self.lock(),
+            Self::Write => pg_sys::NoLock as pg_sys::LOCKMODE,
+        }
+    }
+}
+
+/// After a PostgreSQL error has begun to unwind, the transaction's own clean-up closes everything;
+/// doing it here as well would be twice.
+fn unwinding() -> bool {
+    std::thread::panicking()
+}
+
+/// The oid of one of our tables or indexes.
+fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
+    // SAFETY: cache look-ups with constant C strings; a missing name gives InvalidOid.
+    let oid = unsafe {
+        let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
+        pg_sys::get_relname_relid(name.as_ptr(), schema)
+    };
+    if oid == pg_sys::InvalidOid { Err(Error::NotInstalled) } else { Ok(oid) }
+}
+
+/// An open table.
+pub struct Table {
+    relation: pg_sys::Relation,
+    access: Access,
+}
+
+impl Table {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(name: &CStr, access: Access) -> Result<Self, Error> {
+        let oid = relation(name)?;
+        // SAFETY: an oid just looked up; a table dropped meanwhile is PostgreSQL's own error.
+        Ok(Self { relation: unsafe { pg_sys::table_open(oid, access.lock()) }, access })
+    }
+
+    /// The relation, for the functions of this folder.
+    pub fn as_ptr(&self) -> pg_sys::Relation {
+        self.relation
+    }
+
+    /// Its row type.
+    pub fn tuple_desc(&self) -> pg_sys::TupleDesc {
+        // SAFETY: the relation is open.
+        unsafe { (*self.relation).rd_att }
+    }
+}
+
+impl Drop for Table {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: opened by `open`, closed once.
+            unsafe { pg_sys::table_close(self.relation, self.access.lock_to_release()) };
+        }
+    }
+}
+
+/// An open index.
+pub struct Index {
+    relation: pg_sys::Relation,
+    access: Access,
+}
+
+impl Index {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(name: &CStr, access: Access) -> Result<Self, Error> {
+        let oid = relation(name)?;
+        // SAFETY: as for a table.
+        Ok(Self { relation: unsafe { pg_sys::index_open(oid, access.lock()) }, access })
+    }
+}
+
+impl Drop for Index {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: opened by `open`, closed once.
+            unsafe { pg_sys::index_close(self.relation, self.access.lock_to_release()) };
+        }
+    }
+}
+
+/// What is committed now, and what this transaction has done: never the older snapshot of a
+/// REPEATABLE READ transaction, under which a password that was changed would still be right.
+pub struct Latest(pg_sys::Snapshot);
+
+impl Latest {
+    /// Taken now.
+    pub fn take() -> Self {
+        // SAFETY: inside a transaction, outside parallel mode (the functions are PARALLEL UNSAFE).
+        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+    }
+
+    /// The snapshot, for a scan that ends before it is dropped.
+    pub fn as_ptr(&self) -> pg_sys::Snapshot {
+        self.0
+    }
+}
+
+impl Drop for Latest {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: registered by `take`, unregistered once.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
+        }
+    }
+}
+
+/// Which entries of the index on `blind_index`, the first column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    /// That entry.
+    Exactly,
+    /// That entry, or else the last one before it.
+    AtOrBefore,
+}
+
+/// A scan of a table in the order of an index, backwards.
+pub struct Scan<'a> {
+    scan: pg_sys::SysScanDesc,
+    // PostgreSQL keeps pointers to both until the scan ends.
+    _key: Box<([u8; 16], pg_sys::ScanKeyData)>,
+    _open: PhantomData<&'a ()>,
+}
+
+impl<'a> Scan<'a> {
+    /// `snapshot` is valid for `'a`.
+    pub fn begin(
+        table: &'a Table,
+        index: &'a Index,
+        snapshot: pg_sys::Snapshot,
+        blind_index: [u8; 16],
+        seek: Seek,
+    ) -> Self {
+        let (strategy, procedure) = match seek {
+            Seek::Exactly => (pg_sys::BTEqualStrategyNumber, pg_sys::F_UUID_EQ),
+            Seek::AtOrBefore => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_UUID_LE),
+        };
+        let mut key = Box::new((blind_index, pg_sys::ScanKeyData::default()));
+        // SAFETY: the key and the uuid it points to are boxed and outlive the scan; column 1 of the
+        // table is the uuid that the index is on; table and index are borrowed for as long.
+        let scan = unsafe {
+            let uuid = pg_sys::Datum::from(key.0.as_mut_ptr());
+            pg_sys::ScanKeyInit(&mut key.1, 1, strategy as u16, procedure.into(), uuid);
+            let (table, index) = (table.relation, index.relation);
+            pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, &mut key.1)
+        };
+        Self { scan, _key: key, _open: PhantomData }
+    }
+
+    /// The next tuple, null at the end. Valid until the next call.
+    pub fn next(&mut self) -> pg_sys::HeapTuple {
+        let backward = pg_sys::ScanDirection::BackwardScanDirection;
+        // SAFETY: the scan has begun and not ended.
+        unsafe { pg_sys::systable_getnext_ordered(self.scan, backward) }
+    }
+}
+
+impl Drop for Scan<'_> {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: begun by `begin`, ended once.
+            unsafe { pg_sys::systable_endscan_ordered(self.scan) };
+        }
+    }
+}
+
+/// The columns of a tuple, `N` of them.
+///
+/// # Errors
+/// [`Error::NotInstalled`] when the table has another number of columns.
+///
+/// # Safety
+/// `tuple` is of that table and valid for as long as the values are used.
+pub unsafe fn columns<const N: usize>(
+    table: &Table,
+    tuple: pg_sys::HeapTuple,
+) -> Result<[Option<pg_sys::Datum>; N], Error> {
+    let mut values = [pg_sys::Datum::null(); N];
+    let mut nulls = [true; N];
+    // SAFETY: the caller's promise, and as many elements as the row type has columns.
+    unsafe {
+        if (*table.tuple_desc()).natts != N as i32 {
+            return Err(Error::NotInstalled);
+        }
+        let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+        pg_sys::heap_deform_tuple(tuple, table.tuple_desc(), values, nulls);
+    }
+    Ok(std::array::from_fn(|i| (!nulls[i]).then_some(values[i])))
+}
+
+/// A tuple of that table, allocated in the current memory context.
+///
+/// # Errors
+/// [`Error::NotInstalled`] when the table has another number of columns.
+///
+/// # Safety
+/// The values are of the types of the columns.
+pub unsafe fn form<const N: usize>(
+    table: &Table,
+    columns: [Option<pg_sys::Datum>; N],
+) -> Result<pg_sys::HeapTuple, Error> {
+    let mut values = columns.map(|column| column.unwrap_or(pg_sys::Datum::null()));
+    let mut nulls = columns.map(|column| column.is_none());
+    // SAFETY: the caller's promise, and as many elements as the row type has columns.
+    unsafe {
+        if (*table.tuple_desc()).natts != N as i32 {
+            return Err(Error::NotInstalled);
+        }
+        let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
+        Ok(pg_sys::heap_form_tuple(table.tuple_desc(), values, nulls))
+    }
+}

@@ -1,0 +1,104 @@
+//! Facts about the call: preloaded, time, read-only, and waiting for a bounded time.
+
+use std::time::{Duration, Instant};
+
+use password_verify_core::account::Timestamp;
+use pgrx::pg_sys;
+
+use crate::error::Error;
+
+/// Set once in the postmaster; every backend is forked with it.
+static PRELOADED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
+
+/// How long a write waits for another transaction on the same record.
+pub const PATIENCE: Duration = Duration::from_secs(1);
+/// How often it looks.
+const GLANCE: Duration = Duration::from_millis(10);
+
+/// Is the server preloading libraries right now? Remembers that it was.
+pub fn preloading() -> bool {
+    // SAFETY: a plain flag of this single-threaded process.
+    let now = unsafe { pg_sys::process_shared_preload_libraries_in_progress };
+    PRELOADED.fetch_or(now, std::sync::atomic::Ordering::Relaxed);
+    now
+}
+
+/// # Errors
+/// [`Error::NotPreloaded`]. A library that one session loaded late has no settings to go by.
+pub fn require_preload() -> Result<(), Error> {
+    if PRELOADED.load(std::sync::atomic::Ordering::Relaxed) {
+        Ok(())
+    } else {
+        Err(Error::NotPreloaded)
+    }
+}
+
+/// Makes a misspelt `password_verify.*` an error (a warning at start on PostgreSQL 14).
+pub fn reserve_setting_prefix() {
+    // SAFETY: called from _PG_init with a constant C string.
+    #[cfg(feature = "pg14")]
+    unsafe {
+        pg_sys::EmitWarningsOnPlaceholders(c"password_verify".as_ptr());
+    }
+    // SAFETY: called from _PG_init with a constant C string.
+    #[cfg(not(feature = "pg14"))]
+    unsafe {
+        pg_sys::MarkGUCPrefixReserved(c"password_verify".as_ptr());
+    }
+}
+
+/// The time now, not the time at which the transaction began: an old transaction must not stretch
+/// the life of a password. Microseconds since 2000-01-01 UTC.
+pub fn now() -> Timestamp {
+    // SAFETY: reads the clock.
+    unsafe { pg_sys::GetCurrentTimestamp() }
+}
+
+/// May this transaction write? False on a standby and in a read-only transaction.
+pub fn writable() -> bool {
+    // SAFETY: a plain flag of this process, and a function that reads shared memory.
+    unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() }
+}
+
+/// # Errors
+/// [`Error::ReadOnly`]. Direct table access does not ask, so we do.
+pub fn require_writable() -> Result<(), Error> {
+    if writable() { Ok(()) } else { Err(Error::ReadOnly) }
+}
+
+/// Looks until `glance` has an answer or `patience` is over; `None` then. Every wait is short,
+/// interruptible, and bounded, so two sessions cannot wait for each other for ever.
+///
+/// # Errors
+/// Whatever `glance` says.
+pub fn patiently<T>(
+    patience: Duration,
+    mut glance: impl FnMut() -> Result<Option<T>, Error>,
+) -> Result<Option<T>, Error> {
+    let start = Instant::now();
+    loop {
+        if let Some(answer) = glance()? {
+            return Ok(Some(answer));
+        }
+        if start.elapsed() >= patience {
+            return Ok(None);
+        }
+        rest();
+    }
+}
+
+/// Sleeps for a glance, or until the session is cancelled or terminated.
+fn rest() {
+    let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
+    // SAFETY: MyLatch is this backend's own latch, valid for its whole life.
+    unsafe {
+        pg_sys::WaitLatch(
+            pg_sys::MyLatch,
+            events as i32,
+            GLANCE.as_millis() as i64,
+            pg_sys::PG_WAIT_EXTENSION,
+        );
+        pg_sys::ResetLatch(pg_sys::MyLatch);
+    }
+    pgrx::check_for_interrupts!();
+}

@@ -1,0 +1,340 @@
+//! Reads and writes of credentials.
+//!
+//! **Reads** take one step in the index and one row, for known and unknown users alike: the row at or
+//! before the user's place in the blind index, which is the user's own or, for an unknown user, the
+//! neighbour's. A row with the lowest possible place is made with the table, so there always is one.
+//!
+//! **Writes** never wait for a lock of unknown length: a row that another transaction holds is
+//! looked at again for a second, and then the answer is "busy".
+
+use std::time::Duration;
+
+use password_verify_core::blind_index::Key;
+use password_verify_core::user_id::UserId;
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+
+use super::credential::Credential;
+use super::scan::{self, Access, Index, Latest, Scan, Seek, Table};
+use super::session::patiently;
+use super::text;
+use crate::error::{Error, RecordNumber};
+
+/// What a look-up found.
+pub enum Found {
+    /// The user's own row.
+    Own(Credential),
+    /// The user has none; this is whose place is before.
+    Neighbour(Credential),
+    /// The table is empty, which it never is unless somebody emptied it.
+    Nothing,
+}
+
+/// What became of a write.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Written {
+    /// It is part of the transaction now.
+    Done,
+    /// Nothing was changed: the row is there (insert), is not there, or is as it should be (edit).
+    Unchanged,
+    /// Nothing was changed: another transaction holds the row.
+    Busy,
+}
+
+/// What to do with a row.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edit {
+    /// Nothing.
+    Keep,
+    /// Write it back.
+    Replace,
+    /// Delete it.
+    Delete,
+}
+
+/// The credential table, opened for one look-up or one write.
+pub struct Store {
+    table: Table,
+    index: Index,
+    key: Key,
+    key_in_use: bool,
+    access: Access,
+}
+
+impl Store {
+    /// # Errors
+    /// [`Error::NotInstalled`], [`Error::TwoKeys`].
+    pub fn open(access: Access) -> Result<Self, Error> {
+        let (key, key_in_use) = read_key()?;
+        let table = Table::open(c"credential", access)?;
+        let index = Index::open(c"credential_pkey", access)?;
+        Ok(Self { table, index, key, key_in_use, access })
+    }
+
+    /// The row at or before the user's place.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when that row is the user's own and cannot be read.
+    pub fn find(&self, user: &UserId) -> Result<Found, Error> {
+        let place = self.key.blind_index(user);
+        let snapshot = Latest::take();
+        let mut scan =
+            Scan::begin(&self.table, &self.index, snapshot.as_ptr(), place, Seek::AtOrBefore);
+        let tuple = scan.next();
+        if tuple.is_null() {
+            return Ok(Found::Nothing);
+        }
+        // SAFETY: a tuple of this table, valid until the scan moves on.
+        match unsafe { Credential::read(&self.table, tuple) } {
+            Ok(row) if row.number == place && row.user_id == user.as_str() => Ok(Found::Own(row)),
+            Ok(row) => Ok(Found::Neighbour(row)),
+            Err(Error::Corrupt(number)) if number != place => Ok(Found::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Adds a row for a user who has none.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub fn insert(
+        &self,
+        user: &UserId,
+        patience: Duration,
+        row: impl Fn(RecordNumber) -> Credential,
+    ) -> Result<Written, Error> {
+        debug_assert_eq!(self.access, Access::Write);
+        let place = self.key.blind_index(user);
+        let written = patiently(patience, || {
+            // Held between looking and inserting only. Whoever looks next sees the row.
+            let Some(_lock) = PlaceLock::try_take(place) else { return Ok(None) };
+            match self.occupant(place) {
+                Occupant::Uncertain => Ok(None),
+                Occupant::Row => Ok(Some(Written::Unchanged)),
+                Occupant::Nobody => {
+                    self.keep_key()?;
+                    self.add(row(place))?;
+                    Ok(Some(Written::Done))
+                }
+            }
+        })?;
+        Ok(written.unwrap_or(Written::Busy))
+    }
+
+    /// Locks the user's row, lets `edit` change it, and does what `edit` says.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when the row cannot be read; PostgreSQL's own.
+    pub fn edit(
+        &self,
+        user: &UserId,
+        patience: Duration,
+        mut edit: impl FnMut(&mut Credential) -> Edit,
+    ) -> Result<Written, Error> {
+        debug_assert_eq!(self.access, Access::Write);
+        let place = self.key.blind_index(user);
+        let written = patiently(patience, || {
+            let Some((mut row, mut tid)) = self.own_row(place)? else {
+                return Ok(Some(Written::Unchanged));
+            };
+            let edit = edit(&mut row);
+            if edit == Edit::Keep {
+                return Ok(Some(Written::Unchanged));
+            }
+            if !self.try_lock_row(&mut tid, edit) {
+                return Ok(None);
+            }
+            // SAFETY: the row is locked by this transaction and is its latest version, so neither
+            // call waits or fails on it.
+            unsafe {
+                if edit == Edit::Delete {
+                    pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid);
+                } else {
+                    let tuple = row.form(&self.table)?;
+                    pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+                }
+                // What comes later in the same statement sees it.
+                pg_sys::CommandCounterIncrement();
+            }
+            Ok(Some(Written::Done))
+        })?;
+        Ok(written.unwrap_or(Written::Busy))
+    }
+
+    /// The row at exactly that place, and where it is.
+    fn own_row(
+        &self,
+        place: RecordNumber,
+    ) -> Result<Option<(Credential, pg_sys::ItemPointerData)>, Error> {
+        let snapshot = Latest::take();
+        let mut scan =
+            Scan::begin(&self.table, &self.index, snapshot.as_ptr(), place, Seek::Exactly);
+        let tuple = scan.next();
+        if tuple.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: a tuple of this table, valid until the scan moves on.
+        unsafe { Ok(Some((Credential::read(&self.table, tuple)?, (*tuple).t_self))) }
+    }
+
+    /// Locks a row that the latest snapshot showed, unless that would mean waiting or it is no
+    /// longer the latest version.
+    fn try_lock_row(&self, tid: &mut pg_sys::ItemPointerData, edit: Edit) -> bool {
+        let mode = if edit == Edit::Delete {
+            pg_sys::LockTupleMode::LockTupleExclusive
+        } else {
+            pg_sys::LockTupleMode::LockTupleNoKeyExclusive
+        };
+        let mut tuple = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
+        let mut buffer: pg_sys::Buffer = 0;
+        let mut failure = pg_sys::TM_FailureData::default();
+        // SAFETY: `t_self` is a tuple of this table; the call fills in the rest, pins a buffer
+        // whatever its result, and skips instead of waiting.
+        let result = unsafe {
+            let result = pg_sys::heap_lock_tuple(
+                self.table.as_ptr(),
+                &mut tuple,
+                pg_sys::GetCurrentCommandId(true),
+                mode,
+                pg_sys::LockWaitPolicy::LockWaitSkip,
+                false,
+                &mut buffer,
+                &mut failure,
+            );
+            pg_sys::ReleaseBuffer(buffer);
+            result
+        };
+        result == pg_sys::TM_Result::TM_Ok
+    }
+
+    /// Who is at that place, counting what other transactions have not committed yet.
+    fn occupant(&self, place: RecordNumber) -> Occupant {
+        let mut dirty = pg_sys::SnapshotData {
+            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+            ..Default::default()
+        };
+        let snapshot = &raw mut dirty;
+        let mut scan = Scan::begin(&self.table, &self.index, snapshot, place, Seek::Exactly);
+        let mut occupant = Occupant::Nobody;
+        while !scan.next().is_null() {
+            // A dirty snapshot names the transaction that has not ended yet, if there is one.
+            // SAFETY: the scan writes through the same pointer, and only inside `next`.
+            let (inserting, deleting) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
+            let ended = pg_sys::InvalidTransactionId;
+            if inserting != ended || deleting != ended {
+                return Occupant::Uncertain;
+            }
+            occupant = Occupant::Row;
+        }
+        occupant
+    }
+
+    fn add(&self, mut row: Credential) -> Result<(), Error> {
+        let tuple = row.form(&self.table)?;
+        // SAFETY: a tuple of this table, which has no triggers, no foreign keys, and one index.
+        unsafe {
+            pg_sys::CatalogTupleInsert(self.table.as_ptr(), tuple);
+            pg_sys::CommandCounterIncrement();
+        }
+        Ok(())
+    }
+
+    /// Marks the key as in use with the first row that is looked up under it. From then on a dump
+    /// carries it, and in a restored database it wins over the fresh one that CREATE EXTENSION made.
+    fn keep_key(&self) -> Result<(), Error> {
+        if self.key_in_use {
+            return Ok(());
+        }
+        let table = Table::open(c"blind_index_key", Access::Write)?;
+        let row = [self.key.expose().as_slice().into_datum(), true.into_datum()];
+        // SAFETY: bytea and boolean, as the SQL file declares; the table has no index, so two first
+        // rows at the same time leave two equal keys and nobody waits.
+        unsafe {
+            let tuple = scan::form(&table, row)?;
+            pg_sys::CatalogTupleInsert(table.as_ptr(), tuple);
+        }
+        Ok(())
+    }
+}
+
+/// Who is at a place of the index.
+enum Occupant {
+    Nobody,
+    Row,
+    /// Somebody who may still be taken back.
+    Uncertain,
+}
+
+/// The key of the blind index, and whether any row was written under it.
+fn read_key() -> Result<(Key, bool), Error> {
+    let table = Table::open(c"blind_index_key", Access::Read)?;
+    let snapshot = Latest::take();
+    let mut in_use: Option<Key> = None;
+    let mut fresh = None;
+    // SAFETY: a sequential scan of an open table under a registered snapshot; each tuple is read
+    // before the next one is fetched. An error on the way leaves the scan to the transaction.
+    unsafe {
+        let (rel, snapshot) = (table.as_ptr(), snapshot.as_ptr());
+        let no_index = pg_sys::InvalidOid;
+        let scan =
+            pg_sys::systable_beginscan(rel, no_index, false, snapshot, 0, std::ptr::null_mut());
+        loop {
+            let tuple = pg_sys::systable_getnext(scan);
+            if tuple.is_null() {
+                break;
+            }
+            let [key, used] = scan::columns::<2>(&table, tuple)?;
+            let key = text::bytes(key.ok_or(Error::NotInstalled)?);
+            let key = Key::new(&key).ok_or(Error::NotInstalled)?;
+            if used.is_none_or(|used| used.value() == 0) {
+                fresh = Some(key);
+            } else if in_use.as_ref().is_some_and(|other| !other.same_as(&key)) {
+                return Err(Error::TwoKeys);
+            } else {
+                in_use = Some(key);
+            }
+        }
+        pg_sys::systable_endscan(scan);
+    }
+    match (in_use, fresh) {
+        (Some(key), _) => Ok((key, true)),
+        (None, Some(key)) => Ok((key, false)),
+        (None, None) => Err(Error::NotInstalled),
+    }
+}
+
+/// A lock on a place of the index, held for microseconds while nothing is waited for.
+///
+/// It looks like an advisory lock with a third key (`objsubid` 3) that no SQL function can use, so
+/// no session can hold one.
+struct PlaceLock(pg_sys::LOCKTAG);
+
+impl PlaceLock {
+    fn try_take(place: RecordNumber) -> Option<Self> {
+        let [a, b, c, d, e, f, g, h, ..] = place;
+        // SAFETY: a plain value of this process.
+        let database = unsafe { pg_sys::MyDatabaseId };
+        let tag = pg_sys::LOCKTAG {
+            locktag_field1: database.into(),
+            locktag_field2: u32::from_be_bytes([a, b, c, d]),
+            locktag_field3: u32::from_be_bytes([e, f, g, h]),
+            locktag_field4: 3,
+            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
+            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
+        };
+        // SAFETY: a valid tag; "don't wait" returns at once.
+        let taken = unsafe { pg_sys::LockAcquire(&tag, EXCLUSIVE, false, true) };
+        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then_some(Self(tag))
+    }
+}
+
+const EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
+
+impl Drop for PlaceLock {
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            // SAFETY: taken by `try_take`, released once.
+            unsafe { pg_sys::LockRelease(&self.0, EXCLUSIVE, false) };
+        }
+    }
+}

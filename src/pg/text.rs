@@ -1,0 +1,104 @@
+//! Text between PostgreSQL's encoding and ours (UTF-8), without copies left behind.
+
+use password_verify_core::secret::Secret;
+use pgrx::pg_sys;
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::error::Error;
+
+/// Bytes that PostgreSQL allocated for us and that are wiped when we are done.
+struct Borrowed {
+    data: *mut u8,
+    len: usize,
+    ours: bool,
+}
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        if self.ours {
+            // SAFETY: `ours` is set only for a copy of `len` bytes that nobody else has seen.
+            unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }.zeroize();
+        }
+    }
+}
+
+/// Bytes in a `text` datum, without reading it: not detoasted, not decompressed.
+///
+/// # Safety
+/// `datum` is a non-null `text`.
+pub unsafe fn length(datum: pg_sys::Datum) -> usize {
+    // SAFETY: the caller's promise; the size includes a header of VARHDRSZ (4) bytes.
+    unsafe { pg_sys::toast_raw_datum_size(datum) - size_of::<i32>() }
+}
+
+/// The bytes of a `text` or `bytea` datum.
+///
+/// # Safety
+/// `datum` is a non-null varlena.
+unsafe fn plain(datum: pg_sys::Datum) -> Borrowed {
+    let original = datum.cast_mut_ptr::<pg_sys::varlena>();
+    // SAFETY: the caller's promise; a plain value comes back as it is, a toasted one as a copy.
+    unsafe {
+        let packed = pg_sys::pg_detoast_datum_packed(original);
+        Borrowed {
+            data: pgrx::vardata_any(packed).cast_mut().cast(),
+            len: pgrx::varsize_any_exhdr(packed),
+            ours: packed != original,
+        }
+    }
+}
+
+/// The content of a `bytea` datum.
+///
+/// # Safety
+/// `datum` is a non-null `bytea`.
+pub unsafe fn bytes(datum: pg_sys::Datum) -> Zeroizing<Vec<u8>> {
+    // SAFETY: the caller's promise; copied while the datum is there.
+    unsafe {
+        let plain = plain(datum);
+        Zeroizing::new(std::slice::from_raw_parts(plain.data, plain.len).to_vec())
+    }
+}
+
+/// The text in UTF-8. Copies made on the way are wiped.
+///
+/// # Errors
+/// [`Error::NotText`] when the bytes are not what the database's encoding says they are.
+///
+/// # Safety
+/// `datum` is a non-null `text`.
+pub unsafe fn to_utf8(datum: pg_sys::Datum) -> Result<Secret, Error> {
+    // SAFETY: the caller's promise.
+    let plain = unsafe { plain(datum) };
+    // SAFETY: reads `len` bytes; comes back as it is where nothing has to be converted, and as a
+    // zero-terminated copy otherwise.
+    let converted = unsafe {
+        let len = i32::try_from(plain.len).map_err(|_| Error::NotText)?;
+        let data = plain.data.cast();
+        let utf8 = pg_sys::pg_server_to_any(data, len, pg_sys::pg_enc::PG_UTF8 as i32);
+        let ours = utf8 != data;
+        let len = if ours { std::ffi::CStr::from_ptr(utf8).count_bytes() } else { plain.len };
+        Borrowed { data: utf8.cast(), len, ours }
+    };
+    // SAFETY: `len` bytes that live until the end of this function.
+    let bytes = unsafe { std::slice::from_raw_parts(converted.data, converted.len) };
+    let text = std::str::from_utf8(bytes).map_err(|_| Error::NotText)?;
+    Ok(Secret::new(text.to_owned()))
+}
+
+/// A `text` datum in the database's encoding, allocated in the current memory context.
+pub fn to_datum(text: &str) -> Result<pg_sys::Datum, Error> {
+    let len = i32::try_from(text.len()).map_err(|_| Error::NotText)?;
+    // SAFETY: reads `len` bytes of UTF-8; the result is palloc'ed or the same pointer, and copied.
+    unsafe {
+        let utf8 = text.as_ptr().cast();
+        let server = pg_sys::pg_any_to_server(utf8, len, pg_sys::pg_enc::PG_UTF8 as i32);
+        let len = if server.cast_const() == utf8 {
+            len
+        } else {
+            i32::try_from(std::ffi::CStr::from_ptr(server).count_bytes())
+                .map_err(|_| Error::NotText)?
+        };
+        Ok(pg_sys::cstring_to_text_with_len(server, len).into())
+    }
+}
