@@ -75,8 +75,12 @@ DO $owner$
 BEGIN
     IF NOT EXISTS (SELECT FROM pg_catalog.pg_roles r
                     WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner') THEN
-        CREATE ROLE pv_owner NOLOGIN;
-        COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; nobody is ever a member';
+        BEGIN
+            CREATE ROLE pv_owner NOLOGIN;
+            COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; nobody is ever a member';
+        EXCEPTION WHEN duplicate_object OR unique_violation THEN
+            NULL; -- Made at this moment by CREATE EXTENSION in another database.
+        END;
     END IF;
 
     -- It may be there from another database. If it is anything more than that, somebody could act

@@ -1,0 +1,209 @@
+//! A real server in a temporary folder, stopped and removed when the last test lets go of it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex, Weak};
+
+use postgres::{Client, NoTls};
+use tempfile::TempDir;
+
+/// Lines for `postgresql.conf` of a server as an installation guide would have it.
+pub const PRELOADED: &[&str] = &["shared_preload_libraries = 'password_verify'"];
+
+/// A running server.
+pub struct Cluster {
+    folder: TempDir,
+    port: u16,
+}
+
+static SHARED: Mutex<Weak<Cluster>> = Mutex::new(Weak::new());
+
+impl Cluster {
+    /// The server that the tests of one file share, preloaded. Started by the first who asks.
+    pub fn shared() -> Arc<Self> {
+        let mut shared = SHARED.lock().unwrap();
+        shared.upgrade().unwrap_or_else(|| {
+            let cluster = Arc::new(Self::start(PRELOADED));
+            *shared = Arc::downgrade(&cluster);
+            cluster
+        })
+    }
+
+    /// A server of one's own.
+    pub fn start(settings: &[&str]) -> Self {
+        let cluster = Self::init();
+        cluster.configure(settings);
+        cluster.up();
+        cluster
+    }
+
+    /// A server that is not running yet, with nothing preloaded.
+    pub fn init() -> Self {
+        let cluster = Self::empty();
+        let mut initdb = cluster.command("initdb");
+        initdb.arg("-D").arg(cluster.data());
+        initdb.args(["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]);
+        run(&mut initdb);
+        cluster.configure(&[]);
+        cluster
+    }
+
+    /// A folder for a server, and nothing in it.
+    pub fn empty() -> Self {
+        let folder = tempfile::Builder::new().prefix("pv-test-").tempdir().unwrap();
+        if let Some((uid, gid)) = server_user() {
+            chown(folder.path(), Some(uid), Some(gid)).unwrap();
+        }
+        // The data directory in it is the server's alone; the logs are for whoever runs the tests.
+        fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        Self { folder, port: 5432 }
+    }
+
+    /// Adds lines to `postgresql.conf`.
+    pub fn configure(&self, settings: &[&str]) {
+        let path = self.data().join("postgresql.conf");
+        let mut conf = fs::read_to_string(&path).unwrap();
+        let socket = format!("unix_socket_directories = '{}'", self.folder().display());
+        // fsync off: nothing here is about losing power. Many connections at once are.
+        let fixed = ["listen_addresses = ''", "fsync = off", "max_connections = 150", &socket];
+        for line in fixed.iter().chain(settings) {
+            conf.push_str(line);
+            conf.push('\n');
+        }
+        fs::write(path, conf).unwrap();
+    }
+
+    /// Starts it and waits until it answers.
+    pub fn up(&self) {
+        let mut pg_ctl = self.command("pg_ctl");
+        pg_ctl.arg("-D").arg(self.data()).arg("-l").arg(self.log_path()).args(["-w", "start"]);
+        let output = pg_ctl.output().unwrap();
+        assert!(output.status.success(), "the server does not start:\n{}", self.log());
+    }
+
+    /// Stops it in an orderly way.
+    pub fn down(&self) {
+        let mut pg_ctl = self.command("pg_ctl");
+        run(pg_ctl.arg("-D").arg(self.data()).args(["-m", "fast", "-w", "stop"]));
+    }
+
+    /// A connection as anybody to any database.
+    pub fn connect(&self, user: &str, database: &str) -> Client {
+        self.try_connect(user, database).unwrap()
+    }
+
+    /// The same, where it may fail.
+    pub fn try_connect(&self, user: &str, database: &str) -> Result<Client, postgres::Error> {
+        postgres::Config::new()
+            .host_path(self.folder())
+            .port(self.port)
+            .user(user)
+            .dbname(database)
+            .connect(NoTls)
+    }
+
+    /// A connection, and everything the server says beside its answers.
+    pub fn listen(&self, user: &str, database: &str) -> (Client, Arc<Mutex<Vec<String>>>) {
+        let notices = Arc::new(Mutex::new(Vec::new()));
+        let heard = Arc::clone(&notices);
+        let client = postgres::Config::new()
+            .host_path(self.folder())
+            .port(self.port)
+            .user(user)
+            .dbname(database)
+            .notice_callback(move |notice| heard.lock().unwrap().push(format!("{notice:?}")))
+            .connect(NoTls)
+            .unwrap();
+        (client, notices)
+    }
+
+    /// A superuser's connection.
+    pub fn admin(&self, database: &str) -> Client {
+        self.connect("postgres", database)
+    }
+
+    /// One of the server's programs, run as the server's user against this server.
+    pub fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(bindir().join(program));
+        if let Some((uid, gid)) = server_user() {
+            command.uid(uid).gid(gid);
+        }
+        command
+            .current_dir(self.folder())
+            .env("PGHOST", self.folder())
+            .env("PGPORT", self.port.to_string())
+            .env("PGUSER", "postgres")
+            .env_remove("PGDATABASE");
+        command
+    }
+
+    /// Where everything is.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.folder().join("data")
+    }
+
+    /// What the server has logged.
+    pub fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder().join("log")
+    }
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        if self.data().join("postmaster.pid").exists() {
+            let mut pg_ctl = self.command("pg_ctl");
+            let _ = pg_ctl.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]).output();
+        }
+    }
+}
+
+/// Runs a program that must succeed.
+pub fn run(command: &mut Command) -> Output {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(
+        output.status.success(),
+        "{command:?} failed:\n{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
+    output
+}
+
+/// The major version of the server under test.
+pub fn major() -> u32 {
+    let output = run(Command::new(pg_config()).arg("--version"));
+    let version = String::from_utf8(output.stdout).unwrap();
+    let number = version.trim_start_matches("PostgreSQL ");
+    number.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+fn pg_config() -> String {
+    std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into())
+}
+
+fn bindir() -> PathBuf {
+    let output = run(Command::new(pg_config()).arg("--bindir"));
+    String::from_utf8(output.stdout).unwrap().trim().into()
+}
+
+/// PostgreSQL refuses to run as root: then it runs as the user that Debian made for it.
+fn server_user() -> Option<(u32, u32)> {
+    let id = |args: &[&str]| -> u32 {
+        let output = run(Command::new("id").args(args));
+        String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()
+    };
+    let user = std::env::var("PV_SERVER_USER").unwrap_or_else(|_| "postgres".into());
+    (id(&["-u"]) == 0).then(|| (id(&["-u", &user]), id(&["-g", &user])))
+}
