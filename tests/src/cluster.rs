@@ -62,6 +62,15 @@ impl Cluster {
         Self { folder, port: 5432 }
     }
 
+    /// A server that is not running yet, with the data of another one that is not running.
+    pub fn copy_of(other: &Self) -> Self {
+        let cluster = Self::empty();
+        let mut cp = Command::new("cp");
+        run(cp.arg("-a").arg(other.data()).arg(cluster.data()));
+        cluster.configure(&[]);
+        cluster
+    }
+
     /// Adds lines to `postgresql.conf`.
     pub fn configure(&self, settings: &[&str]) {
         let path = self.data().join("postgresql.conf");
