@@ -8,10 +8,10 @@ use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
 use pgrx::datum::{Inet, TimestampWithTimeZone};
 use pgrx::pg_extern;
-use pgrx::pg_sys::panic::ErrorReport;
 
 use crate::enroll;
 use crate::error::Error;
+use crate::pg::ErrorReport;
 use crate::pg::arg::{PasswordArg, UserIdArg};
 use crate::pg::row::{Column, Row};
 use crate::pg::session;

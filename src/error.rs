@@ -4,8 +4,8 @@
 
 use password_verify_core::user_id::NotAUserId;
 use password_verify_core::verifier::{NotAVerifier, OutOfMemory};
-use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
-use pgrx::pg_sys::panic::ErrorReport;
+
+use crate::pg::{ErrorReport, SqlState};
 
 /// The internal number of a record: `password_verify.credential.blind_index`. Pseudo-random, and of
 /// no use without the table.

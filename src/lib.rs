@@ -15,7 +15,8 @@
 //!
 //! [`verify`] is what happens to a password that somebody claims is the right one, [`enroll`] what
 //! happens to a new one. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
-//! is one block at the end of `sql/password_verify--0.1.0.sql`. Everything unsafe is in [`pg`].
+//! is one block at the end of `sql/password_verify--0.1.0.sql`. Whatever the compiler cannot
+//! check is in [`pg`].
 
 mod api;
 mod enroll;

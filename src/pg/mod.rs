@@ -10,6 +10,9 @@
 //! | [`store`] | reads and writes of credentials | latest snapshot, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
 
+pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
+pub use pgrx::pg_sys::panic::ErrorReport;
+
 pub mod arg;
 pub mod credential;
 pub mod row;

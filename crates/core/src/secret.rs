@@ -32,6 +32,7 @@ mod tests {
     macro_rules! implements {
         ($ty:ty, $bound:path) => {{
             struct Probe<T>(std::marker::PhantomData<T>);
+            #[allow(dead_code)]
             trait Otherwise {
                 const IT_DOES: bool = false;
             }

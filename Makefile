@@ -1,0 +1,41 @@
+# password_verify, with the habits of PGXS: PG_CONFIG names the server.
+#
+#   make demo               see it work, in a throw-away cluster   (KEEP=1 leaves it running)
+#   make test               set up, build, install, run every test
+#   make install            build in release mode and install into the server of PG_CONFIG
+#   make installcheck       run the tests against what is installed
+#   make lint               formatting, clippy, pgspot, and the rules of the house
+#
+# All can be run as root and as an ordinary user with sudo, and again.
+
+export PG_CONFIG KEEP DESTDIR
+
+.PHONY: all demo test setup build install uninstall installcheck lint clean
+
+all: build
+
+setup:
+	@scripts/setup.sh
+
+build: setup
+	@scripts/build.sh
+
+install: build
+	@scripts/install.sh
+
+uninstall:
+	@scripts/install.sh --remove
+
+demo: install
+	@scripts/demo.sh
+
+test: install installcheck
+
+installcheck:
+	@scripts/installcheck.sh
+
+lint: setup
+	@scripts/lint.sh
+
+clean:
+	cargo clean

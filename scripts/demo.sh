@@ -1,0 +1,92 @@
+#!/usr/bin/env bash
+# The main job as a story, in a throw-away cluster. KEEP=1 leaves the cluster running.
+. "$(dirname "$0")/lib.sh"
+PG_CONFIG=$(find_pg_config) || die "no pg_config with server headers: run make setup"
+bin=$("$PG_CONFIG" --bindir)
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-demo.XXXXXX")
+chown "$PV_SERVER_USER" "$folder"
+server() { as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"; }
+finish() {
+    [ -n "${stay:-}" ] && return
+    server -m immediate stop 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
+
+say "starting a throw-away $("$PG_CONFIG" --version) in $folder (a few seconds)"
+(
+    cd "$folder"
+    as_server "$bin/initdb" -D "$folder/data" -U admin -A trust -E UTF8 --locale=C --no-sync >/dev/null
+)
+as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<CONF
+shared_preload_libraries = 'password_verify'
+listen_addresses = ''
+unix_socket_directories = '$folder'
+CONF
+server start || die "the server does not start: $(cat "$folder/log")"
+
+# runs: who, what. Prints both, and what PostgreSQL prints.
+runs() {
+    printf '\n%s=> %s\n' "$1" "$2"
+    output=$("$bin/psql" -X -q -h "$folder" -U "$1" -d shop -c "$2" 2>&1) && failed= || failed=yes
+    printf '%s\n' "$output"
+}
+succeeds() { runs "$1" "$2"; [ -z "$failed" ] || die "this should have worked"; }
+answers() { succeeds "$1" "$2"; grep -qE "^ *$3" <<<"$output" || die "the answer should have been $3"; }
+is_refused() { runs "$1" "$2"; [ -n "$failed" ] || die "this should have been refused"; }
+
+"$bin/psql" -X -q -h "$folder" -U admin -d postgres -c 'CREATE DATABASE shop'
+
+say "1. An administrator installs the extension, and lets the application's login sign people up and log them in"
+succeeds admin "CREATE SCHEMA auth;
+CREATE EXTENSION password_verify SCHEMA auth;
+CREATE ROLE app LOGIN;
+GRANT USAGE ON SCHEMA auth TO app;
+SELECT auth.pv_grant('app', 'verifier');
+SELECT auth.pv_grant('app', 'enroller');"
+answers admin "SELECT role, kind FROM auth.pv_grants" "app +\| enroller"
+
+say "2. The application signs a user up"
+answers app "SELECT success, reason FROM auth.pv_create_password(42::bigint, 'password')" "f +\| too_short"
+answers app "SELECT success, reason FROM auth.pv_create_password(42::bigint, 'correct horse battery staple')" "t +\|"
+
+say "3. The user logs in: right, wrong, and somebody who has no account"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'correct horse battery staple')" "t +\|"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'incorrect horse')" "f +\| invalid_credentials"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(43::bigint, 'incorrect horse')" "f +\| invalid_credentials"
+
+say "4. The user changes the password, which takes the old one"
+answers app "SELECT success, reason FROM auth.pv_change_password(42::bigint, 'incorrect horse', 'velvet anvil under monsoon')" "f +\| invalid_credentials"
+answers app "SELECT success, reason FROM auth.pv_change_password(42::bigint, 'correct horse battery staple', 'velvet anvil under monsoon')" "t +\|"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'correct horse battery staple')" "f +\| invalid_credentials"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'velvet anvil under monsoon')" "t +\|"
+
+say "5. Somebody has the application's login, runs any SQL with it, and wants the hashes"
+is_refused app "SELECT * FROM password_verify.credential"
+is_refused app "UPDATE password_verify.credential SET verifier = 'mine'"
+is_refused app "SELECT auth.pv_set_password('42', 'velvet anvil of the attacker')"
+is_refused app "SELECT auth.pv_grant('app', 'registrar')"
+is_refused app "SET ROLE pv_owner"
+is_refused app "CREATE FUNCTION auth.pv_validate_password(int, text) RETURNS text LANGUAGE sql AS 'SELECT \$2'"
+
+say "6. Even with pg_read_all_data and pg_write_all_data, which read and write every table"
+succeeds admin "GRANT pg_read_all_data, pg_write_all_data TO app"
+answers app "SELECT count(*) FROM password_verify.credential" "0"
+is_refused app "SET row_security = off; SELECT * FROM password_verify.credential"
+is_refused app "INSERT INTO password_verify.credential VALUES (gen_random_uuid(), '42', 'mine', false, NULL, NULL, now(), now())"
+answers app "WITH hit AS (UPDATE password_verify.credential SET verifier = 'mine' RETURNING 1) SELECT count(*) AS overwritten FROM hit" "0"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'velvet anvil under monsoon')" "t +\|"
+succeeds admin "REVOKE pg_read_all_data, pg_write_all_data FROM app"
+
+say "The end. What happens to a password: src/verify.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
+if [ -n "${KEEP:-}" ]; then
+    stay=yes
+    echo "The cluster stays up in $folder; its log is $folder/log."
+    echo "As the application:    $bin/psql -h $folder -U app -d shop"
+    echo "As the administrator:  $bin/psql -h $folder -U admin -d shop"
+    [ "$(id -u)" != 0 ] || down="setpriv --reuid=$PV_SERVER_USER --regid=$(id -g "$PV_SERVER_USER") --clear-groups "
+    echo "To stop and remove it: ${down:-}$bin/pg_ctl -D $folder/data stop && rm -r $folder"
+else
+    echo "The cluster is gone. To try things by hand: make demo KEEP=1 leaves it running and says how to connect."
+fi
