@@ -34,7 +34,6 @@ none() {
 none "unsafe code, SPI and pg_sys belong in src/pg" '\bunsafe\b|Spi|pg_sys' src --include='*.rs' --exclude-dir=pg
 grep -q '^#!\[forbid(unsafe_code)\]' crates/core/src/lib.rs || die "crates/core must forbid unsafe code"
 none "crates/core knows no PostgreSQL, no clock, no I/O" 'pgrx|std::(fs|io|net|time|process|env)|SystemTime|Instant' crates/core/src
-none "privileges belong in the last section of the SQL file" '\b(GRANT|REVOKE|SECURITY DEFINER|OWNER TO)\b' src crates --include='*.rs'
 
 # Lines of the trusted path: what a request runs through, without tests, blank lines and comments.
 lines=$(
