@@ -24,7 +24,7 @@ SELECT format('%s%s | %s | %s',
                         CASE p.provolatile WHEN 'v' THEN 'volatile' ELSE 'NOT VOLATILE' END,
                         CASE p.proparallel WHEN 'u' THEN 'parallel unsafe' ELSE 'PARALLEL' END) END
               || CASE WHEN c.oid IS NULL THEN ''
-                      WHEN c.relrowsecurity AND c.relforcerowsecurity THEN ' | row security forced'
+                      WHEN c.relrowsecurity THEN format(' | row security with %s policies', (SELECT count(*) FROM pg_policy y WHERE y.polrelid = c.oid))
                       ELSE ' | row security OFF' END,
               'owner ' || pg_get_userbyid(COALESCE(p.proowner, c.relowner, v.relowner, n.nspowner)),
               COALESCE((SELECT string_agg(CASE a.grantee WHEN 0 THEN 'PUBLIC'

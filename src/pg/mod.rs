@@ -7,6 +7,8 @@
 //! | [`session`] | preloading, time, waiting, read-only | facts about the call, not about its arguments |
 //! | [`scan`] | tables, snapshots, index scans | closed whatever happens; no planner, no setting in between |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
+//! | [`key`] | the key of the blind index | one key, or an error |
+//! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
 //! | [`store`] | reads and writes of credentials | latest snapshot, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
 
@@ -15,6 +17,8 @@ pub use pgrx::pg_sys::panic::ErrorReport;
 
 pub mod arg;
 pub mod credential;
+pub mod key;
+pub mod place;
 pub mod row;
 pub mod scan;
 pub mod session;

@@ -9,15 +9,14 @@
 
 use std::time::Duration;
 
-use password_verify_core::blind_index::Key;
 use password_verify_core::user_id::UserId;
-use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::credential::Credential;
-use super::scan::{self, Access, Index, Latest, Scan, Seek, Table};
+use super::key::ActiveKey;
+use super::place::PlaceLock;
+use super::scan::{Access, Index, Latest, Scan, Seek, Table};
 use super::session::patiently;
-use super::text;
 use crate::error::{Error, RecordNumber};
 
 /// What a look-up found.
@@ -56,8 +55,7 @@ pub enum Edit {
 pub struct Store {
     table: Table,
     index: Index,
-    key: Key,
-    key_in_use: bool,
+    key: ActiveKey,
     access: Access,
 }
 
@@ -65,10 +63,10 @@ impl Store {
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::TwoKeys`].
     pub fn open(access: Access) -> Result<Self, Error> {
-        let (key, key_in_use) = read_key()?;
+        let key = ActiveKey::read()?;
         let table = Table::open(c"credential", access)?;
         let index = Index::open(c"credential_pkey", access)?;
-        Ok(Self { table, index, key, key_in_use, access })
+        Ok(Self { table, index, key, access })
     }
 
     /// The row at or before the user's place.
@@ -76,7 +74,7 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when that row is the user's own and cannot be read.
     pub fn find(&self, user: &UserId) -> Result<Found, Error> {
-        let place = self.key.blind_index(user);
+        let place = self.key.key.blind_index(user);
         let snapshot = Latest::take();
         let mut scan =
             Scan::begin(&self.table, &self.index, snapshot.as_ptr(), place, Seek::AtOrBefore);
@@ -104,7 +102,7 @@ impl Store {
         row: impl Fn(RecordNumber) -> Credential,
     ) -> Result<Written, Error> {
         debug_assert_eq!(self.access, Access::Write);
-        let place = self.key.blind_index(user);
+        let place = self.key.key.blind_index(user);
         let written = patiently(patience, || {
             // Held between looking and inserting only. Whoever looks next sees the row.
             let Some(_lock) = PlaceLock::try_take(place) else { return Ok(None) };
@@ -112,7 +110,7 @@ impl Store {
                 Occupant::Uncertain => Ok(None),
                 Occupant::Row => Ok(Some(Written::Unchanged)),
                 Occupant::Nobody => {
-                    self.keep_key()?;
+                    self.key.keep()?;
                     self.add(row(place))?;
                     Ok(Some(Written::Done))
                 }
@@ -132,7 +130,7 @@ impl Store {
         mut edit: impl FnMut(&mut Credential) -> Edit,
     ) -> Result<Written, Error> {
         debug_assert_eq!(self.access, Access::Write);
-        let place = self.key.blind_index(user);
+        let place = self.key.key.blind_index(user);
         let written = patiently(patience, || {
             let Some((mut row, mut tid)) = self.own_row(place)? else {
                 return Ok(Some(Written::Unchanged));
@@ -238,23 +236,6 @@ impl Store {
         }
         Ok(())
     }
-
-    /// Marks the key as in use with the first row that is looked up under it. From then on a dump
-    /// carries it, and in a restored database it wins over the fresh one that CREATE EXTENSION made.
-    fn keep_key(&self) -> Result<(), Error> {
-        if self.key_in_use {
-            return Ok(());
-        }
-        let table = Table::open(c"blind_index_key", Access::Write)?;
-        let row = [self.key.expose().as_slice().into_datum(), true.into_datum()];
-        // SAFETY: bytea and boolean, as the SQL file declares; the table has no index, so two first
-        // rows at the same time leave two equal keys and nobody waits.
-        unsafe {
-            let tuple = scan::form(&table, row)?;
-            pg_sys::CatalogTupleInsert(table.as_ptr(), tuple);
-        }
-        Ok(())
-    }
 }
 
 /// Who is at a place of the index.
@@ -263,78 +244,4 @@ enum Occupant {
     Row,
     /// Somebody who may still be taken back.
     Uncertain,
-}
-
-/// The key of the blind index, and whether any row was written under it.
-fn read_key() -> Result<(Key, bool), Error> {
-    let table = Table::open(c"blind_index_key", Access::Read)?;
-    let snapshot = Latest::take();
-    let mut in_use: Option<Key> = None;
-    let mut fresh = None;
-    // SAFETY: a sequential scan of an open table under a registered snapshot; each tuple is read
-    // before the next one is fetched. An error on the way leaves the scan to the transaction.
-    unsafe {
-        let (rel, snapshot) = (table.as_ptr(), snapshot.as_ptr());
-        let no_index = pg_sys::InvalidOid;
-        let scan =
-            pg_sys::systable_beginscan(rel, no_index, false, snapshot, 0, std::ptr::null_mut());
-        loop {
-            let tuple = pg_sys::systable_getnext(scan);
-            if tuple.is_null() {
-                break;
-            }
-            let [key, used] = scan::columns::<2>(&table, tuple)?;
-            let key = text::bytes(key.ok_or(Error::NotInstalled)?);
-            let key = Key::new(&key).ok_or(Error::NotInstalled)?;
-            if used.is_none_or(|used| used.value() == 0) {
-                fresh = Some(key);
-            } else if in_use.as_ref().is_some_and(|other| !other.same_as(&key)) {
-                return Err(Error::TwoKeys);
-            } else {
-                in_use = Some(key);
-            }
-        }
-        pg_sys::systable_endscan(scan);
-    }
-    match (in_use, fresh) {
-        (Some(key), _) => Ok((key, true)),
-        (None, Some(key)) => Ok((key, false)),
-        (None, None) => Err(Error::NotInstalled),
-    }
-}
-
-/// A lock on a place of the index, held for microseconds while nothing is waited for.
-///
-/// It looks like an advisory lock with a third key (`objsubid` 3) that no SQL function can use, so
-/// no session can hold one.
-struct PlaceLock(pg_sys::LOCKTAG);
-
-impl PlaceLock {
-    fn try_take(place: RecordNumber) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h, ..] = place;
-        // SAFETY: a plain value of this process.
-        let database = unsafe { pg_sys::MyDatabaseId };
-        let tag = pg_sys::LOCKTAG {
-            locktag_field1: database.into(),
-            locktag_field2: u32::from_be_bytes([a, b, c, d]),
-            locktag_field3: u32::from_be_bytes([e, f, g, h]),
-            locktag_field4: 3,
-            locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
-            locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
-        };
-        // SAFETY: a valid tag; "don't wait" returns at once.
-        let taken = unsafe { pg_sys::LockAcquire(&tag, EXCLUSIVE, false, true) };
-        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then_some(Self(tag))
-    }
-}
-
-const EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
-
-impl Drop for PlaceLock {
-    fn drop(&mut self) {
-        if !std::thread::panicking() {
-            // SAFETY: taken by `try_take`, released once.
-            unsafe { pg_sys::LockRelease(&self.0, EXCLUSIVE, false) };
-        }
-    }
 }
