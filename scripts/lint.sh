@@ -17,9 +17,10 @@ venv=$TARGET/lint-venv
 [ -x "$venv/bin/pgspot" ] || python3 -m venv "$venv" ||
     { as_root apt-get install -y -qq python3-venv >/dev/null && python3 -m venv --clear "$venv"; }
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -r scripts/lint-requirements.txt
-# PS005, function without search_path: these three get it in section 8 with every other function of
+# PS005, function without search_path: these get it in section 8 with every other function of
 # the extension (pgspot reads CREATE FUNCTION only); tests/surface.rs sees that they have it.
 "$venv/bin/pgspot" \
+    --proc-without-search-path 'password_verify.users(OUT user_id text,OUT algorithm text,OUT parameters text,OUT must_change boolean,OUT expires_at timestamptz,OUT disabled_at timestamptz,OUT created_at timestamptz,OUT changed_at timestamptz)' \
     --proc-without-search-path 'password_verify.change_grant(role pg_catalog.regrole,kind pg_catalog.text,template pg_catalog.text)' \
     --proc-without-search-path 'extschema.pv_grant(role pg_catalog.regrole,kind pg_catalog.text)' \
     --proc-without-search-path 'extschema.pv_revoke(role pg_catalog.regrole,kind pg_catalog.text)' \

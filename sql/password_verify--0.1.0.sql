@@ -354,21 +354,34 @@ COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was th
 COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
 
 --------------------------------------------------------------------------------
--- 6. Views of the auditor
+-- 6. The view of the auditor
 --------------------------------------------------------------------------------
 
--- Never a verifier, only what it was made with.
-CREATE VIEW @extschema@.pv_users WITH (security_barrier) AS
+-- Never a verifier, only what it was made with. A function under a view: on a view of the table
+-- itself pg_read_all_data could select, and pg_write_all_data could delete credentials through it.
+-- Nobody executes functions by such a role.
+CREATE FUNCTION password_verify.users(
+        OUT user_id text, OUT algorithm text, OUT parameters text, OUT must_change boolean,
+        OUT expires_at timestamptz, OUT disabled_at timestamptz, OUT created_at timestamptz, OUT changed_at timestamptz)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
 SELECT c.user_id,
-       pg_catalog.split_part(c.verifier, '$', 2) AS algorithm,
-       pg_catalog.split_part(c.verifier, '$', 4) AS parameters,
+       pg_catalog.split_part(c.verifier, '$', 2),
+       pg_catalog.split_part(c.verifier, '$', 4),
        c.must_change,
        c.expires_at,
        c.disabled_at,
        c.created_at,
        c.changed_at
   FROM password_verify.credential c
- WHERE c.user_id OPERATOR(pg_catalog.<>) '';
+ WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+$function$;
+COMMENT ON FUNCTION password_verify.users() IS 'what pv_users shows';
+
+CREATE VIEW @extschema@.pv_users AS
+SELECT u.user_id, u.algorithm, u.parameters, u.must_change, u.expires_at, u.disabled_at, u.created_at, u.changed_at
+  FROM password_verify.users() u;
 COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is in; never a hash';
 
 --------------------------------------------------------------------------------
@@ -388,7 +401,8 @@ SELECT k.kind, k.object
                ('manager',   'pv_enable_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
-               ('auditor',   'pv_users')) AS k (kind, object);
+               ('auditor',   'pv_users'),
+               ('auditor',   'users')) AS k (kind, object);
 COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind holds';
 
 -- What the extension consists of, as GRANT names it, with the access it gives.
@@ -553,7 +567,10 @@ $privileges$;
 ALTER TABLE password_verify.credential ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.blind_index_key ENABLE ROW LEVEL SECURITY;
 
--- 8d. What the owner needs beyond what it owns: to name the functions that it grants.
+-- 8d. Nobody builds on the row types, which would stand in the way of an upgrade.
+REVOKE ALL ON TYPE password_verify.credential, password_verify.blind_index_key FROM PUBLIC;
+
+-- 8e. What the owner needs beyond what it owns: to name the functions that it grants.
 GRANT USAGE ON SCHEMA @extschema@ TO pv_owner;
 
 --------------------------------------------------------------------------------

@@ -28,7 +28,7 @@ fn pv_validate_password(
     password: Option<PasswordArg>,
     _client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
-    session::require_preload()?;
+    session::require_ready()?;
     let request = Request::new(user(user_id)?, given(password, "password")?);
     Ok(attempted(verify::validate(request)?))
 }
@@ -40,7 +40,7 @@ fn pv_change_password(
     new_password: Option<PasswordArg>,
     _client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
-    session::require_preload()?;
+    session::require_ready()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
     Ok(attempted(enroll::change(user, old, new)?))
@@ -48,13 +48,13 @@ fn pv_change_password(
 
 #[pg_extern(sql = false)]
 fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(answered(enroll::check(&user(user_id)?, given(password, "password")?)))
 }
 
 #[pg_extern(sql = false)]
 fn pv_create_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(answered(enroll::create(&user(user_id)?, given(password, "password")?)?))
 }
 
@@ -65,7 +65,7 @@ fn pv_set_password(
     must_change: Option<bool>,
     expires_at: Option<TimestampWithTimeZone>,
 ) -> Sql<Row<2>> {
-    session::require_preload()?;
+    session::require_ready()?;
     let (user, new) = (user(user_id)?, given(password, "password")?);
     let must_change = must_change.ok_or(Error::Null("must_change"))?;
     let expires_at = expires_at.map(TimestampWithTimeZone::into_inner);
@@ -74,31 +74,31 @@ fn pv_set_password(
 
 #[pg_extern(sql = false)]
 fn pv_has_password(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(enroll::has_password(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_disable_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(enroll::disable(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_enable_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(enroll::enable(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_require_change(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(enroll::require_change(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_delete_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_preload()?;
+    session::require_ready()?;
     Ok(enroll::delete(&user(user_id)?)?)
 }
 

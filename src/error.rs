@@ -28,6 +28,8 @@ pub enum Error {
     UserIdTooLong,
     /// Called with an argument whose type is not known, as the fast-path protocol does.
     UntypedCall,
+    /// Called inside a parallel operation.
+    Parallel,
     /// A text is not valid in the encoding of the database.
     NotText,
     /// A function that writes, in a transaction or on a server that does not.
@@ -79,6 +81,11 @@ impl Error {
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 "function cannot be called without argument types",
                 "Call it in a SQL statement.",
+            ),
+            Self::Parallel => (
+                ERRCODE_INVALID_TRANSACTION_STATE,
+                "function cannot be called during a parallel operation",
+                "Do not mark functions that call it PARALLEL SAFE.",
             ),
             Self::NotText => (
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,

@@ -43,6 +43,7 @@ compile_error!("PostgreSQL errors pass through this library by unwinding");
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     if pg::session::preloading() {
+        pg::session::capture_no_backtraces();
         settings::define();
     }
 }

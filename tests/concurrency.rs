@@ -211,6 +211,70 @@ fn of_many_changes_each_starts_from_the_password_that_is_right() {
 }
 
 #[test]
+fn nobody_is_told_nothing_to_do_while_it_is_being_undone() {
+    // The account is disabled; somebody is enabling it, and somebody else disables it at that moment.
+    let site = Site::new();
+    site.enroll("42", GOOD);
+    let (mut a, mut b) = (site.login_with(&["manager"]), site.login_with(&["manager"]));
+    assert!(manage(&mut a, "pv_disable_user", "42"));
+    let mut open = a.transaction().unwrap();
+    let row = open.query_one("SELECT auth.pv_enable_user('42')", &[]).unwrap();
+    assert!(row.get::<_, bool>(0));
+    assert_eq!(sqlstate(b.query("SELECT auth.pv_disable_user('42')", &[])), "55P03");
+    open.commit().unwrap();
+    assert!(manage(&mut b, "pv_disable_user", "42"));
+    assert_eq!(validate(&mut site.login(), "42", GOOD), Answer::no("disabled"));
+}
+
+#[test]
+fn crowding_one_id_leaves_no_warning() {
+    let site = Site::new();
+    let mut unexpected = Vec::new();
+    thread::scope(|scope| {
+        let threads: Vec<_> = (0..8)
+            .map(|i| {
+                let site = &site;
+                scope.spawn(move || {
+                    let (mut session, heard) = site.cluster.listen("postgres", &site.database);
+                    for j in 0..40 {
+                        if (i + j) % 2 == 0 {
+                            create(&mut session, "42", GOOD);
+                        } else {
+                            let result = session.query("SELECT auth.pv_delete_user('42')", &[]);
+                            assert!(result.is_ok() || sqlstate(result) == "55P03");
+                        }
+                    }
+                    let heard = heard.lock().unwrap();
+                    heard.clone()
+                })
+            })
+            .collect();
+        for thread in threads {
+            unexpected.extend(thread.join().unwrap());
+        }
+    });
+    assert!(unexpected.is_empty(), "{unexpected:?}");
+    assert!(!site.cluster.log().contains("don't own a lock"));
+}
+
+#[test]
+fn serializable_sign_ups_of_different_users_do_not_collide() {
+    let site = Site::new();
+    site.enroll("first", GOOD);
+    let (mut a, mut b) = (site.login(), site.login());
+    let start = |client| -> postgres::Transaction<'_> {
+        let client: &mut postgres::Client = client;
+        client.build_transaction().isolation_level(IsolationLevel::Serializable).start().unwrap()
+    };
+    let (mut one, mut two) = (start(&mut a), start(&mut b));
+    let sql = "SELECT success FROM auth.pv_create_password($1::text, $2)";
+    assert!(one.query_one(sql, &[&"42", &GOOD]).unwrap().get::<_, bool>(0));
+    assert!(two.query_one(sql, &[&"43", &GOOD]).unwrap().get::<_, bool>(0));
+    one.commit().unwrap();
+    two.commit().unwrap();
+}
+
+#[test]
 fn a_superusers_row_lock_is_busy_not_a_hang() {
     let site = Site::new();
     site.enroll("42", GOOD);

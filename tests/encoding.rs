@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use password_verify_tests::site::{ask, create, manage, validate};
-use password_verify_tests::{Answer, Cluster, GOOD, Site, sqlstate};
+use password_verify_tests::{Answer, Cluster, GOOD, Site, refused, sqlstate};
 
 #[test]
 fn latin1() {
@@ -50,6 +50,21 @@ fn what_the_database_cannot_say_is_postgresqls_own_error() {
     let error = error.as_db_error().unwrap();
     assert_eq!(error.code().code(), "22P05");
     assert!(!format!("{error:?}").contains("canary"), "{error:?}");
+}
+
+#[test]
+fn a_byte_that_stands_for_nothing_is_our_error_and_is_not_quoted() {
+    // 0x81 is valid in a WIN1252 database and no character of Unicode.
+    let site = Site::with(Cluster::shared(), "ENCODING 'WIN1252' LOCALE 'C'");
+    let mut app = site.login();
+    for sql in [
+        "SELECT auth.pv_check_password('a'::text, convert_from('\\x81', 'WIN1252') || ' canary')",
+        "SELECT auth.pv_validate_password(convert_from('\\x81', 'WIN1252') || ' canary', 'x')",
+    ] {
+        let (state, message, _) = refused(app.query(sql, &[]));
+        assert_eq!(state, "22021", "{sql}");
+        assert_eq!(message, "argument is not valid text in the encoding of the database");
+    }
 }
 
 #[test]

@@ -119,6 +119,33 @@ fn pg_write_all_data() {
     unharmed(&site, &before);
 }
 
+/// The same, by way of the views, which belong to the owner: whoever may write every table and view
+/// might write credentials through them.
+#[test]
+fn data_roles_and_the_views() {
+    let site = victim();
+    let before = verifier(&site);
+    let mut admin = site.admin();
+    admin
+        .batch_execute(&format!("GRANT pg_write_all_data, pg_read_all_data TO {}", site.app))
+        .unwrap();
+    let sql = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'
+                WHERE c.relkind = 'v' AND c.relowner = 'pv_owner'::regrole";
+    let views: Vec<String> = admin.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(views.len(), 4);
+    let mut app = site.login();
+    for view in views {
+        let writable = format!("SELECT pg_relation_is_updatable('{view}'::regclass, true)");
+        assert_eq!(admin.query_one(&writable, &[]).unwrap().get::<_, i32>(0), 0, "{view}");
+        assert_eq!(sqlstate(app.batch_execute(&format!("DELETE FROM {view}"))), "55000", "{view}");
+    }
+    all_refused(
+        &mut app,
+        &["SELECT * FROM auth.pv_users", "SELECT * FROM password_verify.users()"],
+    );
+    unharmed(&site, &before);
+}
+
 /// They put functions and operators of the same names before the real ones, in a schema of their
 /// own and in pg_temp, and let the definer's function run into them.
 #[test]
@@ -299,6 +326,7 @@ fn hanging_something_onto_the_table() {
             "ALTER TABLE password_verify.credential ADD CHECK (verifier IS NULL)",
             "COMMENT ON TABLE password_verify.credential IS 'x'",
             "CREATE VIEW password_verify.v AS SELECT 1",
+            "CREATE TABLE mine.c (c password_verify.credential)",
             "REINDEX TABLE password_verify.credential",
             "CLUSTER password_verify.credential USING credential_pkey",
         ],
@@ -434,32 +462,96 @@ fn plans_and_activity() {
     assert!(!seen.contains(&verifier(&site)));
 }
 
-/// They hold every advisory lock that could stand in a sign-up's way.
+/// They watch the locks while somebody signs up: the place of a record is a secret, because whoever
+/// knows it for chosen ids could put a record of their own beside a victim's.
 #[test]
-fn advisory_locks() {
+fn locks_do_not_tell_places() {
+    let site = victim();
+    let all = std::thread::scope(|scope| {
+        let busy = scope.spawn(|| {
+            let mut session = site.login_with(&["registrar"]);
+            for i in 0..150 {
+                let sql = "SELECT auth.pv_set_password($1::text, $2)";
+                session.query(sql, &[&format!("user{}", i % 10), &GOOD]).unwrap();
+            }
+        });
+        let mut app = site.login();
+        let mut seen = std::collections::HashSet::new();
+        let sql = "SELECT DISTINCT classid, objid FROM pg_locks WHERE locktype = 'advisory'";
+        while !busy.is_finished() {
+            for row in app.query(sql, &[]).unwrap() {
+                seen.insert((row.get::<_, u32>(0), row.get::<_, u32>(1)));
+            }
+        }
+        seen
+    });
+    let places =
+        site.admin().query("SELECT blind_index FROM password_verify.credential", &[]).unwrap();
+    assert_eq!(places.len(), 12);
+    for row in places {
+        let words = row.get::<_, uuid::Uuid>(0).as_u128().to_be_bytes();
+        for word in words.chunks(4) {
+            let word = u32::from_be_bytes(word.try_into().unwrap());
+            assert!(word == 0 || all.iter().all(|(a, b)| word != *a && word != *b), "{word:x}");
+        }
+    }
+    // Holding advisory locks of the same numbers stands in nobody's way.
+    let mut app = site.login();
+    for (a, b) in all {
+        let (a, b) = (a.cast_signed(), b.cast_signed());
+        let both = (i64::from(a) << 32) | i64::from(b.cast_unsigned());
+        app.query("SELECT pg_advisory_lock($1, $2), pg_advisory_lock($3)", &[&a, &b, &both])
+            .unwrap();
+    }
+    let mut registrar = site.login_with(&["registrar"]);
+    for i in 0..10 {
+        let sql = "SELECT success FROM auth.pv_set_password($1::text, $2)";
+        let row = registrar.query_one(sql, &[&format!("user{i}"), &GOOD]).unwrap();
+        assert!(row.get::<_, bool>(0));
+    }
+}
+
+/// They read in SERIALIZABLE, where PostgreSQL notes in pg_locks which page and row was read, and
+/// anybody can read that.
+#[test]
+fn serializable_leaves_no_trace_of_the_row() {
     let site = victim();
     let mut app = site.login();
-    // Where "newcomer" will lie is a secret; a superuser looks it up for the attacker.
-    let mut admin = site.admin();
-    let mut rehearsal = admin.transaction().unwrap();
-    let sql = "SELECT success FROM auth.pv_create_password('newcomer', $1)";
-    assert!(rehearsal.query_one(sql, &[&GOOD]).unwrap().get::<_, bool>(0));
-    let place: uuid::Uuid = rehearsal
-        .query_one(
-            "SELECT blind_index FROM password_verify.credential WHERE user_id = 'newcomer'",
-            &[],
-        )
-        .unwrap()
-        .get(0);
-    rehearsal.rollback().unwrap();
-    let (high, _) = place.as_u64_pair();
-    let sql = "SELECT pg_advisory_lock($1), pg_advisory_lock($2, $3)";
-    app.query(
-        sql,
-        &[&high.cast_signed(), &((high >> 32) as u32).cast_signed(), &(high as u32).cast_signed()],
-    )
-    .unwrap();
-    assert_eq!(create(&mut site.login(), "newcomer", GOOD), Answer::yes());
+    for user in ["victim", "nobody"] {
+        let mut transaction = app
+            .build_transaction()
+            .isolation_level(postgres::IsolationLevel::Serializable)
+            .start()
+            .unwrap();
+        let sql = "SELECT * FROM auth.pv_validate_password($1::text, 'guess')";
+        transaction.query(sql, &[&user]).unwrap();
+        let sql = "SELECT count(*) FROM pg_locks l JOIN pg_class c ON c.oid = l.relation
+                    WHERE l.mode = 'SIReadLock' AND c.relname IN ('credential', 'credential_pkey', 'blind_index_key')";
+        assert_eq!(transaction.query_one(sql, &[]).unwrap().get::<_, i64>(0), 0, "{user}");
+    }
+}
+
+/// They connect with a setting that only takes effect at connection.
+#[test]
+fn settings_of_the_connection() {
+    let site = victim();
+    let heard = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let notices = std::sync::Arc::clone(&heard);
+    let mut app = postgres::Config::new()
+        .host_path(site.cluster.folder())
+        .user(&site.app)
+        .dbname(&site.database)
+        .options("-c ignore_system_indexes=on")
+        .notice_callback(move |notice| notices.lock().unwrap().push(notice.message().to_owned()))
+        .connect(postgres::NoTls)
+        .unwrap();
+    assert_eq!(validate(&mut app, "victim", GOOD), Answer::yes());
+    assert_eq!(validate(&mut app, "nobody", GOOD), Answer::no("invalid_credentials"));
+    assert_eq!(create(&mut app, "another", GOOD), Answer::yes());
+    let heard = heard.lock().unwrap().join("\n");
+    assert!(!heard.contains("credential"), "{heard}");
+    let row = app.query_one("SHOW ignore_system_indexes", &[]).unwrap();
+    assert_eq!(row.get::<_, &str>(0), "on");
 }
 
 /// They wrap our functions in objects of their own: an operator, an aggregate, a view, a definer's
@@ -493,6 +585,24 @@ fn wrapped_functions_are_the_same_functions() {
     let sql = "SELECT * FROM auth.pv_validate_password('victim', $1)";
     assert_eq!(ask(&mut app, sql, &[&GOOD]).unwrap(), Answer::yes());
     unharmed(&site, &before);
+}
+
+/// They wrap a function in one that they call PARALLEL SAFE, and have it run in parallel.
+#[test]
+fn in_parallel_it_refuses() {
+    let site = victim();
+    let mut app = site.login();
+    app.batch_execute(
+        "CREATE SCHEMA mine;
+         CREATE FUNCTION mine.v(u text, p text) RETURNS boolean LANGUAGE plpgsql PARALLEL SAFE AS
+             $$ BEGIN RETURN (SELECT valid FROM auth.pv_validate_password(u, p)); END $$",
+    )
+    .unwrap();
+    app.batch_execute("SET debug_parallel_query = on")
+        .or_else(|_| app.batch_execute("SET force_parallel_mode = on"))
+        .unwrap();
+    let sql = "SELECT mine.v('victim', $1)";
+    assert_eq!(sqlstate(app.query(sql, &[&GOOD])), "25000");
 }
 
 /// They run it from parallel workers, cursors, prepared statements and DO blocks.

@@ -217,6 +217,27 @@ fn two_databases_at_the_same_moment() {
 }
 
 #[test]
+fn no_stack_trace_leaves_the_server() {
+    // Whoever starts the server may have RUST_BACKTRACE set.
+    let cluster = Cluster::init();
+    cluster.configure(PRELOADED);
+    cluster.up_with(&[("RUST_BACKTRACE", "1")]);
+    let site = Site::on(Arc::new(cluster));
+    site.enroll("42", GOOD);
+    let mut app = site.login();
+    app.batch_execute("SET statement_timeout = '1 ms'").unwrap();
+    for call in [
+        "pv_create_password('43', $1)",
+        "pv_change_password('42', $1, 'velvet anvil under monsoon')",
+    ] {
+        let error = app.query(&format!("SELECT auth.{call}"), &[&GOOD]).unwrap_err();
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "57014", "{error:?}");
+        assert_eq!(error.detail(), None, "{call}");
+    }
+}
+
+#[test]
 fn dropping_leaves_nothing_but_the_role() {
     let site = Site::new();
     site.enroll("42", GOOD);

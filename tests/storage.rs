@@ -143,19 +143,26 @@ fn parameters_above_the_ceilings_are_refused_not_computed() {
 }
 
 #[test]
-fn a_record_moved_onto_another_id_by_its_place_only_opens_nothing() {
-    // Somebody who can write the table gives the victim's place to their own row.
+fn a_record_moved_to_another_users_place_opens_nothing() {
+    // Somebody who can write the table gives the victim's place to their own record.
     let site = Site::new();
     site.enroll("victim", GOOD);
     site.enroll("mallory", OTHER);
-    let mut admin = site.admin();
-    admin
+    site.admin()
         .batch_execute(
-            "UPDATE password_verify.credential SET blind_index = gen_random_uuid() WHERE user_id = 'victim';
-             DELETE FROM password_verify.credential WHERE user_id = 'victim'",
+            "WITH gone AS (DELETE FROM password_verify.credential WHERE user_id = 'victim' RETURNING blind_index)
+             SELECT set_config('test.place', (SELECT blind_index::text FROM gone), false);
+             UPDATE password_verify.credential SET blind_index = current_setting('test.place')::uuid
+              WHERE user_id = 'mallory'",
         )
         .unwrap();
-    assert_eq!(validate(&mut site.login(), "victim", OTHER), Answer::no("invalid_credentials"));
+    let mut app = site.login();
+    assert_eq!(sqlstate(app.query(VALIDATE, &[&"victim", &OTHER])), "XX001");
+    assert_eq!(validate(&mut app, "mallory", OTHER), Answer::no("invalid_credentials"));
+    let create = "SELECT auth.pv_create_password('victim', $1)";
+    assert_eq!(sqlstate(app.query(create, &[&GOOD])), "XX001");
+    let set = "SELECT auth.pv_set_password('victim', $1)";
+    assert_eq!(sqlstate(site.admin().query(set, &[&GOOD])), "XX001");
 }
 
 #[test]

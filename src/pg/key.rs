@@ -4,7 +4,7 @@ use password_verify_core::blind_index::Key;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::scan::{self, Access, Latest, Table};
+use super::scan::{self, Access, Table};
 use super::text;
 use crate::error::Error;
 
@@ -23,9 +23,8 @@ impl ActiveKey {
     /// [`Error::NotInstalled`] without a key, [`Error::TwoKeys`] with two in use.
     pub fn read() -> Result<Self, Error> {
         let table = Table::open(c"blind_index_key", Access::Read)?;
-        let snapshot = Latest::take();
         let (mut in_use, mut fresh): (Option<Key>, Option<Key>) = (None, None);
-        let mut rows = Rows::begin(&table, &snapshot);
+        let mut rows = Rows::begin(&table);
         while let Some((key, used)) = rows.next()? {
             if !used {
                 fresh = Some(key);
@@ -70,10 +69,10 @@ struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn begin(table: &'a Table, snapshot: &'a Latest) -> Self {
-        let (relation, snapshot) = (table.as_ptr(), snapshot.as_ptr());
+    fn begin(table: &'a Table) -> Self {
+        let (relation, snapshot) = (table.as_ptr(), scan::now());
         let (no_index, no_key) = (pg_sys::InvalidOid, std::ptr::null_mut());
-        // SAFETY: table and snapshot are borrowed for as long as the scan lives.
+        // SAFETY: the table is borrowed for as long as the scan lives; the snapshot is a static.
         let scan =
             unsafe { pg_sys::systable_beginscan(relation, no_index, false, snapshot, 0, no_key) };
         Self { table, scan }

@@ -1,8 +1,8 @@
 //! A lock on a place of the blind index.
+//!
+//! Every login can see locks in `pg_locks`, so its tag tells nothing of the place itself.
 
 use pgrx::pg_sys;
-
-use crate::error::RecordNumber;
 
 /// Held for microseconds, between looking whether a place is free and writing to it. Nothing is
 /// waited for under it.
@@ -13,21 +13,21 @@ pub struct PlaceLock(pg_sys::LOCKTAG);
 
 impl PlaceLock {
     /// `None` when another session has it: nothing is waited for here either.
-    pub fn try_take(place: RecordNumber) -> Option<Self> {
-        let [a, b, c, d, e, f, g, h, ..] = place;
+    pub fn try_take(tag: [u32; 2]) -> Option<Self> {
+        let [field2, field3] = tag;
         // SAFETY: a plain value of this process.
         let database = unsafe { pg_sys::MyDatabaseId };
         let tag = pg_sys::LOCKTAG {
             locktag_field1: database.into(),
-            locktag_field2: u32::from_be_bytes([a, b, c, d]),
-            locktag_field3: u32::from_be_bytes([e, f, g, h]),
+            locktag_field2: field2,
+            locktag_field3: field3,
             locktag_field4: 3,
             locktag_type: pg_sys::LockTagType::LOCKTAG_ADVISORY as u8,
             locktag_lockmethodid: pg_sys::USER_LOCKMETHOD as u8,
         };
         // SAFETY: a valid tag; "don't wait" returns at once.
         let taken = unsafe { pg_sys::LockAcquire(&tag, EXCLUSIVE, false, true) };
-        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then_some(Self(tag))
+        (taken != pg_sys::LockAcquireResult::LOCKACQUIRE_NOT_AVAIL).then(|| Self(tag))
     }
 }
 

@@ -116,30 +116,15 @@ impl Drop for Index {
     }
 }
 
-/// What is committed now, and what this transaction has done: never the older snapshot of a
-/// REPEATABLE READ transaction, under which a password that was changed would still be right.
-pub struct Latest(pg_sys::Snapshot);
-
-impl Latest {
-    /// Taken now.
-    pub fn take() -> Self {
-        // SAFETY: inside a transaction, outside parallel mode (the functions are PARALLEL UNSAFE).
-        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
-    }
-
-    /// The snapshot, for a scan that ends before it is dropped.
-    pub fn as_ptr(&self) -> pg_sys::Snapshot {
-        self.0
-    }
-}
-
-impl Drop for Latest {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: registered by `take`, unregistered once.
-            unsafe { pg_sys::UnregisterSnapshot(self.0) };
-        }
-    }
+/// Sees each row as it is committed at this instant, and what this transaction has done: never the
+/// older snapshot of a REPEATABLE READ transaction, under which a password that was changed would
+/// still be right. And under SERIALIZABLE it leaves no predicate lock, which would show every login
+/// which row was read (`pg_locks`) and make unrelated sign-ups fail with 40001.
+///
+/// It is no picture of one moment: a row whose new version has just been put elsewhere can be missed
+/// once, when the old version has ended and the new one was not in the index yet.
+pub fn now() -> pg_sys::Snapshot {
+    &raw mut pg_sys::SnapshotSelfData
 }
 
 /// Which entries of the index on `blind_index`, the first column.
@@ -151,12 +136,70 @@ pub enum Seek {
     AtOrBefore,
 }
 
+/// While this lives, reads of a table and its index are not counted: not in `pg_stat_*`, and not for
+/// the caller's EXPLAIN (ANALYZE, BUFFERS). Known and unknown users are read alike, but a user's row may
+/// have more versions than another's, which would tell whose row was read.
+pub struct Uncounted<'a> {
+    relations: [(pg_sys::Relation, Counters); 2],
+    buffers: pg_sys::BufferUsage,
+    _open: PhantomData<&'a ()>,
+}
+
+struct Counters {
+    #[cfg(not(feature = "pg14"))]
+    enabled: bool,
+    info: *mut pg_sys::PgStat_TableStatus,
+}
+
+impl<'a> Uncounted<'a> {
+    /// From now until it is dropped.
+    pub fn reads(table: &'a Table, index: &'a Index) -> Self {
+        let relations = [table.relation, index.relation].map(|relation| {
+            // SAFETY: the relation is open for `'a`, so its cache entry stays where it is. Without
+            // these PostgreSQL counts nothing, as it does while track_counts is off.
+            let counters = unsafe {
+                Counters {
+                    #[cfg(not(feature = "pg14"))]
+                    enabled: std::mem::replace(&mut (*relation).pgstat_enabled, false),
+                    info: std::mem::replace(&mut (*relation).pgstat_info, std::ptr::null_mut()),
+                }
+            };
+            (relation, counters)
+        });
+        // SAFETY: a plain struct of counters of this process.
+        Self { relations, buffers: unsafe { pg_sys::pgBufferUsage }, _open: PhantomData }
+    }
+}
+
+impl Drop for Uncounted<'_> {
+    fn drop(&mut self) {
+        // Also while an error unwinds: the cache entries outlive the transaction.
+        for (relation, counters) in &self.relations {
+            // SAFETY: as in `reads`; the relations are closed later than this is dropped.
+            unsafe {
+                #[cfg(not(feature = "pg14"))]
+                {
+                    (**relation).pgstat_enabled = counters.enabled;
+                }
+                (**relation).pgstat_info = counters.info;
+            }
+        }
+        // SAFETY: as in `reads`.
+        unsafe { pg_sys::pgBufferUsage = self.buffers };
+    }
+}
+
 /// A scan of a table in the order of an index, backwards.
 pub struct Scan<'a> {
     scan: pg_sys::SysScanDesc,
-    // PostgreSQL keeps pointers to both until the scan ends.
-    _key: Box<([u8; 16], pg_sys::ScanKeyData)>,
+    /// What PostgreSQL keeps pointers to until the scan ends. Ours again in `drop`.
+    key: *mut ScanKey,
     _open: PhantomData<&'a ()>,
+}
+
+struct ScanKey {
+    place: [u8; 16],
+    key: pg_sys::ScanKeyData,
 }
 
 impl<'a> Scan<'a> {
@@ -165,23 +208,29 @@ impl<'a> Scan<'a> {
         table: &'a Table,
         index: &'a Index,
         snapshot: pg_sys::Snapshot,
-        blind_index: [u8; 16],
+        place: [u8; 16],
         seek: Seek,
     ) -> Self {
         let (strategy, procedure) = match seek {
             Seek::Exactly => (pg_sys::BTEqualStrategyNumber, pg_sys::F_UUID_EQ),
             Seek::AtOrBefore => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_UUID_LE),
         };
-        let mut key = Box::new((blind_index, pg_sys::ScanKeyData::default()));
-        // SAFETY: the key and the uuid it points to are boxed and outlive the scan; column 1 of the
-        // table is the uuid that the index is on; table and index are borrowed for as long.
+        let key = Box::into_raw(Box::new(ScanKey { place, key: Default::default() }));
+        // SAFETY: the key and the uuid in it live until the scan ends; column 1 of the table is the
+        // uuid that the index is on; table and index are borrowed for as long. Whoever connected with
+        // ignore_system_indexes gets no warning about an index that is not a system's.
         let scan = unsafe {
-            let uuid = pg_sys::Datum::from(key.0.as_mut_ptr());
-            pg_sys::ScanKeyInit(&mut key.1, 1, strategy as u16, procedure.into(), uuid);
+            let uuid = pg_sys::Datum::from(&raw mut (*key).place);
+            let scan_key = &raw mut (*key).key;
+            pg_sys::ScanKeyInit(scan_key, 1, strategy as u16, procedure.into(), uuid);
+            let theirs = pg_sys::IgnoreSystemIndexes;
+            pg_sys::IgnoreSystemIndexes = false;
             let (table, index) = (table.relation, index.relation);
-            pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, &mut key.1)
+            let scan = pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, scan_key);
+            pg_sys::IgnoreSystemIndexes = theirs;
+            scan
         };
-        Self { scan, _key: key, _open: PhantomData }
+        Self { scan, key, _open: PhantomData }
     }
 
     /// The next tuple, null at the end. Valid until the next call.
@@ -195,8 +244,12 @@ impl<'a> Scan<'a> {
 impl Drop for Scan<'_> {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: begun by `begin`, ended once.
-            unsafe { pg_sys::systable_endscan_ordered(self.scan) };
+            // SAFETY: begun by `begin`, ended once; nothing points to the key any more. (While a
+            // PostgreSQL error unwinds, its few bytes are lost instead.)
+            unsafe {
+                pg_sys::systable_endscan_ordered(self.scan);
+                drop(Box::from_raw(self.key));
+            }
         }
     }
 }

@@ -23,14 +23,34 @@ pub fn preloading() -> bool {
     now
 }
 
-/// # Errors
-/// [`Error::NotPreloaded`]. A library that one session loaded late has no settings to go by.
-pub fn require_preload() -> Result<(), Error> {
-    if PRELOADED.load(std::sync::atomic::Ordering::Relaxed) {
-        Ok(())
-    } else {
-        Err(Error::NotPreloaded)
+/// Where RUST_BACKTRACE is set in the server's environment, pgrx would send a stack trace to the client
+/// with every error. std decides once whether to capture any: here, for this library only.
+pub fn capture_no_backtraces() {
+    const NAME: &str = "RUST_LIB_BACKTRACE";
+    let theirs = std::env::var_os(NAME);
+    // SAFETY: called from _PG_init, where the postmaster has one thread.
+    unsafe { std::env::set_var(NAME, "0") };
+    drop(std::backtrace::Backtrace::capture());
+    // SAFETY: as above.
+    unsafe {
+        match theirs {
+            Some(value) => std::env::set_var(NAME, value),
+            None => std::env::remove_var(NAME),
+        }
     }
+}
+
+/// What every function asks first.
+///
+/// # Errors
+/// [`Error::NotPreloaded`]: a library that one session loaded late has no settings to go by.
+/// [`Error::Parallel`]: somebody has wrapped a function that is PARALLEL UNSAFE in one that is not.
+pub fn require_ready() -> Result<(), Error> {
+    if !PRELOADED.load(std::sync::atomic::Ordering::Relaxed) {
+        return Err(Error::NotPreloaded);
+    }
+    // SAFETY: reads this backend's transaction state.
+    if unsafe { pg_sys::IsInParallelMode() } { Err(Error::Parallel) } else { Ok(()) }
 }
 
 /// Makes a misspelt `password_verify.*` an error (a warning at start on PostgreSQL 14).

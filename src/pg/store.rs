@@ -15,7 +15,7 @@ use pgrx::pg_sys;
 use super::credential::Credential;
 use super::key::ActiveKey;
 use super::place::PlaceLock;
-use super::scan::{Access, Index, Latest, Scan, Seek, Table};
+use super::scan::{self, Access, Index, Scan, Seek, Table, Uncounted};
 use super::session::patiently;
 use crate::error::{Error, RecordNumber};
 
@@ -71,21 +71,30 @@ impl Store {
 
     /// The row at or before the user's place.
     ///
+    /// Looks twice, whatever the first look found, because a row that is being written can be missed
+    /// once ([`scan::now`]).
+    ///
     /// # Errors
     /// [`Error::Corrupt`] when that row is the user's own and cannot be read.
     pub fn find(&self, user: &UserId) -> Result<Found, Error> {
-        let place = self.key.key.blind_index(user);
-        let snapshot = Latest::take();
-        let mut scan =
-            Scan::begin(&self.table, &self.index, snapshot.as_ptr(), place, Seek::AtOrBefore);
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        let (first, second) = (self.look(user)?, self.look(user)?);
+        Ok(if matches!(second, Found::Own(_)) { second } else { first })
+    }
+
+    fn look(&self, user: &UserId) -> Result<Found, Error> {
+        let place = self.place(user);
+        let now = scan::now();
+        let mut scan = Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore);
         let tuple = scan.next();
         if tuple.is_null() {
             return Ok(Found::Nothing);
         }
         // SAFETY: a tuple of this table, valid until the scan moves on.
         match unsafe { Credential::read(&self.table, tuple) } {
-            Ok(row) if row.number == place && row.user_id == user.as_str() => Ok(Found::Own(row)),
-            Ok(row) => Ok(Found::Neighbour(row)),
+            Ok(row) if row.number != place => Ok(Found::Neighbour(row)),
+            Ok(row) if row.user_id == user.as_str() => Ok(Found::Own(row)),
+            Ok(_) => Err(Error::Corrupt(place)),
             Err(Error::Corrupt(number)) if number != place => Ok(Found::Nothing),
             Err(error) => Err(error),
         }
@@ -102,10 +111,10 @@ impl Store {
         row: impl Fn(RecordNumber) -> Credential,
     ) -> Result<Written, Error> {
         debug_assert_eq!(self.access, Access::Write);
-        let place = self.key.key.blind_index(user);
+        let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
             // Held between looking and inserting only. Whoever looks next sees the row.
-            let Some(_lock) = PlaceLock::try_take(place) else { return Ok(None) };
+            let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
             match self.occupant(place) {
                 Occupant::Uncertain => Ok(None),
                 Occupant::Row => Ok(Some(Written::Unchanged)),
@@ -130,26 +139,36 @@ impl Store {
         mut edit: impl FnMut(&mut Credential) -> Edit,
     ) -> Result<Written, Error> {
         debug_assert_eq!(self.access, Access::Write);
-        let place = self.key.key.blind_index(user);
+        let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
-            let Some((mut row, mut tid)) = self.own_row(place)? else {
-                return Ok(Some(Written::Unchanged));
-            };
-            let edit = edit(&mut row);
-            if edit == Edit::Keep {
+            // Whoever looks whether the place is taken does not look while a row is being moved.
+            let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
+            let now = scan::now();
+            // Open until the row is locked: it keeps the row where it is.
+            let mut scan = Scan::begin(&self.table, &self.index, now, place, Seek::Exactly);
+            let tuple = scan.next();
+            if tuple.is_null() {
                 return Ok(Some(Written::Unchanged));
             }
-            if !self.try_lock_row(&mut tid, edit) {
+            // SAFETY: a tuple of this table, valid until the scan moves on.
+            let (row, mut tid) = unsafe { (Credential::read(&self.table, tuple), (*tuple).t_self) };
+            let mut row = match row {
+                Ok(row) if row.user_id != user.as_str() => return Err(Error::Corrupt(place)),
+                row => row?,
+            };
+            if !self.try_lock_row(&mut tid) {
                 return Ok(None);
             }
             // SAFETY: the row is locked by this transaction and is its latest version, so neither
             // call waits or fails on it.
             unsafe {
-                if edit == Edit::Delete {
-                    pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid);
-                } else {
-                    let tuple = row.form(&self.table)?;
-                    pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+                match edit(&mut row) {
+                    Edit::Keep => return Ok(Some(Written::Unchanged)),
+                    Edit::Delete => pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid),
+                    Edit::Replace => {
+                        let tuple = row.form(&self.table)?;
+                        pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+                    }
                 }
                 // What comes later in the same statement sees it.
                 pg_sys::CommandCounterIncrement();
@@ -159,30 +178,9 @@ impl Store {
         Ok(written.unwrap_or(Written::Busy))
     }
 
-    /// The row at exactly that place, and where it is.
-    fn own_row(
-        &self,
-        place: RecordNumber,
-    ) -> Result<Option<(Credential, pg_sys::ItemPointerData)>, Error> {
-        let snapshot = Latest::take();
-        let mut scan =
-            Scan::begin(&self.table, &self.index, snapshot.as_ptr(), place, Seek::Exactly);
-        let tuple = scan.next();
-        if tuple.is_null() {
-            return Ok(None);
-        }
-        // SAFETY: a tuple of this table, valid until the scan moves on.
-        unsafe { Ok(Some((Credential::read(&self.table, tuple)?, (*tuple).t_self))) }
-    }
-
-    /// Locks a row that the latest snapshot showed, unless that would mean waiting or it is no
-    /// longer the latest version.
-    fn try_lock_row(&self, tid: &mut pg_sys::ItemPointerData, edit: Edit) -> bool {
-        let mode = if edit == Edit::Delete {
-            pg_sys::LockTupleMode::LockTupleExclusive
-        } else {
-            pg_sys::LockTupleMode::LockTupleNoKeyExclusive
-        };
+    /// Locks a row that has just been seen, unless that would mean waiting or it is no longer the
+    /// latest version. For deleting too, so that there is one way to do it.
+    fn try_lock_row(&self, tid: &mut pg_sys::ItemPointerData) -> bool {
         let mut tuple = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
         let mut buffer: pg_sys::Buffer = 0;
         let mut failure = pg_sys::TM_FailureData::default();
@@ -193,7 +191,7 @@ impl Store {
                 self.table.as_ptr(),
                 &mut tuple,
                 pg_sys::GetCurrentCommandId(true),
-                mode,
+                pg_sys::LockTupleMode::LockTupleExclusive,
                 pg_sys::LockWaitPolicy::LockWaitSkip,
                 false,
                 &mut buffer,
@@ -203,6 +201,10 @@ impl Store {
             result
         };
         result == pg_sys::TM_Result::TM_Ok
+    }
+
+    fn place(&self, user: &UserId) -> RecordNumber {
+        self.key.key.blind_index(user)
     }
 
     /// Who is at that place, counting what other transactions have not committed yet.

@@ -1,10 +1,15 @@
-//! Text between PostgreSQL's encoding and ours (UTF-8), without copies left behind.
+//! Text between PostgreSQL's encoding and ours (UTF-8). What comes in leaves no copy behind.
 
 use password_verify_core::secret::Secret;
 use pgrx::pg_sys;
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::error::Error;
+
+const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
+
+/// PostgreSQL's MAX_CONVERSION_GROWTH: bytes out for a byte in.
+const MAX_GROWTH: usize = 4;
 
 /// Bytes that PostgreSQL allocated for us and that are wiped when we are done.
 struct Borrowed {
@@ -63,26 +68,40 @@ pub unsafe fn bytes(datum: pg_sys::Datum) -> Zeroizing<Vec<u8>> {
 /// The text in UTF-8. Copies made on the way are wiped.
 ///
 /// # Errors
-/// [`Error::NotText`] when the bytes are not what the database's encoding says they are.
+/// [`Error::NotText`] when the bytes are not what the database's encoding says they are, or stand for
+/// nothing in Unicode. (PostgreSQL's own error would quote them.)
 ///
 /// # Safety
 /// `datum` is a non-null `text`.
 pub unsafe fn to_utf8(datum: pg_sys::Datum) -> Result<Secret, Error> {
     // SAFETY: the caller's promise.
     let plain = unsafe { plain(datum) };
-    // SAFETY: reads `len` bytes; comes back as it is where nothing has to be converted, and as a
-    // zero-terminated copy otherwise.
-    let converted = unsafe {
-        let len = i32::try_from(plain.len).map_err(|_| Error::NotText)?;
-        let data = plain.data.cast();
-        let utf8 = pg_sys::pg_server_to_any(data, len, pg_sys::pg_enc::PG_UTF8 as i32);
-        let ours = utf8 != data;
-        let len = if ours { std::ffi::CStr::from_ptr(utf8).count_bytes() } else { plain.len };
-        Borrowed { data: utf8.cast(), len, ours }
-    };
     // SAFETY: `len` bytes that live until the end of this function.
-    let bytes = unsafe { std::slice::from_raw_parts(converted.data, converted.len) };
-    let text = std::str::from_utf8(bytes).map_err(|_| Error::NotText)?;
+    let bytes = unsafe { std::slice::from_raw_parts(plain.data, plain.len) };
+    // SAFETY: reads a static of this process.
+    let encoding = unsafe { pg_sys::GetDatabaseEncoding() };
+    if encoding == UTF8 {
+        let text = std::str::from_utf8(bytes).map_err(|_| Error::NotText)?;
+        return Ok(Secret::new(text.to_owned()));
+    }
+    let mut utf8 = Zeroizing::new(vec![0u8; bytes.len() * MAX_GROWTH + 1]);
+    let len = i32::try_from(bytes.len()).map_err(|_| Error::NotText)?;
+    let room = i32::try_from(utf8.len()).map_err(|_| Error::NotText)?;
+    // SAFETY: reads `len` bytes and writes at most `room`, the last one a zero. The search path in
+    // force is pg_catalog, by the declaration of every function here.
+    let converted = unsafe {
+        let procedure = pg_sys::FindDefaultConversionProc(encoding, UTF8);
+        if procedure == pg_sys::InvalidOid {
+            return Err(Error::NotText);
+        }
+        let (from, to) = (plain.data, utf8.as_mut_ptr());
+        pg_sys::pg_do_encoding_conversion_buf(procedure, encoding, UTF8, from, len, to, room, true)
+    };
+    if converted != len {
+        return Err(Error::NotText);
+    }
+    let end = utf8.iter().position(|&byte| byte == 0).unwrap_or(utf8.len());
+    let text = std::str::from_utf8(&utf8[..end]).map_err(|_| Error::NotText)?;
     Ok(Secret::new(text.to_owned()))
 }
 
@@ -92,7 +111,7 @@ pub fn to_datum(text: &str) -> Result<pg_sys::Datum, Error> {
     // SAFETY: reads `len` bytes of UTF-8; the result is palloc'ed or the same pointer, and copied.
     unsafe {
         let utf8 = text.as_ptr().cast();
-        let server = pg_sys::pg_any_to_server(utf8, len, pg_sys::pg_enc::PG_UTF8 as i32);
+        let server = pg_sys::pg_any_to_server(utf8, len, UTF8);
         let len = if server.cast_const() == utf8 {
             len
         } else {

@@ -87,7 +87,13 @@ impl Cluster {
 
     /// Starts it and waits until it answers.
     pub fn up(&self) {
+        self.up_with(&[]);
+    }
+
+    /// The same, with more in its environment.
+    pub fn up_with(&self, environment: &[(&str, &str)]) {
         let mut pg_ctl = self.command("pg_ctl");
+        pg_ctl.envs(environment.iter().copied());
         pg_ctl.arg("-D").arg(self.data()).arg("-l").arg(self.log_path()).args(["-w", "start"]);
         let output = pg_ctl.output().unwrap();
         assert!(output.status.success(), "the server does not start:\n{}", self.log());

@@ -37,10 +37,21 @@ impl Key {
 
     /// Keyed BLAKE2b with a 128-bit tag (RFC 7693 section 2.9) over the canonical user id.
     pub fn blind_index(&self, user: &UserId) -> [u8; 16] {
+        self.mac(&[user.as_str().as_bytes()])
+    }
+
+    /// A number for the lock on a user's place, which others can see: unrelated to the place, because
+    /// no user id begins with the byte 0xFF, which is not UTF-8.
+    pub fn lock_tag(&self, user: &UserId) -> [u32; 2] {
+        let [a, b, c, d, e, f, g, h, ..] = self.mac(&[&[0xFF], user.as_str().as_bytes()]);
+        [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
+    }
+
+    fn mac(&self, message: &[&[u8]]) -> [u8; 16] {
         // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
         #[allow(clippy::expect_used)]
         let mut mac = Blake2bMac::<U16>::new_from_slice(&self.0[..]).expect("a 32-byte key");
-        mac.update(user.as_str().as_bytes());
+        message.iter().for_each(|part| mac.update(part));
         mac.finalize_fixed().into()
     }
 }
@@ -65,6 +76,17 @@ mod tests {
         assert_eq!(index(1, "a"), index(1, "a"));
         assert_ne!(index(1, "a"), index(2, "a"));
         assert_ne!(index(1, "a"), index(1, "b"));
+    }
+
+    #[test]
+    fn the_lock_tag_tells_nothing_of_the_place() {
+        let key = Key::new(&[7; KEY_BYTES]).unwrap();
+        let user = UserId::from_bigint(42);
+        let [a, b] = key.lock_tag(&user);
+        let place = u128::from_be_bytes(key.blind_index(&user));
+        assert!(![(place >> 96) as u32, (place >> 64) as u32, place as u32].contains(&a));
+        assert!(![(place >> 96) as u32, (place >> 64) as u32, place as u32].contains(&b));
+        assert_eq!(key.lock_tag(&user), [a, b]);
     }
 
     #[test]

@@ -16,6 +16,11 @@ pub const MAX_BYTES: usize = 4096;
 /// A user id shorter than this, in code points, turns up in passwords by accident.
 const MIN_TELLING_ID: usize = 4;
 
+/// Code points of which strength is estimated. What follows can only make a password stronger, and
+/// zxcvbn's work on hostile input grows faster than its length: seconds for 100 characters, which
+/// nothing can interrupt, less than a hash for 32.
+const ESTIMATED: usize = 32;
+
 /// NFC makes UTF-8 at most this many times longer (Unicode Standard Annex 15, section 12.1).
 const MAX_NFC_GROWTH: usize = 3;
 
@@ -110,10 +115,11 @@ fn contains(password: &str, user_id: &str) -> bool {
     Secret::new(text).expose().contains(&id)
 }
 
-/// zxcvbn's score of the first 100 characters (its own bound on its own work), with the user id as a
-/// word that an attacker would try first. Its temporary copies are freed, not wiped.
+/// zxcvbn's score of the first [`ESTIMATED`] characters, with the user id as a word that an attacker
+/// would try first. Its temporary copies are freed, not wiped.
 fn strength(password: &str, user_id: &str) -> u8 {
-    zxcvbn(password, &[user_id]).score().into()
+    let end = password.char_indices().nth(ESTIMATED).map_or(password.len(), |(end, _)| end);
+    zxcvbn(&password[..end], &[user_id]).score().into()
 }
 
 #[cfg(test)]
@@ -185,6 +191,16 @@ mod tests {
         {
             assert_eq!(refusal(text, "42"), Some(Reason::TooWeak), "{text}");
         }
+    }
+
+    #[test]
+    fn strength_is_of_the_beginning() {
+        let long = "correct horse battery staple";
+        assert_eq!(
+            refusal(&format!("{}{long}", "a".repeat(ESTIMATED)), "42"),
+            Some(Reason::TooWeak)
+        );
+        assert_eq!(refusal(&format!("{long}{}", "é".repeat(1000)), "42"), None);
     }
 
     #[test]

@@ -94,7 +94,8 @@ impl Verifier {
         let tag = phc.hash.as_ref().filter(|tag| tag.len() >= MIN_TAG_BYTES);
         let (Some(salt), Some(tag)) = (salt, tag) else { return Err(NotAVerifier::Malformed) };
         // The canonical text has this algorithm, this version, and these parameters in this order.
-        if text != format!("${ALGORITHM}$v={VERSION}$m={m},t={t},p={p}${salt}${tag}") {
+        let canonical = format!("${ALGORITHM}$v={VERSION}$m={m},t={t},p={p}${salt}${tag}");
+        if text != *Zeroizing::new(canonical) {
             return Err(NotAVerifier::Malformed);
         }
         let cost = Cost::new(m, t, p).ok_or(NotAVerifier::OverLimit)?;
