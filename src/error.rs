@@ -5,6 +5,7 @@
 use password_verify_core::user_id::NotAUserId;
 use password_verify_core::verifier::{NotAVerifier, OutOfMemory};
 
+use crate::pg::log::ROUTINE;
 use crate::pg::{ErrorReport, SqlState};
 
 /// The internal number of a record: `password_verify.credential.blind_index`. Pseudo-random, and of
@@ -142,7 +143,7 @@ impl From<Error> for ErrorReport {
     #[track_caller]
     fn from(error: Error) -> Self {
         let (state, message, hint) = error.row();
-        let report = Self::new(state, message, "password_verify");
+        let report = Self::new(state, message, ROUTINE);
         if hint.is_empty() { report } else { report.set_hint(hint) }
     }
 }

@@ -44,6 +44,7 @@ compile_error!("PostgreSQL errors pass through this library by unwinding");
 pub extern "C-unwind" fn _PG_init() {
     if pg::session::preloading() {
         pg::session::capture_no_backtraces();
+        pg::log::install();
         settings::define();
     }
 }

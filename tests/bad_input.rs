@@ -158,6 +158,27 @@ fn no_error_repeats_what_the_caller_passed() {
 }
 
 #[test]
+fn the_server_log_has_the_error_without_the_statement() {
+    let site = Site::new();
+    let all = &mut site.login_with(&ALL_KINDS);
+    let canary = format!("canary of {}", site.app);
+    for call in [
+        format!("pv_set_password('42', '{canary}', NULL)"),
+        format!("pv_validate_password(''::text, '{canary}')"),
+        format!("pv_change_password(NULL::text, '{canary}', '{canary}')"),
+    ] {
+        assert_ne!(sqlstate(all.batch_execute(&format!("SELECT auth.{call}"))), "no error");
+    }
+    let log = site.cluster.log();
+    assert!(log.contains("must_change must not be null"), "errors are logged");
+    assert!(!log.contains(&canary), "{log}");
+    // Other people's errors are logged as ever.
+    let marker = format!("marker of {}", site.app);
+    assert_eq!(sqlstate(all.batch_execute(&format!("SELECT 1 / 0, '{marker}'"))), "22012");
+    assert!(site.cluster.log().contains(&marker));
+}
+
+#[test]
 fn the_fast_path_protocol_is_refused() {
     // A FunctionCall message names a function by oid and says nothing of argument types.
     let site = Site::new();

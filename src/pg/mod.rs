@@ -8,6 +8,7 @@
 //! | [`scan`] | tables, snapshots, index scans | closed whatever happens; no planner, no setting in between |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
 //! | [`key`] | the key of the blind index | one key, or an error |
+//! | [`log`] | the log hook | statements that end in our errors are not logged |
 //! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
 //! | [`store`] | reads and writes of credentials | latest snapshot, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
@@ -18,6 +19,7 @@ pub use pgrx::pg_sys::panic::ErrorReport;
 pub mod arg;
 pub mod credential;
 pub mod key;
+pub mod log;
 pub mod place;
 pub mod row;
 pub mod scan;

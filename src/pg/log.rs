@@ -1,0 +1,38 @@
+//! What the server log does not get to see.
+//!
+//! With an error PostgreSQL logs the statement that ended in it, and a careless statement has a
+//! password in it. Ours are logged without.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use pgrx::pg_sys;
+
+/// What every error of ours has as the name of its function ([`crate::error`]).
+pub const ROUTINE: &str = "password_verify";
+
+/// The hook that was there before, if any.
+static NEXT: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
+
+/// Called once, while the server preloads the library.
+pub fn install() {
+    // SAFETY: the postmaster has one thread; every backend is forked with the hook in place.
+    unsafe {
+        NEXT.get_or_init(|| pg_sys::emit_log_hook);
+        pg_sys::emit_log_hook = Some(hide_statement);
+    }
+}
+
+/// Raises nothing and allocates nothing: it runs while an error is being reported.
+unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
+    // SAFETY: PostgreSQL passes the error that it is about to log; names are C strings or null.
+    unsafe {
+        let name = (*error).funcname;
+        if !name.is_null() && CStr::from_ptr(name).to_bytes() == ROUTINE.as_bytes() {
+            (*error).hide_stmt = true;
+        }
+        if let Some(Some(next)) = NEXT.get() {
+            next(error);
+        }
+    }
+}
