@@ -140,7 +140,7 @@ fn a_backup_login_needs_bypassrls() {
 
 #[test]
 fn pg_upgrade_loads_the_library_without_preloading() {
-    // To the same major, as PostgreSQL's own tests do; tests/majors.sh goes from one to the next.
+    // To the same major, as PostgreSQL's own tests do it.
     let old = Arc::new(Cluster::start(PRELOADED));
     let site = Site::on(Arc::clone(&old));
     for (user, password) in [("42", GOOD), ("zoë", OTHER)] {
