@@ -19,6 +19,9 @@ use crate::pg::store::{Edit, Found, Store, Written};
 use crate::verify::{Outcome, Request, attempt};
 use crate::{salt, settings};
 
+/// How often a change starts over because a login has renewed the record meanwhile.
+const RENEWALS: usize = 3;
+
 /// Yes, or why not.
 pub type Answer = Result<(), Reason>;
 
@@ -94,18 +97,24 @@ pub fn change(user: UserId, old: Submitted, new: Submitted) -> Result<Answer, Er
         Ok(new) => new,
         Err(reason) => return Ok(Err(reason)),
     };
-    let Outcome::Right(proof) = attempt(Request::new(user, old))? else {
-        return Ok(Err(Reason::InvalidCredentials));
-    };
-    if let Err(reason) = proof.account().may_change(session::now()) {
-        return Ok(Err(reason));
+    let mut outcome = attempt(Request::new(user, old))?;
+    for _ in 0..RENEWALS {
+        let Outcome::Right(proof) = outcome else { return Ok(Err(Reason::InvalidCredentials)) };
+        if let Err(reason) = proof.account().may_change(session::now()) {
+            return Ok(Err(reason));
+        }
+        if proof.is_of(new.password()) {
+            return Ok(Err(Reason::Reused));
+        }
+        match proof.replace(&hash(&new)?, PATIENCE)? {
+            Written::Done => return Ok(Ok(())),
+            Written::Busy => return Ok(Err(Reason::Busy)),
+            // The record was changed between our look and our write: by another password, which makes
+            // the old one wrong, or by a login that hashed the same one again.
+            Written::Unchanged => outcome = proof.renew()?,
+        }
     }
-    Ok(match proof.replace(&hash(&new)?, PATIENCE)? {
-        Written::Done => Ok(()),
-        // Replaced by somebody else between our look and our write: the old one is wrong by now.
-        Written::Unchanged => Err(Reason::InvalidCredentials),
-        Written::Busy => Err(Reason::Busy),
-    })
+    Ok(Err(Reason::Busy))
 }
 
 /// `pv_has_password`.

@@ -152,8 +152,18 @@ impl Proof {
         &self.account
     }
 
-    /// Puts another password in the place of the one that was proven, unless that one has been
-    /// replaced since: then it is no longer right, and nothing is [`Written::Done`].
+    /// Is this the password that was proven?
+    pub fn is_of(&self, password: &Password) -> bool {
+        self.password.same_as(password)
+    }
+
+    /// The same password once more, against the record as it is now.
+    pub fn renew(self) -> Result<Outcome, Error> {
+        Candidate { user: self.user, password: self.password }.fetch()?.hash_and_compare()
+    }
+
+    /// Puts another password in the place of the one that was proven, unless the record has been
+    /// changed since: then nothing is [`Written::Done`], and the proof has to be renewed.
     pub fn replace(&self, verifier: &Verifier, patience: Duration) -> Result<Written, Error> {
         let now = session::now();
         Store::open(Access::Write)?.edit(&self.user, patience, |row| {

@@ -166,9 +166,15 @@ fn the_server_log_has_the_error_without_the_statement() {
         format!("pv_set_password('42', '{canary}', NULL)"),
         format!("pv_validate_password(''::text, '{canary}')"),
         format!("pv_change_password(NULL::text, '{canary}', '{canary}')"),
+        format!("pv_create_password(''::text, '{canary}') FROM generate_series(1, 1)"),
     ] {
+        let inside = format!("DO $$ BEGIN PERFORM auth.{call}; END $$");
+        assert_ne!(sqlstate(all.batch_execute(&inside)), "no error");
         assert_ne!(sqlstate(all.batch_execute(&format!("SELECT auth.{call}"))), "no error");
     }
+    all.batch_execute("SET log_parameter_max_length_on_error = -1").unwrap();
+    let sql = "SELECT auth.pv_validate_password(''::text, $1)";
+    assert_ne!(sqlstate(all.query(sql, &[&canary])), "no error");
     let log = site.cluster.log();
     assert!(log.contains("must_change must not be null"), "errors are logged");
     assert!(!log.contains(&canary), "{log}");

@@ -275,6 +275,29 @@ fn serializable_sign_ups_of_different_users_do_not_collide() {
 }
 
 #[test]
+fn a_login_that_renews_the_record_does_not_fail_a_change() {
+    let site = Site::new();
+    let mut admin = site.admin();
+    let slow = format!(
+        "ALTER ROLE {} SET password_verify.argon2_memory = '24MB'; ALTER ROLE {} SET password_verify.argon2_iterations = 10",
+        site.app, site.app
+    );
+    for round in 0..6 {
+        let user = format!("user{round}");
+        admin.batch_execute(&format!("ALTER ROLE {} RESET ALL", site.app)).unwrap();
+        site.enroll(&user, GOOD);
+        admin.batch_execute(&slow).unwrap();
+        thread::scope(|scope| {
+            let login = scope.spawn(|| validate(&mut site.login(), &user, GOOD));
+            thread::sleep(Duration::from_millis(25 * (round + 1)));
+            assert_eq!(change(&mut site.login(), &user, GOOD, OTHER), Answer::yes(), "{round}");
+            login.join().unwrap();
+        });
+        assert_eq!(validate(&mut site.login(), &user, OTHER), Answer::yes());
+    }
+}
+
+#[test]
 fn a_superusers_row_lock_is_busy_not_a_hang() {
     let site = Site::new();
     site.enroll("42", GOOD);

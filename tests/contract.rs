@@ -4,7 +4,7 @@
 //! | --- | --- | --- |
 //! | pv_create_password | first password | already_set, too_short, too_long, too_weak, contains_user_id |
 //! | pv_validate_password | right | invalid_credentials (wrong, unknown, too long), disabled, expired, change_required |
-//! | pv_change_password | right old one | invalid_credentials, disabled, expired, the policy's reasons |
+//! | pv_change_password | right old one | invalid_credentials, disabled, expired, reused, the policy's reasons |
 //! | pv_set_password | always | the policy's reasons |
 //! | pv_check_password | acceptable | the policy's reasons |
 //!
@@ -176,6 +176,21 @@ fn an_expiry_is_measured_by_the_clock_not_by_an_old_transaction() {
     old.query("SELECT pg_sleep(0.5)", &[]).unwrap();
     let row = old.query_one("SELECT * FROM auth.pv_validate_password('42', $1)", &[&GOOD]).unwrap();
     assert_eq!(row.get::<_, Option<&str>>(1), Some("expired"));
+}
+
+#[test]
+fn a_change_is_to_another_password() {
+    let site = Site::new();
+    let (app, manager) = (&mut site.login(), &mut site.login_with(&["manager"]));
+    site.enroll("42", "Amélie flies at midnight");
+    assert!(manage(manager, "pv_require_change", "42"));
+    for same in ["Amélie flies at midnight", "Ame\u{301}lie flies at midnight"] {
+        assert_eq!(change(app, "42", "Amélie flies at midnight", same), Answer::no("reused"));
+    }
+    // Only to somebody who knows it.
+    assert_eq!(change(app, "42", GOOD, GOOD), Answer::no("invalid_credentials"));
+    assert_eq!(validate(app, "42", "Amélie flies at midnight"), Answer::no("change_required"));
+    assert_eq!(change(app, "42", "Amélie flies at midnight", GOOD), Answer::yes());
 }
 
 #[test]

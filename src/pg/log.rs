@@ -1,7 +1,7 @@
 //! What the server log does not get to see.
 //!
-//! With an error PostgreSQL logs the statement that ended in it, and a careless statement has a
-//! password in it. Ours are logged without.
+//! With an error PostgreSQL logs the statement that ended in it, and as its context the statements and
+//! parameters around it. A careless one has a password in it. Ours are logged without.
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
@@ -30,6 +30,7 @@ unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
         let name = (*error).funcname;
         if !name.is_null() && CStr::from_ptr(name).to_bytes() == ROUTINE.as_bytes() {
             (*error).hide_stmt = true;
+            (*error).hide_ctx = true;
         }
         if let Some(Some(next)) = NEXT.get() {
             next(error);

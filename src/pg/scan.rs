@@ -142,6 +142,7 @@ pub enum Seek {
 pub struct Uncounted<'a> {
     relations: [(pg_sys::Relation, Counters); 2],
     buffers: pg_sys::BufferUsage,
+    wal: pg_sys::WalUsage,
     _open: PhantomData<&'a ()>,
 }
 
@@ -166,8 +167,9 @@ impl<'a> Uncounted<'a> {
             };
             (relation, counters)
         });
-        // SAFETY: a plain struct of counters of this process.
-        Self { relations, buffers: unsafe { pg_sys::pgBufferUsage }, _open: PhantomData }
+        // SAFETY: plain structs of counters of this process.
+        let (buffers, wal) = unsafe { (pg_sys::pgBufferUsage, pg_sys::pgWalUsage) };
+        Self { relations, buffers, wal, _open: PhantomData }
     }
 }
 
@@ -185,13 +187,18 @@ impl Drop for Uncounted<'_> {
             }
         }
         // SAFETY: as in `reads`.
-        unsafe { pg_sys::pgBufferUsage = self.buffers };
+        unsafe {
+            pg_sys::pgBufferUsage = self.buffers;
+            pg_sys::pgWalUsage = self.wal;
+        }
     }
 }
 
 /// A scan of a table in the order of an index, backwards.
 pub struct Scan<'a> {
+    table: &'a Table,
     scan: pg_sys::SysScanDesc,
+    snapshot: pg_sys::Snapshot,
     /// What PostgreSQL keeps pointers to until the scan ends. Ours again in `drop`.
     key: *mut ScanKey,
     _open: PhantomData<&'a ()>,
@@ -230,7 +237,47 @@ impl<'a> Scan<'a> {
             pg_sys::IgnoreSystemIndexes = theirs;
             scan
         };
-        Self { scan, key, _open: PhantomData }
+        Self { table, scan, snapshot, key, _open: PhantomData }
+    }
+
+    /// Reads the next tuple and leaves its page as it is.
+    ///
+    /// PostgreSQL's own way to a tuple cleans the page up when somebody has changed a row on it, and
+    /// writes that to the WAL, whose position everybody can see. Users who signed up one after the other
+    /// share a page: whoever changes a row of their own could see who is looked up beside it.
+    pub fn peek<T>(&mut self, mut read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
+        let backward = pg_sys::ScanDirection::BackwardScanDirection;
+        let relation = self.table.relation;
+        loop {
+            // SAFETY: the index scan inside has begun and not ended. The tuple is looked for under a
+            // shared lock on its page and read under a pin, which keeps it where it is.
+            unsafe {
+                let tid = pg_sys::index_getnext_tid((*self.scan).iscan, backward);
+                if tid.is_null() {
+                    return None;
+                }
+                let mut tid = *tid;
+                let mut tuple = pg_sys::HeapTupleData::default();
+                let block = pgrx::itemptr::item_pointer_get_block_number(&tid);
+                let buffer = pg_sys::ReadBuffer(relation, block);
+                pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                let found = pg_sys::heap_hot_search_buffer(
+                    &mut tid,
+                    relation,
+                    buffer,
+                    self.snapshot,
+                    &mut tuple,
+                    std::ptr::null_mut(),
+                    true,
+                );
+                pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+                let value = found.then(|| read(&mut tuple));
+                pg_sys::ReleaseBuffer(buffer);
+                if value.is_some() {
+                    return value;
+                }
+            }
+        }
     }
 
     /// The next tuple, null at the end. Valid until the next call.

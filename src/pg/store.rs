@@ -86,12 +86,10 @@ impl Store {
         let place = self.place(user);
         let now = scan::now();
         let mut scan = Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore);
-        let tuple = scan.next();
-        if tuple.is_null() {
-            return Ok(Found::Nothing);
-        }
-        // SAFETY: a tuple of this table, valid until the scan moves on.
-        match unsafe { Credential::read(&self.table, tuple) } {
+        // SAFETY: a tuple of this table, valid while it is read.
+        let row = scan.peek(|tuple| unsafe { Credential::read(&self.table, tuple) });
+        let Some(row) = row else { return Ok(Found::Nothing) };
+        match row {
             Ok(row) if row.number != place => Ok(Found::Neighbour(row)),
             Ok(row) if row.user_id == user.as_str() => Ok(Found::Own(row)),
             Ok(_) => Err(Error::Corrupt(place)),

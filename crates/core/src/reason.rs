@@ -19,6 +19,8 @@ pub enum Reason {
     TooWeak,
     /// Contains the user id.
     ContainsUserId,
+    /// The new password is the old one.
+    Reused,
     /// `pv_create_password` sets a first password only.
     AlreadySet,
     /// Another transaction is writing the same user's record; nothing was changed.
@@ -37,6 +39,7 @@ impl Reason {
             Self::TooLong => "too_long",
             Self::TooWeak => "too_weak",
             Self::ContainsUserId => "contains_user_id",
+            Self::Reused => "reused",
             Self::AlreadySet => "already_set",
             Self::Busy => "busy",
         }
