@@ -13,9 +13,9 @@ use password_verify_core::verifier::Verifier;
 
 use crate::error::Error;
 use crate::pg::credential::Credential;
-use crate::pg::scan::Access;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::store::{Edit, Found, Store, Written};
+use crate::pg::table::Access;
 use crate::verify::{Outcome, Request, attempt};
 use crate::{salt, settings};
 

@@ -14,9 +14,9 @@ use password_verify_core::verifier::Verifier;
 use zeroize::Zeroizing;
 
 use crate::error::Error;
-use crate::pg::scan::Access;
 use crate::pg::session;
 use crate::pg::store::{Edit, Found, Store, Written};
+use crate::pg::table::Access;
 use crate::{salt, settings};
 
 /// `pv_validate_password`: is this the password, and is it worth anything?

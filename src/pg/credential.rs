@@ -7,7 +7,7 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 use zeroize::Zeroizing;
 
-use super::scan::{self, Table};
+use super::table::{self, Table};
 use super::text;
 use crate::error::{Error, RecordNumber};
 
@@ -60,7 +60,7 @@ impl Credential {
                 disabled_at,
                 created_at,
                 changed_at,
-            ] = scan::columns::<8>(table, tuple)?;
+            ] = table::columns::<8>(table, tuple)?;
             let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
             let broken = Error::Corrupt(number);
             let string = |column: Option<pg_sys::Datum>| {
@@ -85,7 +85,7 @@ impl Credential {
     /// The row as a tuple, allocated in the current memory context.
     ///
     /// # Errors
-    /// What [`text::to_datum`] and [`scan::form`] say.
+    /// What [`text::to_datum`] and [`table::form`] say.
     pub fn form(&mut self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
         let row = [
             Some(pg_sys::Datum::from(self.number.as_mut_ptr())),
@@ -99,6 +99,6 @@ impl Credential {
         ];
         // SAFETY: uuid, text, text, boolean and four timestamptz (int64), as the SQL file declares;
         // the tuple holds copies.
-        unsafe { scan::form(table, row) }
+        unsafe { table::form(table, row) }
     }
 }

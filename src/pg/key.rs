@@ -4,7 +4,8 @@ use password_verify_core::blind_index::Key;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::scan::{self, Access, Table};
+use super::scan;
+use super::table::{self, Access, Table, unwinding};
 use super::text;
 use crate::error::Error;
 
@@ -50,13 +51,13 @@ impl ActiveKey {
         if self.in_use {
             return Ok(());
         }
-        let table = Table::open(c"blind_index_key", Access::Write)?;
+        let keys = Table::open(c"blind_index_key", Access::Write)?;
         let row = [self.key.expose().as_slice().into_datum(), true.into_datum()];
         // SAFETY: bytea and boolean, as the SQL file declares; the table has no index, so two first
         // records at the same time leave two equal keys and nobody waits.
         unsafe {
-            let tuple = scan::form(&table, row)?;
-            pg_sys::CatalogTupleInsert(table.as_ptr(), tuple);
+            let tuple = table::form(&keys, row)?;
+            pg_sys::CatalogTupleInsert(keys.as_ptr(), tuple);
         }
         Ok(())
     }
@@ -85,7 +86,7 @@ impl<'a> Rows<'a> {
             if tuple.is_null() {
                 return Ok(None);
             }
-            let [key, used] = scan::columns::<2>(self.table, tuple)?;
+            let [key, used] = table::columns::<2>(self.table, tuple)?;
             let key = text::bytes(key.ok_or(Error::NotInstalled)?);
             let key = Key::new(&key).ok_or(Error::NotInstalled)?;
             Ok(Some((key, used.is_some_and(|used| used.value() != 0))))
@@ -95,7 +96,7 @@ impl<'a> Rows<'a> {
 
 impl Drop for Rows<'_> {
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !unwinding() {
             // SAFETY: begun by `begin`, ended once.
             unsafe { pg_sys::systable_endscan(self.scan) };
         }

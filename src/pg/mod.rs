@@ -5,7 +5,9 @@
 //! | [`arg`] | function arguments | a user id is canonical, a password is bounded before it is read, copies are wiped |
 //! | [`row`] | composite results | as many columns as were declared |
 //! | [`session`] | preloading, time, waiting, read-only | facts about the call, not about its arguments |
-//! | [`scan`] | tables, snapshots, index scans | closed whatever happens; no planner, no setting in between |
+//! | [`table`] | tables, indexes, tuples | closed whatever happens |
+//! | [`scan`] | index scans | the committed state; no planner, no setting in between |
+//! | [`uncounted`] | statistics | reads that are not counted |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
 //! | [`key`] | the key of the blind index | one key, or an error |
 //! | [`log`] | the log hook | statements that end in our errors are not logged |
@@ -25,4 +27,6 @@ pub mod row;
 pub mod scan;
 pub mod session;
 pub mod store;
+pub mod table;
 mod text;
+pub mod uncounted;

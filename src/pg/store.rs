@@ -15,8 +15,10 @@ use pgrx::pg_sys;
 use super::credential::Credential;
 use super::key::ActiveKey;
 use super::place::PlaceLock;
-use super::scan::{self, Access, Index, Scan, Seek, Table, Uncounted};
+use super::scan::{self, Scan, Seek};
 use super::session::patiently;
+use super::table::{Access, Index, Table};
+use super::uncounted::Uncounted;
 use crate::error::{Error, RecordNumber};
 
 /// What a look-up found.
