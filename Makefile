@@ -4,9 +4,11 @@
 #   make test               set up, build, install, run every test
 #   make install            build in release mode and install into the server of PG_CONFIG
 #   make installcheck       run the tests against what is installed
+#   make uninstall          remove it from there again
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
-# All can be run as root and as an ordinary user with sudo, and again.
+# All can be run as root and as an ordinary user, who is asked for sudo where a folder is not theirs,
+# and again. demo and test install into that server too; the clusters they start are their own.
 
 export PG_CONFIG KEEP DESTDIR
 
@@ -29,7 +31,8 @@ uninstall:
 demo: install
 	@scripts/demo.sh
 
-test: install installcheck
+test: install
+	@scripts/installcheck.sh
 
 installcheck:
 	@scripts/installcheck.sh

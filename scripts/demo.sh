@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # The main job as a story, in a throw-away cluster. KEEP=1 leaves the cluster running.
 . "$(dirname "$0")/lib.sh"
-PG_CONFIG=$(find_pg_config) || die "no pg_config with server headers: run make setup"
+need_pg_config
 bin=$("$PG_CONFIG" --bindir)
 
 folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-demo.XXXXXX")
 chown "$PV_SERVER_USER" "$folder"
-server() { as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"; }
+server() { (cd "$folder" && as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"); }
 finish() {
     [ -n "${stay:-}" ] && return
     server -m immediate stop 2>/dev/null || true
@@ -34,7 +34,11 @@ runs() {
 }
 succeeds() { runs "$1" "$2"; [ -z "$failed" ] || die "this should have worked"; }
 answers() { succeeds "$1" "$2"; grep -qE "^ *$3" <<<"$output" || die "the answer should have been $3"; }
-is_refused() { runs "$1" "$2"; [ -n "$failed" ] || die "this should have been refused"; }
+is_refused() {
+    runs "$1" "$2"
+    [ -n "$failed" ] || die "this should have been refused"
+    grep -qE "ERROR:  .*(permission denied|row-level security)" <<<"$output" || die "refused, but not for the right reason"
+}
 
 "$bin/psql" -X -q -h "$folder" -U admin -d postgres -c 'CREATE DATABASE shop'
 

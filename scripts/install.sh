@@ -1,11 +1,13 @@
 #!/usr/bin/env bash
 # Copies the library, the control file and the SQL into the server of PG_CONFIG, or removes them.
 . "$(dirname "$0")/lib.sh"
-PG_CONFIG=$(find_pg_config) || die "no pg_config with server headers: run make setup"
+need_pg_config
 
 lib=${DESTDIR:-}$("$PG_CONFIG" --pkglibdir)
 share=${DESTDIR:-}$("$PG_CONFIG" --sharedir)/extension
 
+# One's own where it can be (a staging folder of DESTDIR), root's where it must.
+mkdir -p "$lib" "$share" 2>/dev/null || true
 put() {
     if [ -d "$lib" ] && [ -w "$lib" ] && [ -d "$share" ] && [ -w "$share" ]; then "$@"; else as_root "$@"; fi
 }

@@ -7,9 +7,10 @@ say() {
 }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# A server can be built against when its headers are there, and tested when initdb is.
+# A server can be built against when it is one of ours and its headers are there, and tested when initdb is.
 usable() {
     [ -x "$1" ] || return 1
+    case $("$1" --version) in "PostgreSQL 1"[4-8]*) ;; *) return 1 ;; esac
     [ -f "$("$1" --includedir-server)/postgres.h" ] && [ -x "$("$1" --bindir)/initdb" ]
 }
 
@@ -18,8 +19,8 @@ find_pg_config() {
     if [ -n "${PG_CONFIG:-}" ]; then
         local named
         named=$(command -v "$PG_CONFIG") || die "PG_CONFIG=$PG_CONFIG is not there"
-        usable "$named" || die "the server of $PG_CONFIG has no headers or no initdb"
-        echo "$named"
+        usable "$named" || die "the server of $PG_CONFIG is not PostgreSQL 14 to 18 with headers and initdb"
+        realpath -s "$named"
         return
     fi
     local candidate
@@ -28,6 +29,12 @@ find_pg_config() {
         if usable "$candidate"; then echo "$candidate"; return; fi
     done
     return 1
+}
+
+# The same, and the end where there is none.
+need_pg_config() {
+    PG_CONFIG=$(find_pg_config) || { [ -n "${PG_CONFIG:-}" ] || say "no PostgreSQL 14 to 18 with headers: run make setup"; exit 1; }
+    export PG_CONFIG
 }
 
 pg_major() { "$PG_CONFIG" --version | sed 's/^PostgreSQL \([0-9]*\).*/\1/'; }
@@ -50,4 +57,6 @@ else
 fi
 export PV_SERVER_USER
 
-TARGET=${CARGO_TARGET_DIR:-target}
+# One place for what is built, whatever cargo's own configuration says.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}
+TARGET=$CARGO_TARGET_DIR

@@ -2,11 +2,13 @@
 # Installs what is missing: a server with headers, libclang (pgrx reads the headers with it), a linker.
 . "$(dirname "$0")/lib.sh"
 
-command -v cargo >/dev/null || die "no cargo: install a Rust toolchain first, for example from your distribution or with rustup"
+command -v cargo >/dev/null || die "no cargo: install a Rust toolchain first (1.89 or newer), for example with rustup"
+rust=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
+[ "$rust" -ge 89 ] || die "rustc 1.$rust is too old: 1.89 or newer is needed"
 
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
-# bindgen needs the library and the compiler's own headers.
+# bindgen needs libclang; Debian's package of it brings the compiler's own headers, which are looked for.
 if [ -z "${LIBCLANG_PATH:-}" ] &&
     ! ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h >/dev/null 2>&1; then
     missing+=(libclang-dev)
@@ -26,7 +28,7 @@ packages=()
 for item in "${missing[@]}"; do
     if [ "$item" = server ]; then
         # The major that this release of the distribution supports.
-        major=$(apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
+        major=$(LC_ALL=C apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
         [ -n "$major" ] || die "apt-get knows no PostgreSQL server"
         packages+=("postgresql-$major" "postgresql-server-dev-$major")
     else

@@ -81,7 +81,7 @@ pub fn define() {
 pub fn cost() -> Result<Cost, Error> {
     let [m, t, p] = [&ARGON2_MEMORY, &ARGON2_ITERATIONS, &ARGON2_PARALLELISM]
         .map(|setting| setting.get().unsigned_abs());
-    Cost::new(m, t, p).filter(|cost| cost.meets_owasp()).ok_or(Error::SettingsTooWeak)
+    Cost::new(m, t, p).ok().filter(|cost| cost.meets_owasp()).ok_or(Error::SettingsTooWeak)
 }
 
 /// The rules for new passwords. Bounds: `min_length` 8 to 64, `min_strength` 0 to 4.

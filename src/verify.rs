@@ -9,11 +9,12 @@ use std::time::Duration;
 use password_verify_core::account::Account;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
+use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
-use zeroize::Zeroizing;
 
 use crate::error::Error;
+use crate::pg::credential::Credential;
 use crate::pg::session;
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
@@ -71,7 +72,7 @@ struct Fetched {
 /// What a password is hashed against.
 enum Target {
     /// The user's own record.
-    Own { verifier: Verifier, stored: Zeroizing<String>, account: Account },
+    Own { verifier: Verifier, stored: Secret, account: Account },
     /// There is none. The cost of somebody else's is spent, and the result thrown away.
     Decoy(Verifier),
 }
@@ -92,7 +93,7 @@ pub struct Proof {
     user: UserId,
     password: Password,
     verifier: Verifier,
-    stored: Zeroizing<String>,
+    stored: Secret,
     account: Account,
 }
 
@@ -112,7 +113,7 @@ impl Candidate {
         let current = settings::cost()?;
         let target = match Store::open(Access::Read)?.find(&self.user)? {
             Found::Own(row) => Target::Own {
-                verifier: Verifier::parse(&row.verifier)
+                verifier: Verifier::parse(row.verifier.expose())
                     .map_err(|why| Error::stored(why, row.number))?,
                 stored: row.verifier,
                 account: row.account,
@@ -120,7 +121,7 @@ impl Candidate {
             // Parameters of a real record, always the same one for the same id: a stranger's id takes
             // as long as somebody's. A broken record is its own user's trouble only.
             Found::Neighbour(row) => {
-                let cost = Verifier::parse(&row.verifier).map_or(current, |v| v.cost());
+                let cost = Verifier::parse(row.verifier.expose()).map_or(current, |v| v.cost());
                 Target::Decoy(Verifier::decoy(cost))
             }
             Found::Nothing => Target::Decoy(Verifier::decoy(current)),
@@ -162,19 +163,18 @@ impl Proof {
         Candidate { user: self.user, password: self.password }.fetch()?.hash_and_compare()
     }
 
-    /// Puts another password in the place of the one that was proven, unless the record has been
-    /// changed since: then nothing is [`Written::Done`], and the proof has to be renewed.
+    /// Puts another password in the place of the one that was proven: [`Written::Done`], or
+    /// [`Written::Unchanged`] where the record has been changed since and the proof has to be renewed.
+    ///
+    /// # Errors
+    /// What [`Store::edit`] says.
     pub fn replace(&self, verifier: &Verifier, patience: Duration) -> Result<Written, Error> {
         let now = session::now();
-        Store::open(Access::Write)?.edit(&self.user, patience, |row| {
-            if *row.verifier != *self.stored {
-                return Edit::Keep;
-            }
+        self.rewrite(patience, |row| {
             row.verifier = verifier.expose();
             row.changed_at = now;
             row.account.must_change = false;
             row.account.expires_at = None;
-            Edit::Replace
         })
     }
 
@@ -185,15 +185,25 @@ impl Proof {
         if !self.verifier.cost().weaker_than(current) || !session::writable() {
             return Ok(());
         }
-        let renewed =
-            Verifier::create(&NewPassword::proven(self.password), current, salt::fresh()?)?;
-        Store::open(Access::Write)?.edit(&self.user, Duration::ZERO, |row| {
-            if *row.verifier != *self.stored {
+        let password = NewPassword::proven(self.password);
+        let renewed = Verifier::create(&password, current, salt::fresh()?)?;
+        let proof = Self { password: password.into_password(), ..self };
+        proof.rewrite(Duration::ZERO, |row| row.verifier = renewed.expose())?;
+        Ok(())
+    }
+
+    /// Changes the record if it is still the one that the password was proven against.
+    fn rewrite(
+        &self,
+        patience: Duration,
+        change: impl Fn(&mut Credential),
+    ) -> Result<Written, Error> {
+        Store::open(Access::Write)?.edit(&self.user, patience, |row| {
+            if !row.verifier.same_as(&self.stored) {
                 return Edit::Keep;
             }
-            row.verifier = renewed.expose();
+            change(row);
             Edit::Replace
-        })?;
-        Ok(())
+        })
     }
 }

@@ -34,13 +34,13 @@ fn the_statements_of_the_readme() {
         .map(|rest| rest.split_once('\n').unwrap())
         .map(|(who, rest)| (who.trim(), rest.split_once("```").unwrap().0))
         .collect();
-    assert_eq!(blocks.len(), 3);
+    assert_eq!(blocks.len(), 4);
     let mut answers = Vec::new();
     for (who, sql) in blocks {
         let mut client = if who == "app" { site.login() } else { site.admin() };
         answers.push(run(&mut client, sql));
     }
-    assert_eq!(answers[1], [["t|"], ["t|"], ["t|"]]);
+    assert_eq!(answers[2], [["t|"], ["t|"], ["t|"]]);
     let grants = [format!("{}|enroller|t", site.app), format!("{}|verifier|t", site.app)];
-    assert_eq!(answers[2][0], grants);
+    assert_eq!(answers[3][0], grants);
 }

@@ -1,11 +1,11 @@
 //! One row of `password_verify.credential`.
 
 use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
-use zeroize::Zeroizing;
 
 use super::table::{self, Table};
 use super::text;
@@ -18,7 +18,7 @@ pub struct Credential {
     /// Canonical.
     pub user_id: String,
     /// The PHC string, unparsed: it may be corrupt.
-    pub verifier: Zeroizing<String>,
+    pub verifier: Secret,
     /// What the verifier is worth.
     pub account: Account,
     /// When the user was created.
@@ -43,7 +43,7 @@ impl Credential {
     /// Reads a row.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when a column that is never NULL is, or a text is not text.
+    /// [`Error::NotInstalled`] when the table has other columns; [`Error::Corrupt`] when a column that is never NULL is, or a text is not text.
     ///
     /// # Safety
     /// `tuple` is a valid tuple of `table`, which is `password_verify.credential`.
@@ -70,7 +70,7 @@ impl Credential {
             Ok(Self {
                 number,
                 user_id: string(user_id)?.expose().to_owned(),
-                verifier: Zeroizing::new(string(verifier)?.expose().to_owned()),
+                verifier: string(verifier)?,
                 account: Account {
                     disabled_at: disabled_at.map(time),
                     expires_at: expires_at.map(time),
@@ -90,7 +90,7 @@ impl Credential {
         let row = [
             Some(pg_sys::Datum::from(self.number.as_mut_ptr())),
             Some(text::to_datum(&self.user_id)?),
-            Some(text::to_datum(&self.verifier)?),
+            Some(text::to_datum(self.verifier.expose())?),
             self.account.must_change.into_datum(),
             self.account.expires_at.into_datum(),
             self.account.disabled_at.into_datum(),

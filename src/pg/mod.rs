@@ -7,12 +7,13 @@
 //! | [`session`] | preloading, time, waiting, read-only | facts about the call, not about its arguments |
 //! | [`table`] | tables, indexes, tuples | closed whatever happens |
 //! | [`scan`] | index scans | the committed state; no planner, no setting in between |
+//! | `text` | text and bytes | UTF-8 on this side; what comes in leaves no copy |
 //! | [`uncounted`] | statistics | reads that are not counted |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
 //! | [`key`] | the key of the blind index | one key, or an error |
-//! | [`log`] | the log hook | statements that end in our errors are not logged |
+//! | [`log`] | the log hook | our errors are logged without the statement |
 //! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
-//! | [`store`] | reads and writes of credentials | latest snapshot, bounded waiting, same reads for known and unknown users |
+//! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
 
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;

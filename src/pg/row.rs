@@ -42,6 +42,7 @@ unsafe impl<const N: usize> BoxRet for Row<N> {
         unsafe {
             let ours = fcinfo.as_mut_ptr();
             let class = pg_sys::get_call_result_type(ours, std::ptr::null_mut(), &mut tupdesc);
+            // Invariant: the SQL file declares every function that returns a row with N OUT parameters.
             assert!(
                 class == pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE && (*tupdesc).natts == N as i32,
                 "function is declared with another result"

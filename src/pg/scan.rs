@@ -37,7 +37,7 @@ pub struct Scan<'a> {
     snapshot: pg_sys::Snapshot,
     /// What PostgreSQL keeps pointers to until the scan ends. Ours again in `drop`.
     key: *mut ScanKey,
-    _open: PhantomData<&'a ()>,
+    index: PhantomData<&'a Index>,
 }
 
 struct ScanKey {
@@ -46,8 +46,9 @@ struct ScanKey {
 }
 
 impl<'a> Scan<'a> {
-    /// `snapshot` is valid for `'a`.
-    pub fn begin(
+    /// # Safety
+    /// `snapshot` is valid until the scan is dropped.
+    pub unsafe fn begin(
         table: &'a Table,
         index: &'a Index,
         snapshot: pg_sys::Snapshot,
@@ -73,7 +74,7 @@ impl<'a> Scan<'a> {
             pg_sys::IgnoreSystemIndexes = theirs;
             scan
         };
-        Self { table, scan, snapshot, key, _open: PhantomData }
+        Self { table, scan, snapshot, key, index: PhantomData }
     }
 
     /// Reads the next tuple and leaves its page as it is.

@@ -1,6 +1,6 @@
 //! Reads and writes of credentials.
 //!
-//! **Reads** take one step in the index and one row, for known and unknown users alike: the row at or
+//! **Reads** take the same steps for known and unknown users alike: to the row at or
 //! before the user's place in the blind index, which is the user's own or, for an unknown user, the
 //! neighbour's. A row with the lowest possible place is made with the table, so there always is one.
 //!
@@ -58,7 +58,6 @@ pub struct Store {
     table: Table,
     index: Index,
     key: ActiveKey,
-    access: Access,
 }
 
 impl Store {
@@ -68,7 +67,7 @@ impl Store {
         let key = ActiveKey::read()?;
         let table = Table::open(c"credential", access)?;
         let index = Index::open(c"credential_pkey", access)?;
-        Ok(Self { table, index, key, access })
+        Ok(Self { table, index, key })
     }
 
     /// The row at or before the user's place.
@@ -87,7 +86,9 @@ impl Store {
     fn look(&self, user: &UserId) -> Result<Found, Error> {
         let place = self.place(user);
         let now = scan::now();
-        let mut scan = Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore);
+        // SAFETY: the snapshot is a static.
+        let mut scan =
+            unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore) };
         // SAFETY: a tuple of this table, valid while it is read.
         let row = scan.peek(|tuple| unsafe { Credential::read(&self.table, tuple) });
         let Some(row) = row else { return Ok(Found::Nothing) };
@@ -110,7 +111,6 @@ impl Store {
         patience: Duration,
         row: impl Fn(RecordNumber) -> Credential,
     ) -> Result<Written, Error> {
-        debug_assert_eq!(self.access, Access::Write);
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
             // Held between looking and inserting only. Whoever looks next sees the row.
@@ -138,14 +138,15 @@ impl Store {
         patience: Duration,
         mut edit: impl FnMut(&mut Credential) -> Edit,
     ) -> Result<Written, Error> {
-        debug_assert_eq!(self.access, Access::Write);
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
             // Whoever looks whether the place is taken does not look while a row is being moved.
             let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
             let now = scan::now();
             // Open until the row is locked: it keeps the row where it is.
-            let mut scan = Scan::begin(&self.table, &self.index, now, place, Seek::Exactly);
+            // SAFETY: the snapshot is a static.
+            let mut scan =
+                unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::Exactly) };
             let tuple = scan.next();
             if tuple.is_null() {
                 return Ok(Some(Written::Unchanged));
@@ -214,7 +215,9 @@ impl Store {
             ..Default::default()
         };
         let snapshot = &raw mut dirty;
-        let mut scan = Scan::begin(&self.table, &self.index, snapshot, place, Seek::Exactly);
+        // SAFETY: the snapshot lives until the end of this function, and the scan is dropped before it.
+        let mut scan =
+            unsafe { Scan::begin(&self.table, &self.index, snapshot, place, Seek::Exactly) };
         let mut occupant = Occupant::Nobody;
         while !scan.next().is_null() {
             // A dirty snapshot names the transaction that has not ended yet, if there is one.

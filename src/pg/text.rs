@@ -11,7 +11,7 @@ const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
 /// PostgreSQL's MAX_CONVERSION_GROWTH: bytes out for a byte in.
 const MAX_GROWTH: usize = 4;
 
-/// Bytes that PostgreSQL allocated for us and that are wiped when we are done.
+/// Bytes of a value: the caller's own, or a copy made for us, which is wiped when we are done.
 struct Borrowed {
     data: *mut u8,
     len: usize,
@@ -106,6 +106,9 @@ pub unsafe fn to_utf8(datum: pg_sys::Datum) -> Result<Secret, Error> {
 }
 
 /// A `text` datum in the database's encoding, allocated in the current memory context.
+///
+/// # Errors
+/// PostgreSQL's own, when the encoding has no such character.
 pub fn to_datum(text: &str) -> Result<pg_sys::Datum, Error> {
     let len = i32::try_from(text.len()).map_err(|_| Error::NotText)?;
     // SAFETY: reads `len` bytes of UTF-8; the result is palloc'ed or the same pointer, and copied.

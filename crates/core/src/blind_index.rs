@@ -2,7 +2,7 @@
 //!
 //! Records are ordered by it, and a look-up takes the record at or before it. For a known user that
 //! is the user's own; for an unknown one it is some other user's, chosen by the key, always the same
-//! one, in a single step that reads as much as the known user's. Its Argon2id parameters are what
+//! one, in steps that read as much as the known user's. Its Argon2id parameters are what
 //! the unknown user is hashed with, so that a stranger's id looks like somebody's. Without the key
 //! nobody can place a record of their own next to a victim's and watch it.
 
@@ -35,7 +35,7 @@ impl Key {
         self.0.ct_eq(&other.0[..]).into()
     }
 
-    /// Keyed BLAKE2b with a 128-bit tag (RFC 7693 section 2.9) over the canonical user id.
+    /// Keyed BLAKE2b with a 128-bit tag (RFC 7693 section 3.3) over the canonical user id.
     pub fn blind_index(&self, user: &UserId) -> [u8; 16] {
         self.mac(&[user.as_str().as_bytes()])
     }

@@ -22,14 +22,31 @@ pub struct Cost {
     parallelism: u32,
 }
 
+/// Why parameters are not computed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotACost {
+    /// One of them is above its ceiling here.
+    AboveCeiling,
+    /// One of them is below what Argon2 is defined for (RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p).
+    BelowMinimum,
+}
+
 impl Cost {
-    /// `None` when a parameter is above its ceiling or below what Argon2 itself accepts
-    /// (RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p).
-    pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Option<Self> {
-        let computable = (1..=MAX_ITERATIONS).contains(&iterations)
-            && (1..=MAX_PARALLELISM).contains(&parallelism)
-            && (8 * parallelism..=MAX_MEMORY_KIB).contains(&memory_kib);
-        computable.then_some(Self { memory_kib, iterations, parallelism })
+    /// m in KiB, t passes, p lanes.
+    ///
+    /// # Errors
+    /// [`NotACost`].
+    pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, NotACost> {
+        if memory_kib > MAX_MEMORY_KIB
+            || iterations > MAX_ITERATIONS
+            || parallelism > MAX_PARALLELISM
+        {
+            Err(NotACost::AboveCeiling)
+        } else if iterations < 1 || parallelism < 1 || memory_kib < 8 * parallelism {
+            Err(NotACost::BelowMinimum)
+        } else {
+            Ok(Self { memory_kib, iterations, parallelism })
+        }
     }
 
     /// m, in KiB.
@@ -54,7 +71,7 @@ impl Cost {
     }
 
     /// Would `current` be harder to attack, by memory or by work? Then a record is made anew at the
-    /// next right password. Lanes do not count: they change who waits, not what is computed.
+    /// next right password. Lanes do not count: more of them make a hash no harder to attack.
     pub fn weaker_than(self, current: Self) -> bool {
         self.memory_kib < current.memory_kib || self.work() < current.work()
     }
@@ -75,19 +92,21 @@ mod tests {
 
     #[test]
     fn ceilings_hold_to_the_unit() {
-        assert!(Cost::new(MAX_MEMORY_KIB, MAX_ITERATIONS, MAX_PARALLELISM).is_some());
-        assert!(Cost::new(MAX_MEMORY_KIB + 1, 1, 1).is_none());
-        assert!(Cost::new(65536, MAX_ITERATIONS + 1, 1).is_none());
-        assert!(Cost::new(65536, 1, MAX_PARALLELISM + 1).is_none());
-        assert!(Cost::new(u32::MAX, u32::MAX, u32::MAX).is_none());
+        assert!(Cost::new(MAX_MEMORY_KIB, MAX_ITERATIONS, MAX_PARALLELISM).is_ok());
+        assert!(Cost::new(MAX_MEMORY_KIB + 1, 1, 1).is_err());
+        assert!(Cost::new(65536, MAX_ITERATIONS + 1, 1).is_err());
+        assert!(Cost::new(65536, 1, MAX_PARALLELISM + 1).is_err());
+        assert!(Cost::new(u32::MAX, u32::MAX, u32::MAX).is_err());
     }
 
     #[test]
     fn what_argon2_cannot_compute_is_no_cost() {
-        assert!(Cost::new(65536, 0, 1).is_none());
-        assert!(Cost::new(65536, 1, 0).is_none());
-        assert!(Cost::new(31, 1, 4).is_none());
-        assert!(Cost::new(32, 1, 4).is_some());
+        assert_eq!(Cost::new(65536, 0, 1), Err(NotACost::BelowMinimum));
+        assert_eq!(Cost::new(65536, 99, 1), Err(NotACost::AboveCeiling));
+        assert!(Cost::new(65536, 0, 1).is_err());
+        assert!(Cost::new(65536, 1, 0).is_err());
+        assert!(Cost::new(31, 1, 4).is_err());
+        assert!(Cost::new(32, 1, 4).is_ok());
     }
 
     #[test]

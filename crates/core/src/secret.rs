@@ -1,5 +1,6 @@
 //! A plaintext in memory.
 
+use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 /// Text that must not leave: wiped when dropped, and without `Debug`, `Display`, `Clone` or
@@ -15,6 +16,11 @@ impl Secret {
     /// with its final capacity.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
+    }
+
+    /// Is it the same text? In constant time for texts of one length.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 
     /// The text itself. Every use is a place to review.
@@ -60,6 +66,14 @@ mod tests {
         fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
         let Secret(inner) = Secret::new(String::new());
         wiped(&inner);
+    }
+
+    #[test]
+    fn secrets_are_compared_on_purpose_only() {
+        let secret = |text: &str| Secret::new(text.into());
+        assert!(secret("correct horse").same_as(&secret("correct horse")));
+        assert!(!secret("correct horse").same_as(&secret("correct hors")));
+        assert!(!secret("correct horse").same_as(&secret("Correct horse")));
     }
 
     #[test]

@@ -9,8 +9,9 @@ use phc::PasswordHash;
 use subtle::ConstantTimeEq;
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::cost::Cost;
+use crate::cost::{Cost, NotACost};
 use crate::policy::{NewPassword, Password};
+use crate::secret::Secret;
 
 /// Bytes of salt in a new verifier (RFC 9106 section 3.1 recommends 16).
 pub const SALT_BYTES: usize = 16;
@@ -98,12 +99,15 @@ impl Verifier {
         if text != *Zeroizing::new(canonical) {
             return Err(NotAVerifier::Malformed);
         }
-        let cost = Cost::new(m, t, p).ok_or(NotAVerifier::OverLimit)?;
+        let cost = Cost::new(m, t, p).map_err(|why| match why {
+            NotACost::AboveCeiling => NotAVerifier::OverLimit,
+            NotACost::BelowMinimum => NotAVerifier::Malformed,
+        })?;
         Ok(Self { cost, salt: salt.to_vec(), tag: Zeroizing::new(tag.as_bytes().to_vec()) })
     }
 
     /// The PHC string, for the one place that stores it.
-    pub fn expose(&self) -> Zeroizing<String> {
+    pub fn expose(&self) -> Secret {
         use phc::{Output, Salt};
         // Invariant: both lengths were checked by `parse` or set by `create` and `decoy`.
         #[allow(clippy::expect_used)]
@@ -112,7 +116,7 @@ impl Verifier {
             Output::new(&self.tag).expect("a tag of 16 to 64 bytes"),
         );
         let (m, t, p) = (self.cost.memory_kib(), self.cost.iterations(), self.cost.parallelism());
-        Zeroizing::new(format!("${ALGORITHM}$v={VERSION}$m={m},t={t},p={p}${salt}${tag}"))
+        Secret::new(format!("${ALGORITHM}$v={VERSION}$m={m},t={t},p={p}${salt}${tag}"))
     }
 }
 
@@ -146,7 +150,6 @@ fn argon2id(
 mod tests {
     use super::*;
     use crate::policy::Submitted;
-    use crate::secret::Secret;
     use proptest::prelude::*;
 
     fn password(text: &str) -> Password {
@@ -179,7 +182,7 @@ mod tests {
             let verifier = Verifier::parse(text).ok().unwrap();
             assert!(verifier.matches(&password("password")).unwrap());
             assert!(!verifier.matches(&password("Password")).unwrap());
-            assert_eq!(*verifier.expose(), text);
+            assert_eq!(verifier.expose().expose(), text);
         }
     }
 
@@ -190,20 +193,20 @@ mod tests {
         let cost = Cost::new(65536, 3, 4).unwrap();
         let verifier = Verifier::create(&new, cost, *b"sixteenbytesalt!").unwrap();
         assert_eq!(
-            *verifier.expose(),
+            verifier.expose().expose(),
             "$argon2id$v=19$m=65536,t=3,p=4$c2l4dGVlbmJ5dGVzYWx0IQ$fIdckRrlGIsZEK+VGnuPj/D4XiTNGpIDoIAZIsyWpwc"
         );
     }
 
     #[test]
     fn the_salt_matters() {
-        assert_ne!(made("x", 1).expose(), made("x", 2).expose());
+        assert!(!made("x", 1).expose().same_as(&made("x", 2).expose()));
     }
 
     #[test]
     fn a_written_verifier_reads_back() {
         let verifier = made("correct horse battery staple", 9);
-        let read = Verifier::parse(&verifier.expose()).ok().unwrap();
+        let read = Verifier::parse(verifier.expose().expose()).ok().unwrap();
         assert_eq!(read.cost(), cheap());
         assert!(read.matches(&password("correct horse battery staple")).unwrap());
     }
@@ -211,6 +214,7 @@ mod tests {
     #[test]
     fn every_truncation_is_malformed_never_a_panic() {
         let text = made("x", 1).expose();
+        let text = text.expose();
         for end in 0..text.len() {
             // A shorter tag is still base64, but it is no tag of ours unless it has 16 bytes.
             if let Ok(verifier) = Verifier::parse(&text[..end]) {
@@ -266,13 +270,14 @@ mod tests {
 
         #[test]
         fn any_change_of_one_byte_is_refused_or_another_verifier(at in 0usize..100, to in b' '..b'~') {
-            let text = made("correct horse battery staple", 3).expose().to_string();
+            let text = made("correct horse battery staple", 3).expose().expose().to_owned();
             let mut changed = text.clone().into_bytes();
             let at = at % changed.len();
             changed[at] = to;
             let changed = String::from_utf8(changed).unwrap();
             if changed != text && let Ok(other) = Verifier::parse(&changed) {
-                prop_assert_eq!(&*other.expose(), &changed);
+                let text = other.expose();
+                prop_assert_eq!(text.expose(), &changed);
                 if other.cost().memory_kib() < 4096 {
                     let password = password("correct horse battery staple");
                     prop_assert!(!other.matches(&password).unwrap());
