@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use password_verify_core::account::Account;
-use password_verify_core::policy::{NewPassword, Password, Submitted};
+use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
@@ -159,12 +159,12 @@ impl Proof {
     }
 
     /// The same password once more, against the record as it is now.
-    pub fn renew(self) -> Result<Outcome, Error> {
+    pub fn again(self) -> Result<Outcome, Error> {
         Candidate { user: self.user, password: self.password }.fetch()?.hash_and_compare()
     }
 
     /// Puts another password in the place of the one that was proven: [`Written::Done`], or
-    /// [`Written::Unchanged`] where the record has been changed since and the proof has to be renewed.
+    /// [`Written::Unchanged`] where the record has been changed since; [`Proof::again`] tells what that means.
     ///
     /// # Errors
     /// What [`Store::edit`] says.
@@ -180,15 +180,13 @@ impl Proof {
 
     /// Hashes the password again where its record is weaker than today's settings. The answer does
     /// not depend on it: not done where nothing can be written, and given up rather than waited for.
-    fn renew_if_weak(self) -> Result<(), Error> {
+    fn renew_if_weak(&self) -> Result<(), Error> {
         let current = settings::cost()?;
         if !self.verifier.cost().weaker_than(current) || !session::writable() {
             return Ok(());
         }
-        let password = NewPassword::proven(self.password);
-        let renewed = Verifier::create(&password, current, salt::fresh()?)?;
-        let proof = Self { password: password.into_password(), ..self };
-        proof.rewrite(Duration::ZERO, |row| row.verifier = renewed.expose())?;
+        let renewed = Verifier::remake(&self.password, current, salt::fresh()?)?;
+        self.rewrite(Duration::ZERO, |row| row.verifier = renewed.expose())?;
         Ok(())
     }
 

@@ -73,17 +73,6 @@ impl NewPassword {
     pub fn password(&self) -> &Password {
         &self.0
     }
-
-    /// The password itself, to go on with.
-    pub fn into_password(self) -> Password {
-        self.0
-    }
-
-    /// A record's parameters are renewed with the password that has just opened it, whatever today's
-    /// rules would say of it.
-    pub fn proven(password: Password) -> Self {
-        Self(password)
-    }
 }
 
 /// What a new password must satisfy.
