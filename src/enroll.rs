@@ -111,7 +111,7 @@ pub fn change(user: UserId, old: Submitted, new: Submitted) -> Result<Answer, Er
             Written::Busy => return Ok(Err(Reason::Busy)),
             // The record was changed between our look and our write: by another password, which makes
             // the old one wrong, or by a login that hashed the same one again.
-            Written::Unchanged => outcome = proof.again()?,
+            Written::Unchanged => outcome = attempt(proof.again())?,
         }
     }
     Ok(Err(Reason::Busy))

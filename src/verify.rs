@@ -51,7 +51,14 @@ pub fn attempt(request: Request) -> Result<Outcome, Error> {
 /// Requires: arguments. Produces: an attempt that nothing has happened to yet.
 pub struct Request {
     user: UserId,
-    submitted: Submitted,
+    claim: Claim,
+}
+
+/// The password of a request.
+enum Claim {
+    Submitted(Submitted),
+    /// Of a request that is made once more.
+    Normalized(Password),
 }
 
 /// Produced by [`Request::normalize`]: a password in the one form in which it is hashed.
@@ -99,11 +106,14 @@ pub struct Proof {
 
 impl Request {
     pub fn new(user: UserId, submitted: Submitted) -> Self {
-        Self { user, submitted }
+        Self { user, claim: Claim::Submitted(submitted) }
     }
 
     fn normalize(self) -> Option<Candidate> {
-        let password = Password::normalize(self.submitted).ok()?;
+        let password = match self.claim {
+            Claim::Submitted(submitted) => Password::normalize(submitted).ok()?,
+            Claim::Normalized(password) => password,
+        };
         Some(Candidate { user: self.user, password })
     }
 }
@@ -158,13 +168,14 @@ impl Proof {
         self.password.same_as(password)
     }
 
-    /// The same password once more, against the record as it is now.
-    pub fn again(self) -> Result<Outcome, Error> {
-        Candidate { user: self.user, password: self.password }.fetch()?.hash_and_compare()
+    /// The request for an attempt with the same password, against the record as it is by then.
+    pub fn again(self) -> Request {
+        Request { user: self.user, claim: Claim::Normalized(self.password) }
     }
 
     /// Puts another password in the place of the one that was proven: [`Written::Done`], or
-    /// [`Written::Unchanged`] where the record has been changed since; [`Proof::again`] tells what that means.
+    /// [`Written::Unchanged`] where the record has been changed since; an attempt [`Proof::again`]
+    /// tells what that means.
     ///
     /// # Errors
     /// What [`Store::edit`] says.

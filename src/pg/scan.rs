@@ -69,7 +69,7 @@ impl<'a> Scan<'a> {
             pg_sys::ScanKeyInit(scan_key, 1, strategy as u16, procedure.into(), uuid);
             let theirs = pg_sys::IgnoreSystemIndexes;
             pg_sys::IgnoreSystemIndexes = false;
-            let (table, index) = (table.relation, index.relation);
+            let (table, index) = (table.as_ptr(), index.as_ptr());
             let scan = pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, scan_key);
             pg_sys::IgnoreSystemIndexes = theirs;
             scan
@@ -84,7 +84,7 @@ impl<'a> Scan<'a> {
     /// share a page: whoever changes a row of their own could see who is looked up beside it.
     pub fn peek<T>(&mut self, mut read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
         let backward = pg_sys::ScanDirection::BackwardScanDirection;
-        let relation = self.table.relation;
+        let relation = self.table.as_ptr();
         loop {
             // SAFETY: the index scan inside has begun and not ended. The tuple is looked for under a
             // shared lock on its page and read under a pin, which keeps it where it is.

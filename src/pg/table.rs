@@ -52,7 +52,7 @@ fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
 
 /// An open table.
 pub struct Table {
-    pub(super) relation: pg_sys::Relation,
+    relation: pg_sys::Relation,
     access: Access,
 }
 
@@ -88,7 +88,7 @@ impl Drop for Table {
 
 /// An open index.
 pub struct Index {
-    pub(super) relation: pg_sys::Relation,
+    relation: pg_sys::Relation,
     access: Access,
 }
 
@@ -99,6 +99,11 @@ impl Index {
         let oid = relation(name)?;
         // SAFETY: as for a table.
         Ok(Self { relation: unsafe { pg_sys::index_open(oid, access.lock()) }, access })
+    }
+
+    /// The relation, for the functions of this folder.
+    pub fn as_ptr(&self) -> pg_sys::Relation {
+        self.relation
     }
 }
 

@@ -25,7 +25,7 @@ struct Counters {
 impl<'a> Uncounted<'a> {
     /// From now until it is dropped.
     pub fn reads(table: &'a Table, index: &'a Index) -> Self {
-        let relations = [table.relation, index.relation].map(|relation| {
+        let relations = [table.as_ptr(), index.as_ptr()].map(|relation| {
             // SAFETY: the relation is open for `'a`, so its cache entry stays where it is. Without
             // these PostgreSQL counts nothing, as it does while track_counts is off.
             let counters = unsafe {
