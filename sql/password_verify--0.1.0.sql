@@ -146,26 +146,107 @@ VALUES (pg_catalog.sha256(pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
                           OPERATOR(pg_catalog.||)
                           pg_catalog.uuid_send(pg_catalog.gen_random_uuid())), false);
 
+-- Budgets of the throttle that are not at rest. Written by the worker only; the library reads and
+-- writes it directly, in this order of columns.
+CREATE TABLE password_verify.throttle (
+    key         uuid PRIMARY KEY,
+    kind        smallint NOT NULL,
+    count       integer NOT NULL,
+    at          timestamptz NOT NULL,
+    known_until timestamptz NOT NULL
+) USING heap WITH (fillfactor = 80);
+COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
+COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role';
+
+-- The audit: one row an event, in the order (epoch, seq), each with a MAC over itself and the row
+-- before it. Written by the worker only.
+CREATE TABLE password_verify.event (
+    epoch            bigint NOT NULL,
+    seq              bigint NOT NULL,
+    at               timestamptz NOT NULL,
+    since            timestamptz NOT NULL,
+    count            bigint NOT NULL,
+    action           text COLLATE "C" NOT NULL,
+    outcome          text COLLATE "C" NOT NULL,
+    user_id          text COLLATE "C",
+    client_addr      text COLLATE "C",
+    login_role       text COLLATE "C",
+    acting_role      text COLLATE "C",
+    peer_addr        text COLLATE "C",
+    application_name text COLLATE "C",
+    pid              integer,
+    xid              bigint,
+    alert            integer NOT NULL,
+    detail           text COLLATE "C",
+    mac              bytea NOT NULL,
+    PRIMARY KEY (epoch, seq)
+) USING heap;
+COMMENT ON TABLE password_verify.event IS 'the audit, one row an event';
+
+-- Rows of the audit that are still counting.
+CREATE TABLE password_verify.event_fold (
+    key              uuid PRIMARY KEY,
+    at               timestamptz NOT NULL,
+    since            timestamptz NOT NULL,
+    count            bigint NOT NULL,
+    action           text COLLATE "C" NOT NULL,
+    outcome          text COLLATE "C" NOT NULL,
+    user_id          text COLLATE "C",
+    client_addr      text COLLATE "C",
+    login_role       text COLLATE "C",
+    acting_role      text COLLATE "C",
+    peer_addr        text COLLATE "C",
+    application_name text COLLATE "C",
+    pid              integer,
+    xid              bigint,
+    alert            integer NOT NULL,
+    detail           text COLLATE "C"
+) USING heap WITH (fillfactor = 50);
+COMMENT ON TABLE password_verify.event_fold IS 'counted events of the last minute';
+
+-- Transactions that have made changes and are not known to have ended.
+CREATE TABLE password_verify.open_change (
+    key       uuid PRIMARY KEY,
+    xid       bigint NOT NULL,
+    top_xid   bigint NOT NULL,
+    epoch     bigint NOT NULL,
+    first_seq bigint NOT NULL
+) USING heap WITH (fillfactor = 50);
+COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and not ended';
+
 -- Statistics and toast tables are not behind row security.
-ALTER TABLE password_verify.credential
-    ALTER blind_index SET STATISTICS 0,
-    ALTER user_id     SET STATISTICS 0,
-    ALTER user_id     SET STORAGE MAIN,
-    ALTER verifier    SET STATISTICS 0,
-    ALTER verifier    SET STORAGE MAIN,
-    ALTER must_change SET STATISTICS 0,
-    ALTER expires_at  SET STATISTICS 0,
-    ALTER disabled_at SET STATISTICS 0,
-    ALTER created_at  SET STATISTICS 0,
-    ALTER changed_at  SET STATISTICS 0;
-ALTER TABLE password_verify.blind_index_key
-    ALTER key    SET STATISTICS 0,
-    ALTER key    SET STORAGE MAIN,
-    ALTER in_use SET STATISTICS 0;
+DO $statistics$
+DECLARE
+    target pg_catalog.record;
+BEGIN
+    FOR target IN
+        SELECT a.attrelid::pg_catalog.regclass::pg_catalog.text AS relation, a.attname,
+               a.attlen OPERATOR(pg_catalog.<) 0 AS varies
+          FROM pg_catalog.pg_attribute a
+         WHERE a.attrelid IN ('password_verify.credential'::pg_catalog.regclass,
+                              'password_verify.blind_index_key'::pg_catalog.regclass,
+                              'password_verify.throttle'::pg_catalog.regclass,
+                              'password_verify.event'::pg_catalog.regclass,
+                              'password_verify.event_fold'::pg_catalog.regclass,
+                              'password_verify.open_change'::pg_catalog.regclass)
+           AND a.attnum OPERATOR(pg_catalog.>) 0
+    LOOP
+        EXECUTE pg_catalog.format('ALTER TABLE %s ALTER %I SET STATISTICS 0', target.relation, target.attname);
+        IF target.varies THEN
+            EXECUTE pg_catalog.format('ALTER TABLE %s ALTER %I SET STORAGE MAIN', target.relation, target.attname);
+        END IF;
+    END LOOP;
+END
+$statistics$;
 
 -- What a dump carries.
 SELECT pg_catalog.pg_extension_config_dump('password_verify.credential', 'WHERE user_id <> ''''');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.blind_index_key', 'WHERE in_use');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.event', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.event_fold', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.open_change', '');
 
 --------------------------------------------------------------------------------
 -- 4. Functions of the application: verifier, enroller
@@ -321,6 +402,22 @@ COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user;
 COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; was there something to do?';
 
+CREATE FUNCTION @extschema@.pv_unlock_user(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
+CREATE FUNCTION @extschema@.pv_unlock_user(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
+CREATE FUNCTION @extschema@.pv_unlock_user(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(bigint) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(uuid) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(text) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
+
 CREATE FUNCTION @extschema@.pv_require_change(user_id bigint)
     RETURNS boolean
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
@@ -354,7 +451,7 @@ COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was th
 COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
 
 --------------------------------------------------------------------------------
--- 6. The view of the auditor
+-- 6. The views of the auditor
 --------------------------------------------------------------------------------
 
 -- Never a verifier, only what it was made with. A function under a view: on a view of the table
@@ -384,6 +481,56 @@ SELECT u.user_id, u.algorithm, u.parameters, u.must_change, u.expires_at, u.disa
   FROM password_verify.users() u;
 COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is in; never a hash';
 
+-- A change is worth what its transaction came to, which a later row says.
+CREATE FUNCTION password_verify.events(
+        OUT epoch bigint, OUT seq bigint, OUT at timestamptz, OUT since timestamptz, OUT count bigint,
+        OUT action text, OUT outcome text, OUT user_id text, OUT client_addr inet, OUT login_role text,
+        OUT acting_role text, OUT peer_addr text, OUT application_name text, OUT pid integer,
+        OUT xid bigint, OUT alert integer, OUT detail text, OUT mac bytea)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
+SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action,
+       CASE e.outcome WHEN 'pending' THEN COALESCE((
+           SELECT o.outcome FROM password_verify.event o
+            WHERE o.action OPERATOR(pg_catalog.=) 'end'
+              AND o.xid OPERATOR(pg_catalog.=) e.xid
+              AND (o.epoch, o.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
+            ORDER BY o.epoch, o.seq LIMIT 1), 'pending') ELSE e.outcome END,
+       e.user_id, e.client_addr::pg_catalog.inet, e.login_role, e.acting_role, e.peer_addr,
+       e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
+  FROM password_verify.event e
+UNION ALL
+SELECT NULL, NULL, f.at, f.since, f.count, f.action, f.outcome, f.user_id,
+       f.client_addr::pg_catalog.inet, f.login_role, f.acting_role, f.peer_addr,
+       f.application_name, f.pid, f.xid, f.alert, f.detail, NULL
+  FROM password_verify.event_fold f
+$function$;
+COMMENT ON FUNCTION password_verify.events() IS 'what pv_events shows';
+
+CREATE VIEW @extschema@.pv_events AS
+SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, e.outcome, e.user_id, e.client_addr, e.login_role,
+       e.acting_role, e.peer_addr, e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
+  FROM password_verify.events() e;
+COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; what repeats is counted';
+
+CREATE FUNCTION password_verify.statistics(OUT statistic text, OUT value bigint)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pv_statistics_wrapper';
+COMMENT ON FUNCTION password_verify.statistics() IS 'what pv_stats shows';
+
+CREATE VIEW @extschema@.pv_stats AS
+SELECT s.statistic, s.value FROM password_verify.statistics() s;
+COMMENT ON VIEW @extschema@.pv_stats IS 'counters of this database since the start of the server, and what is used now';
+
+CREATE FUNCTION @extschema@.pv_verify_events(
+        OUT intact boolean, OUT events bigint, OUT epoch bigint, OUT seq bigint, OUT problem text,
+        OUT head_epoch bigint, OUT head_seq bigint, OUT head_mac text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_verify_events_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit what was written? if not, the first row that is changed, removed or inserted';
+
 --------------------------------------------------------------------------------
 -- 7. Kinds: which role may do what
 --------------------------------------------------------------------------------
@@ -399,10 +546,16 @@ SELECT k.kind, k.object
                ('registrar', 'pv_has_password'),
                ('manager',   'pv_disable_user'),
                ('manager',   'pv_enable_user'),
+               ('manager',   'pv_unlock_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
                ('auditor',   'pv_users'),
-               ('auditor',   'users')) AS k (kind, object);
+               ('auditor',   'users'),
+               ('auditor',   'pv_events'),
+               ('auditor',   'events'),
+               ('auditor',   'pv_stats'),
+               ('auditor',   'statistics'),
+               ('auditor',   'pv_verify_events')) AS k (kind, object);
 COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind holds';
 
 -- What the extension consists of, as GRANT names it, with the access it gives.
@@ -566,9 +719,14 @@ $privileges$;
 -- minor releases dumps the policies of extensions too, and a restore then finds them there already.)
 ALTER TABLE password_verify.credential ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.blind_index_key ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.throttle ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.event ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.event_fold ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.open_change ENABLE ROW LEVEL SECURITY;
 
 -- 8d. Nobody builds on the row types, which would stand in the way of an upgrade.
-REVOKE ALL ON TYPE password_verify.credential, password_verify.blind_index_key FROM PUBLIC;
+REVOKE ALL ON TYPE password_verify.credential, password_verify.blind_index_key, password_verify.throttle,
+    password_verify.event, password_verify.event_fold, password_verify.open_change FROM PUBLIC;
 
 -- 8e. What the owner needs beyond what it owns: to name the functions that it grants.
 GRANT USAGE ON SCHEMA @extschema@ TO pv_owner;

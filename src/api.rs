@@ -7,29 +7,30 @@ use password_verify_core::policy::Submitted;
 use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
 use pgrx::datum::{Inet, TimestampWithTimeZone};
-use pgrx::pg_extern;
+use pgrx::iter::TableIterator;
+use pgrx::{name, pg_extern};
 
 use crate::enroll;
 use crate::error::Error;
 use crate::pg::ErrorReport;
 use crate::pg::arg::{PasswordArg, UserIdArg};
 use crate::pg::row::{Column, Row};
-use crate::pg::session;
-use crate::verify::{self, Request};
+use crate::pg::{caller, session, statistics, verify_events};
+use crate::throttle::{self, Denial};
+use crate::verify::{self, Purpose, Request};
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.
 type Sql<T> = Result<T, ErrorReport>;
-
-// `client_addr` is declared now, so that callers need not change, and read once the throttle is there.
 
 #[pg_extern(sql = false)]
 fn pv_validate_password(
     user_id: Option<UserIdArg>,
     password: Option<PasswordArg>,
-    _client_addr: Option<Inet>,
+    client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
     session::require_ready()?;
-    let request = Request::new(user(user_id)?, given(password, "password")?);
+    let (user, password) = (user(user_id)?, given(password, "password")?);
+    let request = Request::new(user, password, client(client_addr), Purpose::LogIn);
     Ok(attempted(verify::validate(request)?))
 }
 
@@ -38,12 +39,12 @@ fn pv_change_password(
     user_id: Option<UserIdArg>,
     old_password: Option<PasswordArg>,
     new_password: Option<PasswordArg>,
-    _client_addr: Option<Inet>,
+    client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
     session::require_ready()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
-    Ok(attempted(enroll::change(user, old, new)?))
+    Ok(attempted(enroll::change(user, old, new, client(client_addr))?))
 }
 
 #[pg_extern(sql = false)]
@@ -102,6 +103,41 @@ fn pv_delete_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     Ok(enroll::delete(&user(user_id)?)?)
 }
 
+#[pg_extern(sql = false)]
+fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
+    session::require_ready()?;
+    Ok(enroll::unlock(&user(user_id)?)?)
+}
+
+/// Under the view `pv_stats`.
+#[pg_extern(sql = false)]
+fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name!(value, i64))>> {
+    session::require_ready()?;
+    Ok(TableIterator::new(statistics::all()))
+}
+
+#[pg_extern(sql = false)]
+fn pv_verify_events() -> Sql<Row<8>> {
+    session::require_ready()?;
+    let report = verify_events::run()?;
+    let (at, head) = (report.at, report.head);
+    Ok(Row([
+        Column::Bool(report.problem.is_none()),
+        Column::Bigint(Some(report.events)),
+        Column::Bigint(at.map(|(epoch, _)| epoch)),
+        Column::Bigint(at.map(|(_, seq)| seq)),
+        Column::Text(report.problem),
+        Column::Bigint(head.map(|head| head.epoch)),
+        Column::Bigint(head.map(|head| head.seq)),
+        Column::Hex(head.map(|head| head.mac)),
+    ]))
+}
+
+/// The address that the application says its client has.
+fn client(arg: Option<Inet>) -> Option<core::net::IpAddr> {
+    arg.as_ref().and_then(caller::address)
+}
+
 fn user(arg: Option<UserIdArg>) -> Result<UserId, Error> {
     arg.ok_or(Error::Null("user id"))?.0
 }
@@ -116,7 +152,8 @@ fn answered(answer: Result<(), Reason>) -> Row<2> {
 }
 
 /// `(valid, reason, retry_after)`
-fn attempted(answer: Result<(), Reason>) -> Row<3> {
-    let Row([yes, reason]) = answered(answer);
-    Row([yes, reason, Column::Null])
+fn attempted(answer: Result<(), Denial>) -> Row<3> {
+    let retry_after = answer.err().and_then(|denial| denial.until).map(throttle::wait_from_now);
+    let Row([yes, reason]) = answered(answer.map_err(|denial| denial.reason));
+    Row([yes, reason, Column::Interval(retry_after)])
 }

@@ -3,20 +3,25 @@
 //! Everything here is part of the caller's transaction: a sign-up and its password commit or vanish
 //! together. Nothing is hashed before it is clear that it may be written.
 
+use core::net::IpAddr;
 use std::time::Duration;
 
 use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::event::Action;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 
+use crate::audit;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
-use crate::verify::{Outcome, Request, attempt};
+use crate::pg::{extension, transaction};
+use crate::throttle::{self, Denial};
+use crate::verify::{Outcome, Purpose, Request, attempt};
 use crate::{salt, settings};
 
 /// How often a change starts over because a login has renewed the record meanwhile.
@@ -32,22 +37,23 @@ pub fn check(user: &UserId, submitted: Submitted) -> Answer {
 
 /// `pv_create_password`: a first password, for a user who has none.
 pub fn create(user: &UserId, submitted: Submitted) -> Result<Answer, Error> {
-    session::require_writable()?;
-    let new = match accept(user, submitted) {
-        Ok(new) => new,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    if has_password(user)? {
-        return Ok(Err(Reason::AlreadySet));
-    }
-    let verifier = hash(&new)?;
-    let now = session::now();
-    let written = Store::open(Access::Write)?
-        .insert(user, PATIENCE, |number| Credential::new(number, user, &verifier, now))?;
-    Ok(match written {
-        Written::Done => Ok(()),
-        Written::Unchanged => Err(Reason::AlreadySet),
-        Written::Busy => Err(Reason::Busy),
+    recorded(Action::Create, user, None, || {
+        let new = match accept(user, submitted) {
+            Ok(new) => new,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if has_password(user)? {
+            return Ok(Err(Reason::AlreadySet));
+        }
+        let verifier = hash(&new)?;
+        let now = session::now();
+        let written = Store::open(Access::Write)?
+            .insert(user, PATIENCE, |number| Credential::new(number, user, &verifier, now))?;
+        Ok(match written {
+            Written::Done => Ok(()),
+            Written::Unchanged => Err(Reason::AlreadySet),
+            Written::Busy => Err(Reason::Busy),
+        })
     })
 }
 
@@ -58,63 +64,82 @@ pub fn set(
     must_change: bool,
     expires_at: Option<Timestamp>,
 ) -> Result<Answer, Error> {
-    session::require_writable()?;
-    let new = match accept(user, submitted) {
-        Ok(new) => new,
-        Err(reason) => return Ok(Err(reason)),
-    };
-    let verifier = hash(&new)?;
-    let now = session::now();
-    let apply = |row: &mut Credential| {
-        row.verifier = verifier.expose();
-        row.changed_at = now;
-        row.account = Account { must_change, expires_at, ..row.account };
-    };
-    let store = Store::open(Access::Write)?;
-    // Not there, then there, then not there again: each step is somebody else's commit.
-    let written = session::patiently(PATIENCE, || {
-        let edited = store.edit(user, Duration::ZERO, |row| {
-            apply(row);
-            Edit::Replace
-        })?;
-        let written = match edited {
-            Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
-                let mut row = Credential::new(number, user, &verifier, now);
-                apply(&mut row);
-                row
-            })?,
-            done_or_busy => done_or_busy,
+    recorded(Action::Set, user, None, || {
+        let new = match accept(user, submitted) {
+            Ok(new) => new,
+            Err(reason) => return Ok(Err(reason)),
         };
-        Ok((written == Written::Done).then_some(()))
-    })?;
-    Ok(written.ok_or(Reason::Busy))
+        let verifier = hash(&new)?;
+        let now = session::now();
+        let apply = |row: &mut Credential| {
+            row.verifier = verifier.expose();
+            row.changed_at = now;
+            row.account = Account { must_change, expires_at, ..row.account };
+        };
+        let store = Store::open(Access::Write)?;
+        // Not there, then there, then not there again: each step is somebody else's commit.
+        let written = session::patiently(PATIENCE, || {
+            let edited = store.edit(user, Duration::ZERO, |row| {
+                apply(row);
+                Edit::Replace
+            })?;
+            let written = match edited {
+                Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
+                    let mut row = Credential::new(number, user, &verifier, now);
+                    apply(&mut row);
+                    row
+                })?,
+                done_or_busy => done_or_busy,
+            };
+            Ok((written == Written::Done).then_some(()))
+        })?;
+        Ok(written.ok_or(Reason::Busy))
+    })
 }
 
 /// `pv_change_password`: by somebody who knows the old one.
-pub fn change(user: UserId, old: Submitted, new: Submitted) -> Result<Answer, Error> {
+pub fn change(
+    user: UserId,
+    old: Submitted,
+    new: Submitted,
+    client: Option<IpAddr>,
+) -> Result<Result<(), Denial>, Error> {
+    let refused = |reason| {
+        let answer = recorded(Action::Change, &user, client, || Ok(Err(reason)))?;
+        Ok(answer.map_err(Denial::because))
+    };
     session::require_writable()?;
     let new = match accept(&user, new) {
         Ok(new) => new,
-        Err(reason) => return Ok(Err(reason)),
+        Err(reason) => return refused(reason),
     };
-    let mut outcome = attempt(Request::new(user, old))?;
+    let mut outcome = attempt(Request::new(user.clone(), old, client, Purpose::Change))?;
     for _ in 0..RENEWALS {
-        let Outcome::Right(proof) = outcome else { return Ok(Err(Reason::InvalidCredentials)) };
-        if let Err(reason) = proof.account().may_change(session::now()) {
-            return Ok(Err(reason));
-        }
+        let proof = match outcome {
+            Outcome::Right(proof) => proof,
+            Outcome::Denied(denial) => return Ok(Err(denial)),
+        };
         if proof.is_of(new.password()) {
-            return Ok(Err(Reason::Reused));
+            return refused(Reason::Reused);
         }
-        match proof.replace(&hash(&new)?, PATIENCE)? {
-            Written::Done => return Ok(Ok(())),
-            Written::Busy => return Ok(Err(Reason::Busy)),
+        let verifier = hash(&new)?;
+        let mut written = Written::Unchanged;
+        let answer = recorded_if(Action::Change, &user, client, || {
+            written = proof.replace(&verifier, PATIENCE)?;
+            Ok(match written {
+                Written::Done => Some(Ok(())),
+                Written::Busy => Some(Err(Reason::Busy)),
+                Written::Unchanged => None,
+            })
+        })?;
+        match answer {
+            Some(answer) => return Ok(answer.map_err(Denial::because)),
             // The record was changed between our look and our write: by another password, which makes
             // the old one wrong, or by a login that hashed the same one again.
-            Written::Unchanged => outcome = attempt(proof.again())?,
+            None => outcome = attempt(proof.again())?,
         }
     }
-    Ok(Err(Reason::Busy))
+    refused(Reason::Busy)
 }
 
 /// `pv_has_password`.
@@ -125,24 +150,34 @@ pub fn has_password(user: &UserId) -> Result<bool, Error> {
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`. Was there something to do?
 pub fn disable(user: &UserId) -> Result<bool, Error> {
     let now = session::now();
-    alter(user, |account| {
+    alter(Action::Disable, user, |account| {
         account.disabled_at.get_or_insert(now);
     })
 }
 
 /// `pv_enable_user`. Was there something to do?
 pub fn enable(user: &UserId) -> Result<bool, Error> {
-    alter(user, |account| account.disabled_at = None)
+    alter(Action::Enable, user, |account| account.disabled_at = None)
 }
 
 /// `pv_require_change`: the password is only good for choosing another. Was there something to do?
 pub fn require_change(user: &UserId) -> Result<bool, Error> {
-    alter(user, |account| account.must_change = true)
+    alter(Action::RequireChange, user, |account| account.must_change = true)
 }
 
 /// `pv_delete_user`. Was there something to do?
 pub fn delete(user: &UserId) -> Result<bool, Error> {
-    edit(user, |_| Edit::Delete)
+    edit(Action::Delete, user, |_| Edit::Delete)
+}
+
+/// `pv_unlock_user`: what was tried against the account is forgotten when the transaction commits. Was
+/// there something to do?
+pub fn unlock(user: &UserId) -> Result<bool, Error> {
+    let answer = recorded_if(Action::Unlock, user, None, || {
+        let (_, failures) = throttle::failures(user)?;
+        Ok((failures > 0).then_some(Ok(())))
+    })?;
+    Ok(answer.is_some())
 }
 
 /// policy: length bound, NFC, then the rules.
@@ -155,19 +190,61 @@ fn hash(new: &NewPassword) -> Result<Verifier, Error> {
     Ok(Verifier::create(new, settings::cost()?, salt::fresh()?)?)
 }
 
-fn alter(user: &UserId, change: impl Fn(&mut Account)) -> Result<bool, Error> {
-    edit(user, |row| {
+fn alter(action: Action, user: &UserId, change: impl Fn(&mut Account)) -> Result<bool, Error> {
+    edit(action, user, |row| {
         let before = row.account;
         change(&mut row.account);
         if row.account == before { Edit::Keep } else { Edit::Replace }
     })
 }
 
-fn edit(user: &UserId, edit: impl FnMut(&mut Credential) -> Edit) -> Result<bool, Error> {
+fn edit(
+    action: Action,
+    user: &UserId,
+    edit: impl FnMut(&mut Credential) -> Edit,
+) -> Result<bool, Error> {
+    let answer = recorded_if(action, user, None, || {
+        match Store::open(Access::Write)?.edit(user, PATIENCE, edit)? {
+            Written::Done => Ok(Some(Ok(()))),
+            Written::Unchanged => Ok(None),
+            Written::Busy => Err(Error::Busy),
+        }
+    })?;
+    Ok(answer.is_some())
+}
+
+/// Makes a change and records it, as part of the transaction; or records why it was refused, whatever
+/// becomes of the transaction. Its place in the audit is reserved before anything is changed.
+fn recorded(
+    action: Action,
+    user: &UserId,
+    client: Option<IpAddr>,
+    make: impl FnOnce() -> Result<Answer, Error>,
+) -> Result<Answer, Error> {
+    Ok(recorded_if(action, user, client, || make().map(Some))?.unwrap_or(Ok(())))
+}
+
+/// The same where there may be nothing to do, which is not recorded.
+fn recorded_if(
+    action: Action,
+    user: &UserId,
+    client: Option<IpAddr>,
+    make: impl FnOnce() -> Result<Option<Answer>, Error>,
+) -> Result<Option<Answer>, Error> {
     session::require_writable()?;
-    match Store::open(Access::Write)?.edit(user, PATIENCE, edit)? {
-        Written::Done => Ok(true),
-        Written::Unchanged => Ok(false),
-        Written::Busy => Err(Error::Busy),
+    extension::require_not_new()?;
+    let prepared = transaction::prepare()?;
+    let record = audit::record(action, user, client);
+    let answer = make()?;
+    match answer {
+        Some(Ok(())) => {
+            let clears = matches!(action, Action::Create | Action::Set | Action::Unlock);
+            let (key, failures) = if clears { throttle::failures(user)? } else { ([0; 16], 0) };
+            let account = (failures > 0).then_some(&key);
+            prepared.changed(record, account, || throttle::load(key))?;
+        }
+        Some(Err(reason)) => audit::wait_for(prepared.refused(record, reason.into()))?,
+        None => {}
     }
+    Ok(answer)
 }

@@ -47,6 +47,20 @@ pub enum Error {
     OutOfMemory,
     /// The operating system gave no random numbers.
     NoRandomness,
+    /// Called by the transaction that has created or altered the extension.
+    JustInstalled,
+    /// More databases use passwords than there are places for.
+    TooManyDatabases,
+    /// A change has no place in the audit, or there is no worker to write it.
+    AuditBusy,
+    /// The event was not committed in time.
+    AuditNotWritten,
+    /// PREPARE TRANSACTION after a change.
+    Prepare,
+    /// Validation on a standby is not allowed by the settings.
+    StandbyValidation,
+    /// The extension is not there any more. Only a worker meets this.
+    Dropped,
 }
 
 impl Error {
@@ -129,6 +143,41 @@ impl Error {
                 ERRCODE_OUT_OF_MEMORY,
                 "out of memory for a password hash",
                 "Lower password_verify.argon2_memory or give the server more memory.",
+            ),
+            Self::JustInstalled => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "password_verify was created or altered in this transaction",
+                "Commit first: attempts are recorded by another session, which cannot see it yet.",
+            ),
+            Self::TooManyDatabases => (
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "password_verify is in use in too many databases of this server",
+                "At most 64 databases can use it at the same time.",
+            ),
+            Self::AuditBusy => (
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "no place for the audit event of this change",
+                "Try again, or raise password_verify.audit_queue or password_verify.workers.",
+            ),
+            Self::AuditNotWritten => (
+                ERRCODE_IO_ERROR,
+                "the audit event of this call was not written in time",
+                "The server log says what keeps the password_verify worker from writing.",
+            ),
+            Self::Prepare => (
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                "cannot prepare a transaction that has changed passwords",
+                "Use COMMIT.",
+            ),
+            Self::StandbyValidation => (
+                ERRCODE_READ_ONLY_SQL_TRANSACTION,
+                "cannot validate passwords on a standby",
+                "Ask the primary, or set password_verify.standby_validation, which keeps attempts in memory only.",
+            ),
+            Self::Dropped => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "password_verify is not installed in this database",
+                "",
             ),
             Self::NoRandomness => {
                 (ERRCODE_SYSTEM_ERROR, "the operating system gave no random numbers", "")

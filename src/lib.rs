@@ -19,11 +19,14 @@
 //! check is in [`pg`].
 
 mod api;
+mod audit;
+mod counter;
 mod enroll;
 mod error;
 mod pg;
 mod salt;
 mod settings;
+mod throttle;
 mod verify;
 
 pgrx::pg_module_magic!();
@@ -46,5 +49,10 @@ pub extern "C-unwind" fn _PG_init() {
         pg::session::capture_no_backtraces();
         pg::log::install();
         settings::define();
+        pg::keyring::load();
+        pg::shared::segment::install();
+        if !pg::session::upgrading() {
+            pg::worker::register();
+        }
     }
 }

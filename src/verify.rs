@@ -4,54 +4,73 @@
 //! what the stage before it produced: the fields are private to this file and nothing here can be
 //! cloned, so leaving a stage out does not compile.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use password_verify_core::account::Account;
+use core::net::IpAddr;
+
+use password_verify_core::event::Action;
 use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 
+use crate::audit;
 use crate::error::Error;
 use crate::pg::credential::Credential;
+use crate::pg::held::Conclusion;
 use crate::pg::session;
+use crate::pg::statistics;
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
+use crate::throttle::{self, Admission, Charged, Denial};
 use crate::{salt, settings};
 
 /// `pv_validate_password`: is this the password, and is it worth anything?
-pub fn validate(request: Request) -> Result<Result<(), Reason>, Error> {
-    let proof = match attempt(request)? {
-        Outcome::Right(proof) => proof,
-        Outcome::Wrong => return Ok(Err(Reason::InvalidCredentials)),
-    };
-    if let Err(reason) = proof.account.may_log_in(session::now()) {
-        return Ok(Err(reason));
+pub fn validate(request: Request) -> Result<Result<(), Denial>, Error> {
+    match attempt(request)? {
+        Outcome::Denied(denial) => Ok(Err(denial)),
+        Outcome::Right(proof) => {
+            proof.renew_if_weak()?;
+            Ok(Ok(()))
+        }
     }
-    proof.renew_if_weak()?;
-    Ok(Ok(()))
 }
 
-/// The way of an attempt. Stages that this release does not have yet are named where they belong.
+/// The way of an attempt. The stage that this release does not have yet is named where it belongs.
 pub fn attempt(request: Request) -> Result<Outcome, Error> {
     // policy: length bound first, then Unicode NFC. What is too long is nobody's password.
-    let Some(candidate) = request.normalize() else { return Ok(Outcome::Wrong) };
-    // throttle: the attempt is charged here, before any hashing.       (not in this release)
+    let candidate = request.normalize();
+    // throttle: charged here, before any hashing, and its place in the audit is reserved.
+    let admitted = match candidate.admit()? {
+        Ok(admitted) => admitted,
+        Err(refused) => return refused.audit(),
+    };
     // slots: it waits here, for a bounded time, for memory to hash in. (not in this release)
     // store: the user's record, or for an unknown user a decoy of the same cost.
-    let fetched = candidate.fetch()?;
+    let fetched = admitted.fetch()?;
     // hash: Argon2id, compared in constant time.
-    let outcome = fetched.hash_and_compare()?;
-    // settle: a right password refunds the charge.                     (not in this release)
-    // audit: the event is committed here, before the answer leaves.    (not in this release)
-    Ok(outcome)
+    let compared = fetched.hash_and_compare()?;
+    // settle: a right password refunds the charge. Nothing else does.
+    let settled = compared.settle();
+    // audit: the event is committed here, before the answer leaves.
+    settled.audit()
 }
 
 /// Requires: arguments. Produces: an attempt that nothing has happened to yet.
 pub struct Request {
     user: UserId,
     claim: Claim,
+    client: Option<IpAddr>,
+    purpose: Purpose,
+}
+
+/// What the password is given for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Purpose {
+    LogIn,
+    /// To choose another: also with a password that is only good for that.
+    Change,
 }
 
 /// The password of a request.
@@ -61,35 +80,63 @@ enum Claim {
     Normalized(Password),
 }
 
-/// Produced by [`Request::normalize`]: a password in the one form in which it is hashed.
+/// Produced by [`Request::normalize`]: a password in the one form in which it is hashed, or none where
+/// it cannot be anybody's.
 #[must_use]
 struct Candidate {
     user: UserId,
-    password: Password,
+    password: Option<Password>,
+    client: Option<IpAddr>,
+    purpose: Purpose,
 }
 
-/// Produced by [`Candidate::fetch`]: the password, and what to compare it with.
+/// Produced by [`Candidate::admit`]: paid for.
 #[must_use]
-struct Fetched {
+struct Admitted {
     user: UserId,
     password: Password,
+    client: Option<IpAddr>,
+    purpose: Purpose,
+    charged: Charged,
+}
+
+/// Produced by [`Admitted::fetch`]: the password, and what to compare it with.
+#[must_use]
+struct Fetched {
+    admitted: Admitted,
     target: Target,
 }
 
 /// What a password is hashed against.
 enum Target {
     /// The user's own record.
-    Own { verifier: Verifier, stored: Secret, account: Account },
+    Own { verifier: Verifier, row: Credential },
     /// There is none. The cost of somebody else's is spent, and the result thrown away.
     Decoy(Verifier),
 }
 
 /// Produced by [`Fetched::hash_and_compare`].
 #[must_use]
+struct Compared {
+    charged: Charged,
+    /// `None`: unknown user or wrong password, nothing tells which.
+    proof: Option<Proof>,
+}
+
+/// Produced by [`Compared::settle`], or by [`Candidate::admit`] for what it refuses.
+#[must_use]
+struct Settled {
+    /// `None`: nothing could be recorded, and nothing was hashed.
+    conclusion: Option<Conclusion>,
+    outcome: Outcome,
+}
+
+/// Produced by [`Settled::audit`]: what may be answered.
+#[must_use]
 pub enum Outcome {
-    /// Unknown user or wrong password: nothing tells which.
-    Wrong,
-    /// The right password of an existing account.
+    /// Anything but yes.
+    Denied(Denial),
+    /// The right password of an existing account, and good for its purpose.
     Right(Proof),
 }
 
@@ -101,32 +148,62 @@ pub struct Proof {
     password: Password,
     verifier: Verifier,
     stored: Secret,
-    account: Account,
+    client: Option<IpAddr>,
+    purpose: Purpose,
+    /// What the account makes of it.
+    worth: Result<(), Reason>,
 }
 
 impl Request {
-    pub fn new(user: UserId, submitted: Submitted) -> Self {
-        Self { user, claim: Claim::Submitted(submitted) }
+    pub fn new(
+        user: UserId,
+        submitted: Submitted,
+        client: Option<IpAddr>,
+        purpose: Purpose,
+    ) -> Self {
+        Self { user, claim: Claim::Submitted(submitted), client, purpose }
     }
 
-    fn normalize(self) -> Option<Candidate> {
-        let password = match self.claim {
-            Claim::Submitted(submitted) => Password::normalize(submitted).ok()?,
-            Claim::Normalized(password) => password,
+    fn normalize(self) -> Candidate {
+        let Self { user, claim, client, purpose } = self;
+        let password = match claim {
+            Claim::Submitted(submitted) => Password::normalize(submitted).ok(),
+            Claim::Normalized(password) => Some(password),
         };
-        Some(Candidate { user: self.user, password })
+        Candidate { user, password, client, purpose }
     }
 }
 
 impl Candidate {
+    fn admit(self) -> Result<Result<Admitted, Settled>, Error> {
+        let Self { user, password, client, purpose } = self;
+        let action = match purpose {
+            Purpose::LogIn => Action::Validate,
+            Purpose::Change => Action::Prove,
+        };
+        Ok(match (throttle::admit(action, &user, client, password.is_some())?, password) {
+            (Admission::Granted(charged), Some(password)) => {
+                Ok(Admitted { user, password, client, purpose, charged })
+            }
+            (Admission::Refused(conclusion, denial), _) => {
+                Err(Settled { conclusion: Some(conclusion), outcome: Outcome::Denied(denial) })
+            }
+            (Admission::Busy | Admission::Granted(_), _) => {
+                let denial = Denial::because(Reason::Busy);
+                Err(Settled { conclusion: None, outcome: Outcome::Denied(denial) })
+            }
+        })
+    }
+}
+
+impl Admitted {
     fn fetch(self) -> Result<Fetched, Error> {
         let current = settings::cost()?;
         let target = match Store::open(Access::Read)?.find(&self.user)? {
             Found::Own(row) => Target::Own {
                 verifier: Verifier::parse(row.verifier.expose())
                     .map_err(|why| Error::stored(why, row.number))?,
-                stored: row.verifier,
-                account: row.account,
+                row,
             },
             // Parameters of a real record, always the same one for the same id: a stranger's id takes
             // as long as somebody's. A broken record is its own user's trouble only.
@@ -136,33 +213,57 @@ impl Candidate {
             }
             Found::Nothing => Target::Decoy(Verifier::decoy(current)),
         };
-        Ok(Fetched { user: self.user, password: self.password, target })
+        Ok(Fetched { admitted: self, target })
     }
 }
 
 impl Fetched {
-    fn hash_and_compare(self) -> Result<Outcome, Error> {
-        let Self { user, password, target } = self;
-        match target {
+    fn hash_and_compare(self) -> Result<Compared, Error> {
+        let Self { admitted: Admitted { user, password, client, purpose, charged }, target } = self;
+        let start = Instant::now();
+        let proof = match target {
             Target::Decoy(verifier) => {
                 let _ = verifier.matches(&password)?;
-                Ok(Outcome::Wrong)
+                None
             }
-            Target::Own { verifier, stored, account } => Ok(if verifier.matches(&password)? {
-                Outcome::Right(Proof { user, password, verifier, stored, account })
-            } else {
-                Outcome::Wrong
+            Target::Own { verifier, row } => verifier.matches(&password)?.then(|| {
+                let worth = match purpose {
+                    Purpose::LogIn => row.account.may_log_in(session::now()),
+                    Purpose::Change => row.account.may_change(session::now()),
+                };
+                let stored = row.verifier;
+                Proof { user, password, verifier, stored, client, purpose, worth }
             }),
+        };
+        statistics::count_hash(start.elapsed());
+        Ok(Compared { charged, proof })
+    }
+}
+
+impl Compared {
+    fn settle(self) -> Settled {
+        let Self { charged, proof } = self;
+        let (conclusion, answer) = charged.settle(proof.as_ref().map(|proof| proof.worth));
+        let outcome = match (answer, proof) {
+            (Ok(()), Some(proof)) => Outcome::Right(proof),
+            (Err(denial), _) => Outcome::Denied(denial),
+            (Ok(()), None) => Outcome::Denied(Denial::wrong()),
+        };
+        Settled { conclusion: Some(conclusion), outcome }
+    }
+}
+
+impl Settled {
+    fn audit(self) -> Result<Outcome, Error> {
+        match self.conclusion {
+            Some(conclusion) => audit::wait(&conclusion)?,
+            None => statistics::count_unrecorded(),
         }
+        Ok(self.outcome)
     }
 }
 
 impl Proof {
-    /// What is known of the account beside its password.
-    pub fn account(&self) -> &Account {
-        &self.account
-    }
-
     /// Is this the password that was proven?
     pub fn is_of(&self, password: &Password) -> bool {
         self.password.same_as(password)
@@ -170,7 +271,8 @@ impl Proof {
 
     /// The request for an attempt with the same password, against the record as it is by then.
     pub fn again(self) -> Request {
-        Request { user: self.user, claim: Claim::Normalized(self.password) }
+        let Self { user, password, client, purpose, .. } = self;
+        Request { user, claim: Claim::Normalized(password), client, purpose }
     }
 
     /// Puts another password in the place of the one that was proven: [`Written::Done`], or

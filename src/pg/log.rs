@@ -1,4 +1,4 @@
-//! What the server log does not get to see.
+//! What the server log does not get to see, and what it does.
 //!
 //! With an error PostgreSQL logs the statement that ended in it, and as its context the statements and
 //! parameters around it. A careless one has a password in it. Ours are logged without.
@@ -6,7 +6,12 @@
 use std::ffi::CStr;
 use std::sync::OnceLock;
 
-use pgrx::pg_sys;
+use password_verify_core::chain::{Head, hex};
+use password_verify_core::event::Event;
+use pgrx::{PgLogLevel, pg_sys};
+
+use super::shared::queue::Record;
+use super::{ErrorReport, SqlState, record, worker};
 
 /// What every error of ours has as the name of its function ([`crate::error`]).
 pub const ROUTINE: &str = "password_verify";
@@ -32,8 +37,66 @@ unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
             (*error).hide_stmt = true;
             (*error).hide_ctx = true;
         }
+        if (*error).sqlerrcode == SqlState::ERRCODE_INVALID_CATALOG_NAME as i32 {
+            worker::note_missing_database();
+        }
         if let Some(Some(next)) = NEXT.get() {
             next(error);
         }
     }
+}
+
+/// A line of JSON.
+fn line(json: &str) {
+    let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
+    ErrorReport::new(state, format!("password_verify: {json}"), ROUTINE).report(PgLogLevel::LOG);
+}
+
+/// Where a chain of events stands: the loss of its last rows can be seen only against this.
+pub fn head(database: &str, what: &str, head: Head) {
+    let (database, mac) = (json(database), hex(&head.mac));
+    let Head { epoch, seq, .. } = head;
+    line(&format!(
+        r#"{{"audit":"{what}","database":{database},"epoch":{epoch},"seq":{seq},"mac":"{mac}"}}"#
+    ));
+}
+
+/// An event that a DBA wants to hear of.
+pub fn alert(database: &str, event: &Event) {
+    let names: Vec<String> = event.alert.names().map(json).collect();
+    let (names, database) = (names.join(","), json(database));
+    line(&format!(r#"{{"alert":[{names}],"database":{database},{}}}"#, fields(event)));
+}
+
+/// An event of a standby, which has no other place.
+pub fn event(record: &Record) {
+    if let Ok(event) = record::to_event(record) {
+        line(&format!(r#"{{"event":"standby",{}}}"#, fields(&event)));
+    }
+}
+
+fn fields(event: &Event) -> String {
+    let text = |value: &Option<String>| value.as_deref().map_or("null".to_owned(), json);
+    format!(
+        r#""action":"{}","outcome":"{}","user_id":{},"client_addr":{},"login_role":{},"peer_addr":{}"#,
+        event.action.as_str(),
+        event.outcome.as_str(),
+        text(&event.user_id),
+        text(&event.client_addr),
+        text(&event.login_role),
+        text(&event.peer_addr),
+    )
+}
+
+/// A JSON string in ASCII: what somebody else chose cannot end the line or look like another.
+fn json(text: &str) -> String {
+    let mut out = String::from("\"");
+    for unit in text.encode_utf16() {
+        match char::from_u32(unit.into()) {
+            Some(c @ (' ' | '!' | '#'..='[' | ']'..='~')) => out.push(c),
+            _ => out.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    out.push('"');
+    out
 }

@@ -13,6 +13,14 @@
 //! | [`key`] | the key of the blind index | one key, or an error |
 //! | [`log`] | the log hook | our errors are logged without the statement |
 //! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
+//! | [`shared`] | shared memory | locks that are given back, waits that end |
+//! | [`held`] | an attempt | stays charged and recorded whatever ends the session |
+//! | [`transaction`] | changes | recorded before the transaction can commit |
+//! | [`caller`] | who calls | as the server knows it |
+//! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
+//! | `worker`, `writer`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
+//! | [`keyring`] | the key file | private, outside the data directory, or no server |
+//! | [`extension`], [`statistics`] | facts | |
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
 
@@ -20,14 +28,32 @@ pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
 pub use pgrx::pg_sys::panic::ErrorReport;
 
 pub mod arg;
+pub mod caller;
+pub mod changes;
 pub mod credential;
+pub mod extension;
+pub mod folds;
+pub mod held;
+pub mod journal;
 pub mod key;
+pub mod keyed;
+pub mod keyring;
+pub mod ledger;
 pub mod log;
 pub mod place;
+mod record;
 pub mod row;
 pub mod scan;
 pub mod session;
+pub mod shared;
+pub mod statistics;
 pub mod store;
 pub mod table;
 mod text;
+mod tidy;
+pub mod transaction;
 pub mod uncounted;
+pub mod verify_events;
+mod work;
+pub mod worker;
+mod writer;

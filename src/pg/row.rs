@@ -1,7 +1,10 @@
 //! Composite results: one row, whose columns the SQL file declares as OUT parameters.
 
 use pgrx::callconv::{BoxRet, FcInfo};
-use pgrx::datum::{Datum, IntoDatum};
+use std::time::Duration;
+
+use password_verify_core::chain::hex;
+use pgrx::datum::{Datum, Interval, IntoDatum};
 use pgrx::{impl_sql_translatable, pg_sys};
 
 /// One column. Text is only ever one of ours, in ASCII.
@@ -11,8 +14,12 @@ pub enum Column {
     Bool(bool),
     /// A text, or NULL.
     Text(Option<&'static str>),
-    /// NULL of whatever type was declared.
-    Null,
+    /// A bigint, or NULL.
+    Bigint(Option<i64>),
+    /// An interval, or NULL.
+    Interval(Option<Duration>),
+    /// Bytes as hexadecimal digits, or NULL.
+    Hex(Option<[u8; 32]>),
 }
 
 /// A row of `N` columns.
@@ -20,6 +27,7 @@ pub struct Row<const N: usize>(pub [Column; N]);
 
 impl_sql_translatable!(Row<2>, "record");
 impl_sql_translatable!(Row<3>, "record");
+impl_sql_translatable!(Row<8>, "record");
 
 // SAFETY: the datum is a composite of the declared row type, allocated in the caller's context.
 unsafe impl<const N: usize> BoxRet for Row<N> {
@@ -30,7 +38,12 @@ unsafe impl<const N: usize> BoxRet for Row<N> {
             let datum = match column {
                 Column::Bool(value) => value.into_datum(),
                 Column::Text(value) => value.into_datum(),
-                Column::Null => None,
+                Column::Bigint(value) => value.into_datum(),
+                Column::Interval(value) => value
+                    .and_then(|time| i64::try_from(time.as_micros()).ok())
+                    .map(Interval::from_micros)
+                    .and_then(IntoDatum::into_datum),
+                Column::Hex(value) => value.map(|bytes| hex(&bytes)).into_datum(),
             };
             if let Some(datum) = datum {
                 (values[i], nulls[i]) = (datum, false);

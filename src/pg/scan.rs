@@ -21,20 +21,25 @@ pub fn now() -> pg_sys::Snapshot {
     &raw mut pg_sys::SnapshotSelfData
 }
 
-/// Which entries of the index on `blind_index`, the first column.
+/// Which entries of the index on the first column, a uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
     /// That entry.
     Exactly,
     /// That entry, or else the last one before it.
     AtOrBefore,
+    /// That entry and those after it, in ascending order.
+    AtOrAfter,
+    /// Those after it, in ascending order.
+    After,
 }
 
-/// A scan of a table in the order of an index, backwards.
+/// A scan of a table in the order of an index.
 pub struct Scan<'a> {
     table: &'a Table,
     scan: pg_sys::SysScanDesc,
     snapshot: pg_sys::Snapshot,
+    direction: pg_sys::ScanDirection::Type,
     /// What PostgreSQL keeps pointers to until the scan ends. Ours again in `drop`.
     key: *mut ScanKey,
     index: PhantomData<&'a Index>,
@@ -58,6 +63,8 @@ impl<'a> Scan<'a> {
         let (strategy, procedure) = match seek {
             Seek::Exactly => (pg_sys::BTEqualStrategyNumber, pg_sys::F_UUID_EQ),
             Seek::AtOrBefore => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_UUID_LE),
+            Seek::AtOrAfter => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_UUID_GE),
+            Seek::After => (pg_sys::BTGreaterStrategyNumber, pg_sys::F_UUID_GT),
         };
         let key = Box::into_raw(Box::new(ScanKey { place, key: Default::default() }));
         // SAFETY: the key and the uuid in it live until the scan ends; column 1 of the table is the
@@ -74,7 +81,11 @@ impl<'a> Scan<'a> {
             pg_sys::IgnoreSystemIndexes = theirs;
             scan
         };
-        Self { table, scan, snapshot, key, index: PhantomData }
+        let direction = match seek {
+            Seek::Exactly | Seek::AtOrBefore => pg_sys::ScanDirection::BackwardScanDirection,
+            Seek::AtOrAfter | Seek::After => pg_sys::ScanDirection::ForwardScanDirection,
+        };
+        Self { table, scan, snapshot, direction, key, index: PhantomData }
     }
 
     /// Reads the next tuple and leaves its page as it is.
@@ -83,13 +94,12 @@ impl<'a> Scan<'a> {
     /// writes that to the WAL, whose position everybody can see. Users who signed up one after the other
     /// share a page: whoever changes a row of their own could see who is looked up beside it.
     pub fn peek<T>(&mut self, mut read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
-        let backward = pg_sys::ScanDirection::BackwardScanDirection;
         let relation = self.table.as_ptr();
         loop {
             // SAFETY: the index scan inside has begun and not ended. The tuple is looked for under a
             // shared lock on its page and read under a pin, which keeps it where it is.
             unsafe {
-                let tid = pg_sys::index_getnext_tid((*self.scan).iscan, backward);
+                let tid = pg_sys::index_getnext_tid((*self.scan).iscan, self.direction);
                 if tid.is_null() {
                     return None;
                 }
@@ -119,9 +129,8 @@ impl<'a> Scan<'a> {
 
     /// The next tuple, null at the end. Valid until the next call.
     pub fn next(&mut self) -> pg_sys::HeapTuple {
-        let backward = pg_sys::ScanDirection::BackwardScanDirection;
         // SAFETY: the scan has begun and not ended.
-        unsafe { pg_sys::systable_getnext_ordered(self.scan, backward) }
+        unsafe { pg_sys::systable_getnext_ordered(self.scan, self.direction) }
     }
 }
 

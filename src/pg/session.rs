@@ -23,6 +23,12 @@ pub fn preloading() -> bool {
     now
 }
 
+/// Does pg_upgrade run this server? Nothing is started then.
+pub fn upgrading() -> bool {
+    // SAFETY: a plain flag of this process.
+    unsafe { pg_sys::IsBinaryUpgrade }
+}
+
 /// Where RUST_BACKTRACE is set in the server's environment, pgrx would send a stack trace to the client
 /// with every error. std decides once whether to capture any: here, for this library only.
 pub fn capture_no_backtraces() {
@@ -74,10 +80,28 @@ pub fn now() -> Timestamp {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
+/// The database of this session.
+pub fn database() -> pg_sys::Oid {
+    // SAFETY: a plain value of this process.
+    unsafe { pg_sys::MyDatabaseId }
+}
+
+/// The role that logged in, which SET ROLE does not change.
+pub fn login_role() -> u32 {
+    // SAFETY: a plain value of this process.
+    unsafe { pg_sys::GetSessionUserId() }.to_u32()
+}
+
+/// Is this a standby?
+pub fn in_recovery() -> bool {
+    // SAFETY: reads shared memory.
+    unsafe { pg_sys::RecoveryInProgress() }
+}
+
 /// May this transaction write? False on a standby and in a read-only transaction.
 pub fn writable() -> bool {
-    // SAFETY: a plain flag of this process, and a function that reads shared memory.
-    unsafe { !pg_sys::XactReadOnly && !pg_sys::RecoveryInProgress() }
+    // SAFETY: a plain flag of this process.
+    unsafe { !pg_sys::XactReadOnly && !in_recovery() }
 }
 
 /// # Errors

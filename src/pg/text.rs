@@ -105,6 +105,12 @@ pub unsafe fn to_utf8(datum: pg_sys::Datum) -> Result<Secret, Error> {
     Ok(Secret::new(text.to_owned()))
 }
 
+/// Is the database's encoding UTF8?
+pub fn database_is_utf8() -> bool {
+    // SAFETY: reads a static of this process.
+    unsafe { pg_sys::GetDatabaseEncoding() == UTF8 }
+}
+
 /// A `text` datum in the database's encoding, allocated in the current memory context.
 ///
 /// # Errors

@@ -47,6 +47,13 @@ impl Key {
         [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
     }
 
+    /// What a throttle budget is stored under: of an account, an address, a pair of both, a login role.
+    /// `about` has one length for each `kind`.
+    pub fn budget(&self, kind: u8, about: &[u8], user: Option<&UserId>) -> [u8; 16] {
+        let user = user.map_or(&[][..], |user| user.as_str().as_bytes());
+        self.mac(&[&[0xFE, kind], about, user])
+    }
+
     fn mac(&self, message: &[&[u8]]) -> [u8; 16] {
         // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
         #[allow(clippy::expect_used)]
@@ -87,6 +94,25 @@ mod tests {
         assert!(![(place >> 96) as u32, (place >> 64) as u32, place as u32].contains(&a));
         assert!(![(place >> 96) as u32, (place >> 64) as u32, place as u32].contains(&b));
         assert_eq!(key.lock_tag(&user), [a, b]);
+    }
+
+    #[test]
+    fn a_budget_is_nobody_elses() {
+        let key = Key::new(&[7; KEY_BYTES]).unwrap();
+        let (a, b) = (UserId::from_bigint(1), UserId::from_bigint(2));
+        let all = [
+            key.budget(0, &[], Some(&a)),
+            key.budget(0, &[], Some(&b)),
+            key.budget(1, &[4; 17], Some(&a)),
+            key.budget(1, &[6; 17], Some(&a)),
+            key.budget(1, &[4; 17], Some(&b)),
+            key.budget(2, &[4; 17], None),
+            key.budget(3, &[4; 4], None),
+            key.blind_index(&a),
+        ];
+        for (i, one) in all.iter().enumerate() {
+            assert!(all[i + 1..].iter().all(|other| other != one), "{i}");
+        }
     }
 
     #[test]

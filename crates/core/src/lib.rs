@@ -11,15 +11,27 @@
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
 //! | [`verifier`] | the PHC string: made, parsed, compared |
 //! | [`blind_index`] | where a user's record lies, under a key |
+//! | [`throttle`] | how often a password may be tried, before it is hashed |
+//! | [`client_addr`] | one client, one address |
 //! | [`account`] | what a right password is worth: disabled, expired, to be changed |
 //! | [`reason`] | every answer other than yes |
+//! | [`event`] | what is recorded |
+//! | [`fold`] | what repeats during a flood becomes counted rows |
+//! | [`chain`] | tamper evidence: each row's MAC covers the one before it |
+//! | [`keyring`] | the file of keys that the chain's key is derived from |
 #![forbid(unsafe_code)]
 
 pub mod account;
 pub mod blind_index;
+pub mod chain;
+pub mod client_addr;
 pub mod cost;
+pub mod event;
+pub mod fold;
+pub mod keyring;
 pub mod policy;
 pub mod reason;
 pub mod secret;
+pub mod throttle;
 pub mod user_id;
 pub mod verifier;

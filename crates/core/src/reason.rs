@@ -5,6 +5,10 @@
 pub enum Reason {
     /// Unknown user and wrong password alike.
     InvalidCredentials,
+    /// Not checked: too many failures before this one; the same password may be right later.
+    Throttled,
+    /// Not checked: too many failures in a row; an administrator unlocks the account.
+    Locked,
     /// Right password, but the account is disabled.
     Disabled,
     /// Right password, but it was issued with an end that has passed.
@@ -32,6 +36,8 @@ impl Reason {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidCredentials => "invalid_credentials",
+            Self::Throttled => "throttled",
+            Self::Locked => "locked",
             Self::Disabled => "disabled",
             Self::Expired => "expired",
             Self::ChangeRequired => "change_required",

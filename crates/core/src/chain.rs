@@ -1,0 +1,301 @@
+//! Tamper evidence: every row of the audit trail carries a MAC over itself and its predecessor's.
+//!
+//! Whoever can write the table but does not have the key cannot change, remove, insert or reorder
+//! rows without the chain breaking at the first of them. Rows cut off at the end show only to who
+//! knows a later [`Head`], which is why heads are worth writing down elsewhere. Without a key the
+//! chain is one of plain hashes: it shows accidents and the careless, not who can recompute it.
+
+use blake2::digest::{Digest, FixedOutput, KeyInit, Update, consts::U32};
+use blake2::{Blake2b, Blake2bMac};
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use crate::event::{Event, coded};
+use crate::keyring::{self, AUDIT, in_ids, is_id};
+
+/// Bytes in the MAC of a row.
+pub const MAC_BYTES: usize = 32;
+
+/// First byte of what is hashed: another encoding gets another version.
+const VERSION: u8 = 1;
+
+/// What a chain is made with. Wiped on drop.
+pub enum ChainKey {
+    /// BLAKE2b-256 with this key.
+    Keyed(Zeroizing<[u8; keyring::KEY_BYTES]>),
+    /// BLAKE2b-256 without a key.
+    Plain,
+}
+
+impl From<&keyring::Key> for ChainKey {
+    /// The key's share for [`AUDIT`].
+    fn from(key: &keyring::Key) -> Self {
+        Self::Keyed(key.derive(AUDIT))
+    }
+}
+
+impl ChainKey {
+    fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
+        match self {
+            Self::Keyed(key) => {
+                // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
+                #[allow(clippy::expect_used)]
+                let mut mac = Blake2bMac::<U32>::new_from_slice(&key[..]).expect("a 32-byte key");
+                mac.update(message);
+                mac.finalize_fixed().into()
+            }
+            Self::Plain => Blake2b::<U32>::digest(message).into(),
+        }
+    }
+}
+
+/// The last row of a chain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Head {
+    pub epoch: i64,
+    /// -1 if there is no row yet.
+    pub seq: i64,
+    /// Zeros if there is no row yet.
+    pub mac: [u8; MAC_BYTES],
+}
+
+/// How a row differs from what was chained.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Broken {
+    /// The row is not the next one: one or more are missing, repeated or out of order.
+    Missing,
+    /// The row, the one before it or the key is not what the MAC was made with.
+    Changed,
+}
+
+/// One chain of rows, at its end.
+pub struct Chain {
+    key: ChainKey,
+    epoch: i64,
+    next: i64,
+    last: [u8; MAC_BYTES],
+}
+
+impl Chain {
+    /// A chain without rows.
+    pub const fn open(key: ChainKey, epoch: i64) -> Self {
+        Self::resume(key, epoch, 0, [0; MAC_BYTES])
+    }
+
+    /// A chain that goes on with row `next_seq` after a row with the MAC `last_mac`.
+    pub const fn resume(
+        key: ChainKey,
+        epoch: i64,
+        next_seq: i64,
+        last_mac: [u8; MAC_BYTES],
+    ) -> Self {
+        Self { key, epoch, next: next_seq, last: last_mac }
+    }
+
+    /// A copy to work on until a transaction has committed, and to keep only then.
+    ///
+    /// Not `Clone`: a copy of a key should be as visible as this.
+    pub fn fork(&self) -> Self {
+        let key = match &self.key {
+            ChainKey::Keyed(key) => ChainKey::Keyed(key.clone()),
+            ChainKey::Plain => ChainKey::Plain,
+        };
+        Self { key, epoch: self.epoch, next: self.next, last: self.last }
+    }
+
+    /// The place and the MAC of the next row.
+    pub fn append(&mut self, event: &Event) -> (i64, [u8; MAC_BYTES]) {
+        let seq = self.next;
+        self.advance(self.mac(event));
+        (seq, self.last)
+    }
+
+    /// Is this the next row, as it was written? Then the chain goes on with it.
+    ///
+    /// # Errors
+    /// [`Broken`], and the chain stays where it was.
+    pub fn check(&mut self, seq: i64, event: &Event, mac: &[u8]) -> Result<(), Broken> {
+        if seq != self.next {
+            return Err(Broken::Missing);
+        }
+        let expected = self.mac(event);
+        if !bool::from(expected.ct_eq(mac)) {
+            return Err(Broken::Changed);
+        }
+        self.advance(expected);
+        Ok(())
+    }
+
+    /// The last row.
+    pub const fn head(&self) -> Head {
+        Head { epoch: self.epoch, seq: self.next.wrapping_sub(1), mac: self.last }
+    }
+
+    const fn advance(&mut self, mac: [u8; MAC_BYTES]) {
+        // Wrapping: the number may come from a table that somebody has tampered with.
+        self.next = self.next.wrapping_add(1);
+        self.last = mac;
+    }
+
+    fn mac(&self, event: &Event) -> [u8; MAC_BYTES] {
+        self.key.mac(&encode(&self.last, self.epoch, self.next, event))
+    }
+}
+
+/// What is hashed: no two inputs give the same bytes, because everything has either a fixed length
+/// or its length before it.
+fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8> {
+    // By name and without `..`, so that a field cannot be forgotten.
+    let Event {
+        at,
+        since,
+        count,
+        action,
+        outcome,
+        user_id,
+        client_addr,
+        login_role,
+        acting_role,
+        peer_addr,
+        application_name,
+        pid,
+        xid,
+        alert,
+        detail,
+    } = event;
+    let mut out = Vec::with_capacity(512);
+    out.push(VERSION);
+    out.extend(last);
+    for number in [epoch, seq, *at, *since, *count] {
+        out.extend(number.to_be_bytes());
+    }
+    out.extend([*action as u8, *outcome as u8, alert.0]);
+    put(&mut out, pid.map(i32::to_be_bytes));
+    put(&mut out, xid.map(u64::to_be_bytes));
+    let texts =
+        [user_id, client_addr, login_role, acting_role, peer_addr, application_name, detail];
+    for text in texts {
+        put(&mut out, text.as_ref());
+    }
+    out
+}
+
+/// A byte that says whether there is a value, and then its length and the value.
+pub(crate) fn put(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
+    match value {
+        None => out.push(0),
+        Some(value) => {
+            let value = value.as_ref();
+            out.push(1);
+            out.extend((value.len() as u64).to_be_bytes());
+            out.extend(value);
+        }
+    }
+}
+
+coded! {
+    /// Why a chain begins.
+    pub enum Why {
+        /// The server started.
+        Start = 1 => "start",
+        /// The database is a copy of the one that the last chain was written in.
+        Restore = 2 => "restore",
+        /// A standby has become a primary.
+        Promotion = 3 => "promotion",
+        /// Another key is active.
+        Key = 4 => "key",
+        /// A day is over.
+        Daily = 5 => "daily",
+    }
+}
+
+/// What the first row of a chain says about it, in [`Event::detail`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Opening {
+    pub why: Why,
+    /// The end of the chain before it, if there was one.
+    pub previous: Option<Head>,
+    /// The id of the key, see [`keyring::is_id`]; none for a chain without a key.
+    pub key: Option<String>,
+    /// PostgreSQL's system identifier.
+    pub system: u64,
+    /// The database's OID.
+    pub database: u32,
+    /// PostgreSQL's timeline.
+    pub timeline: u32,
+}
+
+impl Opening {
+    /// A JSON object of one fixed form, without spaces.
+    pub fn to_detail(&self) -> String {
+        let previous = self.previous.map_or_else(
+            || "null".into(),
+            |Head { epoch, seq, mac }| {
+                format!(r#"{{"epoch":{epoch},"seq":{seq},"mac":"{}"}}"#, hex(&mac))
+            },
+        );
+        // What no id may hold becomes a `?`, which no reader takes for an id: no quoting is needed.
+        let key = self.key.as_ref().map_or_else(
+            || "null".into(),
+            |id| {
+                let id: String = id.chars().map(|c| if in_ids(c) { c } else { '?' }).collect();
+                format!(r#""{id}""#)
+            },
+        );
+        let Self { why, system, database, timeline, .. } = self;
+        format!(
+            r#"{{"why":"{}","previous":{previous},"key":{key},"system":{system},"database":{database},"timeline":{timeline}}}"#,
+            why.as_str()
+        )
+    }
+
+    /// The exact inverse of [`Opening::to_detail`]: any other spelling of the same is refused.
+    pub fn parse(text: &str) -> Option<Self> {
+        let (why, rest) = text.strip_prefix(r#"{"why":""#)?.split_once(r#"","previous":"#)?;
+        let (previous, rest) = rest.split_once(r#","key":"#)?;
+        let (key, rest) = rest.split_once(r#","system":"#)?;
+        let (system, rest) = rest.split_once(r#","database":"#)?;
+        let (database, rest) = rest.split_once(r#","timeline":"#)?;
+        let opening = Self {
+            why: Why::from_str(why)?,
+            previous: if previous == "null" { None } else { Some(parse_head(previous)?) },
+            key: if key == "null" { None } else { Some(parse_id(key)?) },
+            system: system.parse().ok()?,
+            database: database.parse().ok()?,
+            timeline: rest.strip_suffix('}')?.parse().ok()?,
+        };
+        // Signs, leading zeros and capitals have been let through until here.
+        (opening.to_detail() == text).then_some(opening)
+    }
+}
+
+fn parse_head(text: &str) -> Option<Head> {
+    let (epoch, rest) = text.strip_prefix(r#"{"epoch":"#)?.split_once(r#","seq":"#)?;
+    let (seq, rest) = rest.split_once(r#","mac":""#)?;
+    let mac = unhex(rest.strip_suffix(r#""}"#)?)?;
+    Some(Head { epoch: epoch.parse().ok()?, seq: seq.parse().ok()?, mac })
+}
+
+fn parse_id(text: &str) -> Option<String> {
+    let id = text.strip_prefix('"')?.strip_suffix('"')?;
+    is_id(id).then(|| id.into())
+}
+
+/// Lower-case hexadecimal digits.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The MAC of these hexadecimal digits.
+pub fn unhex(text: &str) -> Option<[u8; MAC_BYTES]> {
+    let mut mac = [0; MAC_BYTES];
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    if pairs.len() != MAC_BYTES || !rest.is_empty() {
+        return None;
+    }
+    for (byte, pair) in mac.iter_mut().zip(pairs) {
+        let digit = |c: u8| char::from(c).to_digit(16);
+        *byte = u8::try_from(digit(pair[0])? << 4 | digit(pair[1])?).ok()?;
+    }
+    Some(mac)
+}

@@ -1,0 +1,263 @@
+//! What repeats during a flood becomes counted rows, so that an attacker cannot fill the disk.
+//!
+//! Nothing is lost but who else it was: the counts of all rows add up to the number of events.
+
+use std::collections::BTreeMap;
+
+use blake2::Blake2b;
+use blake2::digest::{Digest, consts::U16};
+
+use crate::account::Timestamp;
+use crate::chain::put;
+use crate::event::{Action, Event};
+
+/// One second, in microseconds.
+const SECOND: i64 = 1_000_000;
+/// For how long repetitions are folded after the first, in microseconds.
+pub const WINDOW: i64 = 60 * SECOND;
+/// Rows that failures may make at once, beyond one a [`SECOND`].
+pub const BURST: i64 = 10_000;
+/// Keys that are remembered.
+pub const MAX_KEYS: usize = 8192;
+/// Coarse folds that tell the login role.
+pub const MAX_COARSE: usize = 256;
+
+/// What the events of one fold have in common, and the primary key of the table of open folds: a
+/// hash of action, outcome, user id, client address and login role.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct FoldKey([u8; 16]);
+
+impl FoldKey {
+    /// The key of an event, and of the folded event that is made of it.
+    pub fn of(event: &Event) -> Self {
+        let mut out = vec![event.action as u8, event.outcome as u8];
+        for text in [&event.user_id, &event.client_addr, &event.login_role] {
+            put(&mut out, text.as_ref());
+        }
+        Self(Blake2b::<U16>::digest(&out).into())
+    }
+
+    /// The hash.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0
+    }
+}
+
+/// Where an event went.
+// Taken apart as soon as it is made: boxing the event would only cost an allocation.
+#[allow(clippy::large_enum_variant)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placed {
+    /// To a row of its own.
+    Alone(Event),
+    /// To the open fold of this key.
+    Folded(FoldKey),
+}
+
+/// Everything that is being folded in one database.
+///
+/// A new one has a full allowance of [`BURST`] rows.
+#[derive(Debug, Default)]
+pub struct Folding {
+    windows: BTreeMap<FoldKey, Window>,
+    /// How many of `windows` hold a fold that names neither user nor client.
+    coarse: usize,
+    bucket: Bucket,
+    /// When `windows` was last searched for some that are over.
+    swept: Option<Timestamp>,
+}
+
+/// What is remembered of a key.
+#[derive(Debug)]
+struct Window {
+    /// When an event of this key was last written alone.
+    opened: Timestamp,
+    fold: Option<Fold>,
+}
+
+#[derive(Debug)]
+struct Fold {
+    event: Event,
+    /// When its window opened. The window itself may open anew before the fold is taken.
+    opened: Timestamp,
+    dirty: bool,
+}
+
+/// As many rows as have been allowed, less what time has given back.
+#[derive(Debug, Default)]
+struct Bucket {
+    /// In microseconds that it takes to give them back.
+    spent: i64,
+    /// When that was.
+    at: Timestamp,
+}
+
+impl Folding {
+    /// Nothing has been seen yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Decides where an event goes; a folded one is counted already.
+    pub fn place(&mut self, event: Event) -> Placed {
+        if stands_alone(&event) {
+            return Placed::Alone(event);
+        }
+        let (key, failure) = (FoldKey::of(&event), event.outcome.is_failure());
+        let window = self.windows.get(&key).filter(|window| near(window.opened, event.at));
+        let repeats = window.is_some();
+        if window.is_some_and(|window| window.fold.is_some()) {
+            return self.fold(key, event);
+        }
+        // From here on there will be one more row.
+        let room = repeats || self.has_room(event.at);
+        if failure && !(room && self.bucket.take(event.at)) {
+            return self.fold_coarsely(event);
+        }
+        if repeats {
+            return self.fold(key, event);
+        }
+        if room {
+            self.windows.entry(key).or_insert(Window { opened: 0, fold: None }).opened = event.at;
+        }
+        Placed::Alone(event)
+    }
+
+    /// Takes the folds whose window is over at `now`, each as one event, the oldest first.
+    pub fn due(&mut self, now: Timestamp) -> Vec<(FoldKey, Event)> {
+        let (mut due, mut coarse) = (Vec::new(), 0);
+        self.windows.retain(|&key, window| {
+            if let Some(fold) = window.fold.take_if(|fold| !near(fold.opened, now)) {
+                due.push((key, fold.event));
+            }
+            coarse += usize::from(window.is_coarse());
+            window.fold.is_some() || near(window.opened, now)
+        });
+        self.coarse = coarse;
+        due.sort_by_key(|(key, event)| (event.since, *key));
+        due
+    }
+
+    /// The open folds that have changed since the last call, as they stand.
+    pub fn dirty(&mut self) -> Vec<(FoldKey, Event)> {
+        let folds = self.windows.iter_mut().filter_map(|(&key, window)| {
+            let fold = window.fold.as_mut()?;
+            std::mem::take(&mut fold.dirty).then(|| (key, fold.event.clone()))
+        });
+        folds.collect()
+    }
+
+    /// Opens a fold again as [`Folding::dirty`] told it. Its window begins with its first event.
+    pub fn restore(&mut self, event: Event) {
+        let key = FoldKey::of(&event);
+        let opened = event.since;
+        self.windows.entry(key).or_insert(Window { opened, fold: None });
+        self.add(key, event, false);
+    }
+
+    /// Counts an event in the fold of a window that is there.
+    fn fold(&mut self, key: FoldKey, event: Event) -> Placed {
+        self.add(key, event, true);
+        Placed::Folded(key)
+    }
+
+    /// Counts an event whatever its user and client.
+    fn fold_coarsely(&mut self, mut event: Event) -> Placed {
+        event.user_id = None;
+        event.client_addr = None;
+        let mut key = FoldKey::of(&event);
+        let open = self.windows.get(&key).is_some_and(|window| window.fold.is_some());
+        if !open && self.coarse >= MAX_COARSE {
+            event.login_role = None;
+            key = FoldKey::of(&event);
+        }
+        let opened = event.at;
+        let window = self.windows.entry(key).or_insert(Window { opened, fold: None });
+        if window.fold.is_none() {
+            window.opened = opened;
+        }
+        self.fold(key, event)
+    }
+
+    fn add(&mut self, key: FoldKey, event: Event, dirty: bool) {
+        let Some(window) = self.windows.get_mut(&key) else { return };
+        match &mut window.fold {
+            Some(fold) => {
+                fold.absorb(event);
+                fold.dirty = true;
+            }
+            None => {
+                window.fold = Some(Fold { event, opened: window.opened, dirty });
+                self.coarse += usize::from(window.is_coarse());
+            }
+        }
+    }
+
+    /// Can one more key be remembered? Looks at most once a second for some that can be forgotten.
+    fn has_room(&mut self, at: Timestamp) -> bool {
+        if self.windows.len() < MAX_KEYS {
+            return true;
+        }
+        if self.swept.is_none_or(|swept| swept.abs_diff(at) >= SECOND.unsigned_abs()) {
+            self.swept = Some(at);
+            self.windows.retain(|_, window| window.fold.is_some() || near(window.opened, at));
+        }
+        self.windows.len() < MAX_KEYS
+    }
+}
+
+impl Window {
+    fn is_coarse(&self) -> bool {
+        let names_nobody = |event: &Event| event.user_id.is_none() && event.client_addr.is_none();
+        self.fold.as_ref().is_some_and(|fold| names_nobody(&fold.event))
+    }
+}
+
+impl Fold {
+    /// One event more, or a fold of several.
+    fn absorb(&mut self, event: Event) {
+        fn agree<T: PartialEq>(mine: &mut Option<T>, other: &Option<T>) {
+            if mine != other {
+                *mine = None;
+            }
+        }
+        let fold = &mut self.event;
+        fold.count = fold.count.saturating_add(event.count);
+        fold.since = fold.since.min(event.since);
+        fold.at = fold.at.max(event.at);
+        agree(&mut fold.acting_role, &event.acting_role);
+        agree(&mut fold.peer_addr, &event.peer_addr);
+        agree(&mut fold.application_name, &event.application_name);
+        agree(&mut fold.pid, &event.pid);
+        agree(&mut fold.detail, &event.detail);
+    }
+}
+
+impl Bucket {
+    /// Is one more row allowed? Then it is spent.
+    fn take(&mut self, at: Timestamp) -> bool {
+        if at > self.at {
+            self.spent = self.spent.saturating_sub(at.saturating_sub(self.at)).max(0);
+            self.at = at;
+        } else if !near(self.at, at) {
+            // The clock was set back; a little backwards is only two processes out of step.
+            self.at = at;
+        }
+        let allowed = self.spent <= (BURST - 1) * SECOND;
+        if allowed {
+            self.spent += SECOND;
+        }
+        allowed
+    }
+}
+
+/// Less than a window apart? Either way, so that a clock that was set back does not keep windows open.
+const fn near(a: Timestamp, b: Timestamp) -> bool {
+    a.abs_diff(b) < WINDOW.unsigned_abs()
+}
+
+/// Must it be readable on its own?
+fn stands_alone(event: &Event) -> bool {
+    let about_the_chain = matches!(event.action, Action::Epoch | Action::End | Action::Prune);
+    about_the_chain || !event.alert.is_empty() || event.xid.is_some()
+}

@@ -1,0 +1,642 @@
+//! How often a password may be tried: budgets charged before the hash and settled after it.
+//!
+//! Whoever is charged only afterwards can have a hundred attempts hashed at once. So an attempt is
+//! in flight between [`Budget::admit`] and [`Budget::settle`] and counts as wrong until it is known
+//! not to be.
+
+pub use crate::account::Timestamp;
+
+/// Policy. All times in microseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rules {
+    /// Failures in a row that cost no wait. 0 is taken as 1, or nobody could ever begin.
+    pub free_failures: u32,
+    /// The wait after the last free failure; each further one doubles it.
+    pub first_wait: i64,
+    /// No wait is longer, even if [`Rules::first_wait`] is.
+    pub max_wait: i64,
+    /// Failures in a row at which the password is locked (NIST SP 800-63B-4 section 3.2.2).
+    pub lock_after: u32,
+    /// A count that is not locked is forgotten this long after its last failure.
+    pub forget_after: i64,
+    /// How long a client stays known after a login; 0: nobody ever is.
+    pub known_for: i64,
+    /// Failures of one client address.
+    pub client: Rate,
+    /// Hashes of one login role.
+    pub caller: Rate,
+}
+
+/// A token bucket: `burst` at once, one more every `interval` microseconds. `burst` 0: no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub burst: u32,
+    pub interval: i64,
+}
+
+/// What a budget is kept for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Kind {
+    /// One user: failures in a row, with waits and a lock.
+    Account = 0,
+    /// One user from one address that has logged in: what is left when the account refuses, so that
+    /// a stranger's guesses do not keep the owner out.
+    Known = 1,
+    /// One client address, whomever it asks about.
+    Client = 2,
+    /// One login role, whatever comes of it.
+    Caller = 3,
+}
+
+/// One budget as it lies in shared memory and in the table, where `in_flight` is not stored.
+///
+/// The default is a fresh one, at any time from 0 on.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Budget {
+    /// Failures in a row; unused in a token bucket.
+    pub count: u32,
+    /// Admitted and not yet settled.
+    pub in_flight: u32,
+    /// The last failure. In a token bucket: when it will be full (GCRA's theoretical arrival time).
+    pub at: Timestamp,
+    /// A [`Kind::Known`] client is known until then.
+    pub known_until: Timestamp,
+}
+
+/// May it be hashed?
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Yes, and it has been charged.
+    Admitted,
+    /// Over budget only because of attempts in flight: ask again when one is settled.
+    Wait,
+    /// Not before `until`.
+    Refused { until: Timestamp },
+    /// Not before somebody unlocks it.
+    Locked,
+}
+
+/// What came of an attempt that was admitted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Settled {
+    Right,
+    Wrong,
+    /// Never hashed.
+    Withdrawn,
+}
+
+impl Rules {
+    fn free(&self) -> u32 {
+        self.free_failures.max(1)
+    }
+
+    /// After the `count`th failure, which is not a free one.
+    fn wait(&self, count: u32) -> i64 {
+        let doubled = 2_i64.saturating_pow(count.saturating_sub(self.free()));
+        self.first_wait.saturating_mul(doubled).min(self.max_wait)
+    }
+
+    /// The end of being known, for a login now. 0, not now, if nobody ever is: clocks move back.
+    fn known_until(&self, now: Timestamp) -> Timestamp {
+        if self.known_for > 0 { now.saturating_add(self.known_for) } else { 0 }
+    }
+
+    /// The token bucket, if it is one and has a limit.
+    fn rate(&self, kind: Kind) -> Option<Rate> {
+        match kind {
+            Kind::Account | Kind::Known => None,
+            Kind::Client => Some(self.client),
+            Kind::Caller => Some(self.caller),
+        }
+        .filter(|rate| rate.burst > 0)
+    }
+}
+
+impl Rate {
+    fn interval(&self) -> i64 {
+        self.interval.max(0)
+    }
+
+    /// Microseconds in which an empty bucket fills.
+    fn depth(&self) -> i64 {
+        self.interval().saturating_mul(i64::from(self.burst))
+    }
+}
+
+impl Budget {
+    /// May one more be hashed? [`Verdict::Admitted`] charges it, and it has to be settled.
+    pub fn admit(&mut self, kind: Kind, now: Timestamp, rules: &Rules) -> Verdict {
+        self.catch_up(kind, now, rules);
+        let verdict = self.judge(kind, now, rules);
+        if verdict == Verdict::Admitted {
+            self.in_flight = self.in_flight.saturating_add(1);
+            if let Some(rate) = rules.rate(kind) {
+                self.at = self.at.saturating_add(rate.interval());
+            }
+        }
+        verdict
+    }
+
+    /// Ends one attempt in flight. Where none is, no token is given back.
+    pub fn settle(&mut self, kind: Kind, settled: Settled, now: Timestamp, rules: &Rules) {
+        self.catch_up(kind, now, rules);
+        match (kind, settled) {
+            (Kind::Account, Settled::Right) => self.count = 0,
+            (Kind::Known, Settled::Right) => {
+                self.count = 0;
+                self.known_until = rules.known_until(now);
+            }
+            (Kind::Account | Kind::Known, Settled::Wrong) => {
+                self.count = self.count.saturating_add(1);
+                self.at = now;
+            }
+            (Kind::Client, Settled::Right | Settled::Withdrawn)
+            | (Kind::Caller, Settled::Withdrawn) => {
+                if let Some(rate) = rules.rate(kind).filter(|_| self.in_flight > 0) {
+                    self.at = self.at.saturating_sub(rate.interval()).max(now);
+                }
+            }
+            (Kind::Account | Kind::Known, Settled::Withdrawn)
+            | (Kind::Client, Settled::Wrong)
+            | (Kind::Caller, Settled::Right | Settled::Wrong) => {}
+        }
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// Makes a client known after a login that was charged elsewhere.
+    ///
+    /// An end that is right to a thirtieth of [`Rules::known_for`] is left as it is, so that a
+    /// login a minute does not rewrite the row.
+    pub fn remember(&mut self, now: Timestamp, rules: &Rules) {
+        self.count = 0;
+        let until = rules.known_until(now);
+        if self.known_until.abs_diff(until) >= rules.known_for.max(0).unsigned_abs() / 30 {
+            self.known_until = until;
+        }
+    }
+
+    /// Has this client logged in lately?
+    pub fn is_known(&self, now: Timestamp) -> bool {
+        self.known_until > now
+    }
+
+    /// Forgets the failures and so unlocks. What is in flight stays in flight, who is known stays
+    /// known, and a token bucket stays as full as it is.
+    pub fn clear(&mut self) {
+        self.count = 0;
+    }
+
+    /// Is it as good as a fresh one for every future question, while the rules stay and the clock
+    /// does not move back? Then it need not be kept.
+    pub fn at_rest(&self, kind: Kind, now: Timestamp, rules: &Rules) -> bool {
+        let mut budget = *self;
+        budget.catch_up(kind, now, rules);
+        let spent = match kind {
+            Kind::Account | Kind::Known => budget.count > 0,
+            Kind::Client | Kind::Caller => rules.rate(kind).is_some() && budget.at > now,
+        };
+        !spent && budget.in_flight == 0 && !budget.is_known(now)
+    }
+
+    /// [`Verdict::Refused`] or [`Verdict::Locked`] if [`Budget::admit`] would say so, without
+    /// charging; `None` if it would admit, or may once what is in flight is settled.
+    pub fn waits(&self, kind: Kind, now: Timestamp, rules: &Rules) -> Option<Verdict> {
+        let mut budget = *self;
+        budget.catch_up(kind, now, rules);
+        match budget.judge(kind, now, rules) {
+            Verdict::Admitted | Verdict::Wait => None,
+            verdict @ (Verdict::Refused { .. } | Verdict::Locked) => Some(verdict),
+        }
+    }
+
+    /// What time alone changes. A clock that moved back makes no wait longer than its length from
+    /// now, and no bucket emptier than empty.
+    fn catch_up(&mut self, kind: Kind, now: Timestamp, rules: &Rules) {
+        if let Some(rate) = rules.rate(kind) {
+            self.at = self.at.clamp(now, now.saturating_add(rate.depth()));
+        } else if matches!(kind, Kind::Account | Kind::Known) {
+            self.at = self.at.min(now);
+            let locked = kind == Kind::Account && self.count >= rules.lock_after;
+            if !locked && now.saturating_sub(self.at) >= rules.forget_after {
+                self.count = 0;
+            }
+        }
+    }
+
+    /// The verdict on a budget that has caught up.
+    fn judge(&self, kind: Kind, now: Timestamp, rules: &Rules) -> Verdict {
+        // If all that is in flight were wrong, would one more still be within the limit?
+        let within = |limit| self.count.saturating_add(self.in_flight) < limit;
+        let (free, lock) = (rules.free(), rules.lock_after);
+        let (until, room) = match kind {
+            Kind::Account if self.count >= lock => return Verdict::Locked,
+            Kind::Account if self.count < free => (now, within(free.min(lock))),
+            // One at a time: the next wait depends on it.
+            Kind::Account => (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0),
+            Kind::Known if self.count < free => (now, within(free)),
+            // None: what ends the wait is that the count is forgotten.
+            Kind::Known => (self.at.saturating_add(rules.forget_after), false),
+            Kind::Client | Kind::Caller => {
+                // From then on there is a token.
+                let until = rules
+                    .rate(kind)
+                    .map_or(now, |rate| self.at.saturating_sub(rate.depth() - rate.interval()));
+                // One that is given back is one too.
+                let may_come_back = kind == Kind::Client && self.in_flight > 0;
+                if may_come_back { (now, until <= now) } else { (until, true) }
+            }
+        };
+        match room {
+            _ if now < until => Verdict::Refused { until },
+            true => Verdict::Admitted,
+            false => Verdict::Wait,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Kind::{Account, Caller, Client, Known};
+    use Settled::{Right, Withdrawn, Wrong};
+    use Verdict::{Admitted, Locked, Refused, Wait};
+
+    const RULES: Rules = Rules {
+        free_failures: 3,
+        first_wait: 10,
+        max_wait: 35,
+        lock_after: 8,
+        forget_after: 1000,
+        known_for: 3000,
+        client: Rate { burst: 2, interval: 100 },
+        caller: Rate { burst: 2, interval: 100 },
+    };
+    const NO_LIMIT: Rate = Rate { burst: 0, interval: 100 };
+
+    /// Admitted and settled at once.
+    fn attempt(budget: &mut Budget, kind: Kind, settled: Settled, now: Timestamp) {
+        assert_eq!(budget.admit(kind, now, &RULES), Admitted);
+        budget.settle(kind, settled, now, &RULES);
+    }
+
+    fn failed(kind: Kind, count: u32, now: Timestamp) -> Budget {
+        let mut budget = Budget::default();
+        for _ in 0..count {
+            budget.admit(kind, now, &RULES);
+            budget.settle(kind, Wrong, now, &RULES);
+        }
+        assert_eq!(budget.in_flight, 0);
+        budget
+    }
+
+    /// An account that has failed so often, the last time at 0.
+    fn account(count: u32) -> Budget {
+        Budget { count, ..Budget::default() }
+    }
+
+    #[test]
+    fn what_is_admitted_is_in_flight_until_it_is_settled() {
+        for kind in [Account, Known, Client, Caller] {
+            for settled in [Right, Wrong, Withdrawn] {
+                let mut budget = Budget::default();
+                assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
+                assert_eq!(budget.in_flight, 1);
+                budget.settle(kind, settled, 5, &RULES);
+                assert_eq!(budget.in_flight, 0);
+                budget.settle(kind, settled, 5, &RULES);
+                assert_eq!(budget.in_flight, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn free_failures_cost_no_wait() {
+        let mut budget = Budget::default();
+        for _ in 0..3 {
+            attempt(&mut budget, Account, Wrong, 5);
+        }
+        assert_eq!(budget.admit(Account, 5, &RULES), Refused { until: 15 });
+        assert_eq!(budget, Budget { count: 3, at: 5, ..Budget::default() });
+    }
+
+    #[test]
+    fn no_more_are_in_flight_than_are_free() {
+        for kind in [Account, Known] {
+            let mut budget = failed(kind, 1, 5);
+            assert_eq!([(); 3].map(|()| budget.admit(kind, 5, &RULES)), [Admitted, Admitted, Wait]);
+            budget.settle(kind, Withdrawn, 5, &RULES);
+            assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
+            budget.settle(kind, Wrong, 5, &RULES);
+            assert_eq!(budget.admit(kind, 5, &RULES), Wait);
+            budget.settle(kind, Right, 5, &RULES);
+            assert_eq!([(); 3].map(|()| budget.admit(kind, 5, &RULES)), [Admitted; 3]);
+        }
+    }
+
+    #[test]
+    fn the_wait_doubles_up_to_the_longest() {
+        for (count, until) in [(3, 10), (4, 20), (5, 35), (6, 35), (7, 35)] {
+            let mut budget = account(count);
+            assert_eq!(budget.admit(Account, until - 1, &RULES), Refused { until });
+            assert_eq!(budget.admit(Account, until, &RULES), Admitted);
+        }
+    }
+
+    #[test]
+    fn the_longest_wait_bounds_the_first() {
+        let rules = Rules { first_wait: 50, ..RULES };
+        assert_eq!(account(3).admit(Account, 0, &rules), Refused { until: 35 });
+    }
+
+    #[test]
+    fn after_a_wait_there_is_one_at_a_time() {
+        let mut budget = account(3);
+        assert_eq!(budget.admit(Account, 10, &RULES), Admitted);
+        assert_eq!(budget.admit(Account, 10, &RULES), Wait);
+        budget.settle(Account, Wrong, 12, &RULES);
+        assert_eq!(budget.admit(Account, 12, &RULES), Refused { until: 32 });
+    }
+
+    #[test]
+    fn a_refusal_costs_nothing() {
+        let mut budget = account(3);
+        for now in 0..10 {
+            assert_eq!(budget.admit(Account, now, &RULES), Refused { until: 10 });
+        }
+        assert_eq!(budget, account(3));
+    }
+
+    #[test]
+    fn the_lock_does_not_end() {
+        let mut budget = account(7);
+        attempt(&mut budget, Account, Wrong, 35);
+        assert_eq!(budget.admit(Account, 35, &RULES), Locked);
+        assert_eq!(budget.admit(Account, i64::MAX, &RULES), Locked);
+        assert!(!budget.at_rest(Account, i64::MAX, &RULES));
+        budget.clear();
+        assert_eq!(budget.admit(Account, 35, &RULES), Admitted);
+    }
+
+    #[test]
+    fn nothing_in_flight_overshoots_the_lock() {
+        let rules = Rules { lock_after: 2, ..RULES };
+        let mut budget = Budget::default();
+        assert_eq!([(); 3].map(|()| budget.admit(Account, 5, &rules)), [Admitted, Admitted, Wait]);
+        budget.settle(Account, Wrong, 5, &rules);
+        assert_eq!(budget.admit(Account, 5, &rules), Wait);
+        budget.settle(Account, Wrong, 5, &rules);
+        assert_eq!(budget.admit(Account, 5, &rules), Locked);
+    }
+
+    #[test]
+    fn a_right_one_ends_the_row() {
+        for kind in [Account, Known] {
+            let mut budget = failed(kind, 2, 5);
+            attempt(&mut budget, kind, Right, 6);
+            assert_eq!(budget.count, 0);
+        }
+    }
+
+    #[test]
+    fn a_withdrawn_one_was_never_there() {
+        for kind in [Account, Known, Client, Caller] {
+            let before = failed(kind, 1, 5);
+            let mut budget = before;
+            attempt(&mut budget, kind, Withdrawn, 5);
+            assert_eq!(budget, before);
+        }
+    }
+
+    #[test]
+    fn a_count_is_forgotten_after_its_last_failure() {
+        for kind in [Account, Known] {
+            let mut budget = failed(kind, 3, 5);
+            budget.admit(kind, 1004, &RULES);
+            assert_eq!(budget.count, 3);
+            assert!(!budget.at_rest(kind, 1004, &RULES));
+            let mut budget = failed(kind, 3, 5);
+            assert!(budget.at_rest(kind, 1005, &RULES));
+            assert_eq!(budget.admit(kind, 1005, &RULES), Admitted);
+            assert_eq!(budget.count, 0);
+        }
+    }
+
+    #[test]
+    fn it_is_forgotten_before_a_failure_is_added_too() {
+        let mut budget = failed(Account, 2, 5);
+        budget.admit(Account, 900, &RULES);
+        budget.settle(Account, Wrong, 1005, &RULES);
+        assert_eq!(budget, Budget { count: 1, at: 1005, ..Budget::default() });
+    }
+
+    #[test]
+    fn a_clock_that_moved_back_makes_no_wait_longer() {
+        let mut budget = failed(Account, 3, 500);
+        assert_eq!(budget.admit(Account, 100, &RULES), Refused { until: 110 });
+        assert_eq!(budget.admit(Account, 105, &RULES), Refused { until: 110 });
+        assert_eq!(budget.admit(Account, 110, &RULES), Admitted);
+        let mut budget = failed(Known, 3, 500);
+        assert_eq!(budget.admit(Known, 100, &RULES), Refused { until: 1100 });
+    }
+
+    #[test]
+    fn a_known_client_has_the_free_failures_and_then_waits_until_they_are_forgotten() {
+        let mut budget = Budget::default();
+        for now in [5, 6, 7] {
+            attempt(&mut budget, Known, Wrong, now);
+        }
+        assert_eq!(budget.admit(Known, 1006, &RULES), Refused { until: 1007 });
+        assert_eq!(budget.admit(Known, 1007, &RULES), Admitted);
+        // The lock is the account's.
+        let rules = Rules { lock_after: 1, ..RULES };
+        assert_eq!(failed(Known, 2, 5).admit(Known, 5, &rules), Admitted);
+        assert_eq!(failed(Known, 3, 5).admit(Known, 1005, &rules), Admitted);
+    }
+
+    #[test]
+    fn a_client_is_known_from_a_login_for_a_time() {
+        let mut budget = failed(Known, 1, 5);
+        assert!(!budget.is_known(5));
+        attempt(&mut budget, Known, Right, 10);
+        assert!(budget.is_known(10) && budget.is_known(3009) && !budget.is_known(3010));
+        let mut budget = failed(Known, 1, 5);
+        budget.remember(10, &RULES);
+        assert_eq!(budget, Budget { at: 5, known_until: 3010, ..Budget::default() });
+    }
+
+    #[test]
+    fn only_a_known_budget_makes_known() {
+        for kind in [Account, Client, Caller] {
+            let mut budget = Budget::default();
+            attempt(&mut budget, kind, Right, 5);
+            assert_eq!(budget.known_until, 0);
+        }
+    }
+
+    #[test]
+    fn nobody_is_known_where_that_is_off() {
+        let rules = Rules { known_for: 0, ..RULES };
+        let mut budget = Budget { known_until: 3010, ..Budget::default() };
+        budget.remember(10, &rules);
+        assert_eq!(budget, Budget::default());
+        budget.admit(Known, 10, &rules);
+        budget.settle(Known, Right, 10, &rules);
+        // Even if the clock moves back.
+        assert!(!budget.is_known(0));
+    }
+
+    #[test]
+    fn a_login_a_minute_does_not_rewrite_the_row() {
+        let mut budget = Budget::default();
+        budget.remember(10, &RULES);
+        budget.remember(109, &RULES);
+        assert_eq!(budget.known_until, 3010);
+        budget.remember(110, &RULES);
+        assert_eq!(budget.known_until, 3110);
+    }
+
+    #[test]
+    fn a_later_end_than_the_rules_allow_does_not_stay() {
+        let mut budget = Budget { known_until: 3110, ..Budget::default() };
+        budget.remember(10, &RULES);
+        assert_eq!(budget.known_until, 3010);
+    }
+
+    #[test]
+    fn clearing_forgets_only_failures() {
+        let mut budget = Budget { count: 8, in_flight: 2, at: 5, known_until: 50 };
+        budget.clear();
+        assert_eq!(budget, Budget { count: 0, in_flight: 2, at: 5, known_until: 50 });
+    }
+
+    #[test]
+    fn a_bucket_admits_its_burst_and_then_one_each_interval() {
+        for kind in [Client, Caller] {
+            let mut budget = failed(kind, 2, 5);
+            assert_eq!(budget.admit(kind, 5, &RULES), Refused { until: 105 });
+            assert_eq!(budget.admit(kind, 104, &RULES), Refused { until: 105 });
+            attempt(&mut budget, kind, Wrong, 105);
+            assert_eq!(budget.admit(kind, 105, &RULES), Refused { until: 205 });
+            // And never more than its burst.
+            attempt(&mut budget, kind, Wrong, 9000);
+            attempt(&mut budget, kind, Wrong, 9000);
+            assert_eq!(budget.admit(kind, 9000, &RULES), Refused { until: 9100 });
+        }
+    }
+
+    #[test]
+    fn a_client_is_given_back_what_was_not_wrong() {
+        for (settled, verdict) in
+            [(Right, Admitted), (Withdrawn, Admitted), (Wrong, Refused { until: 105 })]
+        {
+            let mut budget = failed(Client, 1, 5);
+            attempt(&mut budget, Client, settled, 5);
+            assert_eq!(budget.admit(Client, 5, &RULES), verdict);
+        }
+    }
+
+    #[test]
+    fn a_caller_is_given_back_what_was_not_hashed() {
+        for (settled, verdict) in [
+            (Right, Refused { until: 105 }),
+            (Withdrawn, Admitted),
+            (Wrong, Refused { until: 105 }),
+        ] {
+            let mut budget = failed(Caller, 1, 5);
+            attempt(&mut budget, Caller, settled, 5);
+            assert_eq!(budget.admit(Caller, 5, &RULES), verdict);
+        }
+    }
+
+    #[test]
+    fn nothing_in_flight_gives_nothing_back() {
+        for kind in [Client, Caller] {
+            let mut budget = failed(kind, 2, 5);
+            budget.settle(kind, Withdrawn, 5, &RULES);
+            assert_eq!(budget.admit(kind, 5, &RULES), Refused { until: 105 });
+        }
+    }
+
+    #[test]
+    fn a_client_waits_for_what_may_be_given_back_and_a_caller_does_not() {
+        for (kind, verdict) in [(Client, Wait), (Caller, Refused { until: 105 })] {
+            let mut budget = failed(kind, 1, 5);
+            assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
+            assert_eq!(budget.admit(kind, 5, &RULES), verdict);
+            assert_eq!(budget.waits(kind, 5, &RULES), (kind == Caller).then_some(verdict));
+        }
+    }
+
+    #[test]
+    fn a_clock_that_moved_back_leaves_no_bucket_emptier_than_empty() {
+        for kind in [Client, Caller] {
+            let mut budget = failed(kind, 2, 5000);
+            assert_eq!(budget.admit(kind, 5, &RULES), Refused { until: 105 });
+            assert_eq!(budget.admit(kind, 105, &RULES), Admitted);
+        }
+    }
+
+    #[test]
+    fn a_bucket_without_a_limit_only_counts_what_is_in_flight() {
+        let rules = Rules { client: NO_LIMIT, caller: NO_LIMIT, ..RULES };
+        for kind in [Client, Caller] {
+            let mut budget = Budget { at: 7000, ..Budget::default() };
+            for in_flight in 1..50 {
+                assert_eq!(budget.admit(kind, 5, &rules), Admitted);
+                assert_eq!(budget, Budget { in_flight, at: 7000, ..Budget::default() });
+            }
+            for settled in [Right, Wrong, Withdrawn] {
+                budget.settle(kind, settled, 5, &rules);
+            }
+            assert_eq!(budget, Budget { in_flight: 46, at: 7000, ..Budget::default() });
+            assert!(Budget { in_flight: 0, ..budget }.at_rest(kind, 5, &rules));
+        }
+    }
+
+    #[test]
+    fn waiting_is_told_without_being_charged() {
+        assert_eq!(account(2).waits(Account, 5, &RULES), None);
+        assert_eq!(account(3).waits(Account, 5, &RULES), Some(Refused { until: 10 }));
+        assert_eq!(account(3).waits(Account, 10, &RULES), None);
+        assert_eq!(account(8).waits(Account, 5, &RULES), Some(Locked));
+        assert_eq!(account(8).waits(Known, 5, &RULES), Some(Refused { until: 1000 }));
+        assert_eq!(failed(Client, 2, 5).waits(Client, 5, &RULES), Some(Refused { until: 105 }));
+    }
+
+    #[test]
+    fn what_is_in_flight_makes_nobody_wait() {
+        assert_eq!(Budget { in_flight: 9, ..account(2) }.waits(Account, 5, &RULES), None);
+        assert_eq!(Budget { in_flight: 9, ..account(3) }.waits(Account, 10, &RULES), None);
+        assert_eq!(Budget { in_flight: 9, ..account(2) }.waits(Known, 5, &RULES), None);
+    }
+
+    #[test]
+    fn a_budget_is_at_rest_when_nothing_about_it_matters() {
+        for kind in [Account, Known, Client, Caller] {
+            assert!(Budget::default().at_rest(kind, 0, &RULES));
+            let in_flight = Budget { in_flight: 1, ..Budget::default() };
+            assert!(!in_flight.at_rest(kind, 9000, &RULES));
+        }
+        let known = Budget { known_until: 50, ..Budget::default() };
+        assert!(!known.at_rest(Known, 49, &RULES) && known.at_rest(Known, 50, &RULES));
+        let spent = failed(Client, 2, 5);
+        assert!(!spent.at_rest(Client, 204, &RULES) && spent.at_rest(Client, 205, &RULES));
+    }
+
+    #[test]
+    fn no_free_failures_are_one() {
+        let rules = Rules { free_failures: 0, ..RULES };
+        let mut budget = Budget::default();
+        assert_eq!([(); 2].map(|()| budget.admit(Account, 0, &rules)), [Admitted, Wait]);
+        budget.settle(Account, Wrong, 0, &rules);
+        assert_eq!(budget.admit(Account, 0, &rules), Refused { until: 10 });
+    }
+
+    #[test]
+    fn a_budget_is_four_numbers() {
+        assert_eq!(size_of::<Budget>(), 24);
+        assert_eq!([Account, Known, Client, Caller].map(|kind| kind as u8), [0, 1, 2, 3]);
+    }
+}

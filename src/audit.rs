@@ -1,0 +1,62 @@
+//! What is recorded of a call, and waiting until it is.
+
+use std::time::Instant;
+
+use password_verify_core::event::Action;
+use password_verify_core::user_id::UserId;
+
+use crate::error::Error;
+use crate::pg::caller::{self, Caller};
+use crate::pg::held::Conclusion;
+use crate::pg::log;
+use crate::pg::session;
+use crate::pg::shared::queue::{Record, Ticket};
+use crate::pg::statistics;
+use crate::settings::{self, Durability};
+
+/// The beginning of a record: who does what to whom.
+pub fn record(action: Action, user: &UserId, client: Option<core::net::IpAddr>) -> Record {
+    let bytes = user.as_str().as_bytes();
+    let mut record = Record {
+        at: session::now(),
+        xid: 0,
+        top_xid: 0,
+        caller: Caller::now(),
+        action: action as u8,
+        outcome: 0,
+        alert: 0,
+        clears: false,
+        client_addr: caller::raw_addr(client),
+        // Invariant: a user id has at most 255 bytes.
+        user_len: bytes.len() as u8,
+        user: [0; 255],
+    };
+    record.user[..bytes.len()].copy_from_slice(bytes);
+    record
+}
+
+/// Waits until the event is committed, where the policy says so. On a standby it goes to the server log.
+///
+/// # Errors
+/// [`Error::AuditNotWritten`].
+pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
+    let Some(ticket) = conclusion.ticket else {
+        log::event(&conclusion.record);
+        return Ok(());
+    };
+    wait_for(ticket)
+}
+
+/// The same for a change that was refused.
+///
+/// # Errors
+/// [`Error::AuditNotWritten`].
+pub fn wait_for(ticket: Ticket) -> Result<(), Error> {
+    if settings::audit_durability() == Durability::Async {
+        return Ok(());
+    }
+    let start = Instant::now();
+    let written = ticket.wait(start + settings::audit_timeout());
+    statistics::count_audit_time(start.elapsed());
+    if written { Ok(()) } else { Err(Error::AuditNotWritten) }
+}

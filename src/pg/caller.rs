@@ -1,0 +1,126 @@
+//! Who is calling, as the server knows it, not as the caller says.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use pgrx::datum::Inet;
+use pgrx::pg_sys;
+
+use super::shared::queue::RawAddr;
+
+/// A name of at most 63 bytes, ended by a zero.
+pub type RawName = [u8; 64];
+
+/// Plain bytes, for shared memory.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Caller {
+    /// The role that logged in, which SET ROLE does not change.
+    pub login: pg_sys::Oid,
+    pub pid: i32,
+    pub login_role: RawName,
+    /// The role of SET ROLE, else the same.
+    pub acting_role: RawName,
+    pub application_name: RawName,
+    /// Who is at the other end of the connection.
+    pub peer_addr: RawAddr,
+}
+
+impl Caller {
+    pub fn now() -> Self {
+        // SAFETY: plain values of this process.
+        let (login, acting, pid) =
+            unsafe { (pg_sys::GetSessionUserId(), pg_sys::GetOuterUserId(), pg_sys::MyProcPid) };
+        let login_role = role_name(login);
+        Self {
+            login,
+            pid,
+            login_role,
+            acting_role: if acting == login { login_role } else { role_name(acting) },
+            application_name: application_name(),
+            peer_addr: peer(),
+        }
+    }
+}
+
+fn role_name(role: pg_sys::Oid) -> RawName {
+    // SAFETY: a missing role gives null; the name is a C string of at most 63 bytes, copied at once.
+    unsafe {
+        let name = pg_sys::GetUserNameFromId(role, true);
+        if name.is_null() {
+            return raw_name(role.to_u32().to_string().as_bytes());
+        }
+        let raw = raw_name(CStr::from_ptr(name).to_bytes());
+        pg_sys::pfree(name.cast());
+        raw
+    }
+}
+
+fn application_name() -> RawName {
+    // SAFETY: a C string of this process, or null; copied at once.
+    unsafe {
+        let name = pg_sys::application_name;
+        if name.is_null() { [0; 64] } else { raw_name(CStr::from_ptr(name).to_bytes()) }
+    }
+}
+
+fn raw_name(bytes: &[u8]) -> RawName {
+    let mut raw = [0; 64];
+    let len = bytes.len().min(63);
+    raw[..len].copy_from_slice(&bytes[..len]);
+    raw
+}
+
+/// The other end of the connection; it does not change.
+fn peer() -> RawAddr {
+    static PEER: OnceLock<RawAddr> = OnceLock::new();
+    *PEER.get_or_init(|| {
+        // SAFETY: reads the connection of this session; NULL for a local socket.
+        let peer: Option<Inet> =
+            unsafe { pgrx::direct_function_call(pg_sys::inet_client_addr, &[]) };
+        match peer.as_ref().and_then(address) {
+            Some(address) => raw_addr(Some(address)),
+            None => {
+                let mut local = [0; 17];
+                local[0] = 1;
+                local
+            }
+        }
+    })
+}
+
+/// The address of an `inet`, whatever its mask.
+pub fn address(inet: &Inet) -> Option<core::net::IpAddr> {
+    let text = inet.0.as_str();
+    text.split_once('/').map_or(text, |(address, _)| address).parse().ok()
+}
+
+pub fn raw_addr(address: Option<core::net::IpAddr>) -> RawAddr {
+    let mut raw = [0; 17];
+    match address {
+        None => {}
+        Some(core::net::IpAddr::V4(v4)) => {
+            raw[0] = 4;
+            raw[1..5].copy_from_slice(&v4.octets());
+        }
+        Some(core::net::IpAddr::V6(v6)) => {
+            raw[0] = 6;
+            raw[1..].copy_from_slice(&v6.octets());
+        }
+    }
+    raw
+}
+
+/// The text of an address, for a row.
+pub fn addr_text(raw: &RawAddr) -> Option<String> {
+    match raw[0] {
+        1 => Some("local".into()),
+        4 => Some(core::net::Ipv4Addr::new(raw[1], raw[2], raw[3], raw[4]).to_string()),
+        6 => {
+            let mut octets = [0; 16];
+            octets.copy_from_slice(&raw[1..]);
+            Some(core::net::Ipv6Addr::from(octets).to_string())
+        }
+        _ => None,
+    }
+}

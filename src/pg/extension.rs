@@ -1,0 +1,39 @@
+//! The row of `pg_extension` that is ours.
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+
+const EXTNAME: i16 = 2;
+
+/// Was the extension created or altered by the transaction that calls? The worker, which is another
+/// session, sees its tables only when that is committed.
+///
+/// # Errors
+/// [`Error::JustInstalled`].
+pub fn require_not_new() -> Result<(), Error> {
+    // SAFETY: a transaction without an id has changed nothing. Otherwise one row of a catalog is read
+    // through its index; the key and the C string live until the scan ends.
+    unsafe {
+        if pg_sys::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId {
+            return Ok(());
+        }
+        let mut key = pg_sys::ScanKeyData::default();
+        let name = pg_sys::Datum::from(c"password_verify".as_ptr());
+        let equal = pg_sys::BTEqualStrategyNumber as u16;
+        pg_sys::ScanKeyInit(&mut key, EXTNAME, equal, pg_sys::F_NAMEEQ.into(), name);
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let table = pg_sys::table_open(pg_sys::ExtensionRelationId, lock);
+        let index = pg_sys::Oid::from(pg_sys::ExtensionNameIndexId);
+        let scan =
+            pg_sys::systable_beginscan(table, index, true, std::ptr::null_mut(), 1, &mut key);
+        let tuple = pg_sys::systable_getnext(scan);
+        let ours = !tuple.is_null()
+            && pg_sys::TransactionIdIsCurrentTransactionId(
+                (*(*tuple).t_data).t_choice.t_heap.t_xmin,
+            );
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(table, lock);
+        if ours { Err(Error::JustInstalled) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,269 @@
+//! What this session holds in shared memory for the attempt it is making: an entry of the queue, and
+//! budgets that are pinned and charged. Given back whatever happens to the session.
+//!
+//! An error unwinds and drops the [`Attempt`]. A session that is terminated does not unwind; then
+//! PostgreSQL calls what was registered for the end of the process. A killed one makes PostgreSQL reset
+//! shared memory. In each case the attempt stays charged and is recorded as abandoned.
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use password_verify_core::event::{Alert, Outcome};
+use password_verify_core::throttle::{Budget, Kind, Rules, Settled, Verdict};
+use pgrx::pg_sys;
+
+use super::session;
+use super::shared::budgets::{self, Key, Place};
+use super::shared::databases;
+use super::shared::queue::{self, NONE, Record, Ticket};
+use super::shared::segment;
+use crate::error::Error;
+
+/// One attempt has at most one budget of each kind.
+const KINDS: [Kind; 4] = [Kind::Account, Kind::Known, Kind::Client, Kind::Caller];
+
+/// Wrong passwords in a row after which a right one is worth an alert.
+const REMARKABLE: u32 = 3;
+
+#[derive(Clone, Copy)]
+struct Current {
+    database: usize,
+    /// [`NONE`] on a standby, where nothing is written.
+    entry: u32,
+    record: Record,
+    rules: Rules,
+    budgets: [Option<Hold>; 4],
+}
+
+#[derive(Clone, Copy)]
+struct Hold {
+    place: Place,
+    charged: bool,
+}
+
+thread_local! {
+    static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
+}
+
+/// The attempt that this session is making. There is one at a time.
+#[must_use]
+pub struct Attempt(());
+
+/// What came of it.
+pub struct Conclusion {
+    /// `None` on a standby.
+    pub ticket: Option<Ticket>,
+    pub record: Record,
+}
+
+impl Attempt {
+    /// Takes an entry of the queue for it. `None` when there is none, or no worker, until the deadline.
+    ///
+    /// # Errors
+    /// [`Error::TooManyDatabases`].
+    pub fn begin(record: Record, rules: Rules, deadline: Instant) -> Result<Option<Self>, Error> {
+        register_exit();
+        let database = databases::mine()?;
+        let entry = if session::in_recovery() {
+            NONE
+        } else {
+            let Some(entry) = databases::await_worker(database, deadline)
+                .then(|| queue::reserve(database, deadline))
+                .flatten()
+            else {
+                return Ok(None);
+            };
+            entry
+        };
+        let current = Current { database, entry, record, rules, budgets: [None; 4] };
+        // Invariant: nothing inside an attempt calls a function of ours.
+        assert!(CURRENT.replace(Some(current)).is_none(), "an attempt inside an attempt");
+        Ok(Some(Self(())))
+    }
+
+    fn current(&self) -> Current {
+        // Invariant: set by `begin`, taken only by what consumes the attempt.
+        #[allow(clippy::expect_used)]
+        CURRENT.get().expect("an attempt that is being made")
+    }
+
+    fn update(&self, change: impl FnOnce(&mut Current)) {
+        let mut current = self.current();
+        change(&mut current);
+        CURRENT.set(Some(current));
+    }
+
+    /// Pins a budget, reading it if need be; false when there was no room until the deadline.
+    ///
+    /// # Errors
+    /// What `load` says.
+    pub fn pin(
+        &self,
+        kind: Kind,
+        key: &Key,
+        deadline: Instant,
+        load: impl FnOnce() -> Result<Option<Budget>, Error>,
+    ) -> Result<bool, Error> {
+        // SAFETY: a plain value of this process.
+        let database = unsafe { pg_sys::MyDatabaseId };
+        let note = |place| {
+            self.update(|current| {
+                current.budgets[kind as usize] = Some(Hold { place, charged: false });
+            });
+        };
+        let pinned = budgets::pin(database, key, session::now(), deadline, note, load)?;
+        Ok(pinned.is_some())
+    }
+
+    /// Charges a pinned budget, if it admits. One that is not pinned admits.
+    pub fn charge(&self, kind: Kind) -> Verdict {
+        let mut current = self.current();
+        let Some(hold) = &mut current.budgets[kind as usize] else { return Verdict::Admitted };
+        let now = session::now();
+        let verdict = budgets::admit(hold.place, kind, now, &current.rules);
+        if verdict == Verdict::Admitted {
+            hold.charged = true;
+            let left = budgets::read(hold.place);
+            if kind == Kind::Caller && left.waits(kind, now, &current.rules).is_some() {
+                current.record.alert |= Alert::CALLER_EXHAUSTED.0;
+            }
+        }
+        CURRENT.set(Some(current));
+        verdict
+    }
+
+    /// Takes all charges back, as if it had not been asked for.
+    pub fn withdraw(&self) {
+        let mut current = self.current();
+        for kind in KINDS {
+            if let Some(hold) = &mut current.budgets[kind as usize]
+                && std::mem::take(&mut hold.charged)
+            {
+                let now = session::now();
+                budgets::settle(hold.place, kind, Settled::Withdrawn, now, &current.rules);
+            }
+        }
+        CURRENT.set(Some(current));
+    }
+
+    /// Waits until somebody settles what stands in the way of this budget, or the deadline.
+    pub fn await_others(&self, kind: Kind, deadline: Instant) {
+        let current = self.current();
+        let Some(hold) = current.budgets[kind as usize] else { return };
+        let judged = || {
+            // On a copy: nothing is charged.
+            let verdict = budgets::read(hold.place).admit(kind, session::now(), &current.rules);
+            (verdict != Verdict::Wait).then_some(())
+        };
+        segment::settled(hold.place.shard()).wait(deadline, judged);
+    }
+
+    /// A pinned budget as it is now.
+    pub fn budget(&self, kind: Kind) -> Option<Budget> {
+        self.current().budgets[kind as usize].map(|hold| budgets::read(hold.place))
+    }
+
+    /// The client of this attempt has logged in: it is known from now on.
+    pub fn remember_client(&self) {
+        let current = self.current();
+        if let Some(hold) = current.budgets[Kind::Known as usize] {
+            let now = session::now();
+            budgets::alter(hold.place, |budget| budget.remember(now, &current.rules));
+        }
+    }
+
+    /// Nothing was hashed: the event is recorded, nothing is charged.
+    pub fn refuse(self, outcome: Outcome) -> Conclusion {
+        self.withdraw();
+        self.conclude(outcome, |_| Settled::Withdrawn)
+    }
+
+    /// A password was hashed. Was it right?
+    pub fn settle(self, outcome: Outcome, right: bool) -> Conclusion {
+        self.conclude(outcome, |_| if right { Settled::Right } else { Settled::Wrong })
+    }
+
+    fn conclude(self, outcome: Outcome, settled: impl Fn(Kind) -> Settled) -> Conclusion {
+        std::mem::forget(self);
+        // Invariant: as in `current`.
+        #[allow(clippy::expect_used)]
+        let current = CURRENT.take().expect("an attempt that is being made");
+        current.conclude(outcome, settled)
+    }
+}
+
+impl Current {
+    fn conclude(mut self, outcome: Outcome, settled: impl Fn(Kind) -> Settled) -> Conclusion {
+        let now = session::now();
+        let mut touched = [NONE; 4];
+        for kind in KINDS {
+            let Some(hold) = self.budgets[kind as usize] else { continue };
+            if hold.charged {
+                let (before, after) =
+                    budgets::settle(hold.place, kind, settled(kind), now, &self.rules);
+                self.record.alert |= alert(kind, &before, &after, now, &self.rules).0;
+            }
+            if self.entry == NONE {
+                budgets::leave_unwritten(hold.place);
+            }
+            touched[kind as usize] = hold.place.0;
+        }
+        (self.record.at, self.record.outcome) = (now, outcome as u8);
+        let ticket = (self.entry != NONE).then(|| queue::submit(self.entry, &self.record, touched));
+        for hold in self.budgets.into_iter().flatten() {
+            budgets::unpin(hold.place);
+        }
+        segment::database(self.database)
+            .count(crate::counter::of(self.record.action, self.record.outcome), 1);
+        Conclusion { ticket, record: self.record }
+    }
+
+    fn abandon(self) {
+        self.conclude(Outcome::Abandoned, |_| Settled::Wrong);
+    }
+}
+
+/// What a DBA wants to hear of.
+fn alert(kind: Kind, before: &Budget, after: &Budget, now: i64, rules: &Rules) -> Alert {
+    let passed = |line: u32| before.count < line && after.count >= line;
+    match kind {
+        Kind::Account if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
+        Kind::Account if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
+        Kind::Account if before.count >= REMARKABLE && after.count == 0 => {
+            Alert::SUCCESS_AFTER_FAILURES
+        }
+        Kind::Client
+            if before.waits(kind, now, rules).is_none()
+                && after.waits(kind, now, rules).is_some() =>
+        {
+            Alert::CLIENT_EXHAUSTED
+        }
+        _ => Alert::NONE,
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if let Some(current) = CURRENT.take() {
+            current.abandon();
+        }
+    }
+}
+
+/// Once a process: an attempt that is cut off by the end of the session is abandoned.
+fn register_exit() {
+    thread_local! {
+        static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !REGISTERED.replace(true) {
+        // SAFETY: a plain function of this library, which stays loaded.
+        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) };
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    if let Some(current) = CURRENT.take() {
+        current.abandon();
+    }
+}

@@ -1,0 +1,110 @@
+//! Tables that are found by a uuid and written by the worker only.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use super::scan::{self, Scan, Seek};
+use super::table::{self, Access, Index, Table};
+use super::uncounted::Uncounted;
+use crate::error::Error;
+
+/// The key of a row.
+pub type Key = [u8; 16];
+
+/// A table with `N` columns, of which the first is its key.
+pub struct Keyed<const N: usize> {
+    table: Table,
+    index: Index,
+}
+
+/// The columns of a row.
+pub type Row<const N: usize> = [Option<pg_sys::Datum>; N];
+
+impl<const N: usize> Keyed<N> {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(table: &CStr, index: &CStr, access: Access) -> Result<Self, Error> {
+        Ok(Self { table: Table::open(table, access)?, index: Index::open(index, access)? })
+    }
+
+    /// What `read` makes of the row under a key. No trace is left in statistics.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
+    pub fn get<T>(
+        &self,
+        key: Key,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        let mut scan = self.scan(key);
+        // SAFETY: a tuple of this table, valid while it is read.
+        scan.peek(|tuple| unsafe { table::columns::<N>(&self.table, tuple) }.and_then(&read))
+            .transpose()
+    }
+
+    /// Writes a row; `None` deletes it. No other process writes this table.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    ///
+    /// # Safety
+    /// The values are of the types of the columns, and the first is the key.
+    pub unsafe fn put(&self, key: Key, row: Option<Row<N>>) -> Result<(), Error> {
+        let mut scan = self.scan(key);
+        let old = scan.next();
+        // SAFETY: the old tuple stays valid until the scan ends; a new one is of the caller's values.
+        unsafe {
+            let mut place = (!old.is_null()).then(|| (*old).t_self);
+            drop(scan);
+            match (&mut place, row) {
+                (Some(place), Some(row)) => {
+                    let tuple = table::form(&self.table, row)?;
+                    pg_sys::CatalogTupleUpdate(self.table.as_ptr(), place, tuple);
+                    pg_sys::heap_freetuple(tuple);
+                }
+                (Some(place), None) => pg_sys::CatalogTupleDelete(self.table.as_ptr(), place),
+                (None, Some(row)) => {
+                    let tuple = table::form(&self.table, row)?;
+                    pg_sys::CatalogTupleInsert(self.table.as_ptr(), tuple);
+                    pg_sys::heap_freetuple(tuple);
+                }
+                (None, None) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Every row, or those after a key in its order, at most `count`.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; what `read` says.
+    pub fn after<T>(
+        &self,
+        key: Option<Key>,
+        count: usize,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let seek = if key.is_some() { Seek::After } else { Seek::AtOrAfter };
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe {
+            Scan::begin(&self.table, &self.index, scan::now(), key.unwrap_or_default(), seek)
+        };
+        let mut found = Vec::new();
+        while found.len() < count {
+            let tuple = scan.next();
+            if tuple.is_null() {
+                break;
+            }
+            // SAFETY: a tuple of this table, valid until the next is asked for.
+            found.push(read(unsafe { table::columns::<N>(&self.table, tuple) }?)?);
+        }
+        Ok(found)
+    }
+
+    fn scan(&self, key: Key) -> Scan<'_> {
+        // SAFETY: the snapshot is a static.
+        unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, Seek::Exactly) }
+    }
+}

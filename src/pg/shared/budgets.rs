@@ -1,0 +1,288 @@
+//! The cache in front of `password_verify.throttle`.
+//!
+//! A budget is looked up by a keyed hash, so nobody can choose which bucket theirs falls into. What
+//! is charged here but not written yet never leaves; what is written may, and is read again.
+
+use std::time::Instant;
+
+use password_verify_core::account::Timestamp;
+use password_verify_core::throttle::{Budget, Kind, Rules, Settled, Verdict};
+use pgrx::pg_sys;
+
+use super::segment::{self, SHARDS, Shard};
+use crate::error::Error;
+use crate::settings;
+
+/// Slots of a bucket.
+pub const WAYS: usize = 16;
+
+/// Keyed BLAKE2b of kind, user and address: what a budget is stored under.
+pub type Key = [u8; 16];
+
+/// One budget in the cache.
+#[repr(C)]
+pub struct Slot {
+    key: Key,
+    database: pg_sys::Oid,
+    state: State,
+    /// Attempts and transactions that hold it.
+    pins: u32,
+    /// Changes since the server's start, and how many of them are written.
+    version: u32,
+    written: u32,
+    /// When it was last asked for.
+    used: Timestamp,
+    budget: Budget,
+}
+
+#[repr(u8)]
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum State {
+    Empty = 0,
+    /// Whoever pinned it first is reading it.
+    Loading,
+    Present,
+}
+
+/// Slots there are.
+pub fn capacity() -> usize {
+    buckets() * WAYS
+}
+
+/// A multiple of the shards, so that all guard equally many.
+pub fn buckets() -> usize {
+    settings::throttle_entries().div_ceil(WAYS * SHARDS) * SHARDS
+}
+
+/// A place in the cache: a number below [`capacity`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Place(pub u32);
+
+impl Place {
+    fn bucket(self) -> usize {
+        self.0 as usize / WAYS
+    }
+
+    pub fn shard(self) -> usize {
+        self.bucket() % SHARDS
+    }
+
+    fn with<T>(self, then: impl FnOnce(&mut Slot) -> T) -> T {
+        let mut shard = Shard::lock(self.shard());
+        then(&mut shard.bucket(self.bucket())[self.0 as usize % WAYS])
+    }
+
+    /// The same, and whoever waits for the budget looks again.
+    fn change<T>(self, then: impl FnOnce(&mut Slot) -> T) -> T {
+        let result = self.with(then);
+        segment::settled(self.shard()).broadcast();
+        result
+    }
+}
+
+fn bucket_of(key: &Key) -> usize {
+    let [a, b, c, d, ..] = *key;
+    u32::from_be_bytes([a, b, c, d]) as usize % buckets()
+}
+
+/// What a look into a bucket found.
+enum Look {
+    /// It is there and pinned.
+    Pinned(Place),
+    /// It is pinned and has to be read.
+    ToLoad(Place),
+}
+
+/// Holds a budget in the cache until [`unpin`], reading it first if it is not there. `note` is told the
+/// place before anything can fail. `None` when no room could be made until the deadline.
+///
+/// # Errors
+/// Whatever `load` says.
+pub fn pin(
+    database: pg_sys::Oid,
+    key: &Key,
+    now: Timestamp,
+    deadline: Instant,
+    note: impl FnOnce(Place),
+    load: impl FnOnce() -> Result<Option<Budget>, Error>,
+) -> Result<Option<Place>, Error> {
+    let bucket = bucket_of(key);
+    let look =
+        segment::settled(bucket % SHARDS).wait(deadline, || look(bucket, database, key, now));
+    match look {
+        None => Ok(None),
+        Some(Look::Pinned(place)) => {
+            note(place);
+            Ok(Some(place))
+        }
+        Some(Look::ToLoad(place)) => {
+            note(place);
+            let budget = load()?.unwrap_or_default();
+            place.change(|slot| (slot.budget, slot.state) = (budget, State::Present));
+            Ok(Some(place))
+        }
+    }
+}
+
+fn look(bucket: usize, database: pg_sys::Oid, key: &Key, now: Timestamp) -> Option<Look> {
+    let mut shard = Shard::lock(bucket % SHARDS);
+    let slots = shard.bucket(bucket);
+    let place = |way: usize| Place((bucket * WAYS + way) as u32);
+    let is_it =
+        |slot: &Slot| slot.state != State::Empty && slot.key == *key && slot.database == database;
+    if let Some(way) = slots.iter().position(is_it) {
+        let slot = &mut slots[way];
+        if slot.state == State::Loading {
+            return None;
+        }
+        slot.pins += 1;
+        slot.used = now;
+        return Some(Look::Pinned(place(way)));
+    }
+    // What is free, or else what is written and was asked for longest ago.
+    let may_leave = |slot: &Slot| {
+        slot.state == State::Present && slot.pins == 0 && slot.version == slot.written
+    };
+    let free = slots.iter().position(|slot| slot.state == State::Empty);
+    let oldest = || {
+        let leaving = slots.iter().enumerate().filter(|(_, slot)| may_leave(slot));
+        leaving.min_by_key(|(_, slot)| slot.used).map(|(way, _)| way)
+    };
+    let way = free.or_else(oldest)?;
+    slots[way] = Slot {
+        key: *key,
+        database,
+        state: State::Loading,
+        pins: 1,
+        version: 0,
+        written: 0,
+        used: now,
+        budget: Budget::default(),
+    };
+    Some(Look::ToLoad(place(way)))
+}
+
+/// Gives a pinned budget back. One that could not be read is forgotten.
+pub fn unpin(place: Place) {
+    place.change(|slot| {
+        slot.pins -= 1;
+        if slot.state == State::Loading {
+            slot.state = State::Empty;
+        }
+    });
+}
+
+/// Charges a pinned budget, if it admits.
+pub fn admit(place: Place, kind: Kind, now: Timestamp, rules: &Rules) -> Verdict {
+    place.with(|slot| slot.budget.admit(kind, now, rules))
+}
+
+/// What became of the attempt that a pinned budget was charged for; the budget before and after.
+pub fn settle(
+    place: Place,
+    kind: Kind,
+    settled: Settled,
+    now: Timestamp,
+    rules: &Rules,
+) -> (Budget, Budget) {
+    place.change(|slot| {
+        let before = slot.budget;
+        slot.budget.settle(kind, settled, now, rules);
+        if settled != Settled::Withdrawn {
+            slot.version = slot.version.wrapping_add(1);
+        }
+        (before, slot.budget)
+    })
+}
+
+/// Changes a pinned budget; false if that left it as it was.
+pub fn alter(place: Place, change: impl FnOnce(&mut Budget)) -> bool {
+    place.change(|slot| {
+        let before = slot.budget;
+        change(&mut slot.budget);
+        let changed = before != slot.budget;
+        if changed {
+            slot.version = slot.version.wrapping_add(1);
+        }
+        changed
+    })
+}
+
+/// A pinned budget as it is.
+pub fn read(place: Place) -> Budget {
+    place.with(|slot| slot.budget)
+}
+
+/// A budget as it is in the cache, if it is there.
+pub fn glance(database: pg_sys::Oid, key: &Key) -> Option<Budget> {
+    let bucket = bucket_of(key);
+    let mut shard = Shard::lock(bucket % SHARDS);
+    let is_it = |slot: &&mut Slot| {
+        slot.state == State::Present && slot.key == *key && slot.database == database
+    };
+    shard.bucket(bucket).iter_mut().find(is_it).map(|slot| slot.budget)
+}
+
+/// Clears a budget that is in the cache; where it is.
+pub fn clear_if_present(database: pg_sys::Oid, key: &Key) -> Option<Place> {
+    let bucket = bucket_of(key);
+    let mut shard = Shard::lock(bucket % SHARDS);
+    let slots = shard.bucket(bucket);
+    let way = slots.iter().position(|slot| {
+        slot.state == State::Present && slot.key == *key && slot.database == database
+    })?;
+    let slot = &mut slots[way];
+    if slot.budget.count > 0 {
+        slot.budget.clear();
+        slot.version = slot.version.wrapping_add(1);
+    }
+    Some(Place((bucket * WAYS + way) as u32))
+}
+
+/// A budget on its way to the table.
+pub struct Unwritten {
+    pub place: Place,
+    pub key: Key,
+    pub budget: Budget,
+    version: u32,
+}
+
+/// The budget at a place, if it belongs to the database and has changed since it was written.
+pub fn unwritten(place: Place, database: pg_sys::Oid) -> Option<Unwritten> {
+    place.with(|slot| {
+        let theirs = slot.state == State::Present && slot.database == database;
+        (theirs && slot.version != slot.written).then_some(Unwritten {
+            place,
+            key: slot.key,
+            budget: slot.budget,
+            version: slot.version,
+        })
+    })
+}
+
+/// It is committed: it may leave the cache now, unless it has changed again.
+pub fn written(unwritten: &Unwritten, database: pg_sys::Oid) {
+    unwritten.place.change(|slot| {
+        if slot.database == database && slot.key == unwritten.key {
+            slot.written = unwritten.version;
+        }
+    });
+}
+
+/// On a standby nothing is written: the budget may leave the cache as it is.
+pub fn leave_unwritten(place: Place) {
+    place.with(|slot| slot.written = slot.version);
+}
+
+/// Slots in use, and slots that are waiting to be written.
+pub fn use_of_cache() -> (usize, usize) {
+    let (mut used, mut unwritten) = (0, 0);
+    for bucket in 0..buckets() {
+        let mut shard = Shard::lock(bucket % SHARDS);
+        for slot in shard.bucket(bucket).iter() {
+            used += usize::from(slot.state != State::Empty);
+            unwritten += usize::from(slot.version != slot.written);
+        }
+    }
+    (used, unwritten)
+}

@@ -1,0 +1,251 @@
+//! Who serves which database, and what has happened in it.
+
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use password_verify_core::account::Timestamp;
+use pgrx::pg_sys;
+
+use super::queue::{NONE, Queue};
+use super::segment::{self, Central, Condition};
+use crate::error::Error;
+use crate::pg::session;
+
+/// Databases of one server in which passwords can be used at the same time.
+pub const MAX_DATABASES: usize = 64;
+/// Counters of a database; [`crate::counter`] says which is which.
+pub const COUNTERS: usize = crate::counter::ALL;
+
+/// How long a database rests after its worker has failed.
+const AFTER_FAILURE: Timestamp = 1_000_000;
+
+/// A database in which a password was used since the server's start.
+#[repr(C)]
+pub struct Database {
+    /// Zero: this place is free.
+    pub oid: pg_sys::Oid,
+    /// Zero: nobody serves it.
+    worker: i32,
+    /// Has its worker begun? Until then attempts wait.
+    serving: bool,
+    /// Since when somebody waits for a worker; zero: nobody does.
+    wanted_since: Timestamp,
+    /// No worker before this time.
+    rests_until: Timestamp,
+    /// First and last entry that wait for the worker.
+    pub first: u32,
+    pub last: u32,
+    /// How many wait.
+    pub ready: u32,
+    /// How many belong to it, waiting or not filled in yet.
+    pub held: u32,
+    /// Tickets given out.
+    pub submitted: u64,
+    /// The last ticket that is committed.
+    committed: AtomicU64,
+    /// The worker waits here for work.
+    pub work: Condition,
+    /// Sessions wait here for the worker.
+    pub done: Condition,
+    counters: [AtomicI64; COUNTERS],
+}
+
+impl Database {
+    pub fn init(&mut self) {
+        self.work.init();
+        self.done.init();
+        (self.first, self.last) = (NONE, NONE);
+    }
+
+    fn vacate(&mut self) {
+        (self.oid, self.worker, self.serving) = (pg_sys::InvalidOid, 0, false);
+        (self.wanted_since, self.rests_until) = (0, 0);
+        self.counters.iter_mut().for_each(|counter| *counter.get_mut() = 0);
+    }
+
+    /// The last ticket whose event is committed.
+    pub fn committed(&self) -> u64 {
+        self.committed.load(Ordering::Acquire)
+    }
+
+    pub fn count(&self, counter: usize, by: i64) {
+        self.counters[counter].fetch_add(by, Ordering::Relaxed);
+    }
+
+    pub fn counters(&self) -> [i64; COUNTERS] {
+        std::array::from_fn(|i| self.counters[i].load(Ordering::Relaxed))
+    }
+
+    /// Asks for a worker if there is none; true if workers are to be woken.
+    pub fn want(&mut self) -> bool {
+        let wake = self.worker == 0 && self.wanted_since == 0;
+        if wake {
+            self.wanted_since = session::now();
+        }
+        wake
+    }
+
+    fn is_idle(&self) -> bool {
+        self.worker == 0 && self.held == 0
+    }
+}
+
+/// The place of this session's database.
+///
+/// # Errors
+/// [`Error::TooManyDatabases`].
+pub fn mine() -> Result<usize, Error> {
+    // SAFETY: a plain value of this process.
+    let oid = unsafe { pg_sys::MyDatabaseId };
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    if let Some(found) = databases.iter().position(|database| database.oid == oid) {
+        return Ok(found);
+    }
+    let free = databases.iter().position(|database| database.oid == pg_sys::InvalidOid);
+    let free = free.or_else(|| databases.iter().position(Database::is_idle));
+    let number = free.ok_or(Error::TooManyDatabases)?;
+    databases[number].vacate();
+    databases[number].oid = oid;
+    Ok(number)
+}
+
+/// Waits until a worker serves the database; false if none does by the deadline.
+pub fn await_worker(number: usize, deadline: Instant) -> bool {
+    let served =
+        segment::database(number).done.wait(deadline, || want_worker(number).then_some(()));
+    served.is_some()
+}
+
+/// Is a worker there? If not, one is asked for.
+pub fn want_worker(number: usize) -> bool {
+    let (serving, wake) = {
+        let mut central = Central::lock();
+        let (_, _, databases) = central.parts();
+        let database = &mut databases[number];
+        (database.serving, database.want())
+    };
+    if wake {
+        segment::vacancy().broadcast();
+    }
+    serving
+}
+
+/// What a worker that looks for a database finds.
+pub enum Vacancy {
+    /// This place, which is now the worker's, and its database.
+    Database(usize, pg_sys::Oid),
+    /// One that rests after a failure, for so long.
+    Later(Duration),
+    /// None.
+    Nothing,
+}
+
+/// The database that has waited longest for a worker becomes this process's.
+pub fn claim(pid: i32) -> Vacancy {
+    let now = session::now();
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    let waiting = databases
+        .iter_mut()
+        .enumerate()
+        .filter(|(_, d)| d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0);
+    let mut rest: Option<Timestamp> = None;
+    let mut longest: Option<(usize, &mut Database)> = None;
+    for (number, database) in waiting {
+        // After a step of the clock nothing rests for longer than it should.
+        let left = (database.rests_until - now).min(AFTER_FAILURE);
+        if left > 0 {
+            rest = Some(rest.map_or(left, |rest| rest.min(left)));
+        } else if longest.as_ref().is_none_or(|(_, l)| database.wanted_since < l.wanted_since) {
+            longest = Some((number, database));
+        }
+    }
+    match (longest, rest) {
+        (Some((number, database)), _) => {
+            (database.worker, database.wanted_since, database.rests_until) = (pid, 0, 0);
+            Vacancy::Database(number, database.oid)
+        }
+        (None, Some(rest)) => Vacancy::Later(Duration::from_micros(rest.unsigned_abs())),
+        (None, None) => Vacancy::Nothing,
+    }
+}
+
+/// Does another database wait while every worker is busy?
+pub fn others_wait() -> bool {
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    databases.iter().any(|d| d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0)
+}
+
+/// The worker has read what it goes on from: attempts may begin.
+pub fn serve(number: usize) {
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    databases[number].serving = true;
+    segment::database(number).done.broadcast();
+}
+
+/// The worker's batch is committed: its first `count` entries are free again, and everybody with a
+/// ticket up to the last of them may go.
+pub fn committed(number: usize, count: usize) {
+    {
+        let mut central = Central::lock();
+        let (queue, entries, databases) = central.parts();
+        let database = &mut databases[number];
+        let last = queue.remove_first(entries, database, count);
+        if let Some(ticket) = last {
+            database.committed.store(ticket, Ordering::Release);
+        }
+    }
+    segment::database(number).done.broadcast();
+}
+
+/// How a worker left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It had nothing to do, or made room for another database.
+    Done,
+    /// It could not go on; the database rests before the next one comes.
+    Failed,
+    /// The database is gone: what was to be written for it is discarded.
+    Dropped,
+}
+
+/// The worker is no longer there.
+pub fn leave(number: usize, departure: Departure) {
+    let again = {
+        let mut central = Central::lock();
+        let (queue, entries, databases) = central.parts();
+        let database = &mut databases[number];
+        (database.worker, database.serving) = (0, false);
+        match departure {
+            Departure::Done => {}
+            Departure::Failed => database.rests_until = session::now() + AFTER_FAILURE,
+            Departure::Dropped => {
+                let all = database.ready as usize;
+                queue.discarded += all as u64;
+                queue.remove_first(entries, database, all);
+                database.wanted_since = 0;
+                if database.held == 0 {
+                    database.vacate();
+                }
+            }
+        }
+        // Something came while it was leaving.
+        database.ready > 0 && database.want()
+    };
+    segment::database(number).done.broadcast();
+    if again {
+        segment::vacancy().broadcast();
+    }
+}
+
+/// Use of the queue: entries held, entries there are, events discarded with dropped databases.
+pub fn queue_use() -> (usize, usize, u64) {
+    let mut central = Central::lock();
+    let (queue, entries, databases) = central.parts();
+    let held = databases.iter().map(|database| database.held as usize).sum();
+    let _: &Queue = queue;
+    (held, entries.len(), queue.discarded)
+}

@@ -1,0 +1,16 @@
+//! What all sessions share: one piece of memory, sized when the server starts.
+//!
+//! | file | what lies there |
+//! | --- | --- |
+//! | [`segment`] | the piece itself, its locks and condition variables |
+//! | [`budgets`] | the cache in front of `password_verify.throttle` |
+//! | [`queue`] | events on their way to the worker |
+//! | [`databases`] | who serves which database, and what it has counted |
+//!
+//! Plain integers and bytes only: every process maps it, and a crashed one must not leave a pointer.
+//! Nothing that PostgreSQL could raise an error in is called while a lock is held.
+
+pub mod budgets;
+pub mod databases;
+pub mod queue;
+pub mod segment;

@@ -1,0 +1,204 @@
+//! Events on their way from the sessions to the worker of their database.
+//!
+//! An entry is taken before an attempt is hashed, so that what happens to the attempt can always be
+//! recorded, and filled in when it is known. Entries of a database are written in that order.
+
+use std::time::Instant;
+
+use super::databases::Database;
+use super::segment::{self, Central};
+use crate::pg::caller::Caller;
+use crate::settings;
+
+/// No entry, no slot.
+pub const NONE: u32 = u32::MAX;
+
+/// The free entries.
+#[repr(C)]
+pub struct Queue {
+    free: u32,
+    /// Events that were lost with their database.
+    pub discarded: u64,
+}
+
+/// An address: 0 for none, 1 for the local machine, 4, 6; then its bytes.
+pub type RawAddr = [u8; 17];
+
+/// What the worker makes a row of.
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct Record {
+    pub at: i64,
+    /// The full transaction id of a change, zero for what is not part of a transaction.
+    pub xid: u64,
+    /// The transaction around it, which is the same outside of savepoints.
+    pub top_xid: u64,
+    pub caller: Caller,
+    pub action: u8,
+    pub outcome: u8,
+    pub alert: u8,
+    /// Is the user's account to be cleared when the transaction commits?
+    pub clears: bool,
+    pub client_addr: RawAddr,
+    pub user_len: u8,
+    /// UTF-8.
+    pub user: [u8; 255],
+}
+
+/// One entry.
+#[repr(C)]
+pub struct Entry {
+    /// The next free one, or the next of the same database.
+    next: u32,
+    database: u32,
+    ticket: u64,
+    /// The budgets that the event has changed, to be written with it.
+    pub touched: [u32; 4],
+    pub record: Record,
+}
+
+impl Queue {
+    pub fn init(&mut self, entries: &mut [Entry]) {
+        let mut next = NONE;
+        for (number, entry) in entries.iter_mut().enumerate().rev() {
+            entry.next = next;
+            next = number as u32;
+        }
+        self.free = next;
+    }
+
+    fn free(&mut self, entries: &mut [Entry], database: &mut Database, number: u32) {
+        entries[number as usize].next = self.free;
+        self.free = number;
+        database.held -= 1;
+    }
+
+    /// Frees the first entries of a database; the ticket of the last of them.
+    pub fn remove_first(
+        &mut self,
+        entries: &mut [Entry],
+        database: &mut Database,
+        count: usize,
+    ) -> Option<u64> {
+        let mut ticket = None;
+        for _ in 0..count.min(database.ready as usize) {
+            let number = database.first;
+            let Entry { next, ticket: its, .. } = entries[number as usize];
+            ticket = Some(its);
+            database.first = next;
+            if next == NONE {
+                database.last = NONE;
+            }
+            database.ready -= 1;
+            self.free(entries, database, number);
+        }
+        ticket
+    }
+}
+
+/// Takes an entry for an event that is going to happen. `None` when all are taken until the deadline: a
+/// database may hold a quarter of them, so that one that is stuck does not stall the others.
+pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
+    let quota = (settings::audit_queue() / 4) as u32;
+    segment::database(database).done.wait(deadline, || {
+        let mut central = Central::lock();
+        let (queue, entries, databases) = central.parts();
+        let number = queue.free;
+        let database_of = &mut databases[database];
+        if number == NONE || database_of.held >= quota {
+            return None;
+        }
+        let entry = &mut entries[number as usize];
+        queue.free = entry.next;
+        (entry.next, entry.database) = (NONE, database as u32);
+        database_of.held += 1;
+        Some(number)
+    })
+}
+
+/// Fills an entry in and gives it to the worker; the ticket to wait for.
+pub fn submit(number: u32, record: &Record, touched: [u32; 4]) -> Ticket {
+    let (database, ticket, wake) = {
+        let mut central = Central::lock();
+        let (_, entries, databases) = central.parts();
+        let database = entries[number as usize].database;
+        let of = &mut databases[database as usize];
+        of.submitted += 1;
+        let ticket = of.submitted;
+        let entry = &mut entries[number as usize];
+        (entry.record, entry.touched) = (*record, touched);
+        (entry.ticket, entry.next) = (ticket, NONE);
+        let before = std::mem::replace(&mut of.last, number);
+        of.ready += 1;
+        if before == NONE {
+            of.first = number;
+        } else {
+            entries[before as usize].next = number;
+        }
+        let wake = databases[database as usize].want();
+        (database as usize, ticket, wake)
+    };
+    segment::database(database).work.broadcast();
+    if wake {
+        segment::vacancy().broadcast();
+    }
+    Ticket { database, number: ticket }
+}
+
+/// Gives an entry back for which nothing has happened.
+pub fn cancel(number: u32) {
+    let database = {
+        let mut central = Central::lock();
+        let (queue, entries, databases) = central.parts();
+        let database = entries[number as usize].database as usize;
+        queue.free(entries, &mut databases[database], number);
+        database
+    };
+    segment::database(database).done.broadcast();
+}
+
+/// The first entries that wait, at most `count`, without taking them off; how many are held besides.
+pub fn first(database: usize, count: usize) -> (Vec<([u32; 4], Record)>, bool) {
+    let mut found = Vec::with_capacity(count);
+    let mut central = Central::lock();
+    let (_, entries, databases) = central.parts();
+    let of = &databases[database];
+    let mut number = of.first;
+    while number != NONE && found.len() < count {
+        let entry = &entries[number as usize];
+        found.push((entry.touched, entry.record));
+        number = entry.next;
+    }
+    (found, of.held as usize > 0)
+}
+
+/// Is there anything to write?
+pub fn has_work(database: usize) -> bool {
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    databases[database].ready > 0
+}
+
+/// The right to be told when an event is committed.
+#[derive(Debug, Clone, Copy)]
+pub struct Ticket {
+    database: usize,
+    number: u64,
+}
+
+impl Ticket {
+    /// Waits until the event is committed; false if it is not by the deadline.
+    pub fn wait(self, deadline: Instant) -> bool {
+        let database = segment::database(self.database);
+        let is_committed = || (database.committed() >= self.number).then_some(());
+        database
+            .done
+            .wait(deadline, || {
+                is_committed().or_else(|| {
+                    super::databases::want_worker(self.database);
+                    None
+                })
+            })
+            .is_some()
+    }
+}

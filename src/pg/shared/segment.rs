@@ -1,0 +1,250 @@
+//! The piece of shared memory, its locks, and waiting for one another.
+
+use std::ffi::CStr;
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+
+use super::budgets::{self, Slot};
+use super::databases::{Database, MAX_DATABASES};
+use super::queue::{Entry, Queue};
+use crate::settings;
+
+const NAME: &CStr = c"password_verify";
+
+/// Locks of the budget cache; each guards its share of the buckets.
+pub const SHARDS: usize = 64;
+/// One for the queue and the databases, and one for each shard.
+const LOCKS: usize = 1 + SHARDS;
+
+/// What lies at the beginning. The entries of the queue and the budgets lie behind it.
+#[repr(C)]
+pub struct Header {
+    pub queue: Queue,
+    pub databases: [Database; MAX_DATABASES],
+    /// Workers without a database wait here for one that wants them.
+    pub vacancy: Condition,
+    /// Whoever waits for a budget waits with others of its shard.
+    pub settled: [Condition; SHARDS],
+}
+
+/// Where it is mapped. Set in the postmaster, inherited by every process.
+static HEADER: AtomicPtr<Header> = AtomicPtr::new(ptr::null_mut());
+static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
+static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
+static LOCK_ARRAY: AtomicPtr<pg_sys::LWLockPadded> = AtomicPtr::new(ptr::null_mut());
+
+#[cfg(not(feature = "pg14"))]
+static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
+static mut NEXT_STARTUP: pg_sys::shmem_startup_hook_type = None;
+
+/// Called once, while the server preloads the library, after the settings are known.
+pub fn install() {
+    // SAFETY: the postmaster has one thread.
+    unsafe {
+        #[cfg(feature = "pg14")]
+        request();
+        #[cfg(not(feature = "pg14"))]
+        {
+            NEXT_REQUEST = pg_sys::shmem_request_hook;
+            pg_sys::shmem_request_hook = Some(on_request);
+        }
+        NEXT_STARTUP = pg_sys::shmem_startup_hook;
+        pg_sys::shmem_startup_hook = Some(on_startup);
+    }
+}
+
+fn size() -> usize {
+    let budgets = budgets::capacity() * size_of::<Slot>();
+    size_of::<Header>() + settings::audit_queue() * size_of::<Entry>() + budgets
+}
+
+fn request() {
+    // SAFETY: called while PostgreSQL asks how much shared memory is wanted.
+    unsafe {
+        pg_sys::RequestAddinShmemSpace(size());
+        pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS as i32);
+    }
+}
+
+#[cfg(not(feature = "pg14"))]
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_request() {
+    // SAFETY: set once by `install`.
+    unsafe {
+        if let Some(next) = NEXT_REQUEST {
+            next();
+        }
+    }
+    request();
+}
+
+/// Runs in the postmaster: at start, and again after a crashed session made it reset everything.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_startup() {
+    // SAFETY: set once by `install`; the memory is as large as was asked for, and nobody else has
+    // it yet. All-zero bytes are valid for every type in it; condition variables are made after.
+    unsafe {
+        if let Some(next) = NEXT_STARTUP {
+            next();
+        }
+        let mut found = false;
+        let base = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<u8>();
+        let header = base.cast::<Header>();
+        let entries = base.add(size_of::<Header>()).cast::<Entry>();
+        let slots = entries.add(settings::audit_queue()).cast::<Slot>();
+        HEADER.store(header, Ordering::Relaxed);
+        ENTRIES.store(entries, Ordering::Relaxed);
+        SLOTS.store(slots, Ordering::Relaxed);
+        LOCK_ARRAY.store(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()), Ordering::Relaxed);
+        if !found {
+            ptr::write_bytes(base, 0, size());
+            (*header).vacancy.init();
+            (*header).settled.iter_mut().for_each(Condition::init);
+            (*header).databases.iter_mut().for_each(Database::init);
+            let all = std::slice::from_raw_parts_mut(entries, settings::audit_queue());
+            (*header).queue.init(all);
+        }
+    }
+}
+
+/// A lock, held. Taking one holds off cancellation until it is given back.
+pub struct Held(*mut pg_sys::LWLock);
+
+impl Held {
+    fn take(number: usize) -> Self {
+        // SAFETY: the array has LOCKS elements, and every number is below that.
+        unsafe {
+            let lock = &raw mut (*LOCK_ARRAY.load(Ordering::Relaxed).add(number)).lock;
+            pg_sys::LWLockAcquire(lock, pg_sys::LWLockMode::LW_EXCLUSIVE);
+            Self(lock)
+        }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        // SAFETY: taken by `take`, given back once; no error can have come in between.
+        unsafe { pg_sys::LWLockRelease(self.0) };
+    }
+}
+
+/// The queue and the databases, for as long as their lock is held.
+pub struct Central {
+    header: *mut Header,
+    entries: *mut Entry,
+    _held: Held,
+}
+
+impl Central {
+    pub fn lock() -> Self {
+        let _held = Held::take(0);
+        Self {
+            header: HEADER.load(Ordering::Relaxed),
+            entries: ENTRIES.load(Ordering::Relaxed),
+            _held,
+        }
+    }
+
+    /// The queue, its entries, and the databases.
+    pub fn parts(&mut self) -> (&mut Queue, &mut [Entry], &mut [Database; MAX_DATABASES]) {
+        // SAFETY: valid since the server's start; the lock makes this process the only one here.
+        unsafe {
+            let entries = std::slice::from_raw_parts_mut(self.entries, settings::audit_queue());
+            (&mut (*self.header).queue, entries, &mut (*self.header).databases)
+        }
+    }
+}
+
+/// The slots of some buckets, for as long as their lock is held.
+pub struct Shard {
+    number: usize,
+    _held: Held,
+}
+
+impl Shard {
+    pub fn lock(number: usize) -> Self {
+        Self { number, _held: Held::take(1 + number) }
+    }
+
+    /// The slots of a bucket of this shard.
+    pub fn bucket(&mut self, bucket: usize) -> &mut [Slot] {
+        assert!(bucket % SHARDS == self.number && bucket < budgets::buckets());
+        // SAFETY: valid since the server's start; the assertion makes it a bucket that this lock
+        // guards, and the borrow makes it the only one in use.
+        unsafe {
+            let first = SLOTS.load(Ordering::Relaxed).add(bucket * budgets::WAYS);
+            std::slice::from_raw_parts_mut(first, budgets::WAYS)
+        }
+    }
+}
+
+/// Counters and conditions of a database, which need no lock.
+pub fn database(number: usize) -> &'static Database {
+    assert!(number < MAX_DATABASES);
+    // SAFETY: valid since the server's start. Through a shared reference only atomics and condition
+    // variables can be used.
+    unsafe { &*(&raw const (*HEADER.load(Ordering::Relaxed)).databases[number]) }
+}
+
+/// Where workers wait for a database.
+pub fn vacancy() -> &'static Condition {
+    // SAFETY: valid since the server's start.
+    unsafe { &(*HEADER.load(Ordering::Relaxed)).vacancy }
+}
+
+/// Where sessions wait for a budget of that shard.
+pub fn settled(shard: usize) -> &'static Condition {
+    // SAFETY: valid since the server's start.
+    unsafe { &(&(*HEADER.load(Ordering::Relaxed)).settled)[shard] }
+}
+
+/// A condition variable of PostgreSQL.
+#[repr(C)]
+pub struct Condition(std::cell::UnsafeCell<pg_sys::ConditionVariable>);
+
+// SAFETY: guarded by a spinlock of its own; made to be used by many processes.
+unsafe impl Sync for Condition {}
+
+impl Condition {
+    pub fn init(&mut self) {
+        // SAFETY: ours alone while the segment is made.
+        unsafe { pg_sys::ConditionVariableInit(self.0.get()) };
+    }
+
+    /// Wakes everybody.
+    pub fn broadcast(&self) {
+        // SAFETY: made by `init`.
+        unsafe { pg_sys::ConditionVariableBroadcast(self.0.get()) };
+    }
+
+    /// Looks until `look` has something or the deadline is over; `None` then. Cancelling,
+    /// `statement_timeout` and termination end the wait.
+    pub fn wait<T>(&self, deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
+        if let Some(found) = look() {
+            return Some(found);
+        }
+        // SAFETY: made by `init`. After an error PostgreSQL itself cancels the sleep.
+        unsafe { pg_sys::ConditionVariablePrepareToSleep(self.0.get()) };
+        let found = loop {
+            if let Some(found) = look() {
+                break Some(found);
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                break None;
+            }
+            let milliseconds = left.min(Duration::from_secs(60)).as_millis().max(1) as i64;
+            // SAFETY: as above.
+            unsafe {
+                let event = pg_sys::PG_WAIT_EXTENSION;
+                pg_sys::ConditionVariableTimedSleep(self.0.get(), milliseconds, event);
+            }
+        };
+        // SAFETY: as above.
+        unsafe { pg_sys::ConditionVariableCancelSleep() };
+        found
+    }
+}

@@ -1,0 +1,56 @@
+//! Counters of this session's database.
+
+use std::time::Duration;
+
+use super::shared::{databases, segment};
+use crate::counter;
+
+fn count(counter: usize, by: i64) {
+    // Invariant: whoever counts has taken a place in shared memory before.
+    if let Ok(database) = databases::mine() {
+        segment::database(database).count(counter, by);
+    }
+}
+
+/// A password was hashed to be compared.
+pub fn count_hash(took: Duration) {
+    count(counter::HASHES, 1);
+    count(counter::HASH_TIME + counter::bucket(took), 1);
+}
+
+/// An attempt was admitted, or not, after so long.
+pub fn count_queue_time(took: Duration) {
+    count(counter::QUEUE_TIME + counter::bucket(took), 1);
+}
+
+/// An answer waited for its event for so long.
+pub fn count_audit_time(took: Duration) {
+    count(counter::AUDIT_TIME + counter::bucket(took), 1);
+}
+
+/// An answer `busy` had no place in the audit.
+pub fn count_unrecorded() {
+    count(counter::UNRECORDED, 1);
+}
+
+/// Name and value of everything that is not zero, and of what is used now.
+pub fn all() -> Vec<(String, i64)> {
+    let Ok(database) = databases::mine() else { return Vec::new() };
+    let counters = segment::database(database).counters().into_iter().enumerate();
+    let mut named: Vec<_> = counters
+        .filter(|(_, value)| *value != 0)
+        .filter_map(|(counter, value)| Some((counter::name(counter)?, value)))
+        .collect();
+    let (held, capacity, discarded) = databases::queue_use();
+    let (used, unwritten) = super::shared::budgets::use_of_cache();
+    let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    named.extend([
+        ("queue_used".into(), number(held)),
+        ("queue_size".into(), number(capacity)),
+        ("queue_discarded".into(), discarded.cast_signed()),
+        ("throttle_entries_used".into(), number(used)),
+        ("throttle_entries_unwritten".into(), number(unwritten)),
+        ("throttle_entries_size".into(), number(super::shared::budgets::capacity())),
+    ]);
+    named
+}

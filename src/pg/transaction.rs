@@ -1,0 +1,240 @@
+//! What this session's transaction has changed, and what is to happen when it ends.
+//!
+//! Every change is recorded with its transaction before the transaction can commit, and waited for once,
+//! not once a change. When the transaction has ended the worker is told so, and finds out from PostgreSQL
+//! which of its changes are there to stay; savepoints included.
+
+use std::cell::{Cell, RefCell};
+use std::time::Instant;
+
+use password_verify_core::event::{Action, Outcome};
+use password_verify_core::throttle::Budget;
+use pgrx::pg_sys;
+
+use super::session;
+use super::shared::budgets::{self, Key, Place};
+use super::shared::databases;
+use super::shared::queue::{self, NONE, Record, Ticket};
+use super::shared::segment;
+use crate::error::Error;
+use crate::settings::{self, Durability};
+
+/// Accounts that are cleared by the session itself, the moment its transaction commits. The worker
+/// clears the others a little later.
+const CLEARED_AT_ONCE: usize = 4;
+
+/// A transaction that has made changes.
+struct Changes {
+    /// The entry that will tell the worker of its end.
+    end: u32,
+    record: Record,
+    last: Option<Ticket>,
+    clears: Vec<(pg_sys::SubTransactionId, Place)>,
+}
+
+thread_local! {
+    static CHANGES: RefCell<Option<Changes>> = const { RefCell::new(None) };
+    /// The entry of the change that is being made.
+    static PREPARED: Cell<u32> = const { Cell::new(NONE) };
+}
+
+/// Reserves what recording a change takes, before it is made.
+///
+/// # Errors
+/// [`Error::AuditBusy`] when there is no room, or no worker, in time.
+pub fn prepare() -> Result<Prepared, Error> {
+    register_callbacks();
+    let deadline = Instant::now() + settings::audit_timeout();
+    let database = databases::mine()?;
+    if !databases::await_worker(database, deadline) {
+        return Err(Error::AuditBusy);
+    }
+    let entry = queue::reserve(database, deadline).ok_or(Error::AuditBusy)?;
+    // Invariant: one change is made at a time, and what it has prepared is used or dropped.
+    assert_eq!(PREPARED.replace(entry), NONE, "a change inside a change");
+    Ok(Prepared { database, deadline })
+}
+
+/// An entry for a change that is about to be made. Dropped, it is given back.
+#[must_use]
+pub struct Prepared {
+    database: usize,
+    deadline: Instant,
+}
+
+impl Drop for Prepared {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn give_back() {
+    let entry = PREPARED.replace(NONE);
+    if entry != NONE {
+        queue::cancel(entry);
+    }
+}
+
+impl Prepared {
+    /// Records what was not changed, and why; not part of the transaction.
+    pub fn refused(self, mut record: Record, outcome: Outcome) -> Ticket {
+        (record.at, record.outcome) = (session::now(), outcome as u8);
+        count(self.database, &record);
+        queue::submit(PREPARED.replace(NONE), &record, [NONE; 4])
+    }
+
+    /// Records a change that is part of the transaction now. `account`, if its failures are to be
+    /// forgotten when the transaction commits.
+    ///
+    /// # Errors
+    /// [`Error::AuditBusy`]; what `load` says.
+    pub fn changed(
+        self,
+        mut record: Record,
+        account: Option<&Key>,
+        load: impl FnOnce() -> Result<Option<Budget>, Error>,
+    ) -> Result<(), Error> {
+        // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
+        let (xid, sub, oid) = unsafe {
+            let sub = pg_sys::GetCurrentSubTransactionId();
+            (pg_sys::GetCurrentFullTransactionId().value, sub, pg_sys::MyDatabaseId)
+        };
+        // SAFETY: as above.
+        let top = unsafe { pg_sys::GetTopFullTransactionId().value };
+        (record.at, record.outcome, record.xid) = (session::now(), Outcome::Pending as u8, xid);
+        record.top_xid = top;
+        if CHANGES.with_borrow(Option::is_none) {
+            let end = queue::reserve(self.database, self.deadline).ok_or(Error::AuditBusy)?;
+            let mut record = record;
+            record.action = Action::End as u8;
+            record.xid = top;
+            record.user_len = 0;
+            let changes = Changes { end, record, last: None, clears: Vec::new() };
+            CHANGES.set(Some(changes));
+        }
+        let mut pinned = NONE;
+        if let Some(key) = account {
+            record.clears = true;
+            let room = CHANGES.with_borrow(|changes| {
+                changes.as_ref().is_some_and(|changes| changes.clears.len() < CLEARED_AT_ONCE)
+            });
+            if room {
+                let note = |place| {
+                    CHANGES.with_borrow_mut(|changes| {
+                        if let Some(changes) = changes {
+                            changes.clears.push((sub, place));
+                        }
+                    });
+                };
+                let place = budgets::pin(oid, key, session::now(), self.deadline, note, load)?;
+                pinned = place.map_or(NONE, |place| place.0);
+            }
+        }
+        count(self.database, &record);
+        let ticket = queue::submit(PREPARED.replace(NONE), &record, [pinned, NONE, NONE, NONE]);
+        CHANGES.with_borrow_mut(|changes| {
+            if let Some(changes) = changes {
+                changes.last = Some(ticket);
+            }
+        });
+        Ok(())
+    }
+}
+
+fn count(database: usize, record: &Record) {
+    segment::database(database).count(crate::counter::of(record.action, record.outcome), 1);
+}
+
+/// Before the transaction commits: every change it has made is recorded.
+fn before_commit() -> Result<(), Error> {
+    let last = CHANGES.with_borrow(|changes| changes.as_ref().and_then(|changes| changes.last));
+    let Some(ticket) = last.filter(|_| settings::audit_durability() == Durability::Commit) else {
+        return Ok(());
+    };
+    let deadline = Instant::now() + settings::audit_timeout();
+    if ticket.wait(deadline) { Ok(()) } else { Err(Error::AuditNotWritten) }
+}
+
+/// The transaction has ended. Nothing here can fail.
+fn after_end(committed: bool) {
+    let Some(mut changes) = CHANGES.take() else { return };
+    let mut touched = [NONE; 4];
+    for (i, (_, place)) in changes.clears.iter().enumerate() {
+        if committed {
+            budgets::alter(*place, Budget::clear);
+        }
+        touched[i] = place.0;
+    }
+    changes.record.at = session::now();
+    queue::submit(changes.end, &changes.record, touched);
+    changes.clears.drain(..).for_each(|(_, place)| budgets::unpin(place));
+}
+
+/// A savepoint was rolled back: what it and those inside it would have cleared stays.
+fn after_rollback_to(sub: pg_sys::SubTransactionId) {
+    CHANGES.with_borrow_mut(|changes| {
+        let Some(changes) = changes else { return };
+        changes.clears.retain(|(of, place)| {
+            let stays = *of < sub;
+            if !stays {
+                budgets::unpin(*place);
+            }
+            stays
+        });
+    });
+}
+
+fn register_callbacks() {
+    thread_local! {
+        static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !REGISTERED.replace(true) {
+        // SAFETY: plain functions of this library, which stays loaded.
+        unsafe {
+            pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
+            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_savepoint), std::ptr::null_mut());
+        }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_transaction(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    use pg_sys::XactEvent::*;
+    let done = match event {
+        XACT_EVENT_PRE_COMMIT => before_commit(),
+        XACT_EVENT_PRE_PREPARE if CHANGES.with_borrow(Option::is_some) => Err(Error::Prepare),
+        XACT_EVENT_COMMIT => {
+            after_end(true);
+            Ok(())
+        }
+        XACT_EVENT_ABORT => {
+            after_end(false);
+            Ok(())
+        }
+        _ => Ok(()),
+    };
+    if let Err(error) = done {
+        super::ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_savepoint(
+    event: pg_sys::SubXactEvent::Type,
+    sub: pg_sys::SubTransactionId,
+    _parent: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    if event == pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB {
+        after_rollback_to(sub);
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    give_back();
+}

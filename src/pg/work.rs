@@ -1,0 +1,80 @@
+//! Transactions of a worker.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+
+/// Runs in a transaction that commits unless `then` fails.
+///
+/// # Errors
+/// What `then` says. The transaction is then still open, and the worker has to end.
+pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // SAFETY: a worker that is connected to a database and in no transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let result = then()?;
+    // SAFETY: as above.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+    }
+    Ok(result)
+}
+
+/// From now on the worker is `pv_owner`, which may do nothing but read and write these tables.
+///
+/// # Errors
+/// [`Error::Dropped`] when the extension is not installed.
+pub fn become_owner() -> Result<(), Error> {
+    // SAFETY: catalog look-ups with constant names, in a transaction. The user is that of every later
+    // transaction of this process too: each begins with what was in force outside.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"password_verify".as_ptr(), true);
+        let owner = pg_sys::get_role_oid(c"pv_owner".as_ptr(), true);
+        if schema == pg_sys::InvalidOid || owner == pg_sys::InvalidOid {
+            return Err(Error::Dropped);
+        }
+        let restricted =
+            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+        pg_sys::SetUserIdAndSecContext(owner, restricted as i32);
+    }
+    Ok(())
+}
+
+/// System identifier and timeline of this server.
+pub fn identity() -> (u64, u32) {
+    // SAFETY: read shared memory; the first makes the second known on PostgreSQL 14.
+    unsafe {
+        pg_sys::RecoveryInProgress();
+        #[cfg(feature = "pg14")]
+        let timeline = pg_sys::ThisTimeLineID;
+        #[cfg(not(feature = "pg14"))]
+        let timeline = pg_sys::GetWALInsertionTimeLine();
+        (pg_sys::GetSystemIdentifier(), timeline)
+    }
+}
+
+/// The name of a database, for the log.
+pub fn database_name(database: pg_sys::Oid) -> String {
+    // SAFETY: a catalog look-up in a transaction; a C string or null, copied at once.
+    unsafe {
+        let name = pg_sys::get_database_name(database);
+        if name.is_null() {
+            return database.to_u32().to_string();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Lets autovacuum know how much was written: at most once a second, unless the worker leaves.
+pub fn report_statistics(leaving: bool) {
+    // SAFETY: outside of a transaction.
+    unsafe {
+        pg_sys::pgstat_report_stat(leaving);
+    }
+}

@@ -1,0 +1,223 @@
+//! The background workers: they attach to a database that has something to write, and leave again.
+//!
+//! They are static, registered when the server starts, because dynamic ones share slots that three
+//! parallel queries of any login can use up. An idle one waits without a database; one that has
+//! nothing to write for two seconds leaves its database, which nobody could drop while it is there.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+
+use super::shared::databases::{self, Departure, Vacancy};
+use super::shared::segment;
+use super::writer::Writer;
+use crate::error::Error;
+use crate::settings;
+
+/// How long a worker stays without work.
+const STAY: Duration = Duration::from_secs(2);
+/// How long it stays at least when another database waits.
+const TURN: Duration = Duration::from_millis(200);
+/// How often it looks whether it should stop.
+const GLANCE: Duration = Duration::from_millis(100);
+/// How long it waits at the server's shutdown for attempts that are still being made.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Set by SIGTERM.
+static STOP: AtomicBool = AtomicBool::new(false);
+/// Set by SIGHUP.
+static RELOAD: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The place of the database that this worker serves, and how it is leaving.
+    static SERVED: Cell<Option<(usize, Departure)>> = const { Cell::new(None) };
+}
+
+/// Registers the workers. Called once, while the server preloads the library.
+pub fn register() {
+    for _ in 0..settings::workers() {
+        let mut worker = pg_sys::BackgroundWorker {
+            bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS
+                | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32,
+            bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+            bgw_restart_time: 0,
+            ..Default::default()
+        };
+        put(&mut worker.bgw_name, c"password_verify");
+        put(&mut worker.bgw_type, c"password_verify");
+        put(&mut worker.bgw_library_name, c"password_verify");
+        put(&mut worker.bgw_function_name, c"password_verify_worker");
+        // SAFETY: called while libraries are preloaded; the struct is copied.
+        unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
+    }
+}
+
+fn put<const N: usize>(field: &mut [std::ffi::c_char; N], value: &CStr) {
+    for (to, from) in field.iter_mut().zip(value.to_bytes_with_nul()) {
+        *to = *from as std::ffi::c_char;
+    }
+}
+
+/// The life of a worker: wait for a database, serve it, end. The postmaster starts another at once.
+#[pgrx::pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
+    signals(die);
+    let (number, oid) = wait_for_database();
+    SERVED.set(Some((number, Departure::Failed)));
+    // SAFETY: a plain function of this library. The database exists or PostgreSQL says so and ends
+    // this process. No user is the bootstrap superuser, whatever that role may not do.
+    unsafe {
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
+        let flags = pg_sys::BGWORKER_BYPASS_ALLOWCONN;
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, flags);
+    }
+    signals(stop);
+    pin_settings();
+    let departure = match serve(number) {
+        Ok(()) => Departure::Done,
+        Err(Error::Dropped) => Departure::Dropped,
+        Err(error) => {
+            super::ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
+            Departure::Failed
+        }
+    };
+    SERVED.set(Some((number, departure)));
+    // SAFETY: ends this process. With 0 the postmaster would not start another.
+    unsafe { pg_sys::proc_exit(1) };
+}
+
+fn wait_for_database() -> (usize, pg_sys::Oid) {
+    // SAFETY: a plain value of this process.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let mut rest = Duration::from_secs(60);
+    loop {
+        let found =
+            segment::vacancy().wait(Instant::now() + rest, || match databases::claim(pid) {
+                Vacancy::Database(number, oid) => Some(Ok((number, oid))),
+                Vacancy::Later(left) if left < rest => Some(Err(left)),
+                Vacancy::Later(_) | Vacancy::Nothing => None,
+            });
+        match found {
+            Some(Ok(database)) => return database,
+            Some(Err(left)) => rest = left,
+            None => rest = Duration::from_secs(60),
+        }
+        pgrx::check_for_interrupts!();
+    }
+}
+
+fn serve(number: usize) -> Result<(), Error> {
+    let mut writer = Writer::begin(number)?;
+    databases::serve(number);
+    let (came, mut worked) = (Instant::now(), Instant::now());
+    let mut stopping: Option<Instant> = None;
+    loop {
+        if STOP.load(Ordering::Relaxed) && stopping.is_none() {
+            stopping = Some(Instant::now());
+        }
+        if RELOAD.swap(false, Ordering::Relaxed) {
+            // SAFETY: outside of a transaction, as every process does it.
+            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        }
+        if writer.batch()? {
+            worked = Instant::now();
+            if came.elapsed() < TURN || !databases::others_wait() {
+                continue;
+            }
+            break;
+        }
+        let held = writer.is_expected();
+        if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {
+            break;
+        }
+        if !held && worked.elapsed() > STAY || came.elapsed() > TURN && databases::others_wait() {
+            break;
+        }
+        writer.tidy()?;
+        segment::database(number)
+            .work
+            .wait(Instant::now() + GLANCE, || super::shared::queue::has_work(number).then_some(()));
+    }
+    writer.end();
+    Ok(())
+}
+
+/// `ALTER DATABASE … SET` and `ALTER ROLE … SET` reach a worker too. What could keep it from writing, or
+/// make its commits less than durable, is fixed here.
+fn pin_settings() {
+    let mut pins = vec![
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_deferrable", c"off"),
+        (c"synchronous_commit", c"on"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"1s"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+        (c"row_security", c"on"),
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"session_replication_role", c"origin"),
+    ];
+    if cfg!(any(feature = "pg17", feature = "pg18")) {
+        pins.push((c"transaction_timeout", c"0"));
+    }
+    for (name, value) in pins {
+        let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
+        // SAFETY: constant C strings.
+        unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
+    }
+}
+
+unsafe extern "C-unwind" {
+    /// PostgreSQL's own handler: the process ends at the next opportunity. (pgrx wraps it in a way that
+    /// is no longer a handler.)
+    fn die(signal: i32);
+}
+
+type Handler = unsafe extern "C-unwind" fn(i32);
+
+fn signals(on_term: Handler) {
+    // SAFETY: handlers of PostgreSQL, and two of ours that set a flag and a latch.
+    unsafe {
+        #[cfg(not(feature = "pg18"))]
+        {
+            pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(on_term));
+            pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(reload));
+        }
+        #[cfg(feature = "pg18")]
+        {
+            pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(on_term));
+            pg_sys::pqsignal_be(pg_sys::SIGHUP as i32, Some(reload));
+        }
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+unsafe extern "C-unwind" fn stop(_signal: i32) {
+    STOP.store(true, Ordering::Relaxed);
+    // SAFETY: this process's own latch.
+    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) };
+}
+
+unsafe extern "C-unwind" fn reload(_signal: i32) {
+    RELOAD.store(true, Ordering::Relaxed);
+    // SAFETY: this process's own latch.
+    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) };
+}
+
+/// The log hook has seen that the database to connect to is not there.
+pub fn note_missing_database() {
+    if let Some((number, _)) = SERVED.get() {
+        SERVED.set(Some((number, Departure::Dropped)));
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    if let Some((number, departure)) = SERVED.take() {
+        databases::leave(number, departure);
+    }
+}

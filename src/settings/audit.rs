@@ -1,0 +1,119 @@
+//! What is recorded, how safely, and for how long.
+
+use std::ffi::CString;
+use std::time::Duration;
+
+use pgrx::PostgresGucEnum;
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+
+use super::{policy, size, value};
+
+/// When an answer may leave.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum Durability {
+    /// After its event is committed.
+    #[name = c"commit"]
+    Commit,
+    /// At once; a crash can lose the events of the last moment.
+    #[name = c"async"]
+    Async,
+}
+
+static DURABILITY: GucSetting<Durability> = GucSetting::<Durability>::new(Durability::Commit);
+static TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
+static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400 * 24 * 60);
+static QUEUE: GucSetting<i32> = GucSetting::<i32>::new(4096);
+static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static STANDBY_VALIDATION: GucSetting<bool> = GucSetting::<bool>::new(false);
+static KEYRING_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
+
+pub fn define() {
+    GucRegistry::define_enum_guc(
+        c"password_verify.audit_durability",
+        c"When an answer may leave: after its event is committed, or at once.",
+        c"",
+        &DURABILITY,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    policy(
+        c"password_verify.audit_timeout",
+        c"How long an answer waits for its event to be committed before the call fails.",
+        c"",
+        &TIMEOUT,
+        (100, 600_000),
+        GucFlags::UNIT_MS,
+    );
+    policy(
+        c"password_verify.audit_retention",
+        c"How long events are kept.",
+        c"0: for ever.",
+        &RETENTION,
+        (0, i32::MAX),
+        GucFlags::UNIT_MIN,
+    );
+    size(
+        c"password_verify.audit_queue",
+        c"Events that can be on their way to the table, about 600 bytes each.",
+        c"A database may have a quarter of them.",
+        &QUEUE,
+        (64, 1_048_576),
+    );
+    size(
+        c"password_verify.workers",
+        c"Background workers that write budgets and events.",
+        c"Databases in use at the same time share them.",
+        &WORKERS,
+        (1, 16),
+    );
+    GucRegistry::define_bool_guc(
+        c"password_verify.standby_validation",
+        c"Lets pv_validate_password work on a hot standby.",
+        c"With budgets in memory only, and events in the server log only.",
+        &STANDBY_VALIDATION,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_string_guc(
+        c"password_verify.keyring_file",
+        c"File with the keys, one id:base64 a line, the last one active.",
+        c"Outside the data directory, and as private as an SSL key.",
+        &KEYRING_FILE,
+        GucContext::Postmaster,
+        GucFlags::SUPERUSER_ONLY,
+    );
+}
+
+pub fn audit_durability() -> Durability {
+    DURABILITY.get()
+}
+
+/// How long an answer waits for its event: 100 ms to 10 minutes.
+pub fn audit_timeout() -> Duration {
+    Duration::from_millis(value(&TIMEOUT).into())
+}
+
+/// How long events are kept, in microseconds; `None`: for ever.
+pub fn audit_retention() -> Option<i64> {
+    let minutes = i64::from(value(&RETENTION));
+    (minutes > 0).then_some(minutes * 60_000_000)
+}
+
+/// Events on their way: 64 to a million.
+pub fn audit_queue() -> usize {
+    value(&QUEUE) as usize
+}
+
+/// 1 to 16.
+pub fn workers() -> u32 {
+    value(&WORKERS)
+}
+
+pub fn standby_validation() -> bool {
+    STANDBY_VALIDATION.get()
+}
+
+/// The path of the keyring.
+pub fn keyring_file() -> Option<CString> {
+    KEYRING_FILE.get()
+}

@@ -1,0 +1,239 @@
+//! Whether a password may be tried at all. Charged before any hashing, at every entry point alike.
+
+use std::time::{Duration, Instant};
+
+use core::net::IpAddr;
+
+use password_verify_core::account::Timestamp;
+use password_verify_core::client_addr::ClientAddr;
+use password_verify_core::event::{Action, Outcome};
+use password_verify_core::reason::Reason;
+use password_verify_core::throttle::{Budget, Kind, Verdict};
+use password_verify_core::user_id::UserId;
+
+use crate::error::Error;
+use crate::pg::extension;
+use crate::pg::held::{Attempt, Conclusion};
+use crate::pg::key::ActiveKey;
+use crate::pg::ledger::Ledger;
+use crate::pg::session;
+use crate::pg::shared::budgets;
+use crate::pg::statistics;
+use crate::pg::table::Access;
+use crate::{audit, settings};
+
+/// May it be tried?
+#[must_use]
+pub enum Admission {
+    /// It is charged.
+    Granted(Charged),
+    /// It is not hashed.
+    Refused(Conclusion, Denial),
+    /// It waited for others, or for the worker, for as long as it may.
+    Busy,
+}
+
+/// Why an attempt was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denial {
+    /// What the caller is told.
+    pub reason: Reason,
+    /// From when on it makes sense to try again.
+    pub until: Option<Timestamp>,
+}
+
+/// An attempt that is paid for.
+#[must_use]
+pub struct Charged {
+    attempt: Attempt,
+    /// Set where the account or the caller has nothing left and the client's own small budget has paid.
+    second_chance: Option<SecondChance>,
+}
+
+/// Everybody who names an address gets as many hashes by it, whether the address is known to the account
+/// or not, and the same answer; only for a known one does a right password count. Otherwise the
+/// application could learn from a hash, or from an answer, who has logged in from where.
+struct SecondChance {
+    known: bool,
+    refusal: Denial,
+}
+
+impl Denial {
+    /// Somebody's password, but not this one.
+    pub fn wrong() -> Self {
+        Self::because(Reason::InvalidCredentials)
+    }
+
+    pub fn because(reason: Reason) -> Self {
+        Self { reason, until: None }
+    }
+
+    fn by(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Refused { until } => Self { reason: Reason::Throttled, until: Some(until) },
+            Verdict::Locked => Self::because(Reason::Locked),
+            Verdict::Admitted | Verdict::Wait => Self::because(Reason::Busy),
+        }
+    }
+}
+
+/// Charges an attempt, and reserves its place in the audit. `None` for `impossible` passwords: what is
+/// recorded but not charged, because it is not hashed.
+///
+/// # Errors
+/// [`Error::StandbyValidation`], [`Error::JustInstalled`], [`Error::NotInstalled`],
+/// [`Error::TooManyDatabases`].
+pub fn admit(
+    action: Action,
+    user: &UserId,
+    client: Option<IpAddr>,
+    possible: bool,
+) -> Result<Admission, Error> {
+    if session::in_recovery() && !settings::standby_validation() {
+        return Err(Error::StandbyValidation);
+    }
+    extension::require_not_new()?;
+    let start = Instant::now();
+    let deadline = start + settings::queue_timeout();
+    let record = audit::record(action, user, client);
+    let Some(attempt) = Attempt::begin(record, settings::throttle(), deadline)? else {
+        return Ok(Admission::Busy);
+    };
+    if !possible {
+        let denial = Denial::wrong();
+        return Ok(Admission::Refused(attempt.refuse(Outcome::InvalidCredentials), denial));
+    }
+    if !pin_all(&attempt, user, client, deadline)? {
+        return Ok(refuse(attempt, Denial::because(Reason::Busy)));
+    }
+    let admission = charge_all(attempt, client.is_some(), deadline);
+    statistics::count_queue_time(start.elapsed());
+    Ok(admission)
+}
+
+/// Brings every budget of the attempt into the cache and keeps it there.
+fn pin_all(
+    attempt: &Attempt,
+    user: &UserId,
+    client: Option<IpAddr>,
+    deadline: Instant,
+) -> Result<bool, Error> {
+    let key = ActiveKey::read()?.key;
+    let rules = settings::throttle();
+    let client = client.map(|addr| ClientAddr::from(addr).to_bytes());
+    let caller = session::login_role().to_be_bytes();
+    let mut keys = vec![(Kind::Account, key.budget(Kind::Account as u8, &[], Some(user)))];
+    if let Some(client) = &client {
+        keys.push((Kind::Known, key.budget(Kind::Known as u8, client, Some(user))));
+        keys.push((Kind::Client, key.budget(Kind::Client as u8, client, None)));
+    }
+    if rules.caller.burst > 0 {
+        keys.push((Kind::Caller, key.budget(Kind::Caller as u8, &caller, None)));
+    }
+    for (kind, key) in keys {
+        if !attempt.pin(kind, &key, deadline, || load(key))? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Charges them all or none, and waits where only attempts in flight stand in the way.
+fn charge_all(attempt: Attempt, has_address: bool, deadline: Instant) -> Admission {
+    loop {
+        match try_charge(&attempt, has_address) {
+            Ok(second_chance) => return Admission::Granted(Charged { attempt, second_chance }),
+            Err(Hindrance::Refused(denial)) => return refuse(attempt, denial),
+            Err(Hindrance::InFlight(kind)) => {
+                attempt.withdraw();
+                if Instant::now() >= deadline {
+                    return refuse(attempt, Denial::because(Reason::Busy));
+                }
+                attempt.await_others(kind, deadline);
+            }
+        }
+    }
+}
+
+enum Hindrance {
+    /// Over budget because of this one's attempts in flight.
+    InFlight(Kind),
+    Refused(Denial),
+}
+
+fn try_charge(attempt: &Attempt, has_address: bool) -> Result<Option<SecondChance>, Hindrance> {
+    let mut refusal: Option<Denial> = None;
+    for kind in [Kind::Client, Kind::Caller, Kind::Account] {
+        match attempt.charge(kind) {
+            Verdict::Admitted => {}
+            Verdict::Wait => return Err(Hindrance::InFlight(kind)),
+            verdict if kind == Kind::Client || !has_address => {
+                return Err(Hindrance::Refused(Denial::by(verdict)));
+            }
+            verdict => refusal = Some(Denial::by(verdict)),
+        }
+    }
+    let Some(refusal) = refusal else { return Ok(None) };
+    match attempt.charge(Kind::Known) {
+        Verdict::Admitted => {
+            let now = session::now();
+            let known = attempt.budget(Kind::Known).is_some_and(|budget| budget.is_known(now));
+            Ok(Some(SecondChance { known, refusal }))
+        }
+        Verdict::Wait => Err(Hindrance::InFlight(Kind::Known)),
+        Verdict::Refused { .. } | Verdict::Locked => Err(Hindrance::Refused(refusal)),
+    }
+}
+
+fn refuse(attempt: Attempt, denial: Denial) -> Admission {
+    Admission::Refused(attempt.refuse(denial.reason.into()), denial)
+}
+
+impl Charged {
+    /// Settles the charge: a right password gets back what it cost, a wrong one does not. `verdict` is
+    /// what a right password is worth here; `None` means that it was not right.
+    pub fn settle(self, worth: Option<Result<(), Reason>>) -> (Conclusion, Result<(), Denial>) {
+        let Self { attempt, second_chance } = self;
+        let (right, answer) = match (worth, second_chance) {
+            (Some(worth), None | Some(SecondChance { known: true, .. })) => {
+                (true, worth.map_err(Denial::because))
+            }
+            (None, None) => (false, Err(Denial::wrong())),
+            (_, Some(SecondChance { refusal, .. })) => (false, Err(refusal)),
+        };
+        if right && answer.is_ok() {
+            attempt.remember_client();
+        }
+        let outcome = match &answer {
+            Ok(()) => Outcome::Valid,
+            Err(denial) => denial.reason.into(),
+        };
+        (attempt.settle(outcome, right), answer)
+    }
+}
+
+/// How many wrong passwords in a row the account has against it.
+///
+/// # Errors
+/// [`Error::NotInstalled`].
+pub fn failures(user: &UserId) -> Result<(budgets::Key, u32), Error> {
+    let key = ActiveKey::read()?.key.budget(Kind::Account as u8, &[], Some(user));
+    let budget = match budgets::glance(session::database(), &key) {
+        Some(budget) => Some(budget),
+        None => Ledger::open(Access::Read)?.read(key)?,
+    };
+    Ok((key, budget.map_or(0, |budget| budget.count)))
+}
+
+/// Reads an account's budget from the table.
+///
+/// # Errors
+/// [`Error::NotInstalled`].
+pub fn load(key: budgets::Key) -> Result<Option<Budget>, Error> {
+    Ledger::open(Access::Read)?.read(key)
+}
+
+/// How long from now, at least a microsecond.
+pub fn wait_from_now(until: Timestamp) -> Duration {
+    Duration::from_micros(until.saturating_sub(session::now()).max(1).unsigned_abs())
+}
