@@ -188,6 +188,7 @@ fn waiting_can_be_cancelled() {
 #[test]
 fn of_many_changes_each_starts_from_the_password_that_is_right() {
     let site = Site::new();
+    site.allow_failures();
     site.enroll("42", GOOD);
     let barrier = Barrier::new(8);
     let done: usize = thread::scope(|scope| {

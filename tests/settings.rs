@@ -10,8 +10,9 @@ use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstat
 #[test]
 fn defaults_units_and_contexts() {
     let cluster = Cluster::start(PRELOADED);
-    let sql = "SELECT name || ' = ' || setting || COALESCE(' ' || unit, '') || ' [' || min_val || ', ' || max_val || '] ' || context
-                 FROM pg_settings WHERE name LIKE 'password\\_verify.%' ORDER BY name";
+    let sql = "SELECT name || ' = ' || COALESCE(boot_val, '') || COALESCE(' ' || unit, '')
+                      || COALESCE(' [' || min_val || ', ' || max_val || '] ', ' ') || context
+                 FROM pg_settings WHERE name LIKE 'password\\_verify.%' ORDER BY name COLLATE \"C\"";
     let rows = cluster.admin("postgres").query(sql, &[]).unwrap();
     let settings: Vec<&str> = rows.iter().map(|row| row.get(0)).collect();
     assert_eq!(
@@ -20,8 +21,27 @@ fn defaults_units_and_contexts() {
             "password_verify.argon2_iterations = 3 [1, 20] superuser",
             "password_verify.argon2_memory = 65536 kB [7168, 1048576] superuser",
             "password_verify.argon2_parallelism = 4 [1, 16] superuser",
+            "password_verify.audit_durability = commit superuser",
+            "password_verify.audit_queue = 4096 [64, 1048576] postmaster",
+            "password_verify.audit_retention = 576000 min [0, 52560000] superuser",
+            "password_verify.audit_timeout = 10000 ms [100, 600000] superuser",
+            "password_verify.keyring_file =  postmaster",
+            "password_verify.known_client_for = 43200 min [0, 5256000] superuser",
             "password_verify.min_length = 15 [8, 64] superuser",
             "password_verify.min_strength = 3 [0, 4] superuser",
+            "password_verify.queue_timeout = 5000 ms [10, 60000] superuser",
+            "password_verify.standby_validation = off superuser",
+            "password_verify.throttle_caller_hashes = 0 [0, 1000000] superuser",
+            "password_verify.throttle_caller_refill = 60 [1, 1000000] superuser",
+            "password_verify.throttle_client_failures = 50 [0, 1000000] superuser",
+            "password_verify.throttle_client_refill = 5 [1, 60000] superuser",
+            "password_verify.throttle_entries = 65536 [1024, 16777216] postmaster",
+            "password_verify.throttle_first_wait = 30 s [1, 86400] superuser",
+            "password_verify.throttle_forget_after = 43200 min [60, 5256000] superuser",
+            "password_verify.throttle_free_failures = 5 [1, 100] superuser",
+            "password_verify.throttle_lock_after = 100 [1, 100] superuser",
+            "password_verify.throttle_max_wait = 3600 s [1, 604800] superuser",
+            "password_verify.workers = 2 [1, 16] postmaster",
         ]
     );
 }
@@ -223,7 +243,7 @@ fn writing_needs_a_transaction_that_writes() {
 }
 
 #[test]
-fn a_standby_validates_and_changes_nothing() {
+fn a_standby_validates_where_allowed_and_changes_nothing() {
     let primary = Arc::new(Cluster::start(PRELOADED));
     let site = Site::on(Arc::clone(&primary));
     site.enroll("42", GOOD);
@@ -237,6 +257,14 @@ fn a_standby_validates_and_changes_nothing() {
     let mut app = standby.connect(&site.app, &site.database);
     let recovering = app.query_one("SELECT pg_is_in_recovery()", &[]).unwrap();
     assert!(recovering.get::<_, bool>(0));
+    let (state, _, hint) =
+        refused(app.query("SELECT auth.pv_validate_password('42', $1)", &[&GOOD]));
+    assert_eq!(state, "25006");
+    assert!(hint.contains("password_verify.standby_validation"), "{hint}");
+    standby.configure(&["password_verify.standby_validation = on"]);
+    standby.down();
+    standby.up();
+    let mut app = standby.connect(&site.app, &site.database);
     assert_eq!(validate(&mut app, "42", GOOD), Answer::yes(), "though its record is weak");
     assert_eq!(validate(&mut app, "42", "guess"), Answer::no("invalid_credentials"));
     let sql = "SELECT auth.pv_change_password('42', $1, 'velvet anvil under monsoon')";

@@ -34,6 +34,7 @@ fn time_tells_nothing() {
 /// At the default parameters: medians of 40 calls each within 15 % of each other.
 fn right_wrong_and_unknown(site: &Site) {
     site.admin().batch_execute(&format!("ALTER DATABASE {} RESET ALL", site.database)).unwrap();
+    site.allow_failures();
     let mut app = site.login();
     let parameters = app.query_one("SHOW password_verify.argon2_memory", &[]).unwrap();
     assert_eq!(parameters.get::<_, &str>(0), "64MB");

@@ -134,7 +134,8 @@ fn serve(number: usize) -> Result<(), Error> {
         if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {
             break;
         }
-        if !held && worked.elapsed() > STAY || came.elapsed() > TURN && databases::others_wait() {
+        let turn_is_over = !held || came.elapsed() > TURN;
+        if !held && worked.elapsed() > STAY || turn_is_over && databases::others_wait() {
             break;
         }
         writer.tidy()?;

@@ -49,7 +49,7 @@ pub fn define() {
         c"How long events are kept.",
         c"0: for ever.",
         &RETENTION,
-        (0, i32::MAX),
+        (0, 52_560_000),
         GucFlags::UNIT_MIN,
     );
     size(

@@ -77,7 +77,15 @@ impl Cluster {
         let mut conf = fs::read_to_string(&path).unwrap();
         let socket = format!("unix_socket_directories = '{}'", self.folder().display());
         // fsync off: nothing here is about losing power. Many connections at once are.
-        let fixed = ["listen_addresses = ''", "fsync = off", "max_connections = 150", &socket];
+        // Every test has a database of its own, far more at a time than a server usually has.
+        let fixed = [
+            "listen_addresses = ''",
+            "fsync = off",
+            "max_connections = 150",
+            "max_worker_processes = 20",
+            "password_verify.workers = 6",
+            &socket,
+        ];
         for line in fixed.iter().chain(settings) {
             conf.push_str(line);
             conf.push('\n');

@@ -84,6 +84,17 @@ impl Site {
         Self { cluster, database, app }
     }
 
+    /// For tests that are wrong many times and not about that: no wait before the 100th time, and
+    /// none longer than a second.
+    pub fn allow_failures(&self) {
+        for setting in
+            ["throttle_free_failures = 100", "throttle_first_wait = 1", "throttle_max_wait = 1"]
+        {
+            let sql = format!("ALTER DATABASE {} SET password_verify.{setting}", self.database);
+            self.admin().batch_execute(&sql).unwrap();
+        }
+    }
+
     /// A superuser's connection.
     pub fn admin(&self) -> Client {
         self.cluster.admin(&self.database)

@@ -15,7 +15,7 @@ use crate::event::{Action, Event};
 const SECOND: i64 = 1_000_000;
 /// For how long repetitions are folded after the first, in microseconds.
 pub const WINDOW: i64 = 60 * SECOND;
-/// Rows that failures may make at once, beyond one a [`SECOND`].
+/// Rows that failures may make at once, beyond one a second.
 pub const BURST: i64 = 10_000;
 /// Keys that are remembered.
 pub const MAX_KEYS: usize = 8192;
