@@ -25,6 +25,7 @@ venv=$TARGET/lint-venv
 # the extension (pgspot reads CREATE FUNCTION only); tests/surface.rs sees that they have it.
 "$venv/bin/pgspot" \
     --proc-without-search-path 'password_verify.users(OUT user_id text,OUT algorithm text,OUT parameters text,OUT must_change boolean,OUT expires_at timestamptz,OUT disabled_at timestamptz,OUT created_at timestamptz,OUT changed_at timestamptz)' \
+    --proc-without-search-path 'password_verify.events(OUT epoch bigint,OUT seq bigint,OUT at timestamptz,OUT since timestamptz,OUT count bigint,OUT action text,OUT outcome text,OUT user_id text,OUT client_addr inet,OUT login_role text,OUT acting_role text,OUT peer_addr text,OUT application_name text,OUT pid integer,OUT xid bigint,OUT alert integer,OUT detail text,OUT mac bytea)' \
     --proc-without-search-path 'password_verify.change_grant(role pg_catalog.regrole,kind pg_catalog.text,template pg_catalog.text)' \
     --proc-without-search-path 'extschema.pv_grant(role pg_catalog.regrole,kind pg_catalog.text)' \
     --proc-without-search-path 'extschema.pv_revoke(role pg_catalog.regrole,kind pg_catalog.text)' \

@@ -211,7 +211,8 @@ CREATE TABLE password_verify.open_change (
     xid       bigint NOT NULL,
     top_xid   bigint NOT NULL,
     epoch     bigint NOT NULL,
-    first_seq bigint NOT NULL
+    first_seq bigint NOT NULL,
+    since     timestamptz NOT NULL
 ) USING heap WITH (fillfactor = 50);
 COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and not ended';
 
@@ -490,16 +491,17 @@ CREATE FUNCTION password_verify.events(
     RETURNS SETOF pg_catalog.record
     LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
     AS $function$
-SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action,
-       CASE e.outcome WHEN 'pending' THEN COALESCE((
-           SELECT o.outcome FROM password_verify.event o
-            WHERE o.action OPERATOR(pg_catalog.=) 'end'
-              AND o.xid OPERATOR(pg_catalog.=) e.xid
-              AND (o.epoch, o.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
-            ORDER BY o.epoch, o.seq LIMIT 1), 'pending') ELSE e.outcome END,
+SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome, e.outcome),
        e.user_id, e.client_addr::pg_catalog.inet, e.login_role, e.acting_role, e.peer_addr,
        e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
   FROM password_verify.event e
+  LEFT JOIN password_verify.event ended
+    ON e.outcome OPERATOR(pg_catalog.=) 'pending'
+   AND ended.action OPERATOR(pg_catalog.=) 'end'
+   AND ended.xid OPERATOR(pg_catalog.=) e.xid
+   -- The same number again, on another server, is another transaction.
+   AND ended.since OPERATOR(pg_catalog.<=) e.at
+   AND (ended.epoch, ended.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
 UNION ALL
 SELECT NULL, NULL, f.at, f.since, f.count, f.action, f.outcome, f.user_id,
        f.client_addr::pg_catalog.inet, f.login_role, f.acting_role, f.peer_addr,

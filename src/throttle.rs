@@ -23,6 +23,8 @@ use crate::pg::table::Access;
 use crate::{audit, settings};
 
 /// May it be tried?
+// Taken apart as soon as it is made: boxing it would only cost an allocation.
+#[allow(clippy::large_enum_variant)]
 #[must_use]
 pub enum Admission {
     /// It is charged.

@@ -15,15 +15,16 @@ pub struct Open {
     pub xid: u64,
     /// That of the whole transaction.
     pub top_xid: u64,
-    /// Where its first event is.
+    /// Where its first event is, and when it was.
     pub epoch: i64,
     pub first_seq: i64,
+    pub since: i64,
     /// Whose failures its worker is to clear when it commits. Not stored.
     pub clears: Vec<String>,
 }
 
 /// The table, opened.
-pub struct OpenChanges(Keyed<5>);
+pub struct OpenChanges(Keyed<6>);
 
 impl OpenChanges {
     /// # Errors
@@ -42,8 +43,9 @@ impl OpenChanges {
             change.top_xid.cast_signed().into_datum(),
             change.epoch.into_datum(),
             change.first_seq.into_datum(),
+            change.since.into_datum(),
         ];
-        // SAFETY: uuid and four bigint, as the SQL file declares.
+        // SAFETY: uuid, four bigint and timestamptz (int64), as the SQL file declares.
         unsafe { self.0.put(key, Some(row)) }
     }
 
@@ -65,6 +67,7 @@ impl OpenChanges {
                 top_xid: number(2)?.cast_unsigned(),
                 epoch: number(3)?,
                 first_seq: number(4)?,
+                since: number(5)?,
                 clears: Vec::new(),
             })
         })

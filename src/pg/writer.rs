@@ -195,7 +195,8 @@ impl Writer {
             if !all.iter().any(|change| change.xid == record.xid) {
                 let (xid, top_xid) = (record.xid, record.top_xid);
                 let (epoch, first_seq) = (place.epoch, place.seq + 1);
-                let change = Open { xid, top_xid, epoch, first_seq, clears: Vec::new() };
+                let (since, clears) = (record.at, Vec::new());
+                let change = Open { xid, top_xid, epoch, first_seq, since, clears };
                 batch.changes.put(&change)?;
                 all.push(change);
             }
@@ -301,7 +302,7 @@ impl Batch {
     /// The transaction of a change has ended.
     fn end(&mut self, change: &Open, outcome: Outcome, at: i64) -> Result<(), Error> {
         let mut event = Event::new(at, Action::End, outcome);
-        event.xid = Some(change.xid);
+        (event.xid, event.since) = (Some(change.xid), change.since);
         self.append(&event)?;
         self.changes.remove(change)?;
         if outcome == Outcome::Committed {

@@ -6,6 +6,8 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, Weak};
+use std::thread;
+use std::time::{Duration, Instant};
 
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
@@ -113,6 +115,33 @@ impl Cluster {
         run(pg_ctl.arg("-D").arg(self.data()).args(["-m", "fast", "-w", "stop"]));
     }
 
+    /// The process id of the postmaster.
+    pub fn postmaster(&self) -> u32 {
+        let file = fs::read_to_string(self.data().join("postmaster.pid")).unwrap();
+        file.lines().next().unwrap().parse().unwrap()
+    }
+
+    /// `kill -9` of the postmaster: nobody tells its children, which end when they see it. Waits until
+    /// they have.
+    pub fn kill_postmaster(&self) {
+        let postmaster = self.postmaster();
+        let children = children_of(postmaster);
+        kill_9(postmaster);
+        let gone = |pid: &u32| !is_alive(*pid);
+        while !(gone(&postmaster) && children.iter().all(gone)) {
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until it lets people in again, after a crash.
+    pub fn await_recovery(&self) {
+        let start = Instant::now();
+        while let Err(error) = self.try_connect("postgres", "postgres") {
+            assert!(start.elapsed() < Duration::from_secs(60), "{error}\n{}", self.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     /// A connection as anybody to any database.
     pub fn connect(&self, user: &str, database: &str) -> Client {
         self.try_connect(user, database).unwrap()
@@ -190,6 +219,29 @@ impl Drop for Cluster {
             let _ = pg_ctl.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]).output();
         }
     }
+}
+
+/// `kill -9` of one process of a server.
+pub fn kill_9(pid: u32) {
+    run(Command::new("kill").arg("-9").arg(pid.to_string()));
+}
+
+/// State and parent of a process, as the second and third word of `/proc/…/stat` after its name.
+fn stat(pid: u32) -> Option<(char, u32)> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
+    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
+}
+
+/// Not even waiting for its parent to hear of its end.
+fn is_alive(pid: u32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != 'Z')
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| stat(*pid).is_some_and(|(_, of)| of == parent)).collect()
 }
 
 /// Runs a program that must succeed.

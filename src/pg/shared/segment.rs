@@ -186,7 +186,10 @@ pub fn database(number: usize) -> &'static Database {
     assert!(number < MAX_DATABASES);
     // SAFETY: valid since the server's start. Through a shared reference only atomics and condition
     // variables can be used.
-    unsafe { &*(&raw const (*HEADER.load(Ordering::Relaxed)).databases[number]) }
+    unsafe {
+        let all = &(*HEADER.load(Ordering::Relaxed)).databases;
+        &all[number]
+    }
 }
 
 /// Where workers wait for a database.
@@ -198,7 +201,10 @@ pub fn vacancy() -> &'static Condition {
 /// Where sessions wait for a budget of that shard.
 pub fn settled(shard: usize) -> &'static Condition {
     // SAFETY: valid since the server's start.
-    unsafe { &(&(*HEADER.load(Ordering::Relaxed)).settled)[shard] }
+    unsafe {
+        let all = &(*HEADER.load(Ordering::Relaxed)).settled;
+        &all[shard]
+    }
 }
 
 /// A condition variable of PostgreSQL.
