@@ -83,6 +83,20 @@ answers app "WITH hit AS (UPDATE password_verify.credential SET verifier = 'mine
 answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'velvet anvil under monsoon')" "t +\|"
 succeeds admin "REVOKE pg_read_all_data, pg_write_all_data FROM app"
 
+say "7. Guessing: in a loop, in transactions that are rolled back. It is charged before it is hashed, and stays charged"
+answers app "SELECT success FROM auth.pv_create_password(44::bigint, 'purple elephants never forget')" "t"
+succeeds app "BEGIN; SELECT auth.pv_validate_password(44::bigint, 'guess ' || n) FROM generate_series(1, 3) n; ROLLBACK"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(44::bigint, 'guess 4')" "f +\| invalid_credentials"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(44::bigint, 'guess 5')" "f +\| invalid_credentials"
+answers app "SELECT valid, reason, retry_after < '30s' AS soon FROM auth.pv_validate_password(44::bigint, 'purple elephants never forget')" "f +\| throttled +\| t"
+
+say "8. An administrator sees all of it, and unlocks the account"
+answers admin "SELECT sum(count) FROM auth.pv_events WHERE user_id = '44' AND outcome = 'invalid_credentials'" "5"
+succeeds admin "SELECT at, action, outcome, count, user_id, login_role FROM auth.pv_events WHERE user_id = '44' ORDER BY since"
+answers admin "SELECT intact, problem FROM auth.pv_verify_events()" "t +\|"
+answers admin "SELECT auth.pv_unlock_user(44::bigint)" "t"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(44::bigint, 'purple elephants never forget')" "t +\|"
+
 say "The end. What happens to a password: src/verify.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
 if [ -n "${KEEP:-}" ]; then
     stay=yes

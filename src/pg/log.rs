@@ -37,12 +37,33 @@ unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
             (*error).hide_stmt = true;
             (*error).hide_ctx = true;
         }
+        if is_end_of_worker(error) {
+            (*error).output_to_server = false;
+        }
         if (*error).sqlerrcode == SqlState::ERRCODE_INVALID_CATALOG_NAME as i32 {
             worker::note_missing_database();
         }
         if let Some(Some(next)) = NEXT.get() {
             next(error);
         }
+    }
+}
+
+/// Workers come and go, and only one that ends with 1 is started again: what the postmaster says each
+/// time is no news. (One that fails says why before it ends.)
+///
+/// # Safety
+/// `error` is one that is being reported.
+unsafe fn is_end_of_worker(error: *const pg_sys::ErrorData) -> bool {
+    // SAFETY: the caller's promise; the message is a C string or null.
+    unsafe {
+        if pg_sys::MyProcPid != pg_sys::PostmasterPid || (*error).message.is_null() {
+            return false;
+        }
+        let message = CStr::from_ptr((*error).message).to_bytes();
+        let about_us = b"\"password_verify\" (PID ";
+        message.ends_with(b"exited with exit code 1")
+            && message.windows(about_us.len()).any(|part| part == about_us)
     }
 }
 
