@@ -9,7 +9,7 @@ use std::ffi::CStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use pgrx::pg_sys;
+use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::shared::databases::{self, Departure, Vacancy};
 use super::shared::segment;
@@ -115,7 +115,14 @@ fn serve(number: usize) -> Result<(), Error> {
     databases::serve(number);
     let (came, mut worked) = (Instant::now(), Instant::now());
     let mut stopping: Option<Instant> = None;
+    let mut memory = PgMemoryContexts::new("password_verify worker");
     loop {
+        // What PostgreSQL allocates between transactions goes with the next round.
+        // SAFETY: nothing of the last round points into it.
+        unsafe {
+            memory.reset();
+            memory.set_as_current();
+        }
         if STOP.load(Ordering::Relaxed) && stopping.is_none() {
             stopping = Some(Instant::now());
         }

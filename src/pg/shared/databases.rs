@@ -1,5 +1,6 @@
 //! Who serves which database, and what has happened in it.
 
+use std::cell::Cell;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -95,8 +96,21 @@ impl Database {
 /// # Errors
 /// [`Error::TooManyDatabases`].
 pub fn mine() -> Result<usize, Error> {
-    // SAFETY: a plain value of this process.
-    let oid = unsafe { pg_sys::MyDatabaseId };
+    let number = find_or_take(session::database())?;
+    MINE.set(Some(number));
+    Ok(number)
+}
+
+/// What [`mine`] has said the last time.
+pub fn last() -> Option<usize> {
+    MINE.get()
+}
+
+thread_local! {
+    static MINE: Cell<Option<usize>> = const { Cell::new(None) };
+}
+
+fn find_or_take(oid: pg_sys::Oid) -> Result<usize, Error> {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
     if let Some(found) = databases.iter().position(|database| database.oid == oid) {
