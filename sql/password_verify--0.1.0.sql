@@ -153,11 +153,16 @@ CREATE TABLE password_verify.throttle (
     kind        smallint NOT NULL,
     count       integer NOT NULL,
     at          timestamptz NOT NULL,
-    known_until timestamptz NOT NULL
+    known_until timestamptz NOT NULL,
+    rests_at    timestamptz NOT NULL
 ) USING heap WITH (fillfactor = 80);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
-COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 and 5 what is left for known clients of an account and of a login role';
+
+-- As with credentials: a look-up always finds a row.
+INSERT INTO password_verify.throttle
+VALUES ('00000000-0000-0000-0000-000000000000', -1, 0, 'infinity', 'infinity', 'infinity');
 
 -- The audit: one row an event, in the order (epoch, seq), each with a MAC over itself and the row
 -- before it. Written by the worker only.
@@ -212,7 +217,8 @@ CREATE TABLE password_verify.open_change (
     top_xid   bigint NOT NULL,
     epoch     bigint NOT NULL,
     first_seq bigint NOT NULL,
-    since     timestamptz NOT NULL
+    since     timestamptz NOT NULL,
+    clears    boolean NOT NULL
 ) USING heap WITH (fillfactor = 50);
 COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and not ended';
 
@@ -244,7 +250,7 @@ $statistics$;
 -- What a dump carries.
 SELECT pg_catalog.pg_extension_config_dump('password_verify.credential', 'WHERE user_id <> ''''');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.blind_index_key', 'WHERE in_use');
-SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', 'WHERE kind >= 0');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event_fold', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.open_change', '');

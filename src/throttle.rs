@@ -8,7 +8,7 @@ use password_verify_core::account::Timestamp;
 use password_verify_core::client_addr::ClientAddr;
 use password_verify_core::event::{Action, Outcome};
 use password_verify_core::reason::Reason;
-use password_verify_core::throttle::{Budget, Kind, Verdict};
+use password_verify_core::throttle::Verdict;
 use password_verify_core::user_id::UserId;
 
 use crate::error::Error;
@@ -17,7 +17,7 @@ use crate::pg::held::{Attempt, Conclusion};
 use crate::pg::key::ActiveKey;
 use crate::pg::ledger::Ledger;
 use crate::pg::session;
-use crate::pg::shared::budgets;
+use crate::pg::shared::budgets::{self, Seat, Stored};
 use crate::pg::statistics;
 use crate::pg::table::Access;
 use crate::{audit, settings};
@@ -124,16 +124,19 @@ fn pin_all(
     let rules = settings::throttle();
     let client = client.map(|addr| ClientAddr::from(addr).to_bytes());
     let caller = session::login_role().to_be_bytes();
-    let mut keys = vec![(Kind::Account, key.budget(Kind::Account as u8, &[], Some(user)))];
+    let mut seats = vec![(Seat::Account, &[][..], Some(user))];
     if let Some(client) = &client {
-        keys.push((Kind::Known, key.budget(Kind::Known as u8, client, Some(user))));
-        keys.push((Kind::Client, key.budget(Kind::Client as u8, client, None)));
+        seats.push((Seat::Known, client, Some(user)));
+        seats.push((Seat::Chance, client, Some(user)));
+        seats.push((Seat::Client, client, None));
     }
     if rules.caller.burst > 0 {
-        keys.push((Kind::Caller, key.budget(Kind::Caller as u8, &caller, None)));
+        seats.push((Seat::Caller, &caller, None));
+        seats.push((Seat::Reserve, &caller, None));
     }
-    for (kind, key) in keys {
-        if !attempt.pin(kind, &key, deadline, || load(key))? {
+    for (seat, about, user) in seats {
+        let key = key.budget(seat as u8, about, user);
+        if !attempt.pin(seat, &key, deadline, || load(key))? {
             return Ok(false);
         }
     }
@@ -146,12 +149,12 @@ fn charge_all(attempt: Attempt, has_address: bool, deadline: Instant) -> Admissi
         match try_charge(&attempt, has_address) {
             Ok(second_chance) => return Admission::Granted(Charged { attempt, second_chance }),
             Err(Hindrance::Refused(denial)) => return refuse(attempt, denial),
-            Err(Hindrance::InFlight(kind)) => {
+            Err(Hindrance::InFlight(seat)) => {
                 attempt.withdraw();
                 if Instant::now() >= deadline {
                     return refuse(attempt, Denial::because(Reason::Busy));
                 }
-                attempt.await_others(kind, deadline);
+                attempt.await_others(seat, deadline);
             }
         }
     }
@@ -159,32 +162,38 @@ fn charge_all(attempt: Attempt, has_address: bool, deadline: Instant) -> Admissi
 
 enum Hindrance {
     /// Over budget because of this one's attempts in flight.
-    InFlight(Kind),
+    InFlight(Seat),
     Refused(Denial),
 }
 
 fn try_charge(attempt: &Attempt, has_address: bool) -> Result<Option<SecondChance>, Hindrance> {
-    let mut refusal: Option<Denial> = None;
-    for kind in [Kind::Client, Kind::Caller, Kind::Account] {
-        match attempt.charge(kind) {
+    let mut refusal: Option<(Seat, Denial)> = None;
+    for seat in [Seat::Client, Seat::Account, Seat::Caller] {
+        match attempt.charge(seat) {
             Verdict::Admitted => {}
-            Verdict::Wait => return Err(Hindrance::InFlight(kind)),
-            verdict if kind == Kind::Client || !has_address => {
+            Verdict::Wait => return Err(Hindrance::InFlight(seat)),
+            verdict if seat == Seat::Client || !has_address => {
                 return Err(Hindrance::Refused(Denial::by(verdict)));
             }
-            verdict => refusal = Some(Denial::by(verdict)),
+            // Of two, the one that lasts: an account may be locked.
+            verdict => refusal = refusal.or(Some((seat, Denial::by(verdict)))),
         }
     }
-    let Some(refusal) = refusal else { return Ok(None) };
-    match attempt.charge(Kind::Known) {
-        Verdict::Admitted => {
-            let now = session::now();
-            let known = attempt.budget(Kind::Known).is_some_and(|budget| budget.is_known(now));
-            Ok(Some(SecondChance { known, refusal }))
+    let Some((seat, refusal)) = refusal else { return Ok(None) };
+    // The account is not charged for what may not count: its owner may be trying from somewhere new.
+    attempt.withdraw_one(Seat::Account);
+    let own =
+        if seat == Seat::Caller { &[Seat::Reserve, Seat::Chance][..] } else { &[Seat::Chance] };
+    for &seat in own {
+        match attempt.charge(seat) {
+            Verdict::Admitted => {}
+            Verdict::Wait => return Err(Hindrance::InFlight(seat)),
+            Verdict::Refused { .. } | Verdict::Locked => return Err(Hindrance::Refused(refusal)),
         }
-        Verdict::Wait => Err(Hindrance::InFlight(Kind::Known)),
-        Verdict::Refused { .. } | Verdict::Locked => Err(Hindrance::Refused(refusal)),
     }
+    let now = session::now();
+    let known = attempt.budget(Seat::Known).is_some_and(|budget| budget.is_known(now));
+    Ok(Some(SecondChance { known, refusal }))
 }
 
 fn refuse(attempt: Attempt, denial: Denial) -> Admission {
@@ -219,10 +228,10 @@ impl Charged {
 /// # Errors
 /// [`Error::NotInstalled`].
 pub fn failures(user: &UserId) -> Result<(budgets::Key, u32), Error> {
-    let key = ActiveKey::read()?.key.budget(Kind::Account as u8, &[], Some(user));
+    let key = ActiveKey::read()?.key.budget(Seat::Account as u8, &[], Some(user));
     let budget = match budgets::glance(session::database(), &key) {
         Some(budget) => Some(budget),
-        None => Ledger::open(Access::Read)?.read(key)?,
+        None => load(key)?.map(|stored| stored.budget),
     };
     Ok((key, budget.map_or(0, |budget| budget.count)))
 }
@@ -231,7 +240,7 @@ pub fn failures(user: &UserId) -> Result<(budgets::Key, u32), Error> {
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
-pub fn load(key: budgets::Key) -> Result<Option<Budget>, Error> {
+pub fn load(key: budgets::Key) -> Result<Option<Stored>, Error> {
     Ledger::open(Access::Read)?.read(key)
 }
 

@@ -19,12 +19,14 @@ pub struct Open {
     pub epoch: i64,
     pub first_seq: i64,
     pub since: i64,
-    /// Whose failures its worker is to clear when it commits. Not stored.
-    pub clears: Vec<String>,
+    /// Are there failures that its worker is to clear when it commits?
+    pub clears: bool,
+    /// Whose. Only as long as the worker that has seen the changes is there; `None`: the events say.
+    pub users: Option<Vec<String>>,
 }
 
 /// The table, opened.
-pub struct OpenChanges(Keyed<6>);
+pub struct OpenChanges(Keyed<7>);
 
 impl OpenChanges {
     /// # Errors
@@ -44,8 +46,9 @@ impl OpenChanges {
             change.epoch.into_datum(),
             change.first_seq.into_datum(),
             change.since.into_datum(),
+            change.clears.into_datum(),
         ];
-        // SAFETY: uuid, four bigint and timestamptz (int64), as the SQL file declares.
+        // SAFETY: uuid, four bigint, timestamptz (int64) and boolean, as the SQL file declares.
         unsafe { self.0.put(key, Some(row)) }
     }
 
@@ -68,7 +71,8 @@ impl OpenChanges {
                 epoch: number(3)?,
                 first_seq: number(4)?,
                 since: number(5)?,
-                clears: Vec::new(),
+                clears: number(6)? & 1 != 0,
+                users: None,
             })
         })
     }
@@ -83,6 +87,11 @@ fn key_of(change: &Open) -> Key {
 
 /// How a transaction has ended; `None`: it has not.
 pub fn outcome(xid: u64) -> Option<Outcome> {
+    // SAFETY: reads shared memory.
+    if xid >= unsafe { pg_sys::ReadNextFullTransactionId() }.value {
+        // Of another server, or from before somebody reset this one: PostgreSQL would raise an error.
+        return Some(Outcome::Unknown);
+    }
     // SAFETY: reads the commit log, which answers NULL for what it no longer knows.
     let status = unsafe {
         let argument = Some(pg_sys::Datum::from(xid));

@@ -9,18 +9,15 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use password_verify_core::event::{Alert, Outcome};
-use password_verify_core::throttle::{Budget, Kind, Rules, Settled, Verdict};
+use password_verify_core::throttle::{Budget, Rules, Settled, Verdict};
 use pgrx::pg_sys;
 
 use super::session;
-use super::shared::budgets::{self, Key, Place};
+use super::shared::budgets::{self, Key, Place, SEATS, Seat, Stored};
 use super::shared::databases;
 use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
 use crate::error::Error;
-
-/// One attempt has at most one budget of each kind.
-const KINDS: [Kind; 4] = [Kind::Account, Kind::Known, Kind::Client, Kind::Caller];
 
 /// Wrong passwords in a row after which a right one is worth an alert.
 const REMARKABLE: u32 = 3;
@@ -32,7 +29,8 @@ struct Current {
     entry: u32,
     record: Record,
     rules: Rules,
-    budgets: [Option<Hold>; 4],
+    /// At most one of each.
+    budgets: [Option<Hold>; SEATS],
 }
 
 #[derive(Clone, Copy)]
@@ -75,7 +73,7 @@ impl Attempt {
             };
             entry
         };
-        let current = Current { database, entry, record, rules, budgets: [None; 4] };
+        let current = Current { database, entry, record, rules, budgets: [None; SEATS] };
         // Invariant: nothing inside an attempt calls a function of ours.
         assert!(CURRENT.replace(Some(current)).is_none(), "an attempt inside an attempt");
         Ok(Some(Self(())))
@@ -99,32 +97,32 @@ impl Attempt {
     /// What `load` says.
     pub fn pin(
         &self,
-        kind: Kind,
+        seat: Seat,
         key: &Key,
         deadline: Instant,
-        load: impl FnOnce() -> Result<Option<Budget>, Error>,
+        load: impl FnOnce() -> Result<Option<Stored>, Error>,
     ) -> Result<bool, Error> {
         // SAFETY: a plain value of this process.
         let database = unsafe { pg_sys::MyDatabaseId };
         let note = |place| {
             self.update(|current| {
-                current.budgets[kind as usize] = Some(Hold { place, charged: false });
+                current.budgets[seat as usize] = Some(Hold { place, charged: false });
             });
         };
-        let pinned = budgets::pin(database, key, session::now(), deadline, note, load)?;
+        let pinned = budgets::pin(database, seat, key, deadline, note, load)?;
         Ok(pinned.is_some())
     }
 
     /// Charges a pinned budget, if it admits. One that is not pinned admits.
-    pub fn charge(&self, kind: Kind) -> Verdict {
+    pub fn charge(&self, seat: Seat) -> Verdict {
         let mut current = self.current();
-        let Some(hold) = &mut current.budgets[kind as usize] else { return Verdict::Admitted };
+        let Some(hold) = &mut current.budgets[seat as usize] else { return Verdict::Admitted };
         let now = session::now();
-        let verdict = budgets::admit(hold.place, kind, now, &current.rules);
+        let verdict = budgets::admit(hold.place, now, &current.rules);
         if verdict == Verdict::Admitted {
             hold.charged = true;
             let left = budgets::read(hold.place);
-            if kind == Kind::Caller && left.waits(kind, now, &current.rules).is_some() {
+            if seat == Seat::Caller && left.waits(seat.kind(), now, &current.rules).is_some() {
                 current.record.alert |= Alert::CALLER_EXHAUSTED.0;
             }
         }
@@ -134,56 +132,62 @@ impl Attempt {
 
     /// Takes all charges back, as if it had not been asked for.
     pub fn withdraw(&self) {
+        Seat::ALL.into_iter().for_each(|seat| self.withdraw_one(seat));
+    }
+
+    /// Takes one charge back, if there is one.
+    pub fn withdraw_one(&self, seat: Seat) {
         let mut current = self.current();
-        for kind in KINDS {
-            if let Some(hold) = &mut current.budgets[kind as usize]
-                && std::mem::take(&mut hold.charged)
-            {
-                let now = session::now();
-                budgets::settle(hold.place, kind, Settled::Withdrawn, now, &current.rules);
-            }
+        if let Some(hold) = &mut current.budgets[seat as usize]
+            && std::mem::take(&mut hold.charged)
+        {
+            budgets::settle(hold.place, Settled::Withdrawn, session::now(), &current.rules);
         }
         CURRENT.set(Some(current));
     }
 
     /// Waits until somebody settles what stands in the way of this budget, or the deadline.
-    pub fn await_others(&self, kind: Kind, deadline: Instant) {
+    pub fn await_others(&self, seat: Seat, deadline: Instant) {
         let current = self.current();
-        let Some(hold) = current.budgets[kind as usize] else { return };
+        let Some(hold) = current.budgets[seat as usize] else { return };
         let judged = || {
             // On a copy: nothing is charged.
-            let verdict = budgets::read(hold.place).admit(kind, session::now(), &current.rules);
+            let mut budget = budgets::read(hold.place);
+            let verdict = budget.admit(seat.kind(), session::now(), &current.rules);
             (verdict != Verdict::Wait).then_some(())
         };
         segment::settled(hold.place.shard()).wait(deadline, judged);
     }
 
     /// A pinned budget as it is now.
-    pub fn budget(&self, kind: Kind) -> Option<Budget> {
-        self.current().budgets[kind as usize].map(|hold| budgets::read(hold.place))
+    pub fn budget(&self, seat: Seat) -> Option<Budget> {
+        self.current().budgets[seat as usize].map(|hold| budgets::read(hold.place))
     }
 
-    /// The client of this attempt has logged in: it is known from now on.
+    /// The client of this attempt has logged in: it is known from now on, and has its chances back.
     pub fn remember_client(&self) {
-        let current = self.current();
-        if let Some(hold) = current.budgets[Kind::Known as usize] {
+        let Current { budgets: holds, rules, .. } = self.current();
+        if let Some(known) = holds[Seat::Known as usize] {
             let now = session::now();
-            budgets::alter(hold.place, |budget| budget.remember(now, &current.rules));
+            budgets::alter(known.place, &rules, |budget| budget.remember(now, &rules));
+        }
+        if let Some(chance) = holds[Seat::Chance as usize] {
+            budgets::alter(chance.place, &rules, Budget::clear);
         }
     }
 
     /// Nothing was hashed: the event is recorded, nothing is charged.
     pub fn refuse(self, outcome: Outcome) -> Conclusion {
         self.withdraw();
-        self.conclude(outcome, |_| Settled::Withdrawn)
+        self.conclude(outcome, Settled::Withdrawn)
     }
 
     /// A password was hashed. Was it right?
     pub fn settle(self, outcome: Outcome, right: bool) -> Conclusion {
-        self.conclude(outcome, |_| if right { Settled::Right } else { Settled::Wrong })
+        self.conclude(outcome, if right { Settled::Right } else { Settled::Wrong })
     }
 
-    fn conclude(self, outcome: Outcome, settled: impl Fn(Kind) -> Settled) -> Conclusion {
+    fn conclude(self, outcome: Outcome, settled: Settled) -> Conclusion {
         std::mem::forget(self);
         // Invariant: as in `current`.
         #[allow(clippy::expect_used)]
@@ -193,20 +197,19 @@ impl Attempt {
 }
 
 impl Current {
-    fn conclude(mut self, outcome: Outcome, settled: impl Fn(Kind) -> Settled) -> Conclusion {
+    fn conclude(mut self, outcome: Outcome, settled: Settled) -> Conclusion {
         let now = session::now();
-        let mut touched = [NONE; 4];
-        for kind in KINDS {
-            let Some(hold) = self.budgets[kind as usize] else { continue };
+        let mut touched = [NONE; SEATS];
+        for seat in Seat::ALL {
+            let Some(hold) = self.budgets[seat as usize] else { continue };
             if hold.charged {
-                let (before, after) =
-                    budgets::settle(hold.place, kind, settled(kind), now, &self.rules);
-                self.record.alert |= alert(kind, &before, &after, now, &self.rules).0;
+                let (before, after) = budgets::settle(hold.place, settled, now, &self.rules);
+                self.record.alert |= alert(seat, &before, &after, now, &self.rules).0;
             }
             if self.entry == NONE {
                 budgets::leave_unwritten(hold.place);
             }
-            touched[kind as usize] = hold.place.0;
+            touched[seat as usize] = hold.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
         let ticket = (self.entry != NONE).then(|| queue::submit(self.entry, &self.record, touched));
@@ -219,25 +222,21 @@ impl Current {
     }
 
     fn abandon(self) {
-        self.conclude(Outcome::Abandoned, |_| Settled::Wrong);
+        self.conclude(Outcome::Abandoned, Settled::Wrong);
     }
 }
 
 /// What a DBA wants to hear of.
-fn alert(kind: Kind, before: &Budget, after: &Budget, now: i64, rules: &Rules) -> Alert {
+fn alert(seat: Seat, before: &Budget, after: &Budget, now: i64, rules: &Rules) -> Alert {
+    let exhausted = |budget: &Budget| budget.waits(seat.kind(), now, rules).is_some();
     let passed = |line: u32| before.count < line && after.count >= line;
-    match kind {
-        Kind::Account if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
-        Kind::Account if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
-        Kind::Account if before.count >= REMARKABLE && after.count == 0 => {
+    match seat {
+        Seat::Account if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
+        Seat::Account if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
+        Seat::Account if before.count >= REMARKABLE && after.count == 0 => {
             Alert::SUCCESS_AFTER_FAILURES
         }
-        Kind::Client
-            if before.waits(kind, now, rules).is_none()
-                && after.waits(kind, now, rules).is_some() =>
-        {
-            Alert::CLIENT_EXHAUSTED
-        }
+        Seat::Client if !exhausted(before) && exhausted(after) => Alert::CLIENT_EXHAUSTED,
         _ => Alert::NONE,
     }
 }

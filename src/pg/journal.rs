@@ -163,9 +163,9 @@ impl Journal {
         Rows::begin(self, None, pg_sys::ScanDirection::ForwardScanDirection)
     }
 
-    /// The rows of an epoch from that one on.
-    pub fn from(&self, epoch: i64, seq: i64) -> Rows<'_> {
-        Rows::begin(self, Some((epoch, seq)), pg_sys::ScanDirection::ForwardScanDirection)
+    /// The rows of an epoch and of those after it.
+    pub fn since(&self, epoch: i64) -> Rows<'_> {
+        Rows::begin(self, Some(epoch), pg_sys::ScanDirection::ForwardScanDirection)
     }
 }
 
@@ -175,33 +175,30 @@ pub struct Rows<'a> {
     scan: pg_sys::SysScanDesc,
     direction: pg_sys::ScanDirection::Type,
     /// What PostgreSQL keeps a pointer to until the scan ends. Ours again in `drop`.
-    keys: *mut [pg_sys::ScanKeyData; 2],
+    key: *mut pg_sys::ScanKeyData,
     _open: PhantomData<&'a ()>,
 }
 
 impl<'a> Rows<'a> {
     fn begin(
         journal: &'a Journal,
-        from: Option<(i64, i64)>,
+        since: Option<i64>,
         direction: pg_sys::ScanDirection::Type,
     ) -> Self {
-        let keys = Box::into_raw(Box::new([pg_sys::ScanKeyData::default(); 2]));
-        let (equal, at_least) =
-            (pg_sys::BTEqualStrategyNumber as u16, pg_sys::BTGreaterEqualStrategyNumber as u16);
-        // SAFETY: columns 1 and 2 of the table are the bigints that the index is on; keys and
-        // relations live until the scan ends; the snapshot is a static.
+        let key = Box::into_raw(Box::<pg_sys::ScanKeyData>::default());
+        let at_least = pg_sys::BTGreaterEqualStrategyNumber as u16;
+        // SAFETY: column 1 of the table is the bigint that the index begins with; key and relations
+        // live until the scan ends; the snapshot is a static.
         let scan = unsafe {
-            let first = (*keys).as_mut_ptr();
-            if let Some((epoch, seq)) = from {
-                let (eq, ge) = (pg_sys::F_INT8EQ.into(), pg_sys::F_INT8GE.into());
-                pg_sys::ScanKeyInit(first, 1, equal, eq, pg_sys::Datum::from(epoch));
-                pg_sys::ScanKeyInit(first.add(1), 2, at_least, ge, pg_sys::Datum::from(seq));
+            if let Some(epoch) = since {
+                let epoch = pg_sys::Datum::from(epoch);
+                pg_sys::ScanKeyInit(key, 1, at_least, pg_sys::F_INT8GE.into(), epoch);
             }
-            let count = if from.is_some() { 2 } else { 0 };
+            let count = i32::from(since.is_some());
             let (table, index) = (journal.table.as_ptr(), journal.index.as_ptr());
-            pg_sys::systable_beginscan_ordered(table, index, scan::now(), count, first)
+            pg_sys::systable_beginscan_ordered(table, index, scan::now(), count, key)
         };
-        Self { journal, scan, direction, keys, _open: PhantomData }
+        Self { journal, scan, direction, key, _open: PhantomData }
     }
 
     /// The next row.
@@ -236,10 +233,10 @@ impl<'a> Rows<'a> {
 impl Drop for Rows<'_> {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: begun by `begin`, ended once; nothing points to the keys any more.
+            // SAFETY: begun by `begin`, ended once; nothing points to the key any more.
             unsafe {
                 pg_sys::systable_endscan_ordered(self.scan);
-                drop(Box::from_raw(self.keys));
+                drop(Box::from_raw(self.key));
             }
         }
     }

@@ -28,7 +28,8 @@ impl<const N: usize> Keyed<N> {
         Ok(Self { table: Table::open(table, access)?, index: Index::open(index, access)? })
     }
 
-    /// What `read` makes of the row under a key. No trace is left in statistics.
+    /// What `read` makes of the row under a key. No trace is left in statistics, and as much is read
+    /// where there is none: the row before it, which a table that is asked always has.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
@@ -38,10 +39,19 @@ impl<const N: usize> Keyed<N> {
         read: impl Fn(Row<N>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
-        let mut scan = self.scan(key);
-        // SAFETY: a tuple of this table, valid while it is read.
-        scan.peek(|tuple| unsafe { table::columns::<N>(&self.table, tuple) }.and_then(&read))
-            .transpose()
+        // SAFETY: the snapshot is a static.
+        let mut scan =
+            unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, Seek::AtOrBefore) };
+        let row = scan.peek(|tuple| {
+            // SAFETY: a tuple of this table, valid while it is read; its first column is a uuid.
+            let (row, at) = unsafe {
+                let row = table::columns::<N>(&self.table, tuple)?;
+                let at = row[0].map(|datum| *datum.cast_mut_ptr::<Key>());
+                (row, at)
+            };
+            if at == Some(key) { read(row).map(Some) } else { Ok(None) }
+        });
+        row.unwrap_or(Ok(None))
     }
 
     /// Writes a row; `None` deletes it. No other process writes this table.
@@ -72,6 +82,8 @@ impl<const N: usize> Keyed<N> {
                 }
                 (None, None) => {}
             }
+            // Another change of the same row in this transaction finds it.
+            pg_sys::CommandCounterIncrement();
         }
         Ok(())
     }

@@ -1,15 +1,17 @@
 //! `password_verify.throttle`: the budgets that are not at rest.
 
-use password_verify_core::throttle::{Budget, Kind};
+use password_verify_core::account::Timestamp;
+use password_verify_core::throttle::Budget;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::keyed::{Key, Keyed};
+use super::shared::budgets::{Seat, Stored};
 use super::table::Access;
 use crate::error::Error;
 
 /// The table, opened.
-pub struct Ledger(Keyed<5>);
+pub struct Ledger(Keyed<6>);
 
 impl Ledger {
     /// # Errors
@@ -22,55 +24,51 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn read(&self, key: Key) -> Result<Option<Budget>, Error> {
-        self.0.get(key, |row| Ok(budget(row)))
+    pub fn read(&self, key: Key) -> Result<Option<Stored>, Error> {
+        self.0.get(key, |row| Ok(stored(row)))
     }
 
     /// Writes a budget; `None` is one at rest.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn write(&self, mut key: Key, kept: Option<(Kind, Budget)>) -> Result<(), Error> {
+    pub fn write(&self, mut key: Key, kept: Option<(Seat, Stored)>) -> Result<(), Error> {
         let uuid = pg_sys::Datum::from(key.as_mut_ptr());
-        let row = kept.map(|(kind, budget)| {
+        let row = kept.map(|(seat, Stored { budget, rests_at })| {
             [
                 Some(uuid),
-                (kind as i16).into_datum(),
+                (seat as i16).into_datum(),
                 budget.count.cast_signed().into_datum(),
                 budget.at.into_datum(),
                 budget.known_until.into_datum(),
+                rests_at.into_datum(),
             ]
         });
-        // SAFETY: uuid, smallint, integer and two timestamptz (int64), as the SQL file declares.
+        // SAFETY: uuid, smallint, integer and three timestamptz (int64), as the SQL file declares.
         unsafe { self.0.put(key, row) }
     }
 
-    /// Some budgets after a key in the order of the table.
+    /// Some rows after a key in the order of the table, and when they come to rest.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn after(
-        &self,
-        key: Option<Key>,
-        count: usize,
-    ) -> Result<Vec<(Key, Option<Kind>, Budget)>, Error> {
+    pub fn after(&self, key: Option<Key>, count: usize) -> Result<Vec<(Key, Timestamp)>, Error> {
         self.0.after(key, count, |row| {
             let key = row[0].ok_or(Error::NotInstalled)?;
             // SAFETY: the first column is a uuid, which is copied while the row is there.
             let key = unsafe { *key.cast_mut_ptr::<Key>() };
-            let kind = row[1].map_or(u8::MAX, |kind| kind.value() as u8);
-            let kinds = [Kind::Account, Kind::Known, Kind::Client, Kind::Caller];
-            Ok((key, kinds.into_iter().find(|k| *k as u8 == kind), budget(row)))
+            Ok((key, stored(row).rests_at))
         })
     }
 }
 
-fn budget(row: [Option<pg_sys::Datum>; 5]) -> Budget {
+fn stored(row: [Option<pg_sys::Datum>; 6]) -> Stored {
     let number = |i: usize| row[i].map_or(0, |datum: pg_sys::Datum| datum.value() as i64);
-    Budget {
+    let budget = Budget {
         count: u32::try_from(number(2)).unwrap_or(u32::MAX),
         in_flight: 0,
         at: number(3),
         known_until: number(4),
-    }
+    };
+    Stored { budget, rests_at: number(5) }
 }

@@ -10,7 +10,7 @@ use password_verify_core::chain::{Head, hex};
 use password_verify_core::event::Event;
 use pgrx::{PgLogLevel, pg_sys};
 
-use super::shared::queue::Record;
+use super::shared::queue::{self, Record};
 use super::{ErrorReport, SqlState, record, worker};
 
 /// What every error of ours has as the name of its function ([`crate::error`]).
@@ -74,11 +74,11 @@ fn line(json: &str) {
 }
 
 /// Where a chain of events stands: the loss of its last rows can be seen only against this.
-pub fn head(database: &str, what: &str, head: Head) {
+pub fn head(database: &str, head: Head) {
     let (database, mac) = (json(database), hex(&head.mac));
     let Head { epoch, seq, .. } = head;
     line(&format!(
-        r#"{{"audit":"{what}","database":{database},"epoch":{epoch},"seq":{seq},"mac":"{mac}"}}"#
+        r#"{{"audit":"head","database":{database},"epoch":{epoch},"seq":{seq},"mac":"{mac}"}}"#
     ));
 }
 
@@ -89,10 +89,10 @@ pub fn alert(database: &str, event: &Event) {
     line(&format!(r#"{{"alert":[{names}],"database":{database},{}}}"#, fields(event)));
 }
 
-/// An event of a standby, which has no other place.
+/// An event of a standby, which has no other place. `left_out`: how many before it were too many.
 pub fn event(record: &Record) {
-    if let Ok(event) = record::to_event(record) {
-        line(&format!(r#"{{"event":"standby",{}}}"#, fields(&event)));
+    if let (Some(left_out), Ok(event)) = (queue::may_log(), record::to_event(record)) {
+        line(&format!(r#"{{"event":"standby","left_out":{left_out},{}}}"#, fields(&event)));
     }
 }
 

@@ -18,7 +18,7 @@
 //! | [`transaction`] | changes | recorded before the transaction can commit |
 //! | [`caller`] | who calls | as the server knows it |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
-//! | `worker`, `writer`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
+//! | [`worker`], `writer`, `batch`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
 //! | [`keyring`] | the key file | private, outside the data directory, or no server |
 //! | [`extension`], [`statistics`] | facts | |
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
@@ -28,6 +28,7 @@ pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
 pub use pgrx::pg_sys::panic::ErrorReport;
 
 pub mod arg;
+mod batch;
 pub mod caller;
 pub mod changes;
 pub mod credential;

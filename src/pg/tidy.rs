@@ -1,34 +1,36 @@
-//! What a worker does between two batches, a little at a time.
+//! What a worker does between two batches, a little at a time. Where it has got to outlives the worker.
 
 use std::time::{Duration, Instant};
 
 use password_verify_core::event::{Action, Event, Outcome};
 
 use super::journal::Journal;
-use super::keyed::Key;
 use super::ledger::Ledger;
+use super::session;
+use super::shared::databases;
 use super::table::Access;
 use crate::error::Error;
 use crate::settings;
 
-/// How often.
-const EVERY: Duration = Duration::from_secs(1);
+/// How often, and how soon for the first time.
+const EVERY: Duration = Duration::from_millis(500);
 /// Rows looked at, or deleted, each time.
-const ROWS: usize = 1000;
+const ROWS: usize = 2000;
+/// How long budgets are left alone after all have been looked at. Microseconds.
+const REST: i64 = 600_000_000;
 /// No epoch is longer: retention removes whole ones. Microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// Where it has got to.
+/// The time of the last round.
 pub struct Tidy {
+    number: usize,
     last: Instant,
-    budget: Option<Key>,
-    /// The epoch whose end is on record.
-    announced: Option<i64>,
 }
 
 impl Tidy {
-    pub fn new() -> Self {
-        Self { last: Instant::now(), budget: None, announced: None }
+    /// For the database at that place.
+    pub fn new(number: usize) -> Self {
+        Self { number, last: Instant::now() }
     }
 
     /// Is it time? From now on, not before the next time.
@@ -50,50 +52,71 @@ impl Tidy {
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn budgets(&mut self, now: i64) -> Result<(), Error> {
+    pub fn budgets(&self, now: i64) -> Result<(), Error> {
+        let legacy = databases::legacy(self.number);
+        // After a step of the clock nothing rests for longer than it should.
+        if legacy.tidy_again_at > now && legacy.tidy_again_at - now <= REST {
+            return Ok(());
+        }
         let ledger = Ledger::open(Access::Write)?;
-        let rules = settings::throttle();
-        let rows = ledger.after(self.budget, ROWS)?;
-        self.budget = rows.last().filter(|_| rows.len() == ROWS).map(|(key, ..)| *key);
-        for (key, kind, budget) in rows {
-            if kind.is_some_and(|kind| budget.at_rest(kind, now, &rules)) {
+        let rows = ledger.after(Some(legacy.tidied_to), ROWS)?;
+        let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| *key);
+        for (key, rests_at) in rows {
+            if rests_at <= now {
                 ledger.write(key, None)?;
             }
         }
+        databases::bequeath(self.number, |legacy| {
+            legacy.tidied_to = last.unwrap_or_default();
+            legacy.tidy_again_at = if last.is_some() { 0 } else { now + REST };
+        });
         Ok(())
     }
 
-    /// Deletes the oldest epoch when all of it is older than the retention. An event says so: before
-    /// the first row of it is deleted.
+    /// Is all of the oldest epoch older than the retention? Then an event says that it goes, before the
+    /// first row of it does. The first epoch that stays, and the event.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn events(&mut self, now: i64, current: i64) -> Result<Option<Event>, Error> {
+    /// [`Error::NotInstalled`].
+    pub fn announce(&self, now: i64, current: i64) -> Result<Option<(i64, Event)>, Error> {
         let Some(kept) = settings::audit_retention() else { return Ok(None) };
-        let journal = Journal::open(Access::Write)?;
-        let mut rows = journal.all();
-        let Some(mut row) = rows.next()? else { return Ok(None) };
-        let oldest = row.epoch;
-        if oldest >= current {
+        let journal = Journal::open(Access::Read)?;
+        let Some(oldest) = journal.all().next()?.map(|row| row.epoch) else { return Ok(None) };
+        if oldest >= current || oldest < databases::legacy(self.number).pruned_before {
             return Ok(None);
         }
-        let Some(next) = journal.from(oldest + 1, 0).next()? else { return Ok(None) };
+        let Some(next) = journal.since(oldest + 1).next()? else { return Ok(None) };
         if next.event?.at > now.saturating_sub(kept) {
             return Ok(None);
         }
-        if self.announced.replace(oldest) != Some(oldest) {
-            let mut event = Event::new(now, Action::Prune, Outcome::Recorded);
-            event.detail = Some(prune_detail(oldest + 1));
-            return Ok(Some(event));
+        let mut event = Event::new(session::now(), Action::Prune, Outcome::Recorded);
+        event.detail = Some(prune_detail(next.epoch));
+        Ok(Some((next.epoch, event)))
+    }
+
+    /// It is on record that epochs before this one go.
+    pub fn announced(&self, before: i64) {
+        databases::bequeath(self.number, |legacy| legacy.pruned_before = before);
+    }
+
+    /// Deletes rows of epochs that are on record as removed.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn events(&self) -> Result<(), Error> {
+        let before = databases::legacy(self.number).pruned_before;
+        if before == 0 {
+            return Ok(());
         }
+        let journal = Journal::open(Access::Write)?;
+        let mut rows = journal.all();
         for _ in 0..ROWS {
-            journal.delete(&mut row);
             match rows.next()? {
-                Some(next) if next.epoch == oldest => row = next,
+                Some(mut row) if row.epoch < before => journal.delete(&mut row),
                 _ => break,
             }
         }
-        Ok(None)
+        Ok(())
     }
 }
 

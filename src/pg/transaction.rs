@@ -12,7 +12,7 @@ use password_verify_core::throttle::Budget;
 use pgrx::pg_sys;
 
 use super::session;
-use super::shared::budgets::{self, Key, Place};
+use super::shared::budgets::{self, Key, Place, SEATS, Seat, Stored};
 use super::shared::databases;
 use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
@@ -80,7 +80,7 @@ impl Prepared {
     pub fn refused(self, mut record: Record, outcome: Outcome) -> Ticket {
         (record.at, record.outcome) = (session::now(), outcome as u8);
         count(self.database, &record);
-        queue::submit(PREPARED.replace(NONE), &record, [NONE; 4])
+        queue::submit(PREPARED.replace(NONE), &record, [NONE; SEATS])
     }
 
     /// Records a change that is part of the transaction now. `account`, if its failures are to be
@@ -92,7 +92,7 @@ impl Prepared {
         self,
         mut record: Record,
         account: Option<&Key>,
-        load: impl FnOnce() -> Result<Option<Budget>, Error>,
+        load: impl FnOnce() -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
         // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
         let (xid, sub, oid) = unsafe {
@@ -126,12 +126,14 @@ impl Prepared {
                         }
                     });
                 };
-                let place = budgets::pin(oid, key, session::now(), self.deadline, note, load)?;
+                let place = budgets::pin(oid, Seat::Account, key, self.deadline, note, load)?;
                 pinned = place.map_or(NONE, |place| place.0);
             }
         }
         count(self.database, &record);
-        let ticket = queue::submit(PREPARED.replace(NONE), &record, [pinned, NONE, NONE, NONE]);
+        let mut touched = [NONE; SEATS];
+        touched[0] = pinned;
+        let ticket = queue::submit(PREPARED.replace(NONE), &record, touched);
         CHANGES.with_borrow_mut(|changes| {
             if let Some(changes) = changes {
                 changes.last = Some(ticket);
@@ -158,10 +160,11 @@ fn before_commit() -> Result<(), Error> {
 /// The transaction has ended. Nothing here can fail.
 fn after_end(committed: bool) {
     let Some(mut changes) = CHANGES.take() else { return };
-    let mut touched = [NONE; 4];
+    let mut touched = [NONE; SEATS];
+    let rules = settings::throttle();
     for (i, (_, place)) in changes.clears.iter().enumerate() {
         if committed {
-            budgets::alter(*place, Budget::clear);
+            budgets::alter(*place, &rules, Budget::clear);
         }
         touched[i] = place.0;
     }

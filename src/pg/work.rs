@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 
-/// Runs in a transaction that commits unless `then` fails.
+/// Runs as `pv_owner` in a transaction that commits unless `then` fails.
 ///
 /// # Errors
-/// What `then` says. The transaction is then still open, and the worker has to end.
+/// [`Error::Dropped`] when the extension is not installed; what `then` says. The transaction is then still open, and the worker has to end.
 pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // SAFETY: a worker that is connected to a database and in no transaction.
     unsafe {
@@ -17,22 +17,21 @@ pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Erro
         pg_sys::StartTransactionCommand();
         pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
     }
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: plain values of this process.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+    become_owner()?;
     let result = then()?;
-    // SAFETY: as above.
-    unsafe {
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommitTransactionCommand();
-    }
+    // SAFETY: what was in force before.
+    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    super::worker::commit();
     Ok(result)
 }
 
-/// From now on the worker is `pv_owner`, which may do nothing but read and write these tables.
-///
-/// # Errors
-/// [`Error::Dropped`] when the extension is not installed.
-pub fn become_owner() -> Result<(), Error> {
-    // SAFETY: catalog look-ups with constant names, in a transaction. The user is that of every later
-    // transaction of this process too: each begins with what was in force outside.
+/// Until the end of the transaction the worker is `pv_owner`, which may do nothing but read and write
+/// these tables.
+fn become_owner() -> Result<(), Error> {
+    // SAFETY: catalog look-ups with constant names, in a transaction.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"password_verify".as_ptr(), true);
         let owner = pg_sys::get_role_oid(c"pv_owner".as_ptr(), true);

@@ -20,7 +20,7 @@ use crate::settings;
 /// How long a worker stays without work.
 const STAY: Duration = Duration::from_secs(2);
 /// How long it stays at least when another database waits.
-const TURN: Duration = Duration::from_millis(200);
+const TURN: Duration = Duration::from_millis(100);
 /// How often it looks whether it should stop.
 const GLANCE: Duration = Duration::from_millis(100);
 /// How long it waits at the server's shutdown for attempts that are still being made.
@@ -30,6 +30,8 @@ const LAST_WORDS: Duration = Duration::from_secs(5);
 static STOP: AtomicBool = AtomicBool::new(false);
 /// Set by SIGHUP.
 static RELOAD: AtomicBool = AtomicBool::new(false);
+/// Is a transaction being committed?
+static COMMITTING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// The place of the database that this worker serves, and how it is leaving.
@@ -123,6 +125,7 @@ fn serve(number: usize) -> Result<(), Error> {
             memory.reset();
             memory.set_as_current();
         }
+        pgrx::check_for_interrupts!();
         if STOP.load(Ordering::Relaxed) && stopping.is_none() {
             stopping = Some(Instant::now());
         }
@@ -141,11 +144,16 @@ fn serve(number: usize) -> Result<(), Error> {
         if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {
             break;
         }
-        let turn_is_over = !held || came.elapsed() > TURN;
-        if !held && worked.elapsed() > STAY || turn_is_over && databases::others_wait() {
+        if came.elapsed() > TURN && databases::others_wait() {
             break;
         }
-        writer.tidy()?;
+        if !held && worked.elapsed() > STAY {
+            writer.log_head();
+            break;
+        }
+        if writer.tidy()? {
+            continue;
+        }
         segment::database(number)
             .work
             .wait(Instant::now() + GLANCE, || super::shared::queue::has_work(number).then_some(()));
@@ -172,11 +180,13 @@ fn pin_settings() {
     if cfg!(any(feature = "pg17", feature = "pg18")) {
         pins.push((c"transaction_timeout", c"0"));
     }
-    for (name, value) in pins {
-        let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
-        // SAFETY: constant C strings.
-        unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
-    }
+    pins.into_iter().for_each(|(name, value)| pin(name, value));
+}
+
+fn pin(name: &'static CStr, value: &'static CStr) {
+    let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
+    // SAFETY: constant C strings.
+    unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
 }
 
 unsafe extern "C-unwind" {
@@ -206,8 +216,36 @@ fn signals(on_term: Handler) {
 
 unsafe extern "C-unwind" fn stop(_signal: i32) {
     STOP.store(true, Ordering::Relaxed);
-    // SAFETY: this process's own latch.
-    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) };
+    // SAFETY: plain flags of this process, and its own latch.
+    unsafe {
+        // A commit that waits for a synchronous standby waits no longer. It is committed here.
+        if COMMITTING.load(Ordering::Relaxed) {
+            pg_sys::ProcDiePending = 1;
+            pg_sys::InterruptPending = 1;
+        }
+        pg_sys::SetLatch(pg_sys::MyLatch);
+    }
+}
+
+/// Is this worker to end?
+pub fn is_stopping() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// Commits. Once the worker is to end, it waits for no standby: the server could not shut down.
+pub fn commit() {
+    COMMITTING.store(true, Ordering::Relaxed);
+    if is_stopping() {
+        pin(c"synchronous_commit", c"local");
+    }
+    // SAFETY: a worker in a transaction with an active snapshot. What `stop` has set meanwhile was for
+    // the wait only: there is more to write.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        COMMITTING.store(false, Ordering::Relaxed);
+        pg_sys::ProcDiePending = 0;
+    }
 }
 
 unsafe extern "C-unwind" fn reload(_signal: i32) {

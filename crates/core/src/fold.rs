@@ -92,10 +92,30 @@ struct Bucket {
     at: Timestamp,
 }
 
+/// What has been used of the [`BURST`] rows, and when that was. The default: nothing.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Allowance {
+    /// In microseconds that it takes to give them back.
+    pub spent: i64,
+    pub at: Timestamp,
+}
+
 impl Folding {
     /// Nothing has been seen yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Goes on with an allowance that another one has told: a new one is full, and whoever could have a
+    /// new one made could fill the table.
+    pub fn with_allowance(Allowance { spent, at }: Allowance) -> Self {
+        Self { bucket: Bucket { spent, at }, ..Self::default() }
+    }
+
+    /// What is left of the allowance of rows.
+    pub const fn allowance(&self) -> Allowance {
+        Allowance { spent: self.bucket.spent, at: self.bucket.at }
     }
 
     /// Decides where an event goes; a folded one is counted already.

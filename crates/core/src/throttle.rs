@@ -200,6 +200,19 @@ impl Budget {
         !spent && budget.in_flight == 0 && !budget.is_known(now)
     }
 
+    /// From when on it is at rest if nothing else happens, and never before. What is in flight does
+    /// not count: whatever becomes of it changes the budget again.
+    pub fn rests_at(&self, kind: Kind, rules: &Rules) -> Timestamp {
+        let failures = match (rules.rate(kind), self.count) {
+            (Some(Rate { burst: 0, .. }), _) => 0,
+            (Some(_), _) => self.at,
+            (None, 0) => 0,
+            (None, count) if kind == Kind::Account && count >= rules.lock_after => i64::MAX,
+            (None, _) => self.at.saturating_add(rules.forget_after),
+        };
+        failures.max(self.known_until)
+    }
+
     /// [`Verdict::Refused`] or [`Verdict::Locked`] if [`Budget::admit`] would say so, without
     /// charging; `None` if it would admit, or may once what is in flight is settled.
     pub fn waits(&self, kind: Kind, now: Timestamp, rules: &Rules) -> Option<Verdict> {
@@ -638,5 +651,25 @@ mod tests {
     fn a_budget_is_four_numbers() {
         assert_eq!(size_of::<Budget>(), 24);
         assert_eq!([Account, Known, Client, Caller].map(|kind| kind as u8), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn it_rests_at_the_moment_it_says() {
+        let budgets = [
+            (Account, failed(Account, 1, 100)),
+            (Account, failed(Account, RULES.lock_after, 100)),
+            (Account, Budget::default()),
+            (Known, failed(Known, 2, 100)),
+            (Known, Budget { known_until: 5000, ..failed(Known, 1, 100) }),
+            (Client, Budget { at: 700, ..Budget::default() }),
+            (Caller, Budget { at: 700, ..Budget::default() }),
+        ];
+        for (kind, budget) in budgets {
+            let at = budget.rests_at(kind, &RULES);
+            if at > 0 && at < i64::MAX {
+                assert!(!budget.at_rest(kind, at - 1, &RULES), "{kind:?} {budget:?}");
+            }
+            assert_eq!(budget.at_rest(kind, at, &RULES), at < i64::MAX, "{kind:?} {budget:?}");
+        }
     }
 }

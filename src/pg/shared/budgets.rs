@@ -11,10 +11,13 @@ use pgrx::pg_sys;
 
 use super::segment::{self, SHARDS, Shard};
 use crate::error::Error;
+use crate::pg::session;
 use crate::settings;
 
 /// Slots of a bucket.
 pub const WAYS: usize = 16;
+/// How long a standby believes what it has read, in microseconds.
+const STANDBY_TRUST: u64 = 10_000_000;
 
 /// Keyed BLAKE2b of kind, user and address: what a budget is stored under.
 pub type Key = [u8; 16];
@@ -25,6 +28,10 @@ pub struct Slot {
     key: Key,
     database: pg_sys::Oid,
     state: State,
+    /// What it is a budget of.
+    seat: Seat,
+    /// Read while this server was a standby: the primary may know better.
+    of_standby: bool,
     /// Attempts and transactions that hold it.
     pins: u32,
     /// Changes since the server's start, and how many of them are written.
@@ -33,6 +40,51 @@ pub struct Slot {
     /// When it was last asked for.
     used: Timestamp,
     budget: Budget,
+    /// From when on it need not be kept, by the policy of the session that changed it last.
+    rests_at: Timestamp,
+}
+
+/// What a budget is kept for. Some have the same rules and are kept apart.
+#[repr(u8)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seat {
+    /// Of one user.
+    Account = 0,
+    /// That an address is known to a user. Changed by right passwords only.
+    Known = 1,
+    /// Of one client address.
+    Client = 2,
+    /// Of one login role.
+    Caller = 3,
+    /// Of a user and an address, where the account refuses.
+    Chance = 4,
+    /// Of one login role, for clients that may be known, when it has nothing left.
+    Reserve = 5,
+}
+
+/// How many there are.
+pub const SEATS: usize = 6;
+
+impl Seat {
+    pub const ALL: [Self; SEATS] =
+        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Reserve];
+
+    /// The rules it follows.
+    pub fn kind(self) -> Kind {
+        match self {
+            Self::Account => Kind::Account,
+            Self::Known | Self::Chance => Kind::Known,
+            Self::Client => Kind::Client,
+            Self::Caller | Self::Reserve => Kind::Caller,
+        }
+    }
+}
+
+/// A budget as the table has it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Stored {
+    pub budget: Budget,
+    pub rests_at: Timestamp,
 }
 
 #[repr(u8)]
@@ -42,6 +94,35 @@ enum State {
     /// Whoever pinned it first is reading it.
     Loading,
     Present,
+}
+
+impl Slot {
+    fn loading(
+        database: pg_sys::Oid,
+        seat: Seat,
+        key: &Key,
+        now: Timestamp,
+        of_standby: bool,
+    ) -> Self {
+        Self {
+            key: *key,
+            database,
+            state: State::Loading,
+            seat,
+            of_standby,
+            pins: 1,
+            version: 0,
+            written: 0,
+            used: now,
+            budget: Budget::default(),
+            rests_at: 0,
+        }
+    }
+
+    fn changed(&mut self, rules: &Rules) {
+        self.version = self.version.wrapping_add(1);
+        self.rests_at = self.budget.rests_at(self.seat.kind(), rules);
+    }
 }
 
 /// Slots there are.
@@ -100,15 +181,15 @@ enum Look {
 /// Whatever `load` says.
 pub fn pin(
     database: pg_sys::Oid,
+    seat: Seat,
     key: &Key,
-    now: Timestamp,
     deadline: Instant,
     note: impl FnOnce(Place),
-    load: impl FnOnce() -> Result<Option<Budget>, Error>,
+    load: impl FnOnce() -> Result<Option<Stored>, Error>,
 ) -> Result<Option<Place>, Error> {
     let bucket = bucket_of(key);
-    let look =
-        segment::settled(bucket % SHARDS).wait(deadline, || look(bucket, database, key, now));
+    let look = segment::settled(bucket % SHARDS)
+        .wait(deadline, || look(bucket, database, seat, key, session::now()));
     match look {
         None => Ok(None),
         Some(Look::Pinned(place)) => {
@@ -117,14 +198,23 @@ pub fn pin(
         }
         Some(Look::ToLoad(place)) => {
             note(place);
-            let budget = load()?.unwrap_or_default();
-            place.change(|slot| (slot.budget, slot.state) = (budget, State::Present));
+            let Stored { budget, rests_at } = load()?.unwrap_or_default();
+            place.change(|slot| {
+                (slot.budget, slot.rests_at, slot.state) = (budget, rests_at, State::Present);
+            });
             Ok(Some(place))
         }
     }
 }
 
-fn look(bucket: usize, database: pg_sys::Oid, key: &Key, now: Timestamp) -> Option<Look> {
+fn look(
+    bucket: usize,
+    database: pg_sys::Oid,
+    seat: Seat,
+    key: &Key,
+    now: Timestamp,
+) -> Option<Look> {
+    let standby = session::in_recovery();
     let mut shard = Shard::lock(bucket % SHARDS);
     let slots = shard.bucket(bucket);
     let place = |way: usize| Place((bucket * WAYS + way) as u32);
@@ -134,6 +224,13 @@ fn look(bucket: usize, database: pg_sys::Oid, key: &Key, now: Timestamp) -> Opti
         let slot = &mut slots[way];
         if slot.state == State::Loading {
             return None;
+        }
+        // A standby reads again what it has not changed itself; a primary, what it read as a standby.
+        let stale = slot.of_standby
+            && (!standby || slot.version == 0 && now.abs_diff(slot.used) > STANDBY_TRUST);
+        if stale && slot.pins == 0 {
+            *slot = Slot::loading(database, seat, key, now, standby);
+            return Some(Look::ToLoad(place(way)));
         }
         slot.pins += 1;
         slot.used = now;
@@ -149,16 +246,7 @@ fn look(bucket: usize, database: pg_sys::Oid, key: &Key, now: Timestamp) -> Opti
         leaving.min_by_key(|(_, slot)| slot.used).map(|(way, _)| way)
     };
     let way = free.or_else(oldest)?;
-    slots[way] = Slot {
-        key: *key,
-        database,
-        state: State::Loading,
-        pins: 1,
-        version: 0,
-        written: 0,
-        used: now,
-        budget: Budget::default(),
-    };
+    slots[way] = Slot::loading(database, seat, key, now, standby);
     Some(Look::ToLoad(place(way)))
 }
 
@@ -173,36 +261,36 @@ pub fn unpin(place: Place) {
 }
 
 /// Charges a pinned budget, if it admits.
-pub fn admit(place: Place, kind: Kind, now: Timestamp, rules: &Rules) -> Verdict {
-    place.with(|slot| slot.budget.admit(kind, now, rules))
+pub fn admit(place: Place, now: Timestamp, rules: &Rules) -> Verdict {
+    place.with(|slot| slot.budget.admit(slot.seat.kind(), now, rules))
 }
 
 /// What became of the attempt that a pinned budget was charged for; the budget before and after.
-pub fn settle(
-    place: Place,
-    kind: Kind,
-    settled: Settled,
-    now: Timestamp,
-    rules: &Rules,
-) -> (Budget, Budget) {
+pub fn settle(place: Place, settled: Settled, now: Timestamp, rules: &Rules) -> (Budget, Budget) {
     place.change(|slot| {
         let before = slot.budget;
-        slot.budget.settle(kind, settled, now, rules);
+        if slot.seat == Seat::Chance && settled == Settled::Right {
+            // Who is known is kept elsewhere: this row must not tell.
+            slot.budget.settle(Kind::Known, Settled::Withdrawn, now, rules);
+            slot.budget.clear();
+        } else {
+            slot.budget.settle(slot.seat.kind(), settled, now, rules);
+        }
         if settled != Settled::Withdrawn {
-            slot.version = slot.version.wrapping_add(1);
+            slot.changed(rules);
         }
         (before, slot.budget)
     })
 }
 
 /// Changes a pinned budget; false if that left it as it was.
-pub fn alter(place: Place, change: impl FnOnce(&mut Budget)) -> bool {
+pub fn alter(place: Place, rules: &Rules, change: impl FnOnce(&mut Budget)) -> bool {
     place.change(|slot| {
         let before = slot.budget;
         change(&mut slot.budget);
         let changed = before != slot.budget;
         if changed {
-            slot.version = slot.version.wrapping_add(1);
+            slot.changed(rules);
         }
         changed
     })
@@ -234,7 +322,7 @@ pub fn clear_if_present(database: pg_sys::Oid, key: &Key) -> Option<Place> {
     let slot = &mut slots[way];
     if slot.budget.count > 0 {
         slot.budget.clear();
-        slot.version = slot.version.wrapping_add(1);
+        (slot.version, slot.rests_at) = (slot.version.wrapping_add(1), 0);
     }
     Some(Place((bucket * WAYS + way) as u32))
 }
@@ -243,7 +331,8 @@ pub fn clear_if_present(database: pg_sys::Oid, key: &Key) -> Option<Place> {
 pub struct Unwritten {
     pub place: Place,
     pub key: Key,
-    pub budget: Budget,
+    pub seat: Seat,
+    pub stored: Stored,
     version: u32,
 }
 
@@ -254,7 +343,8 @@ pub fn unwritten(place: Place, database: pg_sys::Oid) -> Option<Unwritten> {
         (theirs && slot.version != slot.written).then_some(Unwritten {
             place,
             key: slot.key,
-            budget: slot.budget,
+            seat: slot.seat,
+            stored: Stored { budget: slot.budget, rests_at: slot.rests_at },
             version: slot.version,
         })
     })
@@ -274,6 +364,18 @@ pub fn leave_unwritten(place: Place) {
     place.with(|slot| slot.written = slot.version);
 }
 
+/// The database is gone: nothing of it is to be written any more.
+pub fn forget(database: pg_sys::Oid) {
+    for bucket in 0..buckets() {
+        let mut shard = Shard::lock(bucket % SHARDS);
+        for slot in shard.bucket(bucket).iter_mut() {
+            if slot.database == database && slot.pins == 0 {
+                slot.state = State::Empty;
+            }
+        }
+    }
+}
+
 /// Slots in use, and slots that are waiting to be written.
 pub fn use_of_cache() -> (usize, usize) {
     let (mut used, mut unwritten) = (0, 0);
@@ -281,7 +383,7 @@ pub fn use_of_cache() -> (usize, usize) {
         let mut shard = Shard::lock(bucket % SHARDS);
         for slot in shard.bucket(bucket).iter() {
             used += usize::from(slot.state != State::Empty);
-            unwritten += usize::from(slot.version != slot.written);
+            unwritten += usize::from(slot.state != State::Empty && slot.version != slot.written);
         }
     }
     (used, unwritten)

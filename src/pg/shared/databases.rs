@@ -5,8 +5,10 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use password_verify_core::account::Timestamp;
+use password_verify_core::fold::Allowance;
 use pgrx::pg_sys;
 
+use super::budgets;
 use super::queue::{NONE, Queue};
 use super::segment::{self, Central, Condition};
 use crate::error::Error;
@@ -44,11 +46,34 @@ pub struct Database {
     pub submitted: u64,
     /// The last ticket that is committed.
     committed: AtomicU64,
+    /// Changes when tickets lose their meaning.
+    generation: AtomicU64,
+    /// What one worker leaves to the next.
+    legacy: Legacy,
     /// The worker waits here for work.
     pub work: Condition,
     /// Sessions wait here for the worker.
     pub done: Condition,
     counters: [AtomicI64; COUNTERS],
+}
+
+/// What one worker of a database leaves to the next, as long as the server runs.
+#[repr(C)]
+#[derive(Clone, Copy, Default)]
+pub struct Legacy {
+    /// Where the chain stands: epoch, sequence number, MAC; and when the epoch was opened. If that is
+    /// still where it stands, the epoch goes on.
+    pub epoch: i64,
+    pub seq: i64,
+    pub mac: [u8; 32],
+    pub opened_at: Timestamp,
+    /// Rows that a flood may still make.
+    pub allowance: Allowance,
+    /// How far the tidying of budgets has come, and when it begins again.
+    pub tidied_to: [u8; 16],
+    pub tidy_again_at: Timestamp,
+    /// Epochs before this one are on record as removed.
+    pub pruned_before: i64,
 }
 
 impl Database {
@@ -61,7 +86,14 @@ impl Database {
     fn vacate(&mut self) {
         (self.oid, self.worker, self.serving) = (pg_sys::InvalidOid, 0, false);
         (self.wanted_since, self.rests_until) = (0, 0);
+        self.legacy = Legacy::default();
+        self.generation.fetch_add(1, Ordering::Release);
         self.counters.iter_mut().for_each(|counter| *counter.get_mut() = 0);
+    }
+
+    /// A ticket of another generation will never be committed.
+    pub fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
     }
 
     /// The last ticket whose event is committed.
@@ -185,11 +217,29 @@ pub fn claim(pid: i32) -> Vacancy {
     }
 }
 
-/// Does another database wait while every worker is busy?
+/// Does another database wait that could be served?
 pub fn others_wait() -> bool {
+    let now = session::now();
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
-    databases.iter().any(|d| d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0)
+    databases.iter().any(|d| {
+        let waits = d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0;
+        waits && d.rests_until <= now
+    })
+}
+
+/// What the last worker of a database has left.
+pub fn legacy(number: usize) -> Legacy {
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    databases[number].legacy
+}
+
+/// Leaves something to the next worker.
+pub fn bequeath(number: usize, change: impl FnOnce(&mut Legacy)) {
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    change(&mut databases[number].legacy);
 }
 
 /// The worker has read what it goes on from: attempts may begin.
@@ -228,6 +278,9 @@ pub enum Departure {
 
 /// The worker is no longer there.
 pub fn leave(number: usize, departure: Departure) {
+    if departure == Departure::Dropped {
+        budgets::forget(segment::database(number).oid);
+    }
     let again = {
         let mut central = Central::lock();
         let (queue, entries, databases) = central.parts();
@@ -240,6 +293,7 @@ pub fn leave(number: usize, departure: Departure) {
                 let all = database.ready as usize;
                 queue.discarded += all as u64;
                 queue.remove_first(entries, database, all);
+                database.generation.fetch_add(1, Ordering::Release);
                 database.wanted_since = 0;
                 if database.held == 0 {
                     database.vacate();

@@ -5,9 +5,11 @@
 
 use std::time::Instant;
 
+use super::budgets::SEATS;
 use super::databases::Database;
 use super::segment::{self, Central};
 use crate::pg::caller::Caller;
+use crate::pg::session;
 use crate::settings;
 
 /// No entry, no slot.
@@ -19,6 +21,8 @@ pub struct Queue {
     free: u32,
     /// Events that were lost with their database.
     pub discarded: u64,
+    /// Lines that a standby may still log, as a token bucket's arrival time, and lines it has not.
+    lines: (i64, u64),
 }
 
 /// An address: 0 for none, 1 for the local machine, 4, 6; then its bytes.
@@ -53,7 +57,7 @@ pub struct Entry {
     database: u32,
     ticket: u64,
     /// The budgets that the event has changed, to be written with it.
-    pub touched: [u32; 4],
+    pub touched: [u32; SEATS],
     pub record: Record,
 }
 
@@ -105,7 +109,8 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
         let (queue, entries, databases) = central.parts();
         let number = queue.free;
         let database_of = &mut databases[database];
-        if number == NONE || database_of.held >= quota {
+        // The place may have become another database's meanwhile.
+        if number == NONE || database_of.held >= quota || database_of.oid != session::database() {
             return None;
         }
         let entry = &mut entries[number as usize];
@@ -117,14 +122,14 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
 }
 
 /// Fills an entry in and gives it to the worker; the ticket to wait for.
-pub fn submit(number: u32, record: &Record, touched: [u32; 4]) -> Ticket {
-    let (database, ticket, wake) = {
+pub fn submit(number: u32, record: &Record, touched: [u32; SEATS]) -> Ticket {
+    let (database, ticket, generation, wake) = {
         let mut central = Central::lock();
         let (_, entries, databases) = central.parts();
         let database = entries[number as usize].database;
         let of = &mut databases[database as usize];
         of.submitted += 1;
-        let ticket = of.submitted;
+        let (ticket, generation) = (of.submitted, of.generation());
         let entry = &mut entries[number as usize];
         (entry.record, entry.touched) = (*record, touched);
         (entry.ticket, entry.next) = (ticket, NONE);
@@ -136,13 +141,13 @@ pub fn submit(number: u32, record: &Record, touched: [u32; 4]) -> Ticket {
             entries[before as usize].next = number;
         }
         let wake = databases[database as usize].want();
-        (database as usize, ticket, wake)
+        (database as usize, ticket, generation, wake)
     };
     segment::database(database).work.broadcast();
     if wake {
         segment::vacancy().broadcast();
     }
-    Ticket { database, number: ticket }
+    Ticket { database, generation, number: ticket }
 }
 
 /// Gives an entry back for which nothing has happened.
@@ -158,7 +163,7 @@ pub fn cancel(number: u32) {
 }
 
 /// The first entries that wait, at most `count`, without taking them off; how many are held besides.
-pub fn first(database: usize, count: usize) -> (Vec<([u32; 4], Record)>, bool) {
+pub fn first(database: usize, count: usize) -> (Vec<([u32; SEATS], Record)>, bool) {
     let mut found = Vec::with_capacity(count);
     let mut central = Central::lock();
     let (_, entries, databases) = central.parts();
@@ -172,6 +177,24 @@ pub fn first(database: usize, count: usize) -> (Vec<([u32; 4], Record)>, bool) {
     (found, of.held as usize > 0)
 }
 
+/// May a standby log one more event? Then how many it has not logged before. 1000 at once, 10 a second:
+/// its log is no table, and whoever may validate could fill the disk.
+pub fn may_log() -> Option<u64> {
+    const INTERVAL: i64 = 100_000;
+    const BURST: i64 = 1000 * INTERVAL;
+    let now = session::now();
+    let mut central = Central::lock();
+    let (queue, _, _) = central.parts();
+    let (full_at, left_out) = &mut queue.lines;
+    let next = (*full_at).clamp(now, now + BURST) + INTERVAL;
+    if next > now + BURST {
+        *left_out += 1;
+        return None;
+    }
+    *full_at = next;
+    Some(std::mem::take(left_out))
+}
+
 /// Is there anything to write?
 pub fn has_work(database: usize) -> bool {
     let mut central = Central::lock();
@@ -183,6 +206,7 @@ pub fn has_work(database: usize) -> bool {
 #[derive(Debug, Clone, Copy)]
 pub struct Ticket {
     database: usize,
+    generation: u64,
     number: u64,
 }
 
@@ -190,15 +214,17 @@ impl Ticket {
     /// Waits until the event is committed; false if it is not by the deadline.
     pub fn wait(self, deadline: Instant) -> bool {
         let database = segment::database(self.database);
-        let is_committed = || (database.committed() >= self.number).then_some(());
-        database
-            .done
-            .wait(deadline, || {
-                is_committed().or_else(|| {
-                    super::databases::want_worker(self.database);
-                    None
-                })
-            })
-            .is_some()
+        let look = || {
+            // Discarded with its database: it is never going to be.
+            if database.generation() != self.generation {
+                return Some(false);
+            }
+            if database.committed() >= self.number {
+                return Some(true);
+            }
+            super::databases::want_worker(self.database);
+            None
+        };
+        database.done.wait(deadline, look).unwrap_or(false)
     }
 }
