@@ -5,6 +5,7 @@
 #   make install            build in release mode and install into the server of PG_CONFIG
 #   make installcheck       run the tests against what is installed
 #   make uninstall          remove it from there again
+#   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
 # All can be run as root and as an ordinary user, who is asked for sudo where a folder is not theirs,
@@ -12,7 +13,7 @@
 
 export PG_CONFIG KEEP DESTDIR
 
-.PHONY: all demo test setup build install uninstall installcheck lint clean
+.PHONY: all demo figures test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -30,6 +31,9 @@ uninstall:
 
 demo: install
 	@scripts/demo.sh
+
+figures: install
+	@scripts/figures.sh
 
 test: install
 	@scripts/installcheck.sh

@@ -115,7 +115,7 @@ pub fn define() {
     );
     size(
         c"password_verify.throttle_entries",
-        c"Budgets that are kept in shared memory, 72 bytes each.",
+        c"Budgets that are kept in shared memory, 80 bytes each.",
         c"Others are read from the table when they are needed.",
         &ENTRIES,
         (1024, 16_777_216),

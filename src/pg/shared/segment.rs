@@ -99,6 +99,11 @@ unsafe extern "C-unwind" fn on_startup() {
         ENTRIES.store(entries, Ordering::Relaxed);
         SLOTS.store(slots, Ordering::Relaxed);
         LOCK_ARRAY.store(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()), Ordering::Relaxed);
+        // A session holds two entries at most: one for an attempt or a change, one for the end of its
+        // transaction. A quarter of all is one database's.
+        if settings::audit_queue() < 8 * pg_sys::MaxConnections.unsigned_abs() as usize {
+            pgrx::warning!("password_verify.audit_queue is below eight times max_connections");
+        }
         if !found {
             ptr::write_bytes(base, 0, size());
             (*header).vacancy.init();
