@@ -19,8 +19,8 @@ use super::shared::segment;
 use crate::error::Error;
 use crate::settings::{self, Durability};
 
-/// Accounts that are cleared by the session itself, the moment its transaction commits. The worker
-/// clears the others a little later.
+/// Accounts that are kept in the cache, so that the session itself clears them the moment its
+/// transaction commits. Of others the worker makes sure a little later.
 const CLEARED_AT_ONCE: usize = 4;
 
 /// A transaction that has made changes.
@@ -30,6 +30,8 @@ struct Changes {
     record: Record,
     last: Option<Ticket>,
     clears: Vec<(pg_sys::SubTransactionId, Place)>,
+    /// Accounts beyond those. Cleared at once too if they are in the cache by then.
+    more: Vec<(pg_sys::SubTransactionId, Key)>,
 }
 
 thread_local! {
@@ -109,7 +111,7 @@ impl Prepared {
             record.action = Action::End as u8;
             record.xid = top;
             record.user_len = 0;
-            let changes = Changes { end, record, last: None, clears: Vec::new() };
+            let changes = Changes { end, record, last: None, clears: Vec::new(), more: Vec::new() };
             CHANGES.set(Some(changes));
         }
         let mut pinned = NONE;
@@ -128,6 +130,12 @@ impl Prepared {
                 };
                 let place = budgets::pin(oid, Seat::Account, key, self.deadline, note, load)?;
                 pinned = place.map_or(NONE, |place| place.0);
+            } else {
+                CHANGES.with_borrow_mut(|changes| {
+                    if let Some(changes) = changes {
+                        changes.more.push((sub, *key));
+                    }
+                });
             }
         }
         count(self.database, &record);
@@ -168,6 +176,11 @@ fn after_end(committed: bool) {
         }
         touched[i] = place.0;
     }
+    if committed {
+        for (_, key) in &changes.more {
+            budgets::clear_if_present(session::database(), key);
+        }
+    }
     changes.record.at = session::now();
     queue::submit(changes.end, &changes.record, touched);
     changes.clears.drain(..).for_each(|(_, place)| budgets::unpin(place));
@@ -184,6 +197,7 @@ fn after_rollback_to(sub: pg_sys::SubTransactionId) {
             }
             stays
         });
+        changes.more.retain(|(of, _)| *of < sub);
     });
 }
 
