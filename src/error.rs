@@ -61,6 +61,8 @@ pub enum Error {
     StandbyValidation,
     /// The extension is not there any more. Only a worker meets this.
     Dropped,
+    /// The extension was dropped and created again. Only a worker meets this.
+    Replaced,
 }
 
 impl Error {
@@ -174,7 +176,7 @@ impl Error {
                 "cannot validate passwords on a standby",
                 "Ask the primary, or set password_verify.standby_validation, which keeps attempts in memory only.",
             ),
-            Self::Dropped => (
+            Self::Dropped | Self::Replaced => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "password_verify is not installed in this database",
                 "",

@@ -20,7 +20,7 @@ use crate::error::Error;
 /// The tables, opened, and what is to be believed once it is committed.
 pub struct Batch {
     pub chain: Chain,
-    journal: Journal,
+    pub journal: Journal,
     ledger: Ledger,
     pub folds: Folds,
     pub changes: OpenChanges,

@@ -119,6 +119,12 @@ impl Journal {
         Ok(Self { table, index })
     }
 
+    /// Which table it is: another one after the extension was dropped and created again.
+    pub fn id(&self) -> pg_sys::Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.table.as_ptr()).rd_id }
+    }
+
     /// Adds a row.
     ///
     /// # Errors

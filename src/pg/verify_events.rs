@@ -1,13 +1,17 @@
 //! `pv_verify_events`: is the audit what was written?
 
+use std::time::Instant;
+
 use password_verify_core::chain::{Broken, Chain, Head, Opening};
 use password_verify_core::event::Action;
 
 use super::journal::{Journal, Row};
-use super::keyring;
+use super::shared::databases;
 use super::table::Access;
 use super::tidy::pruned_before;
+use super::{keyring, session};
 use crate::error::Error;
+use crate::settings;
 
 /// What was found.
 #[derive(Default)]
@@ -22,20 +26,30 @@ pub struct Report {
     pub head: Option<Head>,
 }
 
+/// The epoch that is being read.
+struct Epoch {
+    chain: Chain,
+    keyed: bool,
+}
+
 /// Reads every row and stops at the first that is changed, missing or inserted.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
 pub fn run() -> Result<Report, Error> {
+    if !session::in_recovery() {
+        let deadline = Instant::now() + settings::queue_timeout();
+        databases::await_worker(databases::mine()?, deadline);
+    }
     let journal = Journal::open(Access::Read)?;
     let first = first_epoch(&journal)?;
     let mut report = Report::default();
-    let mut chain: Option<Chain> = None;
+    let mut chain: Option<Epoch> = None;
     let mut rows = journal.all();
     while let Some(row) = rows.next()? {
         pgrx::check_for_interrupts!();
         // On its way out: retention has announced it, and deletes it a little at a time.
-        if row.epoch < first {
+        if first > 1 && row.epoch < first {
             continue;
         }
         if let Err(problem) = check(&row, &mut chain, first) {
@@ -43,7 +57,15 @@ pub fn run() -> Result<Report, Error> {
             return Ok(report);
         }
         report.events += 1;
-        report.head = chain.as_ref().map(Chain::head);
+        report.head = chain.as_ref().map(|chain| chain.chain.head());
+    }
+    // With a keyring, the worker that was asked for above has begun an epoch with a key.
+    if let Some(newest) = chain
+        && !newest.keyed
+        && keyring::active().1.is_some()
+    {
+        report.at = Some((newest.chain.head().epoch, 0));
+        report.problem = Some("the newest epoch has no key although there is a keyring");
     }
     Ok(report)
 }
@@ -63,9 +85,9 @@ fn first_epoch(journal: &Journal) -> Result<i64, Error> {
     Ok(first)
 }
 
-fn check(row: &Row, chain: &mut Option<Chain>, first: i64) -> Result<(), &'static str> {
+fn check(row: &Row, chain: &mut Option<Epoch>, first: i64) -> Result<(), &'static str> {
     let Ok(event) = &row.event else { return Err("changed") };
-    let head = chain.as_ref().map(Chain::head);
+    let head = chain.as_ref().map(|epoch| epoch.chain.head());
     if head.is_none_or(|head| head.epoch != row.epoch) {
         let opening = event.detail.as_deref().filter(|_| event.action == Action::Epoch);
         let Some(opening) = opening.and_then(Opening::parse) else {
@@ -78,12 +100,19 @@ fn check(row: &Row, chain: &mut Option<Chain>, first: i64) -> Result<(), &'stati
             None if row.epoch != first => return Err("rows before this one are missing"),
             _ => {}
         }
+        let keyed = opening.key.is_some();
+        if !keyed
+            && chain.as_ref().is_some_and(|before| before.keyed)
+            && keyring::active().1.is_some()
+        {
+            return Err("an epoch without a key follows one with a key");
+        }
         let Some(key) = keyring::of_chain(opening.key.as_deref()) else {
             return Err("the keyring does not have the key of this epoch");
         };
-        *chain = Some(Chain::open(key, row.epoch));
+        *chain = Some(Epoch { chain: Chain::open(key, row.epoch), keyed });
     }
-    match chain.as_mut().map(|chain| chain.check(row.seq, event, &row.mac)) {
+    match chain.as_mut().map(|epoch| epoch.chain.check(row.seq, event, &row.mac)) {
         Some(Ok(())) => Ok(()),
         Some(Err(Broken::Missing)) => Err("rows before this one are missing"),
         _ => Err("changed"),

@@ -82,6 +82,8 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     let departure = match serve(number) {
         Ok(()) => Departure::Done,
         Err(Error::Dropped) => Departure::Dropped,
+        // The next one begins with the tables that are there now.
+        Err(Error::Replaced) => Departure::Done,
         Err(error) => {
             super::ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
             Departure::Failed

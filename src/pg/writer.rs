@@ -35,6 +35,8 @@ pub struct Writer {
     number: usize,
     database: pg_sys::Oid,
     name: String,
+    /// The table that the chain is in.
+    journal: pg_sys::Oid,
     chain: Chain,
     opened_at: i64,
     folding: Folding,
@@ -70,7 +72,7 @@ impl Writer {
         let legacy = databases::legacy(number);
         let mut folding = Folding::with_allowance(legacy.allowance);
         let mut open = BTreeMap::new();
-        let (name, opened_at, why, done) = work::transaction(|| {
+        let (name, journal, opened_at, why, done) = work::transaction(|| {
             let (chain, epoch) = next_chain(&legacy)?;
             let mut batch = Batch::open(chain)?;
             let why = epoch.as_ref().map(|opening| opening.why);
@@ -80,12 +82,14 @@ impl Writer {
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
             batch.resume(why == Some(Why::Restore), &mut open)?;
-            Ok((work::database_name(session::database()), opened_at, why, Done::from(batch)))
+            let (name, journal) = (work::database_name(session::database()), batch.journal.id());
+            Ok((name, journal, opened_at, why, Done::from(batch)))
         })?;
         let mut writer = Self {
             number,
             database: session::database(),
             name,
+            journal,
             chain: done.chain.fork(),
             opened_at,
             folding,
@@ -116,7 +120,7 @@ impl Writer {
         }
         let count = entries.len();
         let done = work::transaction(|| {
-            let mut batch = Batch::open(self.chain.fork())?;
+            let mut batch = self.open_batch()?;
             for (touched, record) in &entries {
                 self.take(&mut batch, record, touched)?;
             }
@@ -133,6 +137,12 @@ impl Writer {
         databases::committed(self.number, count);
         self.finish(done)?;
         Ok(true)
+    }
+
+    /// The tables, unless they are not those that this worker has begun with.
+    fn open_batch(&self) -> Result<Batch, Error> {
+        let batch = Batch::open(self.chain.fork())?;
+        if batch.journal.id() == self.journal { Ok(batch) } else { Err(Error::Replaced) }
     }
 
     /// What follows a commit.
@@ -153,7 +163,7 @@ impl Writer {
         if !cleared.is_empty() {
             // Once more, for a session that had read the budget before it was cleared.
             let done = work::transaction(|| {
-                let mut batch = Batch::open(self.chain.fork())?;
+                let mut batch = self.open_batch()?;
                 cleared.iter().try_for_each(|user| batch.clear(user))?;
                 Ok(Done::from(batch))
             })?;
@@ -252,7 +262,7 @@ impl Writer {
 
     fn write_alone(&mut self, event: &Event) -> Result<(), Error> {
         let done = work::transaction(|| {
-            let mut batch = Batch::open(self.chain.fork())?;
+            let mut batch = self.open_batch()?;
             batch.append(event)?;
             Ok(Done::from(batch))
         })?;

@@ -122,13 +122,14 @@ impl Cluster {
     }
 
     /// `kill -9` of the postmaster: nobody tells its children, which end when they see it. Waits until
-    /// they have.
+    /// they have, and until init has noticed: PostgreSQL takes a zombie for a server that runs.
     pub fn kill_postmaster(&self) {
-        let postmaster = self.postmaster();
-        let children = children_of(postmaster);
-        kill_9(postmaster);
-        let gone = |pid: &u32| !is_alive(*pid);
-        while !(gone(&postmaster) && children.iter().all(gone)) {
+        let mut family = children_of(self.postmaster());
+        family.push(self.postmaster());
+        kill_9(self.postmaster());
+        let start = Instant::now();
+        while family.iter().any(|pid| parent_of(*pid).is_some()) {
+            assert!(start.elapsed() < Duration::from_secs(60), "some of {family:?} stay");
             thread::sleep(Duration::from_millis(10));
         }
     }
@@ -226,22 +227,16 @@ pub fn kill_9(pid: u32) {
     run(Command::new("kill").arg("-9").arg(pid.to_string()));
 }
 
-/// State and parent of a process, as the second and third word of `/proc/…/stat` after its name.
-fn stat(pid: u32) -> Option<(char, u32)> {
+fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    let mut words = stat.rsplit_once(')')?.1.split_whitespace();
-    Some((words.next()?.chars().next()?, words.next()?.parse().ok()?))
-}
-
-/// Not even waiting for its parent to hear of its end.
-fn is_alive(pid: u32) -> bool {
-    stat(pid).is_some_and(|(state, _)| state != 'Z')
+    // After the name, which may have anything in it, comes a letter for the state.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
 }
 
 fn children_of(parent: u32) -> Vec<u32> {
     let names = fs::read_dir("/proc").unwrap().flatten();
     let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| stat(*pid).is_some_and(|(_, of)| of == parent)).collect()
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
 /// Runs a program that must succeed.

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod site;
+pub mod trail;
 
 pub use cluster::Cluster;
 pub use site::{Answer, Site, refused, sqlstate};

@@ -87,9 +87,16 @@ impl Site {
     /// For tests that are wrong many times and not about that: no wait before the 100th time, and
     /// none longer than a second.
     pub fn allow_failures(&self) {
-        for setting in
-            ["throttle_free_failures = 100", "throttle_first_wait = 1", "throttle_max_wait = 1"]
-        {
+        self.configure(&[
+            "throttle_free_failures = 100",
+            "throttle_first_wait = 1",
+            "throttle_max_wait = 1",
+        ]);
+    }
+
+    /// Settings of this database, without the prefix, for sessions that begin later.
+    pub fn configure(&self, settings: &[&str]) {
+        for setting in settings {
             let sql = format!("ALTER DATABASE {} SET password_verify.{setting}", self.database);
             self.admin().batch_execute(&sql).unwrap();
         }

@@ -1,0 +1,108 @@
+//! The audit as a test reads it, and waiting for it.
+
+use std::collections::BTreeMap;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use postgres::GenericClient;
+
+/// The machine may be slow, but it is not for ever.
+pub const SOON: Duration = Duration::from_secs(30);
+
+/// Waits until it is so.
+pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !is_so() {
+        assert!(start.elapsed() < SOON, "in vain: {what}");
+        thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// What `pv_verify_events` says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Verdict {
+    pub intact: bool,
+    pub events: i64,
+    /// Epoch and number of the first row that is not as it was written, and what is wrong with it.
+    pub at: Option<(i64, i64)>,
+    pub problem: Option<String>,
+    /// The last row that is as it was written: epoch, number, MAC.
+    pub head: Option<(i64, i64, String)>,
+}
+
+/// Asks `pv_verify_events`.
+pub fn verify(client: &mut impl GenericClient) -> Verdict {
+    let row = client.query_one("SELECT * FROM auth.pv_verify_events()", &[]).unwrap();
+    let at = |epoch, seq| {
+        row.get::<usize, Option<i64>>(epoch).map(|epoch| (epoch, row.get::<usize, i64>(seq)))
+    };
+    Verdict {
+        intact: row.get(0),
+        events: row.get(1),
+        at: at(2, 3),
+        problem: row.get(4),
+        head: at(5, 6).map(|(epoch, seq)| (epoch, seq, row.get(7))),
+    }
+}
+
+/// Nothing is changed, missing or inserted; how many rows there are.
+pub fn assert_intact(client: &mut impl GenericClient) -> i64 {
+    let verdict = verify(client);
+    assert!(verdict.intact, "{verdict:?}");
+    assert_eq!((verdict.at, &verdict.problem), (None, &None));
+    verdict.events
+}
+
+/// Every epoch names the head of the one before it; why each has begun.
+pub fn epochs(client: &mut impl GenericClient) -> Vec<String> {
+    let sql = "
+        SELECT e.detail::json->>'why',
+               e.seq = 0 AND e.outcome = 'recorded' AND
+               COALESCE(e.detail::json->>'previous' = format('{\"epoch\":%s,\"seq\":%s,\"mac\":\"%s\"}', p.epoch, p.seq, encode(p.mac, 'hex')),
+                        e.detail::json->>'previous' IS NULL AND p.epoch IS NULL),
+               e.detail
+          FROM password_verify.event e
+          LEFT JOIN LATERAL (SELECT * FROM password_verify.event p WHERE p.epoch < e.epoch
+                              ORDER BY p.epoch DESC, p.seq DESC LIMIT 1) p ON true
+         WHERE e.action = 'epoch' ORDER BY e.epoch";
+    let rows = client.query(sql, &[]).unwrap();
+    rows.iter()
+        .map(|row| {
+            assert!(
+                row.get::<_, bool>(1),
+                "it does not name its predecessor: {}",
+                row.get::<_, &str>(2)
+            );
+            row.get(0)
+        })
+        .collect()
+}
+
+/// What is on record about a user, oldest first: "action outcome".
+pub fn of_user(client: &mut impl GenericClient, user: &str) -> Vec<String> {
+    let sql = "SELECT action || ' ' || outcome FROM auth.pv_events WHERE user_id = $1
+                ORDER BY epoch NULLS LAST, seq, at";
+    client.query(sql, &[&user]).unwrap().iter().map(|row| row.get(0)).collect()
+}
+
+/// How often each "action outcome" is on record, apart from what the audit says about itself.
+pub fn counts(client: &mut impl GenericClient) -> BTreeMap<String, i64> {
+    let sql = "SELECT action || ' ' || outcome, sum(count)::bigint FROM auth.pv_events
+                WHERE action NOT IN ('epoch', 'end', 'prune') GROUP BY 1";
+    client.query(sql, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1))).collect()
+}
+
+/// A statistic of this database, 0 if it is not there.
+pub fn stat(client: &mut impl GenericClient, name: &str) -> i64 {
+    let sql = "SELECT COALESCE(sum(value), 0)::bigint FROM auth.pv_stats WHERE statistic = $1";
+    client.query_one(sql, &[&name]).unwrap().get(0)
+}
+
+/// Waits until everything that has happened is written, and every change has its end.
+pub fn settle(client: &mut impl GenericClient) {
+    let sql = "SELECT (SELECT value FROM auth.pv_stats WHERE statistic = 'queue_used')
+                    + (SELECT count(*) FROM auth.pv_events WHERE outcome = 'pending')";
+    wait_until("nothing is on its way", || {
+        client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 0
+    });
+}
