@@ -12,7 +12,7 @@ use crate::pg::log;
 use crate::pg::session;
 use crate::pg::shared::queue::{Record, Ticket};
 use crate::pg::statistics;
-use crate::settings::{self, Durability};
+use crate::settings;
 
 /// The beginning of a record: who does what to whom.
 pub fn record(action: Action, user: &UserId, client: Option<core::net::IpAddr>) -> Record {
@@ -52,7 +52,7 @@ pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
 /// # Errors
 /// [`Error::AuditNotWritten`].
 pub fn wait_for(ticket: Ticket) -> Result<(), Error> {
-    if settings::audit_durability() == Durability::Async {
+    if !ticket.is_to_wait() {
         return Ok(());
     }
     let start = Instant::now();

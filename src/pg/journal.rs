@@ -173,6 +173,11 @@ impl Journal {
     pub fn since(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Some(epoch), pg_sys::ScanDirection::ForwardScanDirection)
     }
+
+    /// The rows of the epochs before one, newest first.
+    pub fn before(&self, epoch: i64) -> Rows<'_> {
+        Rows::begin(self, Some(epoch), pg_sys::ScanDirection::BackwardScanDirection)
+    }
 }
 
 /// A scan of the table in the order of its index.
@@ -188,19 +193,23 @@ pub struct Rows<'a> {
 impl<'a> Rows<'a> {
     fn begin(
         journal: &'a Journal,
-        since: Option<i64>,
+        epoch: Option<i64>,
         direction: pg_sys::ScanDirection::Type,
     ) -> Self {
         let key = Box::into_raw(Box::<pg_sys::ScanKeyData>::default());
-        let at_least = pg_sys::BTGreaterEqualStrategyNumber as u16;
+        let (strategy, procedure) = if direction == pg_sys::ScanDirection::BackwardScanDirection {
+            (pg_sys::BTLessStrategyNumber, pg_sys::F_INT8LT)
+        } else {
+            (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE)
+        };
         // SAFETY: column 1 of the table is the bigint that the index begins with; key and relations
         // live until the scan ends; the snapshot is a static.
         let scan = unsafe {
-            if let Some(epoch) = since {
+            if let Some(epoch) = epoch {
                 let epoch = pg_sys::Datum::from(epoch);
-                pg_sys::ScanKeyInit(key, 1, at_least, pg_sys::F_INT8GE.into(), epoch);
+                pg_sys::ScanKeyInit(key, 1, strategy as u16, procedure.into(), epoch);
             }
-            let count = i32::from(since.is_some());
+            let count = i32::from(epoch.is_some());
             let (table, index) = (journal.table.as_ptr(), journal.index.as_ptr());
             pg_sys::systable_beginscan_ordered(table, index, scan::now(), count, key)
         };

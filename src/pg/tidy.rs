@@ -99,7 +99,8 @@ impl Tidy {
         databases::bequeath(self.number, |legacy| legacy.pruned_before = before);
     }
 
-    /// Deletes rows of epochs that are on record as removed.
+    /// Deletes rows of epochs that are on record as removed, the newest of them first: what is left
+    /// meanwhile is still a chain from its beginning.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
@@ -109,11 +110,11 @@ impl Tidy {
             return Ok(());
         }
         let journal = Journal::open(Access::Write)?;
-        let mut rows = journal.all();
+        let mut rows = journal.before(before);
         for _ in 0..ROWS {
             match rows.next()? {
-                Some(mut row) if row.epoch < before => journal.delete(&mut row),
-                _ => break,
+                Some(mut row) => journal.delete(&mut row),
+                None => break,
             }
         }
         Ok(())

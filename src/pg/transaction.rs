@@ -17,7 +17,7 @@ use super::shared::databases;
 use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
 use crate::error::Error;
-use crate::settings::{self, Durability};
+use crate::settings;
 
 /// Accounts that are kept in the cache, so that the session itself clears them the moment its
 /// transaction commits. Of others the worker makes sure a little later.
@@ -158,7 +158,7 @@ fn count(database: usize, record: &Record) {
 /// Before the transaction commits: every change it has made is recorded.
 fn before_commit() -> Result<(), Error> {
     let last = CHANGES.with_borrow(|changes| changes.as_ref().and_then(|changes| changes.last));
-    let Some(ticket) = last.filter(|_| settings::audit_durability() == Durability::Commit) else {
+    let Some(ticket) = last.filter(|ticket| ticket.is_to_wait()) else {
         return Ok(());
     };
     let deadline = Instant::now() + settings::audit_timeout();

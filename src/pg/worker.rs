@@ -140,7 +140,7 @@ fn serve(number: usize) -> Result<(), Error> {
             if came.elapsed() < TURN || !databases::others_wait() {
                 continue;
             }
-            break;
+            return writer.batch().map(drop);
         }
         let held = writer.is_expected();
         if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {

@@ -97,6 +97,10 @@ impl Writer {
             folds_seen: Instant::now(),
             tidy: Tidy::new(number),
         };
+        if why.is_some() {
+            // What the last worker was about to remove was of another chain.
+            databases::bequeath(number, |legacy| legacy.pruned_before = 0);
+        }
         writer.finish(done)?;
         if why.is_some() {
             writer.log_head();

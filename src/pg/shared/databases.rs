@@ -228,6 +228,16 @@ pub fn others_wait() -> bool {
     })
 }
 
+/// Is the database without a worker, or about to lose it to another?
+pub fn is_contended(number: usize) -> bool {
+    let serving = {
+        let mut central = Central::lock();
+        let (_, _, databases) = central.parts();
+        databases[number].serving
+    };
+    !serving || others_wait()
+}
+
 /// What the last worker of a database has left.
 pub fn legacy(number: usize) -> Legacy {
     let mut central = Central::lock();

@@ -10,7 +10,7 @@ use super::databases::Database;
 use super::segment::{self, Central};
 use crate::pg::caller::Caller;
 use crate::pg::session;
-use crate::settings;
+use crate::settings::{self, Durability};
 
 /// No entry, no slot.
 pub const NONE: u32 = u32::MAX;
@@ -211,6 +211,13 @@ pub struct Ticket {
 }
 
 impl Ticket {
+    /// Must the answer wait for its event? Asynchronous ones need not, unless databases take turns with the
+    /// workers: an orderly shutdown starts none for those that have to wait.
+    pub fn is_to_wait(self) -> bool {
+        settings::audit_durability() == Durability::Commit
+            || super::databases::is_contended(self.database)
+    }
+
     /// Waits until the event is committed; false if it is not by the deadline.
     pub fn wait(self, deadline: Instant) -> bool {
         let database = segment::database(self.database);
