@@ -5,6 +5,7 @@
 #   make install            build in release mode and install into the server of PG_CONFIG
 #   make installcheck       run the tests against what is installed
 #   make uninstall          remove it from there again
+#   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
@@ -13,7 +14,7 @@
 
 export PG_CONFIG KEEP DESTDIR
 
-.PHONY: all demo figures test setup build install uninstall installcheck lint clean
+.PHONY: all demo figures attacks test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -31,6 +32,9 @@ uninstall:
 
 demo: install
 	@scripts/demo.sh
+
+attacks: install
+	@scripts/attacks.sh
 
 figures: install
 	@scripts/figures.sh

@@ -158,7 +158,7 @@ CREATE TABLE password_verify.throttle (
 ) USING heap WITH (fillfactor = 80);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
-COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 and 5 what is left for known clients of an account and of a login role';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 what is left for a client that may be known';
 
 -- As with credentials: a look-up always finds a row.
 INSERT INTO password_verify.throttle

@@ -132,7 +132,6 @@ fn pin_all(
     }
     if rules.caller.burst > 0 {
         seats.push((Seat::Caller, &caller, None));
-        seats.push((Seat::Reserve, &caller, None));
     }
     for (seat, about, user) in seats {
         let key = key.budget(seat as u8, about, user);
@@ -167,7 +166,7 @@ enum Hindrance {
 }
 
 fn try_charge(attempt: &Attempt, has_address: bool) -> Result<Option<SecondChance>, Hindrance> {
-    let mut refusal: Option<(Seat, Denial)> = None;
+    let mut refusal: Option<Denial> = None;
     for seat in [Seat::Client, Seat::Account, Seat::Caller] {
         match attempt.charge(seat) {
             Verdict::Admitted => {}
@@ -176,24 +175,21 @@ fn try_charge(attempt: &Attempt, has_address: bool) -> Result<Option<SecondChanc
                 return Err(Hindrance::Refused(Denial::by(verdict)));
             }
             // Of two, the one that lasts: an account may be locked.
-            verdict => refusal = refusal.or(Some((seat, Denial::by(verdict)))),
+            verdict => refusal = refusal.or(Some(Denial::by(verdict))),
         }
     }
-    let Some((seat, refusal)) = refusal else { return Ok(None) };
+    let Some(refusal) = refusal else { return Ok(None) };
     // The account is not charged for what may not count: its owner may be trying from somewhere new.
     attempt.withdraw_one(Seat::Account);
-    let own =
-        if seat == Seat::Caller { &[Seat::Reserve, Seat::Chance][..] } else { &[Seat::Chance] };
-    for &seat in own {
-        match attempt.charge(seat) {
-            Verdict::Admitted => {}
-            Verdict::Wait => return Err(Hindrance::InFlight(seat)),
-            Verdict::Refused { .. } | Verdict::Locked => return Err(Hindrance::Refused(refusal)),
+    match attempt.charge(Seat::Chance) {
+        Verdict::Admitted => {
+            let now = session::now();
+            let known = attempt.budget(Seat::Known).is_some_and(|budget| budget.is_known(now));
+            Ok(Some(SecondChance { known, refusal }))
         }
+        Verdict::Wait => Err(Hindrance::InFlight(Seat::Chance)),
+        Verdict::Refused { .. } | Verdict::Locked => Err(Hindrance::Refused(refusal)),
     }
-    let now = session::now();
-    let known = attempt.budget(Seat::Known).is_some_and(|budget| budget.is_known(now));
-    Ok(Some(SecondChance { known, refusal }))
 }
 
 fn refuse(attempt: Attempt, denial: Denial) -> Admission {

@@ -17,7 +17,7 @@ use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{
     assert_intact, counts, epochs, of_user, settle, stat, verify, wait_until,
 };
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
+use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, refused, sqlstate};
 use postgres::Client;
 
 const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
@@ -754,6 +754,11 @@ fn after_a_mixed_load_clients_events_and_statistics_agree() {
         assert_eq!(stat(&mut admin, &statistic), count, "{statistic}");
     }
     assert_eq!(stat(&mut admin, "hashes"), total.hashes);
+    attack(
+        "calls of a mixed load that clients, pv_events and pv_stats count differently",
+        total.calls as usize,
+        0,
+    );
     let rows = assert_intact(&mut admin);
     assert_eq!(rows, number(&mut admin, "SELECT count(*) FROM password_verify.event"));
     epochs(&mut admin);

@@ -16,7 +16,7 @@ use password_verify_tests::site::{CHEAP, ask, create, set, validate};
 use password_verify_tests::trail::{
     assert_intact, counts, epochs, of_user, settle, stat, verify, wait_until,
 };
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
+use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, refused, sqlstate};
 use postgres::{Client, Error};
 
 const WRONG: &str = "seven wet umbrellas hum";
@@ -235,6 +235,8 @@ fn when_the_postmaster_is_killed_no_answer_lacks_its_event() {
         cut_off += told.asked.len() - told.answered.len();
     }
     println!("{answers} answers, {cut_off} calls cut off");
+    // `check` has failed on the first one that lacks it.
+    attack("answers of 50 kills of the postmaster that lack their event", answers, 0);
     assert!(answers > 1000 && cut_off > 50, "{answers} {cut_off}");
     let mut admin = site.admin();
     let why = epochs(&mut admin);
@@ -268,6 +270,14 @@ fn one_is_killed(rounds: usize, which: &str) {
         cut_off += told.asked.len() - told.answered.len();
     }
     println!("{answers} answers, {cut_off} calls cut off");
+    attack(
+        &format!(
+            "answers of {rounds} kills of a {} that lack their event",
+            if which.contains("password_verify") { "worker" } else { "session" }
+        ),
+        answers,
+        0,
+    );
     assert!(answers > 10 * rounds && cut_off > rounds, "{answers} {cut_off}");
     let resets =
         site.cluster.log().matches("all server processes terminated; reinitializing").count();

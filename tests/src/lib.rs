@@ -11,6 +11,13 @@ pub mod trail;
 pub use cluster::Cluster;
 pub use site::{Answer, Site, refused, sqlstate};
 
+/// One line of `docs/attacks.md`: how often an attack was tried and how often it got through, which is
+/// never.
+pub fn attack(what: &str, tried: usize, through: usize) {
+    println!("attack: {what} | {tried} | {through}");
+    assert_eq!(through, 0, "{what}: {through} of {tried} got through");
+}
+
 /// A password that every rule accepts.
 pub const GOOD: &str = "correct horse battery staple";
 /// Another one.

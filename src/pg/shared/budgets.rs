@@ -56,18 +56,16 @@ pub enum Seat {
     Client = 2,
     /// Of one login role.
     Caller = 3,
-    /// Of a user and an address, where the account refuses.
+    /// Of a user and an address, where the account or the login role has nothing left.
     Chance = 4,
-    /// Of one login role, for clients that may be known, when it has nothing left.
-    Reserve = 5,
 }
 
 /// How many there are.
-pub const SEATS: usize = 6;
+pub const SEATS: usize = 5;
 
 impl Seat {
     pub const ALL: [Self; SEATS] =
-        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Reserve];
+        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance];
 
     /// The rules it follows.
     pub fn kind(self) -> Kind {
@@ -75,7 +73,7 @@ impl Seat {
             Self::Account => Kind::Account,
             Self::Known | Self::Chance => Kind::Known,
             Self::Client => Kind::Client,
-            Self::Caller | Self::Reserve => Kind::Caller,
+            Self::Caller => Kind::Caller,
         }
     }
 }

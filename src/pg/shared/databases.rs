@@ -119,7 +119,7 @@ impl Database {
     }
 
     fn is_idle(&self) -> bool {
-        self.worker == 0 && self.held == 0
+        self.worker == 0 && self.held == 0 && self.wanted_since == 0
     }
 }
 
