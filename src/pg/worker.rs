@@ -137,7 +137,7 @@ fn serve(number: usize) -> Result<(), Error> {
         }
         if writer.batch()? {
             worked = Instant::now();
-            if came.elapsed() < TURN || !databases::others_wait() {
+            if came.elapsed() < TURN || !databases::any_waits() {
                 continue;
             }
             return writer.batch().map(drop);
@@ -146,7 +146,7 @@ fn serve(number: usize) -> Result<(), Error> {
         if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {
             break;
         }
-        if came.elapsed() > TURN && databases::others_wait() {
+        if came.elapsed() > TURN && databases::any_waits() {
             break;
         }
         if !held && worked.elapsed() > STAY {

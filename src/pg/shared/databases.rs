@@ -217,8 +217,8 @@ pub fn claim(pid: i32) -> Vacancy {
     }
 }
 
-/// Does another database wait that could be served?
-pub fn others_wait() -> bool {
+/// Does a database wait that could be served? One that rests after a failure could not.
+pub fn any_waits() -> bool {
     let now = session::now();
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
@@ -226,16 +226,6 @@ pub fn others_wait() -> bool {
         let waits = d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0;
         waits && d.rests_until <= now
     })
-}
-
-/// Is the database without a worker, or about to lose it to another?
-pub fn is_contended(number: usize) -> bool {
-    let serving = {
-        let mut central = Central::lock();
-        let (_, _, databases) = central.parts();
-        databases[number].serving
-    };
-    !serving || others_wait()
 }
 
 /// What the last worker of a database has left.

@@ -214,8 +214,7 @@ impl Ticket {
     /// Must the answer wait for its event? Asynchronous ones need not, unless databases take turns with the
     /// workers: an orderly shutdown starts none for those that have to wait.
     pub fn is_to_wait(self) -> bool {
-        settings::audit_durability() == Durability::Commit
-            || super::databases::is_contended(self.database)
+        settings::audit_durability() == Durability::Commit || super::databases::any_waits()
     }
 
     /// Waits until the event is committed; false if it is not by the deadline.
