@@ -3,5 +3,5 @@
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 
-say "testing with $("$PG_CONFIG" --version) (usually 4 minutes, with a first build 6)"
+say "testing with $("$PG_CONFIG" --version) (usually 12 minutes, with a first build 14)"
 exec cargo test --locked --workspace --exclude password_verify
