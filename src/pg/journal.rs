@@ -169,6 +169,12 @@ impl Journal {
         Rows::begin(self, None, pg_sys::ScanDirection::ForwardScanDirection)
     }
 
+    /// All rows as they were at one moment, oldest first: whoever reads while others write must not see
+    /// the end of a batch without its beginning.
+    pub fn all_as_of<'a>(&'a self, moment: &'a Moment) -> Rows<'a> {
+        Rows::with(self, None, pg_sys::ScanDirection::ForwardScanDirection, moment.0)
+    }
+
     /// The rows of an epoch and of those after it.
     pub fn since(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Some(epoch), pg_sys::ScanDirection::ForwardScanDirection)
@@ -177,6 +183,25 @@ impl Journal {
     /// The rows of the epochs before one, newest first.
     pub fn before(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Some(epoch), pg_sys::ScanDirection::BackwardScanDirection)
+    }
+}
+
+/// A snapshot of now, held until it is dropped.
+pub struct Moment(pg_sys::Snapshot);
+
+impl Moment {
+    pub fn now() -> Self {
+        // SAFETY: in a transaction; given back in `drop`, or by the transaction's end after an error.
+        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: registered by `now`.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
+        }
     }
 }
 
@@ -196,6 +221,15 @@ impl<'a> Rows<'a> {
         epoch: Option<i64>,
         direction: pg_sys::ScanDirection::Type,
     ) -> Self {
+        Self::with(journal, epoch, direction, scan::now())
+    }
+
+    fn with(
+        journal: &'a Journal,
+        epoch: Option<i64>,
+        direction: pg_sys::ScanDirection::Type,
+        snapshot: pg_sys::Snapshot,
+    ) -> Self {
         let key = Box::into_raw(Box::<pg_sys::ScanKeyData>::default());
         let (strategy, procedure) = if direction == pg_sys::ScanDirection::BackwardScanDirection {
             (pg_sys::BTLessStrategyNumber, pg_sys::F_INT8LT)
@@ -203,7 +237,7 @@ impl<'a> Rows<'a> {
             (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE)
         };
         // SAFETY: column 1 of the table is the bigint that the index begins with; key and relations
-        // live until the scan ends; the snapshot is a static.
+        // live until the scan ends; the snapshot is a static or outlives the scan.
         let scan = unsafe {
             if let Some(epoch) = epoch {
                 let epoch = pg_sys::Datum::from(epoch);
@@ -211,7 +245,7 @@ impl<'a> Rows<'a> {
             }
             let count = i32::from(epoch.is_some());
             let (table, index) = (journal.table.as_ptr(), journal.index.as_ptr());
-            pg_sys::systable_beginscan_ordered(table, index, scan::now(), count, key)
+            pg_sys::systable_beginscan_ordered(table, index, snapshot, count, key)
         };
         Self { journal, scan, direction, key, _open: PhantomData }
     }

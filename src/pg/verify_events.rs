@@ -5,7 +5,7 @@ use std::time::Instant;
 use password_verify_core::chain::{Broken, Chain, Head, Opening};
 use password_verify_core::event::Action;
 
-use super::journal::{Journal, Row};
+use super::journal::{Journal, Moment, Row};
 use super::shared::databases;
 use super::table::Access;
 use super::tidy::pruned_before;
@@ -42,10 +42,11 @@ pub fn run() -> Result<Report, Error> {
         databases::await_worker(databases::mine()?, deadline);
     }
     let journal = Journal::open(Access::Read)?;
-    let first = first_epoch(&journal)?;
+    let moment = Moment::now();
+    let first = first_epoch(&journal, &moment)?;
     let mut report = Report::default();
     let mut chain: Option<Epoch> = None;
-    let mut rows = journal.all();
+    let mut rows = journal.all_as_of(&moment);
     while let Some(row) = rows.next()? {
         pgrx::check_for_interrupts!();
         if let Err(problem) = check(&row, &mut chain, first) {
@@ -67,9 +68,9 @@ pub fn run() -> Result<Report, Error> {
 }
 
 /// The first epoch that should be there. Where somebody says so falsely, that row is found later.
-fn first_epoch(journal: &Journal) -> Result<i64, Error> {
+fn first_epoch(journal: &Journal, moment: &Moment) -> Result<i64, Error> {
     let mut first = 1;
-    let mut rows = journal.all();
+    let mut rows = journal.all_as_of(moment);
     while let Some(row) = rows.next()? {
         if let Ok(event) = row.event
             && event.action == Action::Prune
