@@ -23,6 +23,7 @@ often it got through. Made by \`make attacks\` on $(date -u +%Y-%m-%d): $(nproc 
 | attack | tried | got through |
 | --- | --- | --- |
 HEAD
-    sed -n 's/^.*attack: \(.*\)$/\1/p' "$log" | sort | awk -F' \\| ' '{ printf "| %s | %s | %s |\n", $1, $2, $3 }'
+    sed -n 's/^.*attack: \(.*\)$/\1/p' "$log" | sort | awk -F' \\| ' '{ tried[$1] += $2; through[$1] += $3 }
+        END { for (what in tried) printf "| %s | %s | %s |\n", what, tried[what], through[what] }' | sort
 } >docs/attacks.md
 cat docs/attacks.md

@@ -25,6 +25,7 @@ pub fn record(action: Action, user: &UserId, client: Option<core::net::IpAddr>) 
         action: action as u8,
         outcome: 0,
         alert: 0,
+        hashed: false,
         clears: false,
         client_addr: caller::raw_addr(client),
         // Invariant: a user id has at most 255 bytes.

@@ -249,3 +249,29 @@ fn retention_works_on_a_quiet_server() {
     let sql = "SELECT intact FROM auth.pv_verify_events()";
     assert!(admin.query_one(sql, &[]).unwrap().get::<_, bool>(0));
 }
+
+/// A flood of refusals that cost no hash, and wrong passwords in its shade.
+#[test]
+fn a_flood_hides_no_guess() {
+    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let mut admin = site.admin();
+    let sql =
+        format!("ALTER DATABASE {} SET password_verify.audit_durability = async", site.database);
+    admin.batch_execute(&sql).unwrap();
+    let mut app = site.login();
+    let flood = "SELECT count(auth.pv_create_password('flood' || n, 'short')) FROM generate_series(1, 15000) n";
+    let asked: i64 = app.query_one(flood, &[]).unwrap().get(0);
+    assert_eq!(asked, 15_000);
+    for user in ["one", "two", "three"] {
+        (0..4).for_each(|_| {
+            assert_eq!(validate(&mut app, user, "guess"), Answer::no("invalid_credentials"))
+        });
+    }
+    thread::sleep(UNTIL_IT_HAS_LEFT);
+    let named =
+        "SELECT sum(count)::bigint FROM auth.pv_events WHERE user_id IN ('one', 'two', 'three')";
+    assert_eq!(count(&mut admin, named), 12);
+    let all = "SELECT sum(count)::bigint FROM auth.pv_events WHERE action = 'create'";
+    assert_eq!(count(&mut admin, all), 15_000);
+    assert!(count(&mut admin, "SELECT count(*) FROM password_verify.event") < 10_200);
+}

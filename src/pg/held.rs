@@ -212,6 +212,7 @@ impl Current {
             touched[seat as usize] = hold.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
+        self.record.hashed = settled != Settled::Withdrawn;
         let ticket = (self.entry != NONE).then(|| queue::submit(self.entry, &self.record, touched));
         for hold in self.budgets.into_iter().flatten() {
             budgets::unpin(hold.place);

@@ -195,7 +195,12 @@ impl Writer {
         if record.xid != 0 {
             self.note_change(batch, record, touched[0] == NONE)?;
         }
-        match self.folding.place(event) {
+        let placed = if record.hashed {
+            self.folding.place_hashed(event)
+        } else {
+            self.folding.place(event)
+        };
+        match placed {
             Placed::Alone(event) => batch.append(&event),
             Placed::Folded(_) => Ok(()),
         }

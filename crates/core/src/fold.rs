@@ -143,6 +143,22 @@ impl Folding {
         Placed::Alone(event)
     }
 
+    /// The same for an attempt whose password was hashed. That is slow enough not to flood anything, and
+    /// whoever floods with what is not must not make it anonymous: only its repeats are counted.
+    pub fn place_hashed(&mut self, event: Event) -> Placed {
+        if stands_alone(&event) {
+            return Placed::Alone(event);
+        }
+        let key = FoldKey::of(&event);
+        if self.windows.get(&key).is_some_and(|window| near(window.opened, event.at)) {
+            return self.fold(key, event);
+        }
+        if self.has_room(event.at) {
+            self.windows.entry(key).or_insert(Window { opened: 0, fold: None }).opened = event.at;
+        }
+        Placed::Alone(event)
+    }
+
     /// Takes the folds whose window is over at `now`, each as one event, the oldest first.
     pub fn due(&mut self, now: Timestamp) -> Vec<(FoldKey, Event)> {
         let (mut due, mut coarse) = (Vec::new(), 0);

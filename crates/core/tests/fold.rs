@@ -527,3 +527,33 @@ proptest! {
         prop_assert_eq!(worker.rows.len() + worker.open.len(), expected);
     }
 }
+
+#[test]
+fn a_flood_does_not_make_a_hashed_guess_anonymous() {
+    use password_verify_core::event::{Action, Event, Outcome};
+    use password_verify_core::fold::{BURST, Folding, Placed};
+    let mut folding = Folding::new();
+    let event = |user: String, outcome| {
+        let mut event = Event::new(1_000_000, Action::Validate, outcome);
+        event.user_id = Some(user);
+        event
+    };
+    for i in 0..2 * BURST {
+        let _ = folding.place(event(format!("flood{i}"), Outcome::Throttled));
+    }
+    let guess = || event("victim".into(), Outcome::InvalidCredentials);
+    let mut named = 0;
+    for _ in 0..3 {
+        if let Placed::Alone(row) = folding.place_hashed(guess()) {
+            assert_eq!(row.user_id.as_deref(), Some("victim"));
+            named += row.count;
+        }
+    }
+    let counted = folding.due(120_000_000);
+    let mine = counted.iter().filter(|(_, event)| event.user_id.as_deref() == Some("victim"));
+    assert_eq!(named + mine.map(|(_, event)| event.count).sum::<i64>(), 3);
+    // With nothing else going on, a repeat is counted.
+    let mut folding = Folding::new();
+    assert!(matches!(folding.place_hashed(guess()), Placed::Alone(_)));
+    assert!(matches!(folding.place_hashed(guess()), Placed::Folded(_)));
+}

@@ -41,6 +41,8 @@ pub struct Record {
     pub action: u8,
     pub outcome: u8,
     pub alert: u8,
+    /// Was a password hashed for it?
+    pub hashed: bool,
     /// Is the user's account to be cleared when the transaction commits?
     pub clears: bool,
     pub client_addr: RawAddr,
