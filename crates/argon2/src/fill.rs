@@ -1,11 +1,11 @@
 //! From inputs to tag through the memory, with the kernel of a path.
 //!
 //! A kernel is a module with
-//! - `POSITION`: where the words of a block lie in memory (a layout of its own may save shuffles),
+//! - `position`: where the words of a block lie in memory (a layout of its own may save shuffles),
 //! - `State`: a block on its way, in registers or in the first-level cache,
-//! - `open`: the first part of the compression function G of RFC 9106 section 3.5, which already
-//!   tells word 0 of the new block, and with it what the next block refers to,
-//! - `close`: the rest, while that is being fetched.
+//! - `State::open`: the first part of the compression function G of RFC 9106 section 3.5, which
+//!   already tells word 0 of the new block, and with it what the next block refers to,
+//! - `State::close`: the rest, while that is being fetched.
 
 use zeroize::Zeroizing;
 
@@ -101,32 +101,30 @@ macro_rules! define_fill {
         /// Computes all blocks but the first two of each lane.
         #[target_feature(enable = $features)]
         pub fn fill(memory: &mut [Block], shape: Shape) {
-            let mut state = new_state();
+            let mut state = State::new();
             let mut addresses = [ZEROS; MAX_LANES as usize];
             for slice in shape.slices() {
                 let mut from = slice.first();
                 while from < shape.segment_length {
                     let mut to = shape.segment_length;
                     if slice.is_data_independent() {
-                        to = to.min((from / ADDRESSES + 1) * ADDRESSES);
-                        for (lane, addresses) in addresses.iter_mut().enumerate().take(shape.lanes)
-                        {
-                            *addresses = address_block(shape, slice.slice, lane, from / ADDRESSES);
+                        let number = from / ADDRESSES;
+                        to = to.min((number + 1) * ADDRESSES);
+                        for lane in 0..shape.lanes {
+                            addresses[lane] = address_block(shape, slice.slice, lane, number);
                         }
-                        run::<true>(&mut state, memory, shape, slice, &addresses, from..to);
-                    } else {
-                        run::<false>(&mut state, memory, shape, slice, &addresses, from..to);
                     }
+                    run(&mut state, memory, shape, slice, &addresses, from..to);
                     from = to;
                 }
             }
-            wipe(state);
+            state.wipe();
         }
 
         /// Blocks `range` of the segments of all lanes.
         #[target_feature(enable = $features)]
         #[inline]
-        fn run<const INDEPENDENT: bool>(
+        fn run(
             state: &mut State,
             memory: &mut [Block],
             shape: Shape,
@@ -134,35 +132,36 @@ macro_rules! define_fill {
             addresses: &[Block; MAX_LANES as usize],
             range: std::ops::Range<usize>,
         ) {
-            let mut references = [0; MAX_LANES as usize];
-            for (lane, reference) in references.iter_mut().enumerate().take(shape.lanes) {
-                let j = if INDEPENDENT {
-                    addresses[lane].as_ref()[POSITION(range.start % ADDRESSES)]
+            let reference = |lane: usize, index: usize, word0: u64| {
+                let j = if slice.is_data_independent() {
+                    addresses[lane].as_ref()[position(index % ADDRESSES)]
                 } else {
-                    let (_, before) = slice.place(lane, range.start);
-                    memory[before].as_ref()[0]
+                    word0
                 };
-                *reference = slice.reference(lane, range.start, j);
+                slice.reference(lane, index, j)
+            };
+            let mut references = [0; MAX_LANES as usize];
+            for lane in 0..shape.lanes {
+                let (_, previous) = slice.place(lane, range.start);
+                references[lane] = reference(lane, range.start, memory[previous].as_ref()[0]);
             }
             for index in range.clone() {
-                for (lane, reference) in references.iter_mut().enumerate().take(shape.lanes) {
-                    let (at, before) = slice.place(lane, index);
+                for lane in 0..shape.lanes {
+                    let (at, previous) = slice.place(lane, index);
                     let Ok([block, previous, referred]) =
-                        memory.get_disjoint_mut([at, before, *reference])
+                        memory.get_disjoint_mut([at, previous, references[lane]])
                     else {
                         unreachable!("a block refers to neither itself nor its predecessor")
                     };
-                    let word0 = open(state, previous, referred, block, slice.pass > 0);
+                    // The only lane's state is still its last block.
+                    let carried = shape.lanes == 1 && index > range.start;
+                    let inputs = (&*previous, carried, &*referred);
+                    let word0 = state.open::<true>(inputs, block, slice.pass > 0);
                     if index + 1 < range.end {
-                        let j = if INDEPENDENT {
-                            addresses[lane].as_ref()[POSITION((index + 1) % ADDRESSES)]
-                        } else {
-                            word0
-                        };
-                        *reference = slice.reference(lane, index + 1, j);
-                        prefetch(&memory[*reference]);
+                        references[lane] = reference(lane, index + 1, word0);
+                        prefetch(&memory[references[lane]]);
                     }
-                    close(state, &mut memory[at]);
+                    state.close::<true>(&mut memory[at]);
                 }
             }
         }
@@ -171,13 +170,14 @@ macro_rules! define_fill {
         #[target_feature(enable = $features)]
         #[inline(never)]
         fn address_block(shape: Shape, slice: usize, lane: usize, number: usize) -> Block {
-            let input = address_input(shape, slice, lane, number + 1, POSITION);
-            let (mut state, mut once, mut twice) = (new_state(), ZEROS, ZEROS);
-            open(&mut state, &ZEROS, &input, &mut once, false);
-            close(&mut state, &mut once);
-            open(&mut state, &ZEROS, &once, &mut twice, false);
-            close(&mut state, &mut twice);
-            twice
+            let mut state = State::new();
+            let mut block = address_input(shape, slice, lane, number + 1, position);
+            for _ in 0..2 {
+                let referred = block;
+                state.open::<false>((&ZEROS, false, &referred), &mut block, false);
+                state.close::<false>(&mut block);
+            }
+            block
         }
     };
 }
