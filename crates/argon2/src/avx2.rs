@@ -60,60 +60,71 @@ impl State {
         self.matrix.zeroize();
     }
 
-    /// All rows and half of the columns. `keep` XORs into the block instead of overwriting it. `HOT`
-    /// makes it a function of its own where it is called in the loop, so that it is inlined there.
+    /// All rows and half of the columns. `keep` XORs into the block instead of overwriting it.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn open<const HOT: bool>(
+    fn open<const CALLER: u8>(
         &mut self,
         (previous, _, referred): (&Block, bool, &Block),
         block: &mut Block,
         keep: bool,
     ) -> u64 {
-        for from in [0, 4] {
-            let mut rows = [[_mm256_setzero_si256(); 4]; 4];
-            for row in 0..4 {
-                for column in 0..4 {
-                    let at = 4 * (from + row) + column;
-                    let x = _mm256_xor_si256(load(previous, at), load(referred, at));
-                    store(block, at, if keep { _mm256_xor_si256(x, load(block, at)) } else { x });
-                    rows[column][row] = x;
-                }
-            }
-            half(&mut rows, self.orders);
-            // RFC 9106 leaves the first row of a P; leaving the second instead is the same, and that
-            // one is computed last.
-            for row in 0..4 {
-                rows[0][row] = _mm256_permute4x64_epi64::<BACK>(rows[0][row]);
-                rows[2][row] = _mm256_permute4x64_epi64::<FORTH>(rows[2][row]);
-                rows[3][row] = _mm256_permute4x64_epi64::<OVER>(rows[3][row]);
-            }
-            half(&mut rows, self.orders);
-            for row in 0..4 {
-                rows[0][row] = _mm256_permute4x64_epi64::<FORTH>(rows[0][row]);
-                rows[2][row] = _mm256_permute4x64_epi64::<BACK>(rows[2][row]);
-                rows[3][row] = _mm256_permute4x64_epi64::<OVER>(rows[3][row]);
-                for column in 0..4 {
-                    self.matrix[4 * (from + row) + column] = rows[column][row];
-                }
+        self.rows::<CALLER, 0>(previous, referred, block, keep);
+        self.rows::<CALLER, 4>(previous, referred, block, keep);
+        self.columns::<CALLER, 0>(block);
+        block.as_ref()[0]
+    }
+
+    /// Rows FROM to FROM + 3.
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn rows<const CALLER: u8, const FROM: usize>(
+        &mut self,
+        previous: &Block,
+        referred: &Block,
+        block: &mut Block,
+        keep: bool,
+    ) {
+        let mut rows = [[_mm256_setzero_si256(); 4]; 4];
+        for row in 0..4 {
+            for column in 0..4 {
+                let at = 4 * (FROM + row) + column;
+                let x = _mm256_xor_si256(load(previous, at), load(referred, at));
+                store(block, at, if keep { _mm256_xor_si256(x, load(block, at)) } else { x });
+                rows[column][row] = x;
             }
         }
-        self.columns::<HOT, 0>(block);
-        block.as_ref()[0]
+        half(&mut rows, self.orders);
+        // RFC 9106 leaves the first row of a P; leaving the second instead is the same, and that
+        // one is computed last.
+        for row in 0..4 {
+            rows[0][row] = _mm256_permute4x64_epi64::<BACK>(rows[0][row]);
+            rows[2][row] = _mm256_permute4x64_epi64::<FORTH>(rows[2][row]);
+            rows[3][row] = _mm256_permute4x64_epi64::<OVER>(rows[3][row]);
+        }
+        half(&mut rows, self.orders);
+        for row in 0..4 {
+            rows[0][row] = _mm256_permute4x64_epi64::<FORTH>(rows[0][row]);
+            rows[2][row] = _mm256_permute4x64_epi64::<BACK>(rows[2][row]);
+            rows[3][row] = _mm256_permute4x64_epi64::<OVER>(rows[3][row]);
+            for column in 0..4 {
+                self.matrix[4 * (FROM + row) + column] = rows[column][row];
+            }
+        }
     }
 
     /// The rest.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn close<const HOT: bool>(&mut self, block: &mut Block) {
-        self.columns::<HOT, 2>(block);
+    fn close<const CALLER: u8>(&mut self, block: &mut Block) {
+        self.columns::<CALLER, 2>(block);
     }
 
     /// The four pairs of columns in vectors FROM and FROM + 1 of each row: two in the first half of
     /// `v`, two in the second.
     #[target_feature(enable = "avx2")]
     #[inline]
-    fn columns<const HOT: bool, const FROM: usize>(&mut self, block: &mut Block) {
+    fn columns<const CALLER: u8, const FROM: usize>(&mut self, block: &mut Block) {
         let mut v = [[_mm256_setzero_si256(); 4]; 4];
         for row in 0..8 {
             for i in 0..2 {
@@ -179,7 +190,7 @@ fn half([a, b, c, d]: &mut Groups, orders: Orders) {
     mix(c, d);
     for (b, c) in b.iter_mut().zip(*c) {
         let x = _mm256_xor_si256(*b, c);
-        *b = _mm256_or_si256(_mm256_add_epi64(x, x), _mm256_srli_epi64::<63>(x));
+        *b = _mm256_xor_si256(_mm256_add_epi64(x, x), _mm256_srli_epi64::<63>(x));
     }
 }
 

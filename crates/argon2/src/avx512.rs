@@ -39,11 +39,10 @@ impl State {
     fn wipe(self) {}
 
     /// All rows, half of the columns, and those that word 0 is in whole. `carried` says that the
-    /// previous block is what was last closed. `keep` XORs into the block instead of overwriting it. `HOT` makes it a
-    /// function of its own where it is called in the loop, so that it is inlined there.
+    /// previous block is what was last closed. `keep` XORs into the block instead of overwriting it.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn open<const HOT: bool>(
+    fn open<const CALLER: u8>(
         &mut self,
         (previous, carried, referred): (&Block, bool, &Block),
         block: &mut Block,
@@ -96,7 +95,7 @@ impl State {
     /// The rest.
     #[target_feature(enable = "avx512f")]
     #[inline]
-    fn close<const HOT: bool>(&mut self, block: &mut Block) {
+    fn close<const CALLER: u8>(&mut self, block: &mut Block) {
         let Self(state) = self;
         let mut others = state.map(|[_, x, y, z]| [x, y, z]);
         half(&mut others);

@@ -1,5 +1,7 @@
 //! RFC 9106 section 5.3 and the reference implementation's answers, on every path, and what is refused.
 
+#![allow(clippy::unwrap_used)]
+
 use password_verify_argon2::{Arena, Block, Error, Inputs, Params, Path, hash, hash_on};
 
 /// tests/vectors.py tells how they were made.

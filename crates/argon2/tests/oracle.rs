@@ -1,5 +1,7 @@
 //! Every path against RustCrypto `argon2`, over random parameters and inputs.
 
+#![allow(clippy::unwrap_used)]
+
 use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
 use password_verify_argon2::{Block, Inputs, Params, Path, hash_on};
 use proptest::prelude::*;
