@@ -42,6 +42,7 @@ fn every_path_gives_the_reference_implementations_tags() {
 }
 
 #[test]
+#[cfg_attr(miri, ignore = "Miri knows no mapping that is given back in parts")]
 fn an_arena_is_memory_like_any_other_and_can_be_used_again() {
     let params = Params::new(3000, 2, 2).unwrap();
     let inputs = Inputs { password: b"password", salt: b"somesalt", ..Inputs::default() };
