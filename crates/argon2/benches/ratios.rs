@@ -28,9 +28,10 @@ type Candidate<'a> = (String, Box<dyn FnMut() -> Duration + 'a>);
 fn main() {
     let rounds = std::env::var("ROUNDS").ok().and_then(|n| n.parse().ok()).unwrap_or(9);
     let only = std::env::var("PASSWORD_VERIFY_ARGON2_PATH").ok();
+    let only = only.map(|name| Path::from_name(&name).unwrap());
     let paths: Vec<Path> = Path::available()
         .filter(|path| *path != Path::Portable)
-        .filter(|path| only.as_ref().is_none_or(|only| only == path.name()))
+        .filter(|path| only.is_none_or(|only| only == *path))
         .collect();
     println!("{}, huge pages {}", cpu(), Arena::new(1).unwrap().expects_huge_pages());
 

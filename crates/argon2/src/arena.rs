@@ -17,7 +17,7 @@ pub struct Arena {
     start: NonNull<Block>,
     bytes: usize,
     blocks: usize,
-    advised: bool,
+    huge: bool,
 }
 
 /// The operating system refused the memory: `RLIMIT_AS`, or strict overcommit.
@@ -33,9 +33,8 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Arena {
-    /// Room for `blocks` blocks, rounded up to huge pages. Nothing is touched yet: memory that was
-    /// promised but is not there (overcommit, a cgroup's limit) kills at the first touch, and no
-    /// program can catch that.
+    /// Room for `blocks` blocks, rounded up to huge pages. Memory that was promised but is not there
+    /// (overcommit, a cgroup's limit) kills when it is touched, and no program can catch that.
     ///
     /// # Errors
     /// [`Refused`].
@@ -63,13 +62,20 @@ impl Arena {
             unmap(start.wrapping_byte_add(bytes), HUGE_PAGE - before);
         }
         // SAFETY: advice about a mapping of our own changes nothing that can be read from it.
-        let advised = unsafe {
+        let huge = unsafe {
             // A core dump has no business with it.
             libc::madvise(start, bytes, libc::MADV_DONTDUMP);
-            libc::madvise(start, bytes, libc::MADV_HUGEPAGE) == 0
+            let huge =
+                libc::madvise(start, bytes, libc::MADV_HUGEPAGE) == 0 && huge_pages_enabled();
+            if !huge {
+                // Thousands of small pages at once are cheaper than one by one: 14 % of a hash of
+                // 19 MiB. Since Linux 5.14; before, they come when they are touched.
+                libc::madvise(start, bytes, libc::MADV_POPULATE_WRITE);
+            }
+            huge
         };
         let start = NonNull::new(start.cast()).ok_or(Refused)?;
-        Ok(Self { start, bytes, blocks, advised })
+        Ok(Self { start, bytes, blocks, huge })
     }
 
     /// The memory, zero at first.
@@ -83,7 +89,7 @@ impl Arena {
     /// Is it to be expected to be made of huge pages, as far as the kernel's settings tell? Without
     /// them a hash takes about twice as long.
     pub fn expects_huge_pages(&self) -> bool {
-        self.advised && huge_pages_enabled()
+        self.huge
     }
 }
 
@@ -108,10 +114,15 @@ unsafe fn unmap(start: *mut libc::c_void, bytes: usize) {
     }
 }
 
-/// The server's setting: `always`, `madvise` or `never`. A kernel without huge pages has no such file.
+/// The server's setting (`always`, `madvise` or `never`), and that of this process. A kernel without
+/// huge pages has no such file. Some 7 µs.
+#[allow(unsafe_code)]
 fn huge_pages_enabled() -> bool {
-    std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
-        .is_ok_and(|setting| !setting.contains("[never]"))
+    // SAFETY: this asks for a number.
+    let disabled = unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) };
+    disabled == 0
+        && std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
+            .is_ok_and(|setting| !setting.contains("[never]"))
 }
 
 // Miri knows no mapping that is given back in parts.

@@ -50,6 +50,11 @@ impl Path {
         }
     }
 
+    /// The path of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|path| path.name() == name)
+    }
+
     /// Invariant: the lengths were checked, and there are exactly as many blocks as needed.
     #[cfg_attr(target_arch = "x86_64", allow(unsafe_code))]
     pub(crate) fn run(

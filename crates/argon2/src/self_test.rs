@@ -44,6 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
+    #[cfg_attr(miri, ignore = "Miri takes hours; it runs tests/known_answers.rs")]
     fn every_path_of_this_cpu_passes_and_no_other() {
         for path in Path::ALL {
             assert_eq!(self_test(path), path.is_available(), "{path:?}");
