@@ -15,8 +15,10 @@ fn bytes(hex: &str) -> Vec<u8> {
 #[test]
 fn every_path_gives_the_reference_implementations_tags() {
     let lines = VECTORS.lines().filter(|line| !line.starts_with('#'));
-    // Miri is too slow for more, and this is what is worth being looked at.
-    let lines = lines.filter(|line| !cfg!(miri) || line.find(' ').unwrap() < 3);
+    // Miri is slow: these are all passes and two lanes.
+    let lines = lines.filter(|line| {
+        !cfg!(miri) || ["8 ", "9 ", "11 ", "16 "].iter().any(|m| line.starts_with(m))
+    });
     let mut checked = 0;
     for line in lines {
         let fields: Vec<&str> = line.split(' ').collect();
