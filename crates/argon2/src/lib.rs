@@ -26,6 +26,7 @@ mod avx512;
 mod fill;
 mod params;
 mod path;
+#[cfg(target_arch = "x86_64")]
 mod prehash;
 mod self_test;
 #[cfg(target_arch = "x86_64")]

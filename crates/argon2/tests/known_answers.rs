@@ -15,10 +15,8 @@ fn bytes(hex: &str) -> Vec<u8> {
 #[test]
 fn every_path_gives_the_reference_implementations_tags() {
     let lines = VECTORS.lines().filter(|line| !line.starts_with('#'));
-    // Miri is slow: these are all passes and two lanes.
-    let lines = lines.filter(|line| {
-        !cfg!(miri) || ["8 ", "9 ", "11 ", "16 "].iter().any(|m| line.starts_with(m))
-    });
+    // Miri is slow.
+    let lines = lines.filter(|line| !cfg!(miri) || line.starts_with("8 "));
     let mut checked = 0;
     for line in lines {
         let fields: Vec<&str> = line.split(' ').collect();
@@ -40,7 +38,7 @@ fn every_path_gives_the_reference_implementations_tags() {
         }
         checked += 1;
     }
-    assert!(checked > if cfg!(miri) { 5 } else { 40 });
+    assert!(checked > if cfg!(miri) { 1 } else { 40 });
 }
 
 #[test]
