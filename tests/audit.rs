@@ -37,6 +37,15 @@ fn number(client: &mut Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).unwrap().get(0)
 }
 
+/// Whatever becomes of a test, those who work until they are told to stop are told.
+struct AtEnd<'a>(&'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 ////////////////////////////////////////////////////////////////////////////////
 // What is recorded
 ////////////////////////////////////////////////////////////////////////////////
@@ -788,6 +797,7 @@ fn verifying_while_others_write_finds_nothing_wrong() {
         let _ = ask(&mut app, CHECKED, &[&"42", &WRONG]);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
+            let _end = AtEnd(&stop);
             let threads: Vec<_> = auditors
                 .into_iter()
                 .map(|mut auditor| {
@@ -805,9 +815,13 @@ fn verifying_while_others_write_finds_nothing_wrong() {
             table.batch_execute("COMMIT").unwrap();
             thread::sleep(Duration::from_millis(200));
             signal("-STOP");
+            // Should one of them hold what the commit needs, it goes on anyway.
+            let wake = scope.spawn(|| {
+                thread::sleep(Duration::from_millis(300));
+                signal("-CONT");
+            });
             row.batch_execute("COMMIT").unwrap();
-            thread::sleep(Duration::from_millis(200));
-            signal("-CONT");
+            wake.join().unwrap();
             thread::sleep(Duration::from_millis(200));
             stop.store(true, Ordering::Relaxed);
             for thread in threads {
@@ -1084,6 +1098,7 @@ fn a_full_queue_is_busy_and_stalls_no_other_database() {
     let (barrier, stop) = (Barrier::new(41), AtomicBool::new(false));
     let answered = AtomicUsize::new(0);
     thread::scope(|scope| {
+        let _end = AtEnd(&stop);
         let threads: Vec<_> = (0..40)
             .map(|i| {
                 let (stuck, barrier) = (&stuck, &barrier);
@@ -1172,6 +1187,7 @@ fn parallel_queries_do_not_take_the_workers_places() {
     let mut admin = site.admin();
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = AtEnd(&stop);
         for _ in 0..8 {
             let mut sleeper = site.login();
             let stop = &stop;
@@ -1303,6 +1319,7 @@ fn three_databases_share_two_workers() {
     }
     let stop = AtomicBool::new(false);
     let done: Vec<(usize, Duration)> = thread::scope(|scope| {
+        let _end = AtEnd(&stop);
         let threads: Vec<_> = (0..12)
             .map(|i| {
                 let (site, stop) = (&sites[i % 3], &stop);
@@ -1391,6 +1408,7 @@ fn a_forced_drop_in_mid_call_disturbs_nobody_else() {
     let mut dba = cluster.admin("postgres");
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
+        let _end = AtEnd(&stop);
         let bystander = scope.spawn(|| {
             let (mut app, mut calls) = (other.login(), 0);
             while !stop.load(Ordering::Relaxed) {
