@@ -19,7 +19,8 @@
 //! | [`event`] | what is recorded |
 //! | [`fold`] | what repeats during a flood becomes counted rows |
 //! | [`chain`] | tamper evidence: each row's MAC covers the one before it |
-//! | [`keyring`] | the file of keys that the chain's key is derived from |
+//! | [`keyring`] | the file of keys from which all others are derived |
+//! | [`seal`] | what is stored of a secret: sealed, and bound to where it is stored |
 #![forbid(unsafe_code)]
 
 pub mod account;
@@ -32,6 +33,7 @@ pub mod fold;
 pub mod keyring;
 pub mod policy;
 pub mod reason;
+pub mod seal;
 pub mod secret;
 pub mod throttle;
 pub mod user_id;
