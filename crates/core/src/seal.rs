@@ -116,6 +116,11 @@ impl<'a> Sealed<'a> {
         whole.then_some(Self { key_id, fingerprint, label, head, body })
     }
 
+    /// Was it sealed with that key?
+    pub fn is_of(&self, id: &str, key: &Key) -> bool {
+        self.key_id == id && self.fingerprint == fingerprint(key)
+    }
+
     /// The secret.
     ///
     /// # Errors

@@ -33,6 +33,19 @@ pub struct Verifier {
     tag: Zeroizing<Vec<u8>>,
 }
 
+/// What a stored verifier is, without its salt and tag: `argon2id m=65536,t=3,p=4`.
+pub fn label(text: &str) -> String {
+    let mut parts = text.split('$').skip(1);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(algorithm), Some(_), Some(parameters))
+            if algorithm.len() + parameters.len() < crate::seal::MAX_LABEL =>
+        {
+            format!("{algorithm} {parameters}")
+        }
+        _ => "unknown".to_owned(),
+    }
+}
+
 /// Why a stored text is not a verifier that may be computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAVerifier {
