@@ -1,5 +1,6 @@
 //! Lists to test with.
-#![allow(dead_code)]
+// Each test uses some of it, and unwraps as tests do.
+#![allow(clippy::unwrap_used, dead_code)]
 
 use password_verify_blocklist::Key;
 use password_verify_blocklist::build::Keys;
