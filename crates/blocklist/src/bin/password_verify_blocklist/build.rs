@@ -73,8 +73,8 @@ impl Found {
             return Ok(());
         }
         Err(Failure::Malformed(format!(
-            "malformed lines: {}, the first is {}; a line of --sha1 is 40 hexadecimal digits, or these and :COUNT; \
-             nothing was written; --lenient skips such lines",
+            "malformed lines: {}, the first is {}; a line of --sha1 is 40 hexadecimal digits, \
+             or these and :COUNT; nothing was written; --lenient skips such lines",
             self.malformed, self.first_malformed
         )))
     }
