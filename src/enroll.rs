@@ -13,7 +13,6 @@ use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 
-use crate::audit;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
@@ -23,6 +22,7 @@ use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
 use crate::throttle::{self, Denial};
 use crate::verify::{Outcome, Purpose, Request, attempt};
+use crate::{audit, blocklist};
 use crate::{salt, settings};
 
 /// How often a change starts over because a login has renewed the record meanwhile.
@@ -183,7 +183,7 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
 
 /// policy: length bound, NFC, then the rules.
 fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
-    settings::rules().accept(Password::normalize(submitted)?, user)
+    settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
 }
 
 /// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.

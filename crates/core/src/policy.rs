@@ -1,5 +1,5 @@
-//! What may become a password: length, NFC and reasons as in NIST SP 800-63B-4 section 3.1.1.2, with an
-//! estimate of strength in the place of its blocklist.
+//! What may become a password: length, NFC, a list of breached ones, and reasons, as in NIST SP 800-63B-4
+//! section 3.1.1.2, with an estimate of strength besides.
 //!
 //! Length in code points, a bound that is checked before any other work, NFC, an estimate of
 //! strength, no composition rules, and a reason for every refusal.
@@ -85,14 +85,23 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Requires: a normalised password. Produces: one that may be hashed and stored for `user`.
+    /// Requires: a normalised password, and who knows whether one is on the list of breached ones.
+    /// Produces: one that may be hashed and stored for `user`.
     ///
     /// # Errors
-    /// The first of [`Reason::TooShort`], [`Reason::ContainsUserId`], [`Reason::TooWeak`] that holds.
-    pub fn accept(&self, password: Password, user: &UserId) -> Result<NewPassword, Reason> {
+    /// The first of [`Reason::TooShort`], [`Reason::Blocklisted`], [`Reason::ContainsUserId`],
+    /// [`Reason::TooWeak`] that holds.
+    pub fn accept(
+        &self,
+        password: Password,
+        user: &UserId,
+        is_listed: impl FnOnce(&Password) -> bool,
+    ) -> Result<NewPassword, Reason> {
         let text = password.expose();
         if text.chars().count() < self.min_length {
             Err(Reason::TooShort)
+        } else if is_listed(&password) {
+            Err(Reason::Blocklisted)
         } else if contains(text, user.as_str()) {
             Err(Reason::ContainsUserId)
         } else if strength(text, user.as_str()) < self.min_strength {
@@ -138,7 +147,7 @@ mod tests {
     }
 
     fn refusal(text: &str, user: &str) -> Option<Reason> {
-        RULES.accept(password(text), &UserId::from_text(user).unwrap()).err()
+        RULES.accept(password(text), &UserId::from_text(user).unwrap(), |_| false).err()
     }
 
     #[test]
@@ -256,7 +265,7 @@ mod tests {
         #[test]
         fn what_is_accepted_satisfies_every_rule(text in "\\PC{0,40}", user in "\\PC{1,12}") {
             let user = UserId::from_text(&user).unwrap();
-            if let Ok(new) = RULES.accept(password(&text), &user) {
+            if let Ok(new) = RULES.accept(password(&text), &user, |_| false) {
                 let accepted = new.password().expose();
                 prop_assert!(accepted.chars().count() >= 15);
                 prop_assert!(!contains(accepted, user.as_str()));
@@ -267,8 +276,8 @@ mod tests {
         fn a_stricter_rule_accepts_no_more(text in "\\PC{8,40}") {
             let user = UserId::from_bigint(42);
             let lax = Rules { min_length: 8, min_strength: 1 };
-            if RULES.accept(password(&text), &user).is_ok() {
-                prop_assert!(lax.accept(password(&text), &user).is_ok());
+            if RULES.accept(password(&text), &user, |_| false).is_ok() {
+                prop_assert!(lax.accept(password(&text), &user, |_| false).is_ok());
             }
         }
     }
