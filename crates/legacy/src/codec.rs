@@ -133,7 +133,10 @@ mod tests {
         assert_eq!((crypt_le("z"), crypt_be(".")), (None, None), "a character is left over");
         assert_eq!(hex("00ff"), Some(vec![0, 255]));
         assert_eq!((hex("0"), hex("FF"), hex("0é")), (None, None, None));
-        assert_eq!((decimal("10"), decimal("0"), decimal("4294967296")), (Some(10), Some(0), Some(u32::MAX)));
+        assert_eq!(
+            (decimal("10"), decimal("0"), decimal("4294967296")),
+            (Some(10), Some(0), Some(u32::MAX))
+        );
         assert_eq!((decimal("010"), decimal("+1"), decimal("")), (None, None, None));
         assert_eq!(any_base64("-_8="), Some(vec![0xfb, 0xff]));
     }

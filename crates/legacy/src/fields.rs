@@ -96,7 +96,8 @@ mod tests {
 
     #[test]
     fn what_is_not_fields_is_malformed() {
-        for text in ["", "x", "x$i", "x$i=", "x$i=-1", "x$i=4294967296", "x$$c2FsdA=", "x$$c2FsdB"] {
+        for text in ["", "x", "x$i", "x$i=", "x$i=-1", "x$i=4294967296", "x$$c2FsdA=", "x$$c2FsdB"]
+        {
             assert!(Fields::read(text).is_err(), "{text}");
         }
         let (_, fields) = Fields::read("x$i=7,l=32$c2FsdA").ok().unwrap();

@@ -1,4 +1,5 @@
 //! Passwords as the systems themselves hashed them: vectors.py says which made what.
+#![allow(clippy::panic, clippy::unwrap_used)]
 
 mod common;
 
@@ -31,7 +32,10 @@ fn every_password_opens_its_hash() {
         let opened = parse(hash, &LIMITS, &site())
             .map(|imported| opens(&imported, &vector.password, vector.user));
         if opened != Ok(true) {
-            failed.push(format!("{opened:?} {system} {format} {:?} {hash}", String::from_utf8_lossy(&vector.password)));
+            failed.push(format!(
+                "{opened:?} {system} {format} {:?} {hash}",
+                String::from_utf8_lossy(&vector.password)
+            ));
         }
     }
     assert!(failed.is_empty(), "{}", failed.join("\n"));
@@ -43,17 +47,26 @@ fn no_other_password_does() {
         let imported = read(&vector);
         let looked_at = looks_at(&imported, &vector.password);
         let mut others = vec![[vector.password.as_slice(), b"x"].concat()];
-        others.truncate(usize::from(looked_at == vector.password.len() && looked_at != 8 && looked_at != 72));
+        others.truncate(usize::from(
+            looked_at == vector.password.len() && looked_at != 8 && looked_at != 72,
+        ));
         for at in [0, looked_at / 2, looked_at.saturating_sub(1)] {
             let mut other = vector.password.clone();
-            // Of a byte, DES sees seven bits.
-            if let Some(byte) = other.get_mut(at) {
-                *byte ^= 1;
+            // The bug of $2x$ is that bytes above 0x7f hide the ones before them.
+            let hides = imported.scheme.name() == "bcrypt-2x" && !other.is_ascii();
+            let hidden = hides && !(at == 0 && other[0].is_ascii());
+            if let Some(byte) = other.get_mut(at).filter(|_| !hidden) {
+                *byte ^= 0x11;
                 others.push(other);
             }
         }
         for other in others {
-            assert!(!opens(&imported, &other, vector.user), "{} opens {}", other.escape_ascii(), vector.hash);
+            assert!(
+                !opens(&imported, &other, vector.user),
+                "{} opens {}",
+                other.escape_ascii(),
+                vector.hash
+            );
         }
     }
 }
@@ -71,7 +84,8 @@ fn a_scheme_is_read_back_from_its_text() {
     for vector in vectors() {
         let imported = read(&vector);
         let text = imported.scheme.to_text();
-        let scheme = Scheme::from_text(&text, &LIMITS).unwrap_or_else(|why| panic!("{why:?}: {text}"));
+        let scheme =
+            Scheme::from_text(&text, &LIMITS).unwrap_or_else(|why| panic!("{why:?}: {text}"));
         assert_eq!(scheme.to_text(), text);
         assert_eq!(scheme.name(), imported.scheme.name());
         assert_eq!(scheme.memory_kib(), imported.scheme.memory_kib());
@@ -96,12 +110,17 @@ fn the_text_of_a_scheme_is_canonical() {
             text.to_uppercase(),
             text[..text.len() - 1].to_owned(),
         ] {
-            if changed != text && let Ok(other) = Scheme::from_text(&changed, &LIMITS) {
+            if changed != text
+                && let Ok(other) = Scheme::from_text(&changed, &LIMITS)
+            {
                 assert_eq!(other.to_text(), changed, "one text, one scheme");
             }
         }
         assert!(Scheme::from_text(&format!("{text} "), &LIMITS).is_err());
-        assert!(Scheme::from_text(&text.replacen('=', "=0", 1), &LIMITS).is_err() || !text.contains('='));
+        assert!(
+            Scheme::from_text(&text.replacen('=', "=0", 1), &LIMITS).is_err()
+                || !text.contains('=')
+        );
     }
 }
 
@@ -114,7 +133,9 @@ fn argon2id_is_told_from_everything_else() {
             Some(argon2id) => {
                 assert!(native, "{}", vector.hash);
                 assert_eq!(argon2id.memory_kib, imported.scheme.memory_kib());
-                assert!(argon2id.salt.len() >= 8 && argon2id.iterations > 0 && argon2id.parallelism > 0);
+                assert!(
+                    argon2id.salt.len() >= 8 && argon2id.iterations > 0 && argon2id.parallelism > 0
+                );
             }
             None => assert!(!native, "{}", vector.hash),
         }

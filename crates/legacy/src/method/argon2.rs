@@ -109,9 +109,8 @@ impl Method for Argon2 {
         let length = self.length as usize;
         // Invariant: `check` has held everything that the crate requires.
         #[allow(clippy::expect_used)]
-        let params =
-            Params::new(self.memory_kib, self.iterations, self.parallelism, Some(length))
-                .expect("parameters within the ceilings");
+        let params = Params::new(self.memory_kib, self.iterations, self.parallelism, Some(length))
+            .expect("parameters within the ceilings");
         let version = if self.version == 16 { Version::V0x10 } else { Version::V0x13 };
         let mut memory: Vec<Block> = Vec::new();
         memory.try_reserve_exact(params.block_count()).map_err(|_| OutOfMemory)?;

@@ -156,9 +156,10 @@ fn sign_extended(key: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut bytes = key.iter().copied().cycle();
     let mut extended = Zeroizing::new(Vec::with_capacity(KEY_BYTES));
     for _ in 0..KEY_BYTES / 4 {
-        let word = bytes.by_ref().take(4).fold(0, |word: u32, byte| {
-            word << 8 | i32::from(byte.cast_signed()).cast_unsigned()
-        });
+        let word = bytes
+            .by_ref()
+            .take(4)
+            .fold(0, |word: u32, byte| word << 8 | i32::from(byte.cast_signed()).cast_unsigned());
         extended.extend_from_slice(&word.to_be_bytes());
     }
     extended
@@ -179,10 +180,14 @@ fn hmac<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> Zeroizing<Vec<u8>> {
 /// What PHP's `trim` leaves.
 fn trim(mut text: &[u8]) -> &[u8] {
     const SPACE: &[u8] = b" \t\n\r\0\x0b";
-    while let [first, rest @ ..] = text && SPACE.contains(first) {
+    while let [first, rest @ ..] = text
+        && SPACE.contains(first)
+    {
         text = rest;
     }
-    while let [rest @ .., last] = text && SPACE.contains(last) {
+    while let [rest @ .., last] = text
+        && SPACE.contains(last)
+    {
         text = rest;
     }
     text

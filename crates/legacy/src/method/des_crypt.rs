@@ -74,11 +74,8 @@ impl Method for DesCrypt {
                 rest = after;
             }
         }
-        let block = Zeroizing::new(key.encrypt(
-            0,
-            self.salt,
-            self.extended.unwrap_or(TRADITIONAL_ROUNDS),
-        ));
+        let block =
+            Zeroizing::new(key.encrypt(0, self.salt, self.extended.unwrap_or(TRADITIONAL_ROUNDS)));
         Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&block.to_be_bytes())))
     }
 }

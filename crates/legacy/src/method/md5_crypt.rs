@@ -67,8 +67,7 @@ impl Md5Crypt {
         let mut inner = Md5::new().chain_update(password).chain_update(salt);
         inner.update(password);
         let inner = Zeroizing::new(<[u8; 16]>::from(inner.finalize()));
-        let mut outer =
-            Md5::new().chain_update(password).chain_update(magic).chain_update(salt);
+        let mut outer = Md5::new().chain_update(password).chain_update(magic).chain_update(salt);
         for part in password.chunks(inner.len()) {
             outer.update(&inner[..part.len()]);
         }

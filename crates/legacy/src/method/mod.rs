@@ -11,6 +11,7 @@ mod memory;
 mod pbkdf2;
 mod phpass;
 mod postgresql;
+mod saslprep;
 mod scrypt;
 mod sha_crypt;
 mod yescrypt;

@@ -6,7 +6,7 @@ use pbkdf2::pbkdf2_hmac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::Method;
+use super::{Method, saslprep};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor};
 use crate::output::filled;
@@ -47,7 +47,7 @@ impl Method for Scram {
 
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         let mut salted = Zeroizing::new([0; 32]);
-        let password = prepared(password);
+        let password = saslprep::prepared(password);
         pbkdf2_hmac::<Sha256>(&password, &self.salt, self.iterations, &mut *salted);
         // Invariant: HMAC takes keys of every length.
         #[allow(clippy::expect_used)]
@@ -55,19 +55,6 @@ impl Method for Scram {
         mac.update(b"Client Key");
         let client_key = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
         Ok(filled(32, |out| out.copy_from_slice(&Sha256::digest(*client_key))))
-    }
-}
-
-/// The password after SASLprep (RFC 4013), or as it is where that refuses it: PostgreSQL does so for
-/// every text that is no UTF-8 or has forbidden characters. It has ASCII as it is, with control
-/// characters, and refuses what nothing is left of.
-fn prepared(password: &[u8]) -> Zeroizing<Vec<u8>> {
-    let text = std::str::from_utf8(password).ok().filter(|text| !text.is_ascii());
-    match text.and_then(|text| stringprep::saslprep(text).ok()) {
-        Some(prepared) if !prepared.is_empty() => {
-            Zeroizing::new(prepared.into_owned().into_bytes())
-        }
-        _ => Zeroizing::new(password.to_vec()),
     }
 }
 

@@ -66,7 +66,7 @@ pub fn yescrypt(text: &str, _: &Site) -> Result<Found, Refusal> {
     let mut number = |least| need(variable(&mut digits, least));
     let (flavor, log_n, r) = (number(0)?, number(1)?, number(1)?);
     let (mut p, mut t) = (1, 0);
-    if params.len() > 3 || digits.len() > 0 {
+    if digits.len() > 0 {
         let mut number = |least| need(variable(&mut digits, least));
         let have = number(1)?;
         if have & 1 != 0 {

@@ -40,11 +40,7 @@ pub fn export(user: &Map<String, Value>, site: &Site) -> Result<Found, Refusal> 
 }
 
 /// Without the project's parameters nothing can be computed.
-fn of_project(
-    salt: &str,
-    hash: &str,
-    project: Option<&FirebaseParams>,
-) -> Result<Found, Refusal> {
+fn of_project(salt: &str, hash: &str, project: Option<&FirebaseParams>) -> Result<Found, Refusal> {
     let project = project.ok_or(Refusal::UnsupportedFormat)?;
     let cost = Cost { log_n: project.mem_cost, r: project.rounds, p: 1 };
     found(cost, salt, hash, &project.salt_separator, &project.signer_key)

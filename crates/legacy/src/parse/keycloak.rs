@@ -6,9 +6,9 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{Found, length, need};
+use crate::Refusal;
 use crate::codec::{any_base64, decimal};
 use crate::method::{Argon2, Pbkdf2, Prf, Variant};
-use crate::Refusal;
 
 /// `hashIterations` and `algorithm` are in the one, `value` and `salt` in the other.
 pub fn parse(credential: &Map<String, Value>) -> Result<Found, Refusal> {
@@ -35,9 +35,8 @@ fn argon2(
     tag: Vec<u8>,
 ) -> Result<Found, Refusal> {
     let more = need(data.get("additionalParameters").and_then(Value::as_object))?;
-    let text = |key| {
-        need(more.get(key).and_then(Value::as_array).and_then(|list| list.first()?.as_str()))
-    };
+    let text =
+        |key| need(more.get(key).and_then(Value::as_array).and_then(|list| list.first()?.as_str()));
     let number = |key| need(decimal(text(key)?));
     if number("hashLength")? != length(&tag) {
         return Err(Refusal::Malformed);

@@ -45,4 +45,3 @@ fn pbkdf2(prf: Prf, text: &str) -> Result<Found, Refusal> {
     let iterations = need(decimal(iterations))?;
     Ok(Found::new(Pbkdf2 { prf, iterations, length: length(&hash), salt }, hash))
 }
-

@@ -1,4 +1,5 @@
-//! The vectors of tests/vectors.txt.
+//! The vectors of tests/vectors.txt. Every test binary uses some of this.
+#![allow(dead_code)]
 
 use password_verify_legacy::{FirebaseParams, Limits, Site};
 
@@ -13,7 +14,11 @@ pub struct Vector {
 
 /// All of them.
 pub fn vectors() -> Vec<Vector> {
-    include_str!("../vectors.txt").lines().filter(|line| !line.starts_with('#')).map(vector).collect()
+    include_str!("../vectors.txt")
+        .lines()
+        .filter(|line| !line.starts_with('#'))
+        .map(vector)
+        .collect()
 }
 
 fn vector(line: &'static str) -> Vector {
