@@ -11,6 +11,7 @@
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
 //! | [`workspace`] | memory for a hash, and the way to compute it |
 //! | [`verifier`] | the PHC string: made, parsed, compared |
+//! | [`record`] | what is kept: such a verifier, or what another system kept |
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
 //! | [`client_addr`] | one client, one address |
@@ -33,6 +34,7 @@ pub mod fold;
 pub mod keyring;
 pub mod policy;
 pub mod reason;
+pub mod record;
 pub mod seal;
 pub mod secret;
 pub mod throttle;

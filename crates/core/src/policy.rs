@@ -34,7 +34,11 @@ pub enum Submitted {
 }
 
 /// A password as it is hashed: at most [`MAX_BYTES`] long before normalisation, and in NFC.
-pub struct Password(Secret);
+pub struct Password {
+    normalized: Secret,
+    /// What it was before, if it was something else.
+    submitted: Option<Secret>,
+}
 
 impl Password {
     /// Requires: what the client sent. Produces: the one form in which it is hashed.
@@ -47,21 +51,26 @@ impl Password {
             Submitted::Text(_) | Submitted::Oversized => return Err(Reason::TooLong),
         };
         if is_nfc_quick(raw.expose().chars()) == IsNormalized::Yes {
-            return Ok(Self(raw));
+            return Ok(Self { normalized: raw, submitted: None });
         }
         let mut text = String::with_capacity(raw.expose().len() * MAX_NFC_GROWTH);
         text.extend(raw.expose().nfc());
-        Ok(Self(Secret::new(text)))
+        Ok(Self { normalized: Secret::new(text), submitted: Some(raw) })
     }
 
     /// Is it the same password? In constant time for passwords of one length.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0.same_as(&other.0)
+        self.normalized.same_as(&other.normalized)
     }
 
     /// The normalised text. Every use is a place to review.
     pub fn expose(&self) -> &str {
-        self.0.expose()
+        self.normalized.expose()
+    }
+
+    /// The text as the client sent it, for hashes of systems that did not normalise.
+    pub fn as_submitted(&self) -> &str {
+        self.submitted.as_ref().unwrap_or(&self.normalized).expose()
     }
 }
 
