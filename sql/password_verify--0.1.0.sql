@@ -120,12 +120,12 @@ CREATE TABLE password_verify.credential (
     changed_at  timestamptz NOT NULL,
     -- A row never comes near the size at which PostgreSQL would move a column to a toast table.
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 1020),
-    CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 512)
+    CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 880)
 ) USING heap WITH (fillfactor = 80);
 COMMENT ON TABLE password_verify.credential IS 'one row a user';
 COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
 COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
-COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string, sealed with a key of the keyring if there is one';
+COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or what was imported, sealed with a key of the keyring if there is one';
 
 -- The row that is at or before every place, so that a look-up always finds one.
 INSERT INTO password_verify.credential
@@ -457,6 +457,25 @@ COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'forget the user; was 
 COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
 
+CREATE FUNCTION @extschema@.pv_import_hash(
+        user_id bigint, hash text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
+CREATE FUNCTION @extschema@.pv_import_hash(
+        user_id uuid, hash text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
+CREATE FUNCTION @extschema@.pv_import_hash(
+        user_id text, hash text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over the hash that another system kept of a user''s password';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over the hash that another system kept of a user''s password';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over the hash that another system kept of a user''s password';
+
 -- Key rotation: a procedure that commits after each batch, which neither SECURITY DEFINER nor SET allow.
 -- It runs as its caller and may do nothing itself; the batches are functions like all others.
 CREATE FUNCTION @extschema@.pv_rotate_batch(
@@ -553,18 +572,25 @@ CREATE FUNCTION password_verify.users(
     LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
     AS $function$
 SELECT c.user_id,
-       CASE WHEN sealed.yes THEN pg_catalog.split_part(pg_catalog.split_part(c.verifier, '$', 6), ' ', 1)
-            ELSE pg_catalog.split_part(c.verifier, '$', 2) END,
-       CASE WHEN sealed.yes THEN pg_catalog.split_part(pg_catalog.split_part(c.verifier, '$', 6), ' ', 2)
-            ELSE pg_catalog.split_part(c.verifier, '$', 4) END,
-       CASE WHEN sealed.yes THEN pg_catalog.split_part(c.verifier, '$', 4) END,
+       pg_catalog.split_part(shown.label, ' ', 1),
+       pg_catalog.split_part(shown.label, ' ', 2),
+       CASE WHEN pg_catalog.starts_with(c.verifier, '$sealed$') THEN pg_catalog.split_part(c.verifier, '$', 4) END,
        c.must_change,
        c.expires_at,
        c.disabled_at,
        c.created_at,
        c.changed_at
   FROM password_verify.credential c
- CROSS JOIN LATERAL (SELECT pg_catalog.starts_with(c.verifier, '$sealed$')) AS sealed (yes)
+ CROSS JOIN LATERAL (SELECT CASE
+       WHEN pg_catalog.starts_with(c.verifier, '$sealed$')
+       THEN pg_catalog.split_part(c.verifier, '$', 6)
+       WHEN pg_catalog.starts_with(c.verifier, '$legacy$')
+       THEN pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 4), ' -')
+       WHEN pg_catalog.starts_with(c.verifier, '$wrapped$')
+       THEN pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 3), '+', pg_catalog.split_part(c.verifier, '$', 8),
+                              ' ', pg_catalog.split_part(c.verifier, '$', 5))
+       ELSE pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 2), ' ', pg_catalog.split_part(c.verifier, '$', 4))
+       END) AS shown (label)
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
 $function$;
 COMMENT ON FUNCTION password_verify.users() IS 'what pv_users shows';
@@ -669,6 +695,7 @@ SELECT k.kind, k.object
                ('manager',   'pv_unlock_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
+               ('manager',   'pv_import_hash'),
                ('manager',   'pv_rotate_keys'),
                ('manager',   'pv_rotate_batch'),
                ('manager',   'pv_rotation_left'),

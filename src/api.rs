@@ -76,6 +76,16 @@ fn pv_set_password(
 }
 
 #[pg_extern(sql = false)]
+fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<Row<2>> {
+    session::require_ready()?;
+    let user = user(user_id)?;
+    Ok(answered(match given(hash, "hash")? {
+        Submitted::Text(hash) => enroll::import(&user, &hash)?,
+        Submitted::Oversized => Err(Reason::OverLimit),
+    }))
+}
+
+#[pg_extern(sql = false)]
 fn pv_has_password(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
     Ok(enroll::has_password(&user(user_id)?)?)

@@ -10,6 +10,8 @@ use password_verify_core::account::{Account, Timestamp};
 use password_verify_core::event::Action;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
+use password_verify_core::record::{Imported, Record, wrap};
+use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 
@@ -47,9 +49,40 @@ pub fn create(user: &UserId, submitted: Submitted) -> Result<Answer, Error> {
             return Ok(Err(Reason::AlreadySet));
         }
         let Some(verifier) = hash(&new)? else { return Ok(Err(Reason::Busy)) };
+        let record = Record::Argon2id(verifier);
         let now = session::now();
         let written = Store::open(Access::Write)?
-            .insert(user, PATIENCE, |number| Credential::new(number, user, &verifier, now))?;
+            .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
+        Ok(match written {
+            Written::Done => Ok(()),
+            Written::Unchanged => Err(Reason::AlreadySet),
+            Written::Busy => Err(Reason::Busy),
+        })
+    })
+}
+
+/// `pv_import_hash`: what another system kept, for a user who has nothing here.
+pub fn import(user: &UserId, hash: &Secret) -> Result<Answer, Error> {
+    recorded(Action::Import, user, None, || {
+        if has_password(user)? {
+            return Ok(Err(Reason::AlreadySet));
+        }
+        let record = match Imported::parse(hash.expose(), settings::hash_memory_limit()) {
+            Err(reason) => return Ok(Err(reason)),
+            Ok(Imported::Ready(record)) => record,
+            Ok(Imported::Fast(scheme, output)) => {
+                let cost = settings::cost()?;
+                let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout())
+                else {
+                    return Ok(Err(Reason::Busy));
+                };
+                let mut workspace = slot.workspace(Some(cost))?;
+                wrap(scheme, &output, cost, salt::random()?, &mut workspace)?
+            }
+        };
+        let now = session::now();
+        let written = Store::open(Access::Write)?
+            .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
         Ok(match written {
             Written::Done => Ok(()),
             Written::Unchanged => Err(Reason::AlreadySet),
@@ -71,9 +104,10 @@ pub fn set(
             Err(reason) => return Ok(Err(reason)),
         };
         let Some(verifier) = hash(&new)? else { return Ok(Err(Reason::Busy)) };
+        let record = Record::Argon2id(verifier);
         let now = session::now();
         let apply = |row: &mut Credential| {
-            row.put(verifier.expose());
+            row.put(record.expose());
             row.changed_at = now;
             row.account = Account { must_change, expires_at, ..row.account };
         };
@@ -86,7 +120,7 @@ pub fn set(
             })?;
             let written = match edited {
                 Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
-                    let mut row = Credential::new(number, user, &verifier, now);
+                    let mut row = Credential::new(number, user, &record, now);
                     apply(&mut row);
                     row
                 })?,
@@ -192,7 +226,7 @@ fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
     let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
         return Ok(None);
     };
-    let mut workspace = slot.workspace(cost)?;
+    let mut workspace = slot.workspace(Some(cost))?;
     Ok(Some(Verifier::create(new, cost, salt::random()?, &mut workspace)?))
 }
 

@@ -262,6 +262,7 @@ impl Error {
         match why {
             NotAVerifier::Malformed => Self::Corrupt(record),
             NotAVerifier::OverLimit => Self::OverLimit(record),
+            NotAVerifier::OverMemory => Self::OverMemoryLimit(record),
         }
     }
 }

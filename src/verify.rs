@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use core::net::IpAddr;
 
-use password_verify_core::cost::Cost;
 use password_verify_core::event::Action;
 use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
+use password_verify_core::record::Record;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
@@ -125,9 +125,10 @@ struct Fetched {
 /// What a password is hashed against.
 enum Target {
     /// The user's own record.
-    Own { verifier: Verifier, stored: Secret, row: Credential },
-    /// There is none. The cost of somebody else's is spent, and the result thrown away.
-    Decoy(Verifier),
+    Own { record: Record, stored: Secret, row: Credential },
+    /// There is none. Somebody else's is computed, or what a new one would cost, and the result thrown
+    /// away.
+    Decoy(Record),
 }
 
 /// Produced by [`Fetched::hash_and_compare`].
@@ -162,7 +163,7 @@ pub enum Outcome {
 pub struct Proof {
     user: UserId,
     password: Password,
-    verifier: Verifier,
+    record: Record,
     stored: Secret,
     client: Option<IpAddr>,
     purpose: Purpose,
@@ -236,7 +237,7 @@ impl Admitted {
 impl Ready {
     fn fetch(self) -> Result<Fetched, Error> {
         let Self { admitted, slot, store } = self;
-        match Target::find(&store, &admitted.user, &slot) {
+        match Target::find(&store, &admitted.user) {
             Ok(target) => Ok(Fetched { admitted, slot, target }),
             Err(error) => {
                 // Nothing was guessed. Whoever has lost a key finds nobody locked out afterwards.
@@ -248,38 +249,35 @@ impl Ready {
 }
 
 impl Target {
-    fn find(store: &Store, user: &UserId, slot: &HashSlot) -> Result<Self, Error> {
+    fn find(store: &Store, user: &UserId) -> Result<Self, Error> {
         let current = settings::cost()?;
+        let decoy = || Record::Argon2id(Verifier::decoy(current));
         Ok(match store.find(user)? {
             Found::Own(row) => {
                 let stored = row.open()?;
-                let verifier = Verifier::parse(stored.expose())
+                let record = Record::parse(stored.expose(), settings::hash_memory_limit())
                     .map_err(|why| Error::stored(why, row.number))?;
-                if !slot.admits(verifier.cost()) {
-                    return Err(Error::OverMemoryLimit(row.number));
-                }
-                Self::Own { verifier, stored, row }
+                Self::Own { record, stored, row }
             }
-            // Parameters of a real record, always the same one for the same id: a stranger's id takes
-            // as long as somebody's. A broken record is its own user's trouble only.
+            // A real record, always the same one for the same id: a stranger's id takes as long as
+            // somebody's. A broken record is its own user's trouble only.
             Found::Neighbour(row) => {
                 let stored = match row.open() {
                     // A key that is missing is everybody's trouble: nothing tells who has a record.
                     Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) => return Err(error),
                     opened => opened.ok(),
                 };
-                let verifier = stored.and_then(|text| Verifier::parse(text.expose()).ok());
-                let cost = verifier.map(|verifier| verifier.cost());
-                let cost = cost.filter(|cost| slot.admits(*cost)).unwrap_or(current);
-                Self::Decoy(Verifier::decoy(cost))
+                let limit = settings::hash_memory_limit();
+                let record = stored.and_then(|text| Record::parse(text.expose(), limit).ok());
+                Self::Decoy(record.unwrap_or_else(decoy))
             }
-            Found::Nothing => Self::Decoy(Verifier::decoy(current)),
+            Found::Nothing => Self::Decoy(decoy()),
         })
     }
 
-    fn cost(&self) -> Cost {
+    fn record(&self) -> &Record {
         match self {
-            Self::Own { verifier, .. } | Self::Decoy(verifier) => verifier.cost(),
+            Self::Own { record, .. } | Self::Decoy(record) => record,
         }
     }
 }
@@ -289,21 +287,17 @@ impl Fetched {
         let Self { admitted, mut slot, target } = self;
         let Admitted { user, password, client, purpose, charged } = admitted;
         let start = Instant::now();
-        let mut workspace = slot.workspace(target.cost())?;
+        let mut workspace = slot.workspace(target.record().cost())?;
+        let right = target.record().matches(&password, user.as_str(), &mut workspace)?;
         let proof = match target {
-            Target::Decoy(verifier) => {
-                let _ = verifier.matches(&password, &mut workspace)?;
-                None
+            Target::Own { record, stored, row } if right => {
+                let worth = match purpose {
+                    Purpose::LogIn => row.account.may_log_in(session::now()),
+                    Purpose::Change => row.account.may_change(session::now()),
+                };
+                Some(Proof { user, password, record, stored, client, purpose, worth })
             }
-            Target::Own { verifier, stored, row } => {
-                verifier.matches(&password, &mut workspace)?.then(|| {
-                    let worth = match purpose {
-                        Purpose::LogIn => row.account.may_log_in(session::now()),
-                        Purpose::Change => row.account.may_change(session::now()),
-                    };
-                    Proof { user, password, verifier, stored, client, purpose, worth }
-                })
-            }
+            Target::Own { .. } | Target::Decoy(_) => None,
         };
         statistics::count_hash(start.elapsed());
         Ok(Compared { charged, proof })
@@ -365,13 +359,13 @@ impl Proof {
     /// not depend on it: not done where nothing can be written, and given up rather than waited for.
     fn renew_if_weak(&self) -> Result<(), Error> {
         let current = settings::cost()?;
-        if !self.verifier.cost().weaker_than(current) || !session::writable() {
+        if !self.record.weaker_than(current) || !session::writable() {
             return Ok(());
         }
         let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
             return Ok(());
         };
-        let mut workspace = slot.workspace(current)?;
+        let mut workspace = slot.workspace(Some(current))?;
         let renewed = Verifier::remake(&self.password, current, salt::random()?, &mut workspace)?;
         // Given back before anything is written, and so before anything can be waited for.
         drop((workspace, slot));

@@ -1,10 +1,10 @@
 //! One row of `password_verify.credential`.
 
 use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::record::{Record, label};
 use password_verify_core::seal::Binding;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
-use password_verify_core::verifier::{Verifier, label};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
@@ -22,7 +22,7 @@ pub struct Credential {
     pub number: RecordNumber,
     /// Canonical.
     pub user_id: String,
-    /// The PHC string.
+    /// The text of a record.
     verifier: Kept,
     /// What the verifier is worth.
     pub account: Account,
@@ -41,11 +41,11 @@ enum Kept {
 
 impl Credential {
     /// A row for a user who had none.
-    pub fn new(number: RecordNumber, user: &UserId, verifier: &Verifier, now: Timestamp) -> Self {
+    pub fn new(number: RecordNumber, user: &UserId, record: &Record, now: Timestamp) -> Self {
         Self {
             number,
             user_id: user.as_str().to_owned(),
-            verifier: Kept::Plain(verifier.expose()),
+            verifier: Kept::Plain(record.expose()),
             account: Account::default(),
             created_at: now,
             changed_at: now,
@@ -96,7 +96,7 @@ impl Credential {
         }
     }
 
-    /// The PHC string, unparsed: it may be corrupt.
+    /// The text of the record, unparsed: it may be corrupt.
     ///
     /// # Errors
     /// What [`keyring::open`] says.

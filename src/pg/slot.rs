@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use super::shared::segment;
 use super::shared::slots::{self, Entered};
 use crate::error::Error;
-use crate::{kernel, settings};
+use crate::kernel;
 
 #[derive(Clone, Copy)]
 enum Holding {
@@ -57,21 +57,18 @@ impl HashSlot {
         }
     }
 
-    /// Memory for a hash of that cost, in huge pages where the system has them.
+    /// Memory for a hash of that cost, in huge pages where the system has them. `None` where it is another
+    /// system's, which takes what it needs itself.
     ///
     /// # Errors
     /// [`Error::OutOfMemory`] when the system refuses it.
-    pub fn workspace(&mut self, cost: Cost) -> Result<Workspace, Error> {
+    pub fn workspace(&mut self, cost: Option<Cost>) -> Result<Workspace, Error> {
+        let Some(cost) = cost else { return Ok(Workspace::none()) };
         let workspace = Workspace::new(cost, kernel::path())?;
         if !workspace.expects_huge_pages() {
             slots::count_small_pages();
         }
         Ok(workspace)
-    }
-
-    /// May one hash take so much?
-    pub fn admits(&self, cost: Cost) -> bool {
-        cost.memory_kib() <= settings::hash_memory_limit()
     }
 }
 

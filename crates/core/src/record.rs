@@ -58,7 +58,7 @@ impl Record {
             })
         };
         let within = |verifier: Verifier| match verifier.cost().memory_kib() > memory_kib {
-            true => Err(NotAVerifier::OverLimit),
+            true => Err(NotAVerifier::OverMemory),
             false => Ok(verifier),
         };
         if let Some(rest) = text.strip_prefix(LEGACY) {
@@ -292,7 +292,7 @@ mod tests {
     #[test]
     fn what_takes_more_memory_is_over_the_limit() {
         let hash = "$argon2id$v=19$m=256,t=2,p=4$c29tZXNhbHRzb21lc2FsdA$5CZ0y4EFo8aGNnTOqyj0Zv3Ly//FEsr0bPZ6BGnEO9U";
-        assert_eq!(Record::parse(hash, 255).err(), Some(NotAVerifier::OverLimit));
+        assert_eq!(Record::parse(hash, 255).err(), Some(NotAVerifier::OverMemory));
         assert_eq!(Imported::parse(hash, 255).err(), Some(Reason::OverLimit));
     }
 }

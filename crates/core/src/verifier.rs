@@ -44,6 +44,8 @@ pub enum NotAVerifier {
     Malformed,
     /// Parameters above the ceilings of [`crate::cost`].
     OverLimit,
+    /// More memory than one hash may take here.
+    OverMemory,
 }
 
 impl Verifier {

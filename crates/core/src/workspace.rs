@@ -6,7 +6,8 @@ use crate::cost::Cost;
 
 /// Memory for a hash, gone when this is dropped: nobody can read then what was in it.
 pub struct Workspace {
-    arena: Arena,
+    /// `None`: nothing is computed in it.
+    arena: Option<Arena>,
     path: Path,
 }
 
@@ -21,12 +22,17 @@ impl Workspace {
     /// [`OutOfMemory`].
     pub fn new(cost: Cost, path: Path) -> Result<Self, OutOfMemory> {
         let arena = Arena::new(params(cost)?.blocks()).map_err(|_| OutOfMemory)?;
-        Ok(Self { arena, path })
+        Ok(Self { arena: Some(arena), path })
+    }
+
+    /// For what needs no memory of ours.
+    pub fn none() -> Self {
+        Self { arena: None, path: Path::Portable }
     }
 
     /// Without huge pages a hash takes about twice as long.
     pub fn expects_huge_pages(&self) -> bool {
-        self.arena.expects_huge_pages()
+        self.arena.as_ref().is_none_or(Arena::expects_huge_pages)
     }
 
     /// Argon2id v1.3 (RFC 9106).
@@ -43,8 +49,8 @@ impl Workspace {
         let inputs = Inputs { password, salt, ..Inputs::default() };
         // Too little memory is the only error there can be: a cost is computable, passwords, salts and
         // tags have their bounds, and the path was tested when the server started.
-        hash_on(self.path, self.arena.blocks(), params(cost)?, &inputs, tag)
-            .map_err(|_| OutOfMemory)
+        let arena = self.arena.as_mut().ok_or(OutOfMemory)?;
+        hash_on(self.path, arena.blocks(), params(cost)?, &inputs, tag).map_err(|_| OutOfMemory)
     }
 }
 
