@@ -3,10 +3,12 @@
 //! The SQL side of every function is written by hand in `sql/password_verify--0.1.0.sql`. Each exists
 //! there for bigint, uuid and text ids, over one symbol here.
 
+use std::time::Duration;
+
 use password_verify_core::policy::Submitted;
 use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
-use pgrx::datum::{Inet, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
@@ -83,6 +85,32 @@ fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<
         Submitted::Text(hash) => enroll::import(&user, &hash)?,
         Submitted::Oversized => Err(Reason::OverLimit),
     }))
+}
+
+#[pg_extern(sql = false)]
+fn pv_issue_reset_token(
+    user_id: Option<UserIdArg>,
+    valid_for: Option<Interval>,
+) -> Sql<Option<String>> {
+    session::require_ready()?;
+    let user = user(user_id)?;
+    let valid_for = valid_for.ok_or(Error::Null("valid_for"))?.as_micros();
+    let bounds = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
+    let valid_for = u64::try_from(valid_for).map(Duration::from_micros).ok();
+    let valid_for = valid_for.filter(|time| bounds.contains(time)).ok_or(Error::TokenLife)?;
+    Ok(enroll::issue_token(&user, valid_for)?.map(|token| token.expose().to_owned()))
+}
+
+#[pg_extern(sql = false)]
+fn pv_reset_password(
+    token: Option<PasswordArg>,
+    new_password: Option<PasswordArg>,
+    client_addr: Option<Inet>,
+) -> Sql<Row<3>> {
+    session::require_ready()?;
+    let token = given(token, "token")?;
+    let new = given(new_password, "new password")?;
+    Ok(attempted(enroll::reset(&token, new, client(client_addr))?))
 }
 
 #[pg_extern(sql = false)]

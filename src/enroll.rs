@@ -11,9 +11,11 @@ use password_verify_core::event::Action;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::record::{Imported, Record, wrap};
+use password_verify_core::reset_token::Token;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::pg::credential::Credential;
@@ -23,7 +25,7 @@ use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
 use crate::throttle::{self, Denial};
-use crate::verify::{Outcome, Purpose, Request, attempt};
+use crate::verify::{self, Outcome, Purpose, Request, attempt};
 use crate::{audit, blocklist};
 use crate::{salt, settings};
 
@@ -107,8 +109,7 @@ pub fn set(
         let record = Record::Argon2id(verifier);
         let now = session::now();
         let apply = |row: &mut Credential| {
-            row.put(record.expose());
-            row.changed_at = now;
+            row.replace(record.expose(), now);
             row.account = Account { must_change, expires_at, ..row.account };
         };
         let store = Store::open(Access::Write)?;
@@ -175,6 +176,55 @@ pub fn change(
         }
     }
     refused(Reason::Busy)
+}
+
+/// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
+/// a user who has no password.
+pub fn issue_token(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error> {
+    let expires_at = session::now() + i64::try_from(valid_for.as_micros()).unwrap_or(0);
+    let mut issued = None;
+    edit(Action::IssueToken, user, |row| {
+        let token = Token::new(row.number, Zeroizing::new(salt::random()?));
+        row.issue(&token, expires_at)?;
+        issued = Some(token.expose());
+        Ok(Edit::Replace)
+    })?;
+    Ok(issued)
+}
+
+/// `pv_reset_password`: by somebody who has such a token, which is used up if the new password is accepted.
+pub fn reset(
+    token: &Submitted,
+    new: Submitted,
+    client: Option<IpAddr>,
+) -> Result<Result<(), Denial>, Error> {
+    session::require_writable()?;
+    let (token, user) = match verify::redeem(token, client)? {
+        Ok(redeemed) => redeemed,
+        Err(denial) => return Ok(Err(denial)),
+    };
+    let answer = recorded_if(Action::Reset, &user, client, || {
+        let new = match accept(&user, new) {
+            Ok(new) => new,
+            Err(reason) => return Ok(Some(Err(reason))),
+        };
+        let Some(verifier) = hash(&new)? else { return Ok(Some(Err(Reason::Busy))) };
+        let now = session::now();
+        let written = Store::open(Access::Write)?.edit(&user, PATIENCE, |row| {
+            if !row.redeems(&token, now)? {
+                return Ok(Edit::Keep);
+            }
+            row.replace(verifier.expose(), now);
+            row.account = Account { must_change: false, expires_at: None, ..row.account };
+            Ok(Edit::Replace)
+        })?;
+        Ok(Some(match written {
+            Written::Done => Ok(()),
+            Written::Unchanged => Err(Reason::InvalidToken),
+            Written::Busy => Err(Reason::Busy),
+        }))
+    })?;
+    Ok(answer.unwrap_or(Ok(())).map_err(Denial::because))
 }
 
 /// `pv_has_password`.
@@ -274,11 +324,12 @@ fn recorded_if(
     session::require_writable()?;
     extension::require_not_new()?;
     let prepared = transaction::prepare()?;
-    let record = audit::record(action, user, client);
+    let record = audit::record(action, Some(user), client);
     let answer = make()?;
     match answer {
         Some(Ok(())) => {
-            let clears = matches!(action, Action::Create | Action::Set | Action::Unlock);
+            let clears =
+                matches!(action, Action::Create | Action::Set | Action::Reset | Action::Unlock);
             let (key, failures) = if clears { throttle::failures(user)? } else { ([0; 16], 0) };
             let account = (failures > 0).then_some(&key);
             prepared.changed(record, account, || throttle::load(key))?;

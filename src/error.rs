@@ -29,6 +29,8 @@ pub enum Error {
     EmptyUserId,
     /// The user id is longer than 255 bytes of UTF-8.
     UserIdTooLong,
+    /// The life of a reset token is out of bounds.
+    TokenLife,
     /// Called with an argument whose type is not known, as the fast-path protocol does.
     UntypedCall,
     /// Called inside a parallel operation.
@@ -103,6 +105,11 @@ impl Error {
                 ERRCODE_INVALID_PARAMETER_VALUE,
                 "user id is too long",
                 "A user id has at most 255 bytes in UTF-8.",
+            ),
+            Self::TokenLife => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "the life of a reset token is out of bounds",
+                "valid_for is between 1 minute and 7 days.",
             ),
             Self::UntypedCall => (
                 ERRCODE_FEATURE_NOT_SUPPORTED,

@@ -2,6 +2,7 @@
 
 use password_verify_core::account::{Account, Timestamp};
 use password_verify_core::record::{Record, label};
+use password_verify_core::reset_token::Token;
 use password_verify_core::seal::Binding;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
@@ -15,6 +16,10 @@ use crate::error::{Error, RecordNumber};
 
 /// What its secret is sealed for.
 const PURPOSE: &str = "credential";
+/// What people without the key see of it.
+const RESET_LABEL: &str = "reset -";
+/// What the digest of its reset token is sealed for.
+const RESET_PURPOSE: &str = "reset token";
 
 /// A row.
 pub struct Credential {
@@ -30,6 +35,14 @@ pub struct Credential {
     pub created_at: Timestamp,
     /// When the password was last set by somebody.
     pub changed_at: Timestamp,
+    reset: Option<Reset>,
+}
+
+/// The newest reset token.
+struct Reset {
+    /// Its digest as it is stored, sealed or not.
+    text: Secret,
+    expires_at: Timestamp,
 }
 
 enum Kept {
@@ -49,6 +62,7 @@ impl Credential {
             account: Account::default(),
             created_at: now,
             changed_at: now,
+            reset: None,
         }
     }
 
@@ -72,7 +86,9 @@ impl Credential {
                 disabled_at,
                 created_at,
                 changed_at,
-            ] = table::columns::<8>(table, tuple)?;
+                reset_digest,
+                reset_expires_at,
+            ] = table::columns::<10>(table, tuple)?;
             let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
             let broken = Error::Corrupt(number);
             let string = |column: Option<pg_sys::Datum>| {
@@ -92,6 +108,13 @@ impl Credential {
                 account,
                 created_at: created_at.map(time).ok_or(broken)?,
                 changed_at,
+                reset: match (reset_digest, reset_expires_at) {
+                    (Some(text), Some(expires_at)) => {
+                        let text = text::to_utf8(text).map_err(|_| broken)?;
+                        Some(Reset { text, expires_at: time(expires_at) })
+                    }
+                    _ => None,
+                },
             })
         }
     }
@@ -109,15 +132,55 @@ impl Credential {
         }
     }
 
-    /// Puts another in its place.
-    pub fn put(&mut self, verifier: Secret) {
-        self.verifier = Kept::Plain(verifier);
+    /// Puts another record of the same password in its place.
+    pub fn renew(&mut self, record: Secret) {
+        self.verifier = Kept::Plain(record);
+    }
+
+    /// Puts another password in its place, which ends reset tokens.
+    pub fn replace(&mut self, record: Secret, now: Timestamp) {
+        self.verifier = Kept::Plain(record);
+        self.changed_at = now;
+        self.reset = None;
+    }
+
+    /// Makes a token with which the password can be reset, instead of any before it.
+    ///
+    /// # Errors
+    /// What [`keyring::seal`] says.
+    pub fn issue(&mut self, token: &Token, expires_at: Timestamp) -> Result<(), Error> {
+        let text = keyring::seal(&token.digest(), RESET_LABEL, &self.reset_binding(expires_at))?;
+        self.reset = Some(Reset { text, expires_at });
+        Ok(())
+    }
+
+    /// Can the password be reset with this token?
+    ///
+    /// # Errors
+    /// What [`keyring::open`] says.
+    pub fn redeems(&self, token: &Token, now: Timestamp) -> Result<bool, Error> {
+        let Some(reset) = self.reset.as_ref().filter(|reset| now < reset.expires_at) else {
+            return Ok(false);
+        };
+        Ok(token.is_of(&self.open_reset(reset)?))
+    }
+
+    fn open_reset(&self, reset: &Reset) -> Result<Secret, Error> {
+        let binding = self.reset_binding(reset.expires_at);
+        keyring::open(reset.text.expose(), &binding, self.number)
+    }
+
+    fn reset_binding(&self, expires_at: Timestamp) -> Binding<'_> {
+        let account = Account { expires_at: Some(expires_at), ..Account::default() };
+        Binding { purpose: RESET_PURPOSE, ..self.binding(account, self.changed_at) }
     }
 
     /// Is it stored as it would be stored today?
     pub fn is_sealed_as_new(&self) -> bool {
+        let current = |text: &Secret| keyring::is_current(text.expose());
+        let reset = self.reset.as_ref().is_none_or(|reset| current(&reset.text));
         match &self.verifier {
-            Kept::Stored { text, .. } => keyring::is_current(text.expose()),
+            Kept::Stored { text, .. } => current(text) && reset,
             Kept::Plain(_) => false,
         }
     }
@@ -135,6 +198,15 @@ impl Credential {
         let plain = self.open()?;
         let binding = self.binding(self.account, self.changed_at);
         let verifier = keyring::seal(&plain, &label(plain.expose()), &binding)?;
+        let reset = match &self.reset {
+            Some(reset) => {
+                let (digest, binding) =
+                    (self.open_reset(reset)?, self.reset_binding(reset.expires_at));
+                let text = keyring::seal(&digest, RESET_LABEL, &binding)?;
+                Some((text::to_datum(text.expose())?, reset.expires_at))
+            }
+            None => None,
+        };
         let row = [
             Some(pg_sys::Datum::from(self.number.as_mut_ptr())),
             Some(text::to_datum(&self.user_id)?),
@@ -144,9 +216,11 @@ impl Credential {
             self.account.disabled_at.into_datum(),
             self.created_at.into_datum(),
             self.changed_at.into_datum(),
+            reset.map(|(digest, _)| digest),
+            reset.and_then(|(_, expires_at)| expires_at.into_datum()),
         ];
-        // SAFETY: uuid, text, text, boolean and four timestamptz (int64), as the SQL file declares;
-        // the tuple holds copies.
+        // SAFETY: uuid, text, text, boolean, four timestamptz (int64), text and timestamptz, as the SQL
+        // file declares; the tuple holds copies.
         unsafe { table::form(table, row) }
     }
 }
