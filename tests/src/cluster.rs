@@ -104,6 +104,22 @@ impl Cluster {
     pub fn up_with(&self, environment: &[(&str, &str)]) {
         let mut pg_ctl = self.command("pg_ctl");
         pg_ctl.envs(environment.iter().copied());
+        self.start_with(&mut pg_ctl);
+    }
+
+    /// The same, where no process of it gets huge pages.
+    pub fn up_without_huge_pages(&self) {
+        // prctl has no program of its own: its number on this architecture, and PR_SET_THP_DISABLE.
+        // What it says is inherited.
+        let prctl = if cfg!(target_arch = "aarch64") { 167 } else { 157 };
+        let script =
+            format!("syscall({prctl}, 41, 1, 0, 0, 0) == 0 or die \"prctl: $!\"; exec @ARGV");
+        let mut perl = self.command("/usr/bin/env");
+        perl.args(["perl", "-e", &script]).arg(bindir().join("pg_ctl"));
+        self.start_with(&mut perl);
+    }
+
+    fn start_with(&self, pg_ctl: &mut Command) {
         pg_ctl.arg("-D").arg(self.data()).arg("-l").arg(self.log_path()).args(["-w", "start"]);
         let output = pg_ctl.output().unwrap();
         assert!(output.status.success(), "the server does not start:\n{}", self.log());
