@@ -140,8 +140,7 @@ impl Cluster {
     /// `kill -9` of the postmaster: nobody tells its children, which end when they see it. Waits until
     /// they have, and until init has noticed: PostgreSQL takes a zombie for a server that runs.
     pub fn kill_postmaster(&self) {
-        let mut family = children_of(self.postmaster());
-        family.push(self.postmaster());
+        let family = processes(self);
         kill_9(self.postmaster());
         let start = Instant::now();
         while family.iter().any(|pid| parent_of(*pid).is_some()) {
@@ -247,6 +246,14 @@ fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name, which may have anything in it, comes a letter for the state.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The processes of a server that runs: the postmaster and its children.
+pub fn processes(cluster: &Cluster) -> Vec<u32> {
+    let postmaster = cluster.postmaster();
+    let mut family = children_of(postmaster);
+    family.push(postmaster);
+    family
 }
 
 fn children_of(parent: u32) -> Vec<u32> {
