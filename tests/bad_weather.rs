@@ -6,6 +6,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::FileExt;
 use std::os::unix::net::UnixStream;
 use std::process::Command;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -40,9 +41,10 @@ impl Moments {
 // Cut off
 ////////////////////////////////////////////////////////////////////////////////
 
-/// Forty clients for some seconds, whose sessions are ended now and then. What `one` returns is the
-/// client, for as long as it has a connection, and whether it was answered.
+/// Forty clients for some seconds, whose sessions are terminated now and then. `one` is one attempt, by
+/// the client's connection if it has one, for that user; it tells whether it was answered.
 fn churn(site: &Site, one: impl Fn(&mut Option<Client>, &mut Moments, &str) -> bool + Sync) {
+    site.configure(&["queue_timeout = '60s'"]);
     site.enroll("42", GOOD);
     let (answered, cut_off) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut admin = site.admin();
@@ -74,7 +76,7 @@ fn churn(site: &Site, one: impl Fn(&mut Option<Client>, &mut Moments, &str) -> b
     });
     let (answered, cut_off) = (answered.into_inner(), cut_off.into_inner());
     println!("{answered} answered, {cut_off} cut off");
-    assert!(answered > 20 && cut_off > 100, "{answered} {cut_off}");
+    assert!(answered > 5 && cut_off > 100, "{answered} {cut_off}");
     assert_eq!(slots(&mut admin), (0, 0));
     assert!(stat(&mut admin, "hash_slots_used_at_most") <= 2);
     for _ in 0..3 {
@@ -382,7 +384,7 @@ fn hashes_in_small_pages_are_counted() {
     let cluster = Cluster::init();
     cluster.configure(&[PRELOADED[0], "password_verify.hash_slots = 2"]);
     cluster.up();
-    let site = Site::on(std::sync::Arc::new(cluster));
+    let site = Site::on(Arc::new(cluster));
     let setting = fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled");
     let huge = setting.is_ok_and(|setting| !setting.contains("[never]"));
     let small = |site: &Site| stat(&mut site.admin(), "hashes_in_small_pages");
@@ -411,7 +413,7 @@ fn every_way_of_hashing_gives_the_same_hashes_and_is_in_the_log() {
         "password_verify.hash_memory_limit = 16MB",
     ]);
     cluster.up();
-    let site = Site::on(std::sync::Arc::new(cluster));
+    let site = Site::on(Arc::new(cluster));
     let said = || {
         let log = site.cluster.log();
         let line = log.lines().rfind(|line| line.contains(" hash slots of ")).unwrap();
