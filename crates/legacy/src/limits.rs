@@ -45,10 +45,10 @@ impl Limits {
     pub const fn new(memory_kib: u32) -> Self {
         Self {
             memory_kib,
-            argon2_kib_passes: 4 << 20,
+            argon2_kib_passes: 8 << 20,
             argon2_lanes: 64,
-            scrypt_blocks: 1 << 23,
-            yescrypt_blocks: 1 << 23,
+            scrypt_blocks: 1 << 24,
+            yescrypt_blocks: 1 << 24,
             bcrypt_cost: 16,
             pbkdf2_iterations: 10_000_000,
             sha_crypt_rounds: 700_000,

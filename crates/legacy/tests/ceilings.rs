@@ -23,15 +23,15 @@ fn ends_at(name: &str, numbers: &[(&str, u64)], key: &str, salt: &str) {
 fn of_schemes() {
     let salt = "$c2FsdHNhbHRzYWx0c2FsdA";
     let argon2 = |m, t, p| [("v", 19), ("m", m), ("t", t), ("p", p), ("l", 32)];
-    ends_at("argon2id", &argon2(1 << 20, 4, 1), "m", salt);
-    ends_at("argon2id", &argon2(1 << 20, 4, 1), "t", salt);
-    ends_at("argon2i", &argon2(8, 1 << 19, 1), "t", salt);
+    ends_at("argon2id", &argon2(1 << 20, 8, 1), "m", salt);
+    ends_at("argon2id", &argon2(1 << 20, 8, 1), "t", salt);
+    ends_at("argon2i", &argon2(8, 1 << 20, 1), "t", salt);
     ends_at("argon2d", &argon2(1 << 16, 1, 64), "p", salt);
     ends_at("argon2id", &[("v", 19), ("m", 64), ("t", 1), ("p", 1), ("l", 512)], "l", salt);
     ends_at("scrypt", &[("ln", 19), ("r", 8), ("p", 1), ("l", 32)], "ln", salt);
-    ends_at("scrypt", &[("ln", 10), ("r", 1024), ("p", 8), ("l", 32)], "p", salt);
-    ends_at("scrypt", &[("ln", 21), ("r", 1), ("p", 4), ("l", 32)], "ln", salt);
-    ends_at("yescrypt", &[("f", 47), ("ln", 14), ("r", 32), ("p", 1), ("t", 15)], "t", salt);
+    ends_at("scrypt", &[("ln", 10), ("r", 1024), ("p", 16), ("l", 32)], "p", salt);
+    ends_at("scrypt", &[("ln", 22), ("r", 1), ("p", 4), ("l", 32)], "ln", salt);
+    ends_at("yescrypt", &[("f", 47), ("ln", 14), ("r", 32), ("p", 1), ("t", 31)], "t", salt);
     ends_at("yescrypt", &[("f", 47), ("ln", 17), ("r", 32), ("p", 1), ("t", 0)], "ln", salt);
     for name in [
         "bcrypt",

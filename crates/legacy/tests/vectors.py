@@ -3,7 +3,7 @@ installs the systems; read there how.
 
 What no system could be installed for is computed here a second time, in Python: Drupal, ASP.NET, Keycloak,
 the PHC form of PBKDF2, Supabase's and Kratos's ways of writing what firebase-scrypt computed, LDAP's
-SHA-384. Of Drupal, Supabase and Kratos there are published hashes besides.
+SHA-384. Of Drupal, ASP.NET, Supabase and Kratos there are published hashes besides.
 """
 import base64
 import ctypes
@@ -214,6 +214,15 @@ for password in FOUR:
     row("Python", "Drupal 7 $S$", password, drupal(password.encode(), "$S$9saltsalt"))
     row("Python", "Drupal 7 U$S$", password, "U" + drupal(hashlib.md5(password.encode()).hexdigest().encode(), "$S$9SALT./09"))
 
+for form, hashed in [  # "my password", in the tests of ASP.NET Core Identity
+    ("v2", "AAABAgMEBQYHCAkKCwwNDg+ukCEMDf0yyQ29NYubggHIVY0sdEUfdyeM+E1LtH1uJg=="),
+    ("v3", "AQAAAAAAAAD6AAAAEAhftMyfTJylOlZT+eEotFXd1elee8ih5WsjXaR3PA9M"),
+    ("v3", "AQAAAAIAAAAyAAAAEOMwvh3+FZxqkdMBz2ekgGhwQ4B6pZWND6zgESBuWiHw"),
+    ("v3", "AQAAAAIAAAD6AAAAIJbVi5wbMR+htSfFp8fTw8N8GOS/Sje+S/4YZcgBfU7EQuqv4OkVYmc4VJl9AGZzmRTxSkP7LtVi9IWyUxX8IAAfZ8v+ZfhjCcudtC1YERSqE1OEdXLW9VukPuJWBBjLuw=="),
+    ("v3", "AQAAAAIAACcQAAAAEAABAgMEBQYHCAkKCwwNDg9B0Oxwty+PGIDSp95gcCfzeDvA4sGapUIUov8usXfD6A=="),
+]:
+    row("ASP.NET Core's test", f"ASP.NET Core Identity {form}", "my password", hashed)
+
 # --- PBKDF2 in the PHC format, ASP.NET, Keycloak, in Python ---------------------------------------------
 for number, password in enumerate(FOUR):
     s, raw = salt(f"python {number}"), password.encode()
@@ -237,6 +246,10 @@ for number, password in enumerate(FOUR):
     secret = {"value": b64(tag), "salt": b64(s), "additionalParameters": {}}
     row("argon2-cffi", "Keycloak argon2", password, compact({"credentialData": compact(data), "secretData": compact(secret)}))
     row("Python", "LDAP {SSHA384}", password, "{SSHA384}" + b64(hashlib.sha384(raw + s).digest() + s))
+    argon2id = argon2_low.hash_secret(raw, s, time_cost=2, memory_cost=64, parallelism=1, hash_len=32, type=argon2_low.Type.ID)
+    row("argon2-cffi", "LDAP {ARGON2}", password, "{ARGON2}" + argon2id.decode())
+    row("Python", "LDAP {SHA384}", password, "{SHA384}" + b64(hashlib.sha384(raw).digest()))
+    row("Python", "LDAP {SHA512}", password, "{SHA512}" + b64(hashlib.sha512(raw).digest()))
     row("Python", "LDAP {SHA256}", password, "{SHA256}" + b64(hashlib.sha256(raw).digest()))
 
 # --- Firebase -------------------------------------------------------------------------------------------
