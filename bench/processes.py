@@ -76,20 +76,25 @@ def shared_part(pids):
     return total
 
 
-def memory(seconds, *roots):
-    """Sum of Pss in bytes over the trees, sampled for a while: median and peak."""
-    pids = tree(*roots)
-    shared = [shared_part(pids) for _ in range(3)]
-    samples, end = [], time.monotonic() + seconds
+def memory(seconds, groups):
+    """Sum of Pss in bytes over the trees of each group of roots, sampled for a while."""
+    pids = {name: tree(*roots) for name, roots in groups.items()}
+    shared = {
+        name: statistics.median(shared_part(them) for _ in range(3)) for name, them in pids.items()
+    }
+    samples, end = {name: [] for name in pids}, time.monotonic() + seconds
     while time.monotonic() < end:
-        samples.append(anonymous(pids))
+        for name, them in pids.items():
+            samples[name].append(anonymous(them) + shared[name])
         time.sleep(0.01)
-    offset = statistics.median(shared)
     return {
-        "peak": max(samples) + offset,
-        "median": statistics.median(samples) + offset,
-        "samples": len(samples),
-        "processes": len(pids),
+        name: {
+            "peak": max(samples[name]),
+            "median": statistics.median(samples[name]),
+            "samples": len(samples[name]),
+            "processes": len(pids[name]),
+        }
+        for name in pids
     }
 
 

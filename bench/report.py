@@ -1,0 +1,3 @@
+def write(results, out):
+    import json
+    print(json.dumps(results, indent=1))
