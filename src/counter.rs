@@ -23,8 +23,10 @@ pub const HASH_TIME: usize = HASHES + 4;
 pub const AUDIT_TIME: usize = HASH_TIME + BUCKETS;
 /// Times that an attempt waited to be admitted, likewise.
 pub const QUEUE_TIME: usize = AUDIT_TIME + BUCKETS;
+/// Times that an admitted attempt waited for a hash slot, likewise.
+pub const SLOT_TIME: usize = QUEUE_TIME + BUCKETS;
 /// How many counters there are.
-pub const ALL: usize = QUEUE_TIME + BUCKETS;
+pub const ALL: usize = SLOT_TIME + BUCKETS;
 
 /// The counter of an action that came out so.
 pub fn of(action: u8, outcome: u8) -> usize {
@@ -55,7 +57,8 @@ pub fn name(counter: usize) -> Option<String> {
         BATCHES => Some("event_batches".into()),
         HASH_TIME..AUDIT_TIME => histogram("hash_time", counter - HASH_TIME),
         AUDIT_TIME..QUEUE_TIME => histogram("audit_time", counter - AUDIT_TIME),
-        QUEUE_TIME..ALL => histogram("queue_time", counter - QUEUE_TIME),
+        QUEUE_TIME..SLOT_TIME => histogram("queue_time", counter - QUEUE_TIME),
+        SLOT_TIME..ALL => histogram("slot_time", counter - SLOT_TIME),
         _ => {
             let action = Action::from_u8(u8::try_from(counter / OUTCOMES).ok()?)?;
             let outcome = Outcome::from_u8(u8::try_from(counter % OUTCOMES).ok()?)?;

@@ -4,7 +4,7 @@
 //! together. Nothing is hashed before it is clear that it may be written.
 
 use core::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use password_verify_core::account::{Account, Timestamp};
 use password_verify_core::event::Action;
@@ -17,6 +17,7 @@ use crate::audit;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
+use crate::pg::slot::HashSlot;
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
@@ -45,7 +46,7 @@ pub fn create(user: &UserId, submitted: Submitted) -> Result<Answer, Error> {
         if has_password(user)? {
             return Ok(Err(Reason::AlreadySet));
         }
-        let verifier = hash(&new)?;
+        let Some(verifier) = hash(&new)? else { return Ok(Err(Reason::Busy)) };
         let now = session::now();
         let written = Store::open(Access::Write)?
             .insert(user, PATIENCE, |number| Credential::new(number, user, &verifier, now))?;
@@ -69,7 +70,7 @@ pub fn set(
             Ok(new) => new,
             Err(reason) => return Ok(Err(reason)),
         };
-        let verifier = hash(&new)?;
+        let Some(verifier) = hash(&new)? else { return Ok(Err(Reason::Busy)) };
         let now = session::now();
         let apply = |row: &mut Credential| {
             row.verifier = verifier.expose();
@@ -122,7 +123,7 @@ pub fn change(
         if proof.is_of(new.password()) {
             return refused(Reason::Reused);
         }
-        let verifier = hash(&new)?;
+        let Some(verifier) = hash(&new)? else { return refused(Reason::Busy) };
         let mut written = Written::Unchanged;
         let answer = recorded_if(Action::Change, &user, client, || {
             written = proof.replace(&verifier, PATIENCE)?;
@@ -185,9 +186,14 @@ fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
     settings::rules().accept(Password::normalize(submitted)?, user)
 }
 
-/// hash: with today's parameters and a fresh salt.
-fn hash(new: &NewPassword) -> Result<Verifier, Error> {
-    Ok(Verifier::create(new, settings::cost()?, salt::fresh()?)?)
+/// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.
+fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
+    let cost = settings::cost()?;
+    let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
+        return Ok(None);
+    };
+    let mut workspace = slot.workspace(cost)?;
+    Ok(Some(Verifier::create(new, cost, salt::fresh()?, &mut workspace)?))
 }
 
 fn alter(action: Action, user: &UserId, change: impl Fn(&mut Account)) -> Result<bool, Error> {

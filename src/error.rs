@@ -3,7 +3,8 @@
 //! Messages are fixed: nothing that the caller passed is ever in one.
 
 use password_verify_core::user_id::NotAUserId;
-use password_verify_core::verifier::{NotAVerifier, OutOfMemory};
+use password_verify_core::verifier::NotAVerifier;
+use password_verify_core::workspace::OutOfMemory;
 
 use crate::pg::log::ROUTINE;
 use crate::pg::{ErrorReport, SqlState};
@@ -43,6 +44,10 @@ pub enum Error {
     OverLimit(RecordNumber),
     /// `password_verify.argon2_*` are below every row of the OWASP recommendation.
     SettingsTooWeak,
+    /// `password_verify.argon2_memory` is above `password_verify.hash_memory_limit`.
+    SettingsAboveLimit,
+    /// A stored verifier asks for more memory than one hash may take.
+    OverMemoryLimit(RecordNumber),
     /// The memory for a hash was refused.
     OutOfMemory,
     /// The operating system gave no random numbers.
@@ -141,10 +146,25 @@ impl Error {
                 "the argon2 settings of password_verify are below the owasp minimum",
                 "Raise password_verify.argon2_memory or password_verify.argon2_iterations: 46 MB and 1, 19 MB and 2, 12 MB and 3, 9 MB and 4, or 7 MB and 5.",
             ),
+            Self::SettingsAboveLimit => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "password_verify.argon2_memory is above password_verify.hash_memory_limit",
+                "Lower argon2_memory, or raise hash_memory_limit, which takes a restart.",
+            ),
+            Self::OverMemoryLimit(number) => {
+                return (
+                    ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                    format!(
+                        "credential record {} asks for more memory than one hash may take",
+                        uuid(number)
+                    ),
+                    "Raise password_verify.hash_memory_limit, which takes a restart.",
+                );
+            }
             Self::OutOfMemory => (
                 ERRCODE_OUT_OF_MEMORY,
                 "out of memory for a password hash",
-                "Lower password_verify.argon2_memory or give the server more memory.",
+                "Lower password_verify.hash_slots or password_verify.argon2_memory, or give the server more memory.",
             ),
             Self::JustInstalled => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -23,6 +23,7 @@ mod audit;
 mod counter;
 mod enroll;
 mod error;
+mod kernel;
 mod pg;
 mod salt;
 mod settings;
@@ -49,6 +50,7 @@ pub extern "C-unwind" fn _PG_init() {
         pg::session::capture_no_backtraces();
         pg::log::install();
         settings::define();
+        kernel::choose();
         pg::keyring::load();
         pg::shared::segment::install();
         if !pg::session::upgrading() {

@@ -48,6 +48,8 @@ pub struct Denial {
 #[must_use]
 pub struct Charged {
     attempt: Attempt,
+    /// Until when it may wait for what it needs besides.
+    deadline: Instant,
     /// Set where the account or the caller has nothing left and the client's own small budget has paid.
     second_chance: Option<SecondChance>,
 }
@@ -146,7 +148,9 @@ fn pin_all(
 fn charge_all(attempt: Attempt, has_address: bool, deadline: Instant) -> Admission {
     loop {
         match try_charge(&attempt, has_address) {
-            Ok(second_chance) => return Admission::Granted(Charged { attempt, second_chance }),
+            Ok(second_chance) => {
+                return Admission::Granted(Charged { attempt, deadline, second_chance });
+            }
             Err(Hindrance::Refused(denial)) => return refuse(attempt, denial),
             Err(Hindrance::InFlight(seat)) => {
                 attempt.withdraw();
@@ -197,10 +201,20 @@ fn refuse(attempt: Attempt, denial: Denial) -> Admission {
 }
 
 impl Charged {
+    /// Until when it may wait for a hash slot.
+    pub fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// Nothing will be hashed for it: it gets back what it has paid.
+    pub fn withdraw(self, reason: Reason) -> Conclusion {
+        self.attempt.refuse(reason.into())
+    }
+
     /// Settles the charge: a right password gets back what it cost, a wrong one does not. `verdict` is
     /// what a right password is worth here; `None` means that it was not right.
     pub fn settle(self, worth: Option<Result<(), Reason>>) -> (Conclusion, Result<(), Denial>) {
-        let Self { attempt, second_chance } = self;
+        let Self { attempt, second_chance, .. } = self;
         let (right, answer) = match (worth, second_chance) {
             (Some(worth), None | Some(SecondChance { known: true, .. })) => {
                 (true, worth.map_err(Denial::because))

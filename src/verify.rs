@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use core::net::IpAddr;
 
+use password_verify_core::cost::Cost;
 use password_verify_core::event::Action;
 use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
@@ -20,6 +21,7 @@ use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::held::Conclusion;
 use crate::pg::session;
+use crate::pg::slot::HashSlot;
 use crate::pg::statistics;
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
@@ -37,7 +39,7 @@ pub fn validate(request: Request) -> Result<Result<(), Denial>, Error> {
     }
 }
 
-/// The way of an attempt. The stage that this release does not have yet is named where it belongs.
+/// The way of an attempt.
 pub fn attempt(request: Request) -> Result<Outcome, Error> {
     // policy: length bound first, then Unicode NFC. What is too long is nobody's password.
     let candidate = request.normalize();
@@ -46,10 +48,14 @@ pub fn attempt(request: Request) -> Result<Outcome, Error> {
         Ok(admitted) => admitted,
         Err(refused) => return refused.audit(),
     };
-    // slots: it waits here, for a bounded time, for memory to hash in. (not in this release)
+    // slots: it waits here, for a bounded time, for the right to hash.
+    let ready = match admitted.await_slot()? {
+        Ok(ready) => ready,
+        Err(refused) => return refused.audit(),
+    };
     // store: the user's record, or for an unknown user a decoy of the same cost.
-    let fetched = admitted.fetch()?;
-    // hash: Argon2id, compared in constant time.
+    let fetched = ready.fetch()?;
+    // hash: Argon2id, compared in constant time. Then the slot is somebody else's.
     let compared = fetched.hash_and_compare()?;
     // settle: a right password refunds the charge. Nothing else does.
     let settled = compared.settle();
@@ -100,10 +106,19 @@ struct Admitted {
     charged: Charged,
 }
 
-/// Produced by [`Admitted::fetch`]: the password, and what to compare it with.
+/// Produced by [`Admitted::await_slot`]: may be hashed now.
+#[must_use]
+struct Ready {
+    admitted: Admitted,
+    slot: HashSlot,
+    store: Store,
+}
+
+/// Produced by [`Ready::fetch`]: the password, and what to compare it with.
 #[must_use]
 struct Fetched {
     admitted: Admitted,
+    slot: HashSlot,
     target: Target,
 }
 
@@ -115,6 +130,14 @@ enum Target {
     Decoy(Verifier),
 }
 
+impl Target {
+    fn cost(&self) -> Cost {
+        match self {
+            Self::Own { verifier, .. } | Self::Decoy(verifier) => verifier.cost(),
+        }
+    }
+}
+
 /// Produced by [`Fetched::hash_and_compare`].
 #[must_use]
 struct Compared {
@@ -123,7 +146,8 @@ struct Compared {
     proof: Option<Proof>,
 }
 
-/// Produced by [`Compared::settle`], or by [`Candidate::admit`] for what it refuses.
+/// Produced by [`Compared::settle`], or by [`Candidate::admit`] and [`Admitted::await_slot`] for what they
+/// refuse.
 #[must_use]
 struct Settled {
     /// `None`: nothing could be recorded, and nothing was hashed.
@@ -197,43 +221,73 @@ impl Candidate {
 }
 
 impl Admitted {
+    fn await_slot(self) -> Result<Result<Ready, Settled>, Error> {
+        let start = Instant::now();
+        loop {
+            let slot = HashSlot::take(self.charged.deadline());
+            statistics::count_slot_time(start.elapsed());
+            let Some(slot) = slot else {
+                let conclusion = Some(self.charged.withdraw(Reason::Busy));
+                let outcome = Outcome::Denied(Denial::because(Reason::Busy));
+                return Ok(Err(Settled { conclusion, outcome }));
+            };
+            if let Some(store) = Store::open_at_once()? {
+                return Ok(Ok(Ready { admitted: self, slot, store }));
+            }
+            // Somebody has locked a table, as VACUUM FULL does. Nobody waits for that in a slot.
+            drop(slot);
+            drop(Store::open(Access::Read)?);
+        }
+    }
+}
+
+impl Ready {
     fn fetch(self) -> Result<Fetched, Error> {
+        let Self { admitted, slot, store } = self;
         let current = settings::cost()?;
-        let target = match Store::open(Access::Read)?.find(&self.user)? {
-            Found::Own(row) => Target::Own {
-                verifier: Verifier::parse(row.verifier.expose())
-                    .map_err(|why| Error::stored(why, row.number))?,
-                row,
-            },
+        let target = match store.find(&admitted.user)? {
+            Found::Own(row) => {
+                let verifier = Verifier::parse(row.verifier.expose())
+                    .map_err(|why| Error::stored(why, row.number))?;
+                if !slot.admits(verifier.cost()) {
+                    return Err(Error::OverMemoryLimit(row.number));
+                }
+                Target::Own { verifier, row }
+            }
             // Parameters of a real record, always the same one for the same id: a stranger's id takes
             // as long as somebody's. A broken record is its own user's trouble only.
             Found::Neighbour(row) => {
-                let cost = Verifier::parse(row.verifier.expose()).map_or(current, |v| v.cost());
+                let cost = Verifier::parse(row.verifier.expose()).map(|verifier| verifier.cost());
+                let cost = cost.ok().filter(|cost| slot.admits(*cost)).unwrap_or(current);
                 Target::Decoy(Verifier::decoy(cost))
             }
             Found::Nothing => Target::Decoy(Verifier::decoy(current)),
         };
-        Ok(Fetched { admitted: self, target })
+        Ok(Fetched { admitted, slot, target })
     }
 }
 
 impl Fetched {
     fn hash_and_compare(self) -> Result<Compared, Error> {
-        let Self { admitted: Admitted { user, password, client, purpose, charged }, target } = self;
+        let Self { admitted, mut slot, target } = self;
+        let Admitted { user, password, client, purpose, charged } = admitted;
         let start = Instant::now();
+        let mut workspace = slot.workspace(target.cost())?;
         let proof = match target {
             Target::Decoy(verifier) => {
-                let _ = verifier.matches(&password)?;
+                let _ = verifier.matches(&password, &mut workspace)?;
                 None
             }
-            Target::Own { verifier, row } => verifier.matches(&password)?.then(|| {
-                let worth = match purpose {
-                    Purpose::LogIn => row.account.may_log_in(session::now()),
-                    Purpose::Change => row.account.may_change(session::now()),
-                };
-                let stored = row.verifier;
-                Proof { user, password, verifier, stored, client, purpose, worth }
-            }),
+            Target::Own { verifier, row } => {
+                verifier.matches(&password, &mut workspace)?.then(|| {
+                    let worth = match purpose {
+                        Purpose::LogIn => row.account.may_log_in(session::now()),
+                        Purpose::Change => row.account.may_change(session::now()),
+                    };
+                    let stored = row.verifier;
+                    Proof { user, password, verifier, stored, client, purpose, worth }
+                })
+            }
         };
         statistics::count_hash(start.elapsed());
         Ok(Compared { charged, proof })
@@ -298,7 +352,13 @@ impl Proof {
         if !self.verifier.cost().weaker_than(current) || !session::writable() {
             return Ok(());
         }
-        let renewed = Verifier::remake(&self.password, current, salt::fresh()?)?;
+        let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
+            return Ok(());
+        };
+        let mut workspace = slot.workspace(current)?;
+        let renewed = Verifier::remake(&self.password, current, salt::fresh()?, &mut workspace)?;
+        // Given back before anything is written, and so before anything can be waited for.
+        drop((workspace, slot));
         self.rewrite(Duration::ZERO, |row| row.verifier = renewed.expose())?;
         Ok(())
     }

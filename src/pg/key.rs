@@ -23,9 +23,16 @@ impl ActiveKey {
     /// # Errors
     /// [`Error::NotInstalled`] without a key, [`Error::TwoKeys`] with two in use.
     pub fn read() -> Result<Self, Error> {
-        let table = Table::open(c"blind_index_key", Access::Read)?;
+        Self::read_from(&Table::open(c"blind_index_key", Access::Read)?)
+    }
+
+    /// The same from the table, opened already.
+    ///
+    /// # Errors
+    /// As [`ActiveKey::read`].
+    pub fn read_from(table: &Table) -> Result<Self, Error> {
         let (mut in_use, mut fresh): (Option<Key>, Option<Key>) = (None, None);
-        let mut rows = Rows::begin(&table);
+        let mut rows = Rows::begin(table);
         while let Some((key, used)) = rows.next()? {
             if !used {
                 fresh = Some(key);

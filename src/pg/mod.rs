@@ -15,6 +15,7 @@
 //! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
 //! | [`shared`] | shared memory | locks that are given back, waits that end |
 //! | [`held`] | an attempt | stays charged and recorded whatever ends the session |
+//! | [`slot`] | a hash slot | given back whatever ends the session |
 //! | [`transaction`] | changes | recorded before the transaction can commit |
 //! | [`caller`] | who calls | as the server knows it |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
@@ -47,6 +48,7 @@ pub mod row;
 pub mod scan;
 pub mod session;
 pub mod shared;
+pub mod slot;
 pub mod statistics;
 pub mod store;
 pub mod table;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::shared::{databases, segment};
-use crate::counter;
+use crate::{counter, settings};
 
 fn count(counter: usize, by: i64) {
     // Whoever counts has taken a place in shared memory before.
@@ -21,6 +21,11 @@ pub fn count_hash(took: Duration) {
 /// An attempt was admitted, or not, after so long.
 pub fn count_queue_time(took: Duration) {
     count(counter::QUEUE_TIME + counter::bucket(took), 1);
+}
+
+/// An admitted attempt waited for a hash slot, or gave up, after so long.
+pub fn count_slot_time(took: Duration) {
+    count(counter::SLOT_TIME + counter::bucket(took), 1);
 }
 
 /// An answer waited for its event for so long.
@@ -44,6 +49,16 @@ pub fn all() -> Vec<(String, i64)> {
     let (held, capacity, discarded) = databases::queue_use();
     let (used, unwritten) = super::shared::budgets::use_of_cache();
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+    let slots = super::shared::slots::usage();
+    let (size, limit) = (settings::hash_slots(), settings::hash_memory_limit());
+    named.extend([
+        ("hash_slots".into(), size.into()),
+        ("hash_slots_used".into(), slots.taken.into()),
+        ("hash_slots_used_at_most".into(), slots.peak.into()),
+        ("hash_slots_waited_for".into(), slots.waiting.into()),
+        ("hash_memory_bill_kb".into(), i64::from(size) * i64::from(limit)),
+        ("hashes_in_small_pages".into(), slots.small_pages.cast_signed()),
+    ]);
     named.extend([
         ("queue_used".into(), number(held)),
         ("queue_size".into(), number(capacity)),

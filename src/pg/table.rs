@@ -50,6 +50,13 @@ fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
     if oid == pg_sys::InvalidOid { Err(Error::NotInstalled) } else { Ok(oid) }
 }
 
+/// Takes the lock if nobody stands in the way.
+fn lock_at_once(oid: pg_sys::Oid, access: Access) -> bool {
+    // SAFETY: an oid just looked up; a relation dropped meanwhile is PostgreSQL's own error when it is
+    // opened, and its lock goes with the transaction.
+    unsafe { pg_sys::ConditionalLockRelationOid(oid, access.lock()) }
+}
+
 /// An open table.
 pub struct Table {
     relation: pg_sys::Relation,
@@ -63,6 +70,20 @@ impl Table {
         let oid = relation(name)?;
         // SAFETY: an oid just looked up; a table dropped meanwhile is PostgreSQL's own error.
         Ok(Self { relation: unsafe { pg_sys::table_open(oid, access.lock()) }, access })
+    }
+
+    /// To read, unless that means waiting for a lock.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open_at_once(name: &CStr) -> Result<Option<Self>, Error> {
+        let (oid, access) = (relation(name)?, Access::Read);
+        if !lock_at_once(oid, access) {
+            return Ok(None);
+        }
+        // SAFETY: as in `open`; the lock is held and given back by `drop`.
+        let relation = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
+        Ok(Some(Self { relation, access }))
     }
 
     /// The relation, for the functions of this folder.
@@ -99,6 +120,20 @@ impl Index {
         let oid = relation(name)?;
         // SAFETY: as for a table.
         Ok(Self { relation: unsafe { pg_sys::index_open(oid, access.lock()) }, access })
+    }
+
+    /// To read, unless that means waiting for a lock.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open_at_once(name: &CStr) -> Result<Option<Self>, Error> {
+        let (oid, access) = (relation(name)?, Access::Read);
+        if !lock_at_once(oid, access) {
+            return Ok(None);
+        }
+        // SAFETY: as for a table.
+        let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
+        Ok(Some(Self { relation, access }))
     }
 
     /// The relation, for the functions of this folder.

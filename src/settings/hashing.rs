@@ -5,8 +5,9 @@ use password_verify_core::cost::{
 };
 use password_verify_core::policy::Rules;
 use pgrx::guc::{GucFlags, GucSetting};
+use std::sync::OnceLock;
 
-use super::{policy, value};
+use super::{kilobytes, policy, size, value};
 use crate::error::Error;
 
 // RFC 9106 section 4, the second recommended option: t = 3, p = 4, m = 64 MiB.
@@ -16,6 +17,13 @@ static ARGON2_PARALLELISM: GucSetting<i32> = GucSetting::<i32>::new(4);
 // NIST SP 800-63B-4 section 3.1.1.2: 15 where the password is the only factor.
 static MIN_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(15);
 static MIN_STRENGTH: GucSetting<i32> = GucSetting::<i32>::new(3);
+/// Its default depends on the machine.
+static HASH_SLOTS: OnceLock<GucSetting<i32>> = OnceLock::new();
+static QUEUE_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(256);
+static HASH_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(128 * 1024);
+
+/// The most hashes at once.
+const MAX_SLOTS: i32 = 256;
 
 pub fn define() {
     policy(
@@ -58,16 +66,60 @@ pub fn define() {
         (0, 4),
         GucFlags::default(),
     );
+    size(
+        c"password_verify.hash_slots",
+        c"Hashes that are computed at once in the whole server.",
+        c"Default: one fewer than processors, at most 16. Others wait in a queue.",
+        HASH_SLOTS.get_or_init(|| GucSetting::<i32>::new(default_slots())),
+        (1, MAX_SLOTS),
+    );
+    size(
+        c"password_verify.queue_length",
+        c"Sessions that may wait for a hash slot.",
+        c"Whoever comes when so many wait is told at once that the server is busy.",
+        &QUEUE_LENGTH,
+        (0, 100_000),
+    );
+    kilobytes(
+        c"password_verify.hash_memory_limit",
+        c"The most memory that one hash may take.",
+        c"Times hash_slots it is all that hashing can take.",
+        &HASH_MEMORY_LIMIT,
+        (MIN_MEMORY_KIB as i32, MAX_MEMORY_KIB as i32),
+    );
+}
+
+/// One processor is left to everything else. A machine that does not say how many it has gets one slot.
+fn default_slots() -> i32 {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    processors.saturating_sub(1).clamp(1, 16) as i32
+}
+
+/// Hashes at once: 1 to 256.
+pub fn hash_slots() -> u32 {
+    HASH_SLOTS.get().map_or(1, value)
+}
+
+/// Sessions that may wait for a slot: 0 to 100,000.
+pub fn queue_length() -> usize {
+    value(&QUEUE_LENGTH) as usize
+}
+
+/// The most memory of one hash in KiB: 7 MiB to 1 GiB.
+pub fn hash_memory_limit() -> u32 {
+    value(&HASH_MEMORY_LIMIT)
 }
 
 /// The parameters for new hashes.
 ///
 /// # Errors
-/// [`Error::SettingsTooWeak`] when the settings reach no OWASP row. Bounds of single settings cannot
-/// say that, because it depends on two of them.
+/// [`Error::SettingsTooWeak`] when the settings reach no OWASP row, [`Error::SettingsAboveLimit`] when they
+/// are above `hash_memory_limit`. Bounds of single settings cannot say that, because it depends on two.
 pub fn cost() -> Result<Cost, Error> {
     let [m, t, p] = [&ARGON2_MEMORY, &ARGON2_ITERATIONS, &ARGON2_PARALLELISM].map(value);
-    Cost::new(m, t, p).ok().filter(|cost| cost.meets_owasp()).ok_or(Error::SettingsTooWeak)
+    let cost = Cost::new(m, t, p).ok().filter(|cost| cost.meets_owasp());
+    let cost = cost.ok_or(Error::SettingsTooWeak)?;
+    if m > hash_memory_limit() { Err(Error::SettingsAboveLimit) } else { Ok(cost) }
 }
 
 /// The rules for new passwords. Bounds: `min_length` 8 to 64, `min_strength` 0 to 4.

@@ -15,7 +15,7 @@ pub use audit::{
     Durability, audit_durability, audit_queue, audit_retention, audit_timeout, keyring_file,
     standby_validation, workers,
 };
-pub use hashing::{cost, rules};
+pub use hashing::{cost, hash_memory_limit, hash_slots, queue_length, rules};
 pub use throttle::{queue_timeout, throttle, throttle_entries};
 
 use crate::pg::session;
@@ -50,6 +50,18 @@ fn size(
 ) {
     let context = GucContext::Postmaster;
     GucRegistry::define_int_guc(name, short, long, setting, min, max, context, GucFlags::default());
+}
+
+/// A size in kilobytes.
+fn kilobytes(
+    name: &'static CStr,
+    short: &'static CStr,
+    long: &'static CStr,
+    setting: &'static GucSetting<i32>,
+    (min, max): (i32, i32),
+) {
+    let context = GucContext::Postmaster;
+    GucRegistry::define_int_guc(name, short, long, setting, min, max, context, GucFlags::UNIT_KB);
 }
 
 /// The value of a setting whose lower bound is not negative.

@@ -14,8 +14,6 @@
 //! Inside: `prehash` makes the first and the last bytes (BLAKE2b), `shape` says which block refers
 //! to which, `fill` goes through the memory with the kernel of a path.
 //!
-//! Not in use yet: `crates/core` still hashes with RustCrypto.
-//!
 //! What is wiped: everything password-derived that this crate keeps on the stack. What is not: the
 //! caller's memory, which goes away with its [`Arena`], and registers that the compiler spilled.
 

@@ -9,6 +9,7 @@
 //! | [`user_id`] | one user, one spelling |
 //! | [`policy`] | what may become a password (NIST SP 800-63B-4) |
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
+//! | [`workspace`] | memory for a hash, and the way to compute it |
 //! | [`verifier`] | the PHC string: made, parsed, compared |
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
@@ -35,3 +36,4 @@ pub mod secret;
 pub mod throttle;
 pub mod user_id;
 pub mod verifier;
+pub mod workspace;

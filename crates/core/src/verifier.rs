@@ -4,14 +4,14 @@
 //! $argon2id$v=19$m=65536,t=3,p=4$<salt, 22 characters>$<tag, 43 characters>
 //! ```
 
-use argon2::{Algorithm, Argon2, Block, Params, Version};
 use phc::PasswordHash;
 use subtle::ConstantTimeEq;
-use zeroize::{Zeroize, Zeroizing};
+use zeroize::Zeroizing;
 
 use crate::cost::{Cost, NotACost};
 use crate::policy::{NewPassword, Password};
 use crate::secret::Secret;
+use crate::workspace::{OutOfMemory, Workspace};
 
 /// Bytes of salt in a new verifier (RFC 9106 section 3.1 recommends 16).
 pub const SALT_BYTES: usize = 16;
@@ -42,10 +42,6 @@ pub enum NotAVerifier {
     OverLimit,
 }
 
-/// The memory for a hash was refused by the operating system.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OutOfMemory;
-
 impl Verifier {
     /// Hashes a new password. `salt` comes from the operating system's generator.
     ///
@@ -55,8 +51,9 @@ impl Verifier {
         password: &NewPassword,
         cost: Cost,
         salt: [u8; SALT_BYTES],
+        workspace: &mut Workspace,
     ) -> Result<Self, OutOfMemory> {
-        Self::remake(password.password(), cost, salt)
+        Self::remake(password.password(), cost, salt, workspace)
     }
 
     /// The same for a password that has just opened its record, whatever today's rules would say of it.
@@ -67,9 +64,10 @@ impl Verifier {
         password: &Password,
         cost: Cost,
         salt: [u8; SALT_BYTES],
+        workspace: &mut Workspace,
     ) -> Result<Self, OutOfMemory> {
         let mut tag = Zeroizing::new(vec![0; TAG_BYTES]);
-        argon2id(password, cost, &salt, &mut tag)?;
+        workspace.argon2id(cost, password.expose().as_bytes(), &salt, &mut tag)?;
         Ok(Self { cost, salt: salt.to_vec(), tag })
     }
 
@@ -83,9 +81,13 @@ impl Verifier {
     ///
     /// # Errors
     /// [`OutOfMemory`].
-    pub fn matches(&self, password: &Password) -> Result<bool, OutOfMemory> {
+    pub fn matches(
+        &self,
+        password: &Password,
+        workspace: &mut Workspace,
+    ) -> Result<bool, OutOfMemory> {
         let mut tag = Zeroizing::new(vec![0; self.tag.len()]);
-        argon2id(password, self.cost, &self.salt, &mut tag)?;
+        workspace.argon2id(self.cost, password.expose().as_bytes(), &self.salt, &mut tag)?;
         Ok(tag.ct_eq(&self.tag).into())
     }
 
@@ -132,32 +134,6 @@ impl Verifier {
     }
 }
 
-/// Argon2id v1.3 (RFC 9106) over memory that is asked for politely and wiped afterwards.
-fn argon2id(
-    password: &Password,
-    cost: Cost,
-    salt: &[u8],
-    tag: &mut [u8],
-) -> Result<(), OutOfMemory> {
-    // Invariant: `Cost` is computable by construction, salts have at least 8 bytes, tags at least
-    // 16, passwords are bounded by the policy: the crate refuses nothing of that.
-    #[allow(clippy::expect_used)]
-    let params =
-        Params::new(cost.memory_kib(), cost.iterations(), cost.parallelism(), Some(tag.len()))
-            .expect("parameters within the ceilings");
-    let mut memory: Vec<Block> = Vec::new();
-    memory.try_reserve_exact(params.block_count()).map_err(|_| OutOfMemory)?;
-    memory.resize(params.block_count(), Block::new());
-    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
-    let bytes = password.expose().as_bytes();
-    let done = argon2.hash_password_into_with_memory(bytes, salt, tag, &mut memory);
-    memory.iter_mut().for_each(Zeroize::zeroize);
-    // Invariant: as above.
-    #[allow(clippy::expect_used)]
-    done.expect("lengths within Argon2's");
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -172,16 +148,24 @@ mod tests {
         Cost::new(32, 1, 1).unwrap()
     }
 
+    fn workspace(cost: Cost) -> Workspace {
+        Workspace::new(cost, password_verify_argon2::Path::best()).unwrap()
+    }
+
     fn made(text: &str, salt: u8) -> Verifier {
-        Verifier::remake(&password(text), cheap(), [salt; 16]).unwrap()
+        Verifier::remake(&password(text), cheap(), [salt; 16], &mut workspace(cheap())).unwrap()
+    }
+
+    fn matches(verifier: &Verifier, password: &Password) -> bool {
+        verifier.matches(password, &mut workspace(verifier.cost())).unwrap()
     }
 
     #[test]
     fn right_and_wrong() {
         let verifier = made("correct horse battery staple", 1);
-        assert!(verifier.matches(&password("correct horse battery staple")).unwrap());
-        assert!(!verifier.matches(&password("correct horse battery stapl")).unwrap());
-        assert!(!verifier.matches(&password("")).unwrap());
+        assert!(matches(&verifier, &password("correct horse battery staple")));
+        assert!(!matches(&verifier, &password("correct horse battery stapl")));
+        assert!(!matches(&verifier, &password("")));
     }
 
     #[test]
@@ -192,8 +176,8 @@ mod tests {
             "$argon2id$v=19$m=256,t=2,p=4$c29tZXNhbHRzb21lc2FsdA$5CZ0y4EFo8aGNnTOqyj0Zv3Ly//FEsr0bPZ6BGnEO9U",
         ] {
             let verifier = Verifier::parse(text).ok().unwrap();
-            assert!(verifier.matches(&password("password")).unwrap());
-            assert!(!verifier.matches(&password("Password")).unwrap());
+            assert!(matches(&verifier, &password("password")));
+            assert!(!matches(&verifier, &password("Password")));
             assert_eq!(verifier.expose().expose(), text);
         }
     }
@@ -203,7 +187,8 @@ mod tests {
         // echo -n 'correct horse battery staple' | argon2 sixteenbytesalt! -id -t 3 -k 65536 -p 4 -l 32 -e
         let password = password("correct horse battery staple");
         let cost = Cost::new(65536, 3, 4).unwrap();
-        let verifier = Verifier::remake(&password, cost, *b"sixteenbytesalt!").unwrap();
+        let verifier =
+            Verifier::remake(&password, cost, *b"sixteenbytesalt!", &mut workspace(cost)).unwrap();
         assert_eq!(
             verifier.expose().expose(),
             "$argon2id$v=19$m=65536,t=3,p=4$c2l4dGVlbmJ5dGVzYWx0IQ$fIdckRrlGIsZEK+VGnuPj/D4XiTNGpIDoIAZIsyWpwc"
@@ -220,7 +205,7 @@ mod tests {
         let verifier = made("correct horse battery staple", 9);
         let read = Verifier::parse(verifier.expose().expose()).ok().unwrap();
         assert_eq!(read.cost(), cheap());
-        assert!(read.matches(&password("correct horse battery staple")).unwrap());
+        assert!(matches(&read, &password("correct horse battery staple")));
     }
 
     #[test]
@@ -231,7 +216,7 @@ mod tests {
             // A shorter tag is still base64, but it is no tag of ours unless it has 16 bytes.
             if let Ok(verifier) = Verifier::parse(&text[..end]) {
                 assert!(verifier.tag.len() >= MIN_TAG_BYTES);
-                assert!(!verifier.matches(&password("x")).unwrap());
+                assert!(!matches(&verifier, &password("x")));
             }
         }
     }
@@ -292,7 +277,7 @@ mod tests {
                 prop_assert_eq!(text.expose(), &changed);
                 if other.cost().memory_kib() < 4096 {
                     let password = password("correct horse battery staple");
-                    prop_assert!(!other.matches(&password).unwrap());
+                    prop_assert!(!matches(&other, &password));
                 }
             }
         }

@@ -5,6 +5,7 @@
 //! | [`segment`] | the piece itself, its locks and condition variables |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
 //! | [`queue`] | events on their way to the worker |
+//! | [`slots`] | how many hash at once, and who is next |
 //! | [`databases`] | who serves which database, and what it has counted |
 //!
 //! Plain integers and bytes only: every process maps it, and a crashed one must not leave a pointer.
@@ -14,3 +15,4 @@ pub mod budgets;
 pub mod databases;
 pub mod queue;
 pub mod segment;
+pub mod slots;

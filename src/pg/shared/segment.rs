@@ -10,19 +10,22 @@ use pgrx::pg_sys;
 use super::budgets::{self, Slot};
 use super::databases::{Database, MAX_DATABASES};
 use super::queue::{Entry, Queue};
+use super::slots::{Slots, Waiter};
 use crate::settings;
 
 const NAME: &CStr = c"password_verify";
 
 /// Locks of the budget cache; each guards its share of the buckets.
 pub const SHARDS: usize = 64;
-/// One for the queue and the databases, and one for each shard.
-const LOCKS: usize = 1 + SHARDS;
+/// One for the queue and the databases, one for the hash slots, and one for each shard.
+const LOCKS: usize = 2 + SHARDS;
 
-/// What lies at the beginning. The entries of the queue and the budgets lie behind it.
+/// What lies at the beginning. The entries of the queue, the places to wait for a hash slot, and the
+/// budgets lie behind it.
 #[repr(C)]
 pub struct Header {
     pub queue: Queue,
+    pub slots: Slots,
     pub databases: [Database; MAX_DATABASES],
     /// Workers without a database wait here for one that wants them.
     pub vacancy: Condition,
@@ -33,6 +36,7 @@ pub struct Header {
 /// Where it is mapped. Set in the postmaster, inherited by every process.
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(ptr::null_mut());
 static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
+static WAITERS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
 static LOCK_ARRAY: AtomicPtr<pg_sys::LWLockPadded> = AtomicPtr::new(ptr::null_mut());
 
@@ -58,7 +62,8 @@ pub fn install() {
 
 fn size() -> usize {
     let budgets = budgets::capacity() * size_of::<Slot>();
-    size_of::<Header>() + settings::audit_queue() * size_of::<Entry>() + budgets
+    let waiters = settings::queue_length() * size_of::<Waiter>();
+    size_of::<Header>() + settings::audit_queue() * size_of::<Entry>() + waiters + budgets
 }
 
 fn request() {
@@ -94,9 +99,11 @@ unsafe extern "C-unwind" fn on_startup() {
         let base = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<u8>();
         let header = base.cast::<Header>();
         let entries = base.add(size_of::<Header>()).cast::<Entry>();
-        let slots = entries.add(settings::audit_queue()).cast::<Slot>();
+        let waiters = entries.add(settings::audit_queue()).cast::<Waiter>();
+        let slots = waiters.add(settings::queue_length()).cast::<Slot>();
         HEADER.store(header, Ordering::Relaxed);
         ENTRIES.store(entries, Ordering::Relaxed);
+        WAITERS.store(waiters, Ordering::Relaxed);
         SLOTS.store(slots, Ordering::Relaxed);
         LOCK_ARRAY.store(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()), Ordering::Relaxed);
         // A session holds two entries at most: one for an attempt or a change, one for the end of its
@@ -111,6 +118,8 @@ unsafe extern "C-unwind" fn on_startup() {
             (*header).databases.iter_mut().for_each(Database::init);
             let all = std::slice::from_raw_parts_mut(entries, settings::audit_queue());
             (*header).queue.init(all);
+            let all = std::slice::from_raw_parts_mut(waiters, settings::queue_length());
+            (*header).slots.init(all);
         }
     }
 }
@@ -163,6 +172,28 @@ impl Central {
     }
 }
 
+/// The hash slots, for as long as their lock is held.
+pub struct HashSlots {
+    _held: Held,
+}
+
+impl HashSlots {
+    pub fn lock() -> Self {
+        Self { _held: Held::take(1) }
+    }
+
+    /// The slots, and the places to wait for one.
+    pub fn parts(&mut self) -> (&mut Slots, &mut [Waiter]) {
+        let (header, waiters) = (HEADER.load(Ordering::Relaxed), WAITERS.load(Ordering::Relaxed));
+        // SAFETY: valid since the server's start; the lock makes this process the only one here, but
+        // for the conditions, which guard themselves.
+        unsafe {
+            let waiters = std::slice::from_raw_parts_mut(waiters, settings::queue_length());
+            (&mut (*header).slots, waiters)
+        }
+    }
+}
+
 /// The slots of some buckets, for as long as their lock is held.
 pub struct Shard {
     number: usize,
@@ -171,7 +202,7 @@ pub struct Shard {
 
 impl Shard {
     pub fn lock(number: usize) -> Self {
-        Self { number, _held: Held::take(1 + number) }
+        Self { number, _held: Held::take(2 + number) }
     }
 
     /// The slots of a bucket of this shard.
@@ -210,6 +241,13 @@ pub fn settled(shard: usize) -> &'static Condition {
         let all = &(*HEADER.load(Ordering::Relaxed)).settled;
         &all[shard]
     }
+}
+
+/// A place to wait for a hash slot, of which only the condition can be used without the lock.
+pub fn ready(waiter: u32) -> &'static Condition {
+    assert!((waiter as usize) < settings::queue_length());
+    // SAFETY: valid since the server's start, and a condition guards itself.
+    unsafe { &(*WAITERS.load(Ordering::Relaxed).add(waiter as usize)).ready }
 }
 
 /// A condition variable of PostgreSQL.

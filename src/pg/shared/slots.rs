@@ -1,0 +1,163 @@
+//! Hash slots: so many hashes at once in the whole server, and a queue for whoever comes later.
+//!
+//! First come, first served: a slot that comes free goes to the first in the queue, and nobody who comes
+//! meanwhile can take it.
+
+use super::queue::NONE;
+use super::segment::{Condition, HashSlots};
+use crate::settings;
+
+/// What everybody knows of the slots.
+#[repr(C)]
+pub struct Slots {
+    taken: u32,
+    waiting: u32,
+    first: u32,
+    last: u32,
+    free: u32,
+    /// The most that were taken at once since the server's start.
+    peak: u32,
+    /// Hashes in memory of small pages since the server's start.
+    small_pages: u64,
+}
+
+/// A place in the queue.
+#[repr(C)]
+pub struct Waiter {
+    before: u32,
+    /// The next in the queue, or the next free one.
+    after: u32,
+    granted: bool,
+    /// Where whoever has this place sleeps.
+    pub ready: Condition,
+}
+
+/// What somebody gets who asks for a slot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Entered {
+    /// A slot.
+    Slot,
+    /// A place in the queue.
+    Queue(u32),
+    /// Nothing: the queue is full.
+    Full,
+}
+
+/// For `pv_stats`.
+pub struct Use {
+    pub taken: u32,
+    pub waiting: u32,
+    pub peak: u32,
+    pub small_pages: u64,
+}
+
+impl Slots {
+    pub fn init(&mut self, waiters: &mut [Waiter]) {
+        (self.first, self.last, self.free) = (NONE, NONE, NONE);
+        for (number, waiter) in waiters.iter_mut().enumerate().rev() {
+            waiter.ready.init();
+            waiter.after = self.free;
+            self.free = number as u32;
+        }
+    }
+
+    fn enter(&mut self, waiters: &mut [Waiter], slots: u32) -> Entered {
+        if self.taken < slots {
+            // Invariant: nobody waits while a slot is free, because whoever gives one back hands it on.
+            self.taken += 1;
+            self.peak = self.peak.max(self.taken);
+            return Entered::Slot;
+        }
+        let number = self.free;
+        let Some(waiter) = waiters.get_mut(number as usize) else { return Entered::Full };
+        self.free = waiter.after;
+        (waiter.before, waiter.after, waiter.granted) = (self.last, NONE, false);
+        match waiters.get_mut(self.last as usize) {
+            Some(last) => last.after = number,
+            None => self.first = number,
+        }
+        self.last = number;
+        self.waiting += 1;
+        Entered::Queue(number)
+    }
+
+    /// Hands a slot on to the first in the queue, who is to be woken.
+    fn give_back(&mut self, waiters: &mut [Waiter]) -> Option<u32> {
+        let first = self.first;
+        let Some(waiter) = waiters.get_mut(first as usize) else {
+            self.taken -= 1;
+            return None;
+        };
+        waiter.granted = true;
+        self.unlink(waiters, first);
+        Some(first)
+    }
+
+    fn unlink(&mut self, waiters: &mut [Waiter], number: u32) {
+        let Waiter { before, after, .. } = waiters[number as usize];
+        match waiters.get_mut(before as usize) {
+            Some(waiter) => waiter.after = after,
+            None => self.first = after,
+        }
+        match waiters.get_mut(after as usize) {
+            Some(waiter) => waiter.before = before,
+            None => self.last = before,
+        }
+        self.waiting -= 1;
+    }
+
+    /// Gives a place in the queue back; true if a slot came with it.
+    fn leave(&mut self, waiters: &mut [Waiter], number: u32) -> bool {
+        let granted = waiters[number as usize].granted;
+        if !granted {
+            self.unlink(waiters, number);
+        }
+        waiters[number as usize].after = self.free;
+        self.free = number;
+        granted
+    }
+}
+
+/// Asks for a slot.
+pub fn enter() -> Entered {
+    let mut slots = HashSlots::lock();
+    let (slots, waiters) = slots.parts();
+    slots.enter(waiters, settings::hash_slots())
+}
+
+/// Has that place in the queue been given a slot?
+pub fn granted(number: u32) -> bool {
+    HashSlots::lock().parts().1[number as usize].granted
+}
+
+/// Gives a place in the queue back; true if a slot came with it, which the caller has from now on.
+#[must_use]
+pub fn leave(number: u32) -> bool {
+    let mut slots = HashSlots::lock();
+    let (slots, waiters) = slots.parts();
+    slots.leave(waiters, number)
+}
+
+/// Gives a slot back.
+pub fn give_back() {
+    let next = {
+        let mut slots = HashSlots::lock();
+        let (slots, waiters) = slots.parts();
+        slots.give_back(waiters)
+    };
+    if let Some(next) = next {
+        super::segment::ready(next).broadcast();
+    }
+}
+
+/// A hash is computed in small pages.
+pub fn count_small_pages() {
+    HashSlots::lock().parts().0.small_pages += 1;
+}
+
+/// How the slots are used now.
+pub fn usage() -> Use {
+    let mut slots = HashSlots::lock();
+    let Slots { taken, waiting, peak, small_pages, .. } = *slots.parts().0;
+    Use { taken, waiting, peak, small_pages }
+}
