@@ -41,6 +41,8 @@ async function client(number) {
     }
 }
 
+// Its input ends when it is done, or the driver gone. At once: what is still in its queues is nobody's figure.
+process.stdin.on("end", () => process.exit(0)).resume();
 for (let number = 0; number < config.clients; number++) {
     client(number);
 }
@@ -56,5 +58,3 @@ await sleep(config.seconds);
 measuring = false;
 const seconds = (performance.now() - start) / 1000;
 console.log(JSON.stringify({ seconds, latencies_ns: latencies, others }));
-// At once: what is still in its queues is nobody's figure.
-process.stdin.on("end", () => process.exit(0)).resume();

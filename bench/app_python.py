@@ -37,8 +37,6 @@ async def main():
         return await running.run_in_executor(workers, verify, stored, CONFIG["password"])
 
     await Loop().run(login)
-    for worker in workers._processes.values():
-        worker.kill()
     end()
 
 

@@ -7,6 +7,7 @@ slows no figure.
 
 import asyncio
 import json
+import multiprocessing
 import os
 import random
 import sys
@@ -20,11 +21,12 @@ class Loop:
         self.answered = set()
         self.logins = []
         self.others = {}
-        self.measuring = self.stopped = False
+        self.measuring = self.measured = False
+        self.told_to_stop = asyncio.Event()
 
     async def client(self, number, login):
         chance = random.Random(number)
-        while not self.stopped:
+        while not self.told_to_stop.is_set():
             user, start = chance.choice(CONFIG["ids"]), time.perf_counter_ns()
             try:
                 answer = await login(number, user)
@@ -37,10 +39,15 @@ class Loop:
             elif self.measuring:
                 self.others[str(answer)] = self.others.get(str(answer), 0) + 1
 
+    async def watch(self):
+        await asyncio.to_thread(sys.stdin.read)
+        if not self.measured:
+            end()  # the driver is gone
+        self.told_to_stop.set()
+
     async def run(self, login):
-        clients = [
-            asyncio.create_task(self.client(number, login)) for number in range(CONFIG["clients"])
-        ]
+        watch = asyncio.create_task(self.watch())
+        clients = [asyncio.create_task(self.client(number, login)) for number in range(CONFIG["clients"])]
         warm_until = time.monotonic() + CONFIG["warm_seconds"]
         await asyncio.sleep(1)
         while len(self.answered) < len(clients) and time.monotonic() < warm_until:
@@ -48,17 +55,18 @@ class Loop:
         print("window", flush=True)
         start, self.measuring = time.monotonic(), True
         await asyncio.sleep(CONFIG["seconds"])
-        self.measuring, seconds = False, time.monotonic() - start
+        self.measuring, seconds, self.measured = False, time.monotonic() - start, True
         print(
             json.dumps({"seconds": seconds, "latencies_ns": self.logins, "others": self.others}),
             flush=True,
         )
-        await asyncio.to_thread(sys.stdin.read)
-        self.stopped = True
+        await watch
         if CONFIG["drain"]:
             await asyncio.gather(*clients)
 
 
 def end():
     """At once: what an application still has in its queues is nobody's figure."""
+    for child in multiprocessing.active_children():
+        child.kill()
     os._exit(0)

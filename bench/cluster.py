@@ -38,7 +38,8 @@ def as_server(*command):
 
 class Cluster:
     def __init__(self):
-        as_server(BIN / "initdb", "-D", FOLDER / "data", "-U", "admin", "-A", "trust", "-E", "UTF8")
+        options = ["-U", "admin", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        as_server(BIN / "initdb", "-D", FOLDER / "data", *options)
         as_server("sh", "-c", f"cat >>data/postgresql.conf <<'CONF'{CONF}CONF")
         self.running = False
 
@@ -46,8 +47,7 @@ class Cluster:
         as_server(BIN / "pg_ctl", "-D", FOLDER / "data", "-l", FOLDER / "log", "-w", "-s", *arguments)
 
     def start(self, slots=None):
-        """With so many hash slots, or as many as the default says. Whether there are any is asked
-        with `slots`: a server that knows no such setting has no limit."""
+        """With so many hash slots, or with the default."""
         if self.running:
             self.control("-m", "fast", "stop")
         self.control("start", *(["-o", f"-c password_verify.hash_slots={slots}"] if slots else []))
@@ -66,6 +66,7 @@ class Cluster:
             return cursor.fetchone()[0] if cursor.description and cursor.rowcount else None
 
     def slots(self):
+        """As many as there are; None where the server knows no such setting, and no limit."""
         found = self.sql("SELECT current_setting('password_verify.hash_slots', true)")
         return int(found) if found else None
 

@@ -1,6 +1,6 @@
 """The section about logins."""
 
-from settings import ACCOUNTS, USERS
+from plots import rank
 from tables import mib, ms, table
 from worker import OURS
 
@@ -32,17 +32,17 @@ Memory: the sum of Pss of the same processes while the load goes on after the me
 
 def logins(found):
     text = TEXT.format(
-        accounts=ACCOUNTS,
-        users=f"{USERS:,}",
+        accounts=found["accounts"],
+        users=f"{found['users']:,}",
         slots=found["slots"] or "no limit of",
         default_slots=found["default_slots"] or "no limit",
     )
-    head = ["logins, ratio", "CPU, ratio", "clients", "", "logins a second", "of each round"]
+    head = ["logins, ratio", "CPU, ratio", "clients", "", "logins a second", "of each round", "logins"]
     head += ["p50", "p99", "CPU of a login", "peak memory", "processes"]
     points = found["points"]
     mine = {point["clients"]: point for point in points if point["application"] == OURS}
     rows = []
-    for point in sorted(points, key=lambda point: (point["clients"], not_ours(point))):
+    for point in sorted(points, key=rank):
         yardstick = mine[point["clients"]]
         rate = yardstick["logins_per_second"] / point["logins_per_second"]
         cpu = point["cpu_seconds_per_login"] / yardstick["cpu_seconds_per_login"]
@@ -55,6 +55,7 @@ def logins(found):
                 f"**{name}**" if name == OURS else name,
                 f"{point['logins_per_second']:.1f}",
                 ", ".join(f"{rate:.1f}" for rate in point["logins_per_second_of_rounds"]),
+                point["logins"],
                 ms(point["p50_ns"], 0),
                 ms(point["p99_ns"], 0),
                 ms(point["cpu_seconds_per_login"] * 1e9, 0),
@@ -64,10 +65,6 @@ def logins(found):
         )
     text += table(head, rows) + "\n" + errors(points) + "\n" + memory(found, mine)
     return text
-
-
-def not_ours(point):
-    return not point["application"].startswith(OURS)
 
 
 def errors(points):
@@ -94,5 +91,7 @@ nothing now. The peak is the largest of {mine[clients]["memory"]["server"]["samp
     if found["slots"]:
         in_use = found["slots"] * 64 * 2**20
         rows.append((f"{found['slots']} slots × 64 MiB", mib(in_use)))
-        rows.append(("peak against slots × 64 MiB + PostgreSQL's own", f"{(peak / (own + in_use) - 1) * 100:+.1f} %"))
+        rows.append(
+            ("peak against slots × 64 MiB + PostgreSQL's own", f"{(peak / (own + in_use) - 1) * 100:+.1f} %")
+        )
     return text + table(["", ""], rows)

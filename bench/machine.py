@@ -45,6 +45,13 @@ def memory_mib():
     return int(re.search(r"MemTotal: *(\d+)", Path("/proc/meminfo").read_text())[1]) // 1024
 
 
+def busy_and_stolen():
+    """Jiffies of all processors since the start: not idle, and taken by the host for others."""
+    fields = list(map(int, Path("/proc/stat").read_text().splitlines()[0].split()[1:9]))
+    user, nice, system, _, _, irq, softirq, steal = fields
+    return user + nice + system + irq + softirq + steal, steal
+
+
 def huge_pages(name):
     """The setting in brackets: `always [madvise] never`."""
     try:
@@ -67,8 +74,10 @@ def versions():
     found["RustCrypto argon2"] = re.search(r'name = "argon2"\nversion = "(.*)"', lock)[1]
     found["rustc"] = output("rustc", "--version").removeprefix("rustc ")
     found["PostgreSQL"] = output(os.environ["PG_CONFIG"], "--version").removeprefix("PostgreSQL ")
-    commit = output("git", "rev-parse", "--short", "HEAD")
-    found["password_verify"] = f"0.1.0 ({commit})" if commit else "0.1.0"
+    control = Path("password_verify.control").read_text()
+    version = re.search(r"default_version = '(.*)'", control)[1]
+    commit = output("git", "describe", "--always", "--dirty")
+    found["password_verify"] = f"{version} ({commit})" if commit else version
     return found
 
 

@@ -17,8 +17,8 @@ def run():
                 worker.sample(HASHES[0])
                 workers[name] = worker
             except (OSError, RuntimeError) as why:
-                progress(f"{name} is left out: {why}")
-                missing[name] = str(why)
+                missing[name] = getattr(why, "strerror", None) or str(why)
+                progress(f"{name} is left out: {missing[name]}")
         settings = [measure(hashed, workers) for hashed in HASHES]
     return {"settings": settings, "left_out": missing}
 

@@ -3,7 +3,8 @@
 from figures import percentile, progress, say
 from idle import servers_own
 from load import APPLICATIONS, point
-from settings import CLIENTS, CORES, LOGIN_ROUNDS, LOGIN_SECONDS, MEMORY_SECONDS, MOST_CLIENTS
+from settings import ACCOUNTS, CLIENTS, CORES, LOGIN_ROUNDS, LOGIN_SECONDS, MEMORY_SECONDS
+from settings import MOST_CLIENTS, USERS
 
 
 def run(cluster):
@@ -22,6 +23,8 @@ def run(cluster):
         cluster.start()
         measure(cluster, taken, "password_verify, default slots", MOST_CLIENTS)
     return {
+        "users": USERS,
+        "accounts": ACCOUNTS,
         "slots": slots,
         "default_slots": cluster.slots(),
         "servers_own_bytes": own,

@@ -1,5 +1,6 @@
 """What a login takes beyond its hash: look-up, throttle, slot, audit. And what a refusal takes."""
 
+import itertools
 import os
 import statistics
 import subprocess
@@ -14,6 +15,7 @@ from users import IDS, PASSWORD
 from worker import OURS, Worker
 
 POLICIES = ["commit", "async"]
+USERS = itertools.cycle(IDS)
 ASK = "SELECT valid FROM auth.pv_validate_password(%s::bigint, %s)"
 
 
@@ -57,10 +59,10 @@ def logins(cluster):
     return rows
 
 
-def login(connection, user=[0]):
-    user[0] += 1
+def login(connection):
+    user = next(USERS)
     start = time.perf_counter_ns()
-    cursor = connection.execute(ASK, (IDS[user[0] % len(IDS)], PASSWORD), prepare=True)
+    cursor = connection.execute(ASK, (user, PASSWORD), prepare=True)
     (valid,) = cursor.fetchone()
     taken = time.perf_counter_ns() - start
     assert valid, "a right password was refused"
@@ -96,6 +98,4 @@ def on(pids, processors):
     """Moves processes that are there; their children inherit it."""
     for pid in pids:
         processors_text = ",".join(map(str, processors))
-        subprocess.run(
-            ["taskset", "-a", "-p", "-c", processors_text, str(pid)], stdout=subprocess.DEVNULL
-        )
+        subprocess.run(["taskset", "-a", "-p", "-c", processors_text, str(pid)], stdout=subprocess.DEVNULL)

@@ -8,14 +8,15 @@ OTHERS = "#7a8fb8"
 WIDTH, LABEL, VALUE, BAR, GAP = 860, 230, 150, 18, 6
 
 
-def bars(title, groups, path, ours):
+def bars(title, groups, path, ours, one_scale=True):
     """groups: (heading, [(label, value, text)]). Labels that `ours` holds true for stand out."""
     largest = max(value for _, rows in groups for _, value, _ in rows)
-    scale = (WIDTH - LABEL - VALUE) / largest
     parts, y = [text(0, 22, title, size=16, weight=600)], 48
     for heading, rows in groups:
         parts.append(text(0, y, heading, weight=600))
         y += 10
+        longest = largest if one_scale else max(value for _, value, _ in rows)
+        scale = (WIDTH - LABEL - VALUE) / longest
         for label, value, shown in rows:
             colour, width = OURS if ours(label) else OTHERS, max(1, value * scale)
             parts.append(text(LABEL - 10, y + 13, label, anchor="end"))
@@ -35,8 +36,6 @@ def bars(title, groups, path, ours):
 
 def text(x, y, content, anchor="start", size=None, weight=None):
     extra = "".join(
-        f' {name}="{value}"'
-        for name, value in (("font-size", size), ("font-weight", weight))
-        if value
+        f' {name}="{value}"' for name, value in (("font-size", size), ("font-weight", weight)) if value
     )
     return f'<text x="{x:.1f}" y="{y}" text-anchor="{anchor}"{extra}>{escape(content)}</text>'

@@ -79,9 +79,7 @@ def shared_part(pids):
 def memory(seconds, groups):
     """Sum of Pss in bytes over the trees of each group of roots, sampled for a while."""
     pids = {name: tree(*roots) for name, roots in groups.items()}
-    shared = {
-        name: statistics.median(shared_part(them) for _ in range(3)) for name, them in pids.items()
-    }
+    shared = {name: statistics.median(shared_part(them) for _ in range(3)) for name, them in pids.items()}
     samples, end = {name: [] for name in pids}, time.monotonic() + seconds
     while time.monotonic() < end:
         for name, them in pids.items():

@@ -7,15 +7,19 @@ from sections import hashes, kernel, logins, machine, neighbours, overhead, tabl
 INTRODUCTION = """# Benchmarks
 
 Made by `make bench` on {date}, everything in one run of {minutes:.0f} minutes, candidates in turns. Raw
-results: [results.json](results.json). A ratio says how many times as long (or as much) the other takes; more is better
-for password_verify. {machine}
+results: [results.json](results.json). A ratio says how many times as long (or as much) the other takes; more is
+better for password_verify.
+
+When it began the load of the machine was {load_before:.1f}; of the time that its processors worked {stolen:.1f} % went to others on
+the same host. Times vary from run to run, on a shared machine by tens of percent: trust ratios before times, and
+medians of many rounds before single ones.
 """
 
 
 def write(results, out):
     plots.draw(results, out)
     found = results["machine"]
-    parts = [INTRODUCTION.format(machine=shared(found), **{**found, **dates(found)})]
+    parts = [INTRODUCTION.format(stolen=found["stolen_share"] * 100, **found)]
     if found["quick"]:
         parts.append("**A quick run: too short for its figures to mean anything.**\n")
     parts.append(machine(found))
@@ -37,15 +41,3 @@ def write(results, out):
         if name in results:
             parts.append(section(results[name]))
     (out / "README.md").write_text("\n".join(parts))
-
-
-def dates(found):
-    return {"date": found["date"], "minutes": found["minutes"]}
-
-
-def shared(found):
-    return (
-        f"The load of the machine was {found['load_before']:.1f} when it began. On a shared machine times"
-        " vary by tens of percent from run to run: trust ratios before times, and the median of many rounds"
-        " before either."
-    )

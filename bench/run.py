@@ -14,7 +14,10 @@ OUT = Path(os.environ["BENCH_OUT"])
 
 
 def main():
-    start = time.monotonic()
+    if os.environ.get("RENDER"):
+        report.write(json.loads((OUT / "results.json").read_text()), OUT)
+        return say(f"written again from results.json: {OUT}/README.md and plots")
+    start, (busy, stolen) = time.monotonic(), machine.busy_and_stolen()
     results = {"machine": machine.describe()}
     if "kernel" in PARTS:
         import part_kernel
@@ -26,7 +29,8 @@ def main():
         results["hash"] = part_hash.run()
     if {"login", "overhead", "neighbours"} & set(PARTS):
         with_server(results)
-    results["machine"]["load_after"] = os.getloadavg()[0]
+    busy_after, stolen_after = machine.busy_and_stolen()
+    results["machine"]["stolen_share"] = (stolen_after - stolen) / max(1, busy_after - busy)
     results["machine"]["minutes"] = (time.monotonic() - start) / 60
     OUT.mkdir(parents=True, exist_ok=True)
     (OUT / "results.json").write_text(json.dumps(results, indent=1) + "\n")

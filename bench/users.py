@@ -38,9 +38,7 @@ def plain_table(cluster):
         hashes[0],
     )
     with cluster.connect() as connection, connection.cursor() as cursor:
-        cursor.executemany(
-            "UPDATE users SET password_hash = %s WHERE id = %s", list(zip(hashes, IDS))
-        )
+        cursor.executemany("UPDATE users SET password_hash = %s WHERE id = %s", list(zip(hashes, IDS)))
 
 
 def one_hash(_):

@@ -48,7 +48,7 @@ class Worker:
         self.process.stdin.flush()
         answer = self.process.stdout.readline()
         if not answer:
-            raise RuntimeError(f"{self.process.args} ended: {self.process.wait()}")
+            raise RuntimeError(f"it ended with status {self.process.wait()}")
         return json.loads(answer)
 
     def peak(self):

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Everything side by side in one run: the kernel, whole hashes, logins, and what they cost others.
 # Writes docs/bench/. QUICK=1 tries it out in a few minutes, into the target folder. PARTS="kernel hash" runs
-# only these (of kernel, hash, login, overhead, neighbours), into the target folder too.
+# only these (of kernel, hash, login, overhead, neighbours), into the target folder too. RENDER=1 writes the report
+# again from results.json.
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 mkdir -p "$TARGET"
@@ -49,7 +50,10 @@ finish() {
 trap finish EXIT
 trap 'exit 130' INT TERM
 
-if [ -n "${QUICK:-}" ]; then say "a quick run (usually 4 minutes)"; else say "measuring (usually 35 minutes; leave the machine alone)"; fi
+if [ -n "${RENDER:-}" ]; then say "nothing is measured"
+elif [ -n "${QUICK:-}${PARTS:-}" ]; then say "a run to try it out (QUICK=1 usually 3 minutes)"
+else say "measuring (usually 35 minutes; leave the machine alone)"
+fi
 # In the background, so that a signal ends the wait and all is cleaned up.
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench "$venv/bin/python" bench/run.py &
 driver=$!
