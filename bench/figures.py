@@ -1,12 +1,14 @@
 """Summaries of samples."""
 
+import math
 import statistics
+import sys
 
 
 def percentile(values, share):
-    """The smallest value that a share of all are not above."""
+    """The smallest value that this share of all does not exceed."""
     ranked = sorted(values)
-    return ranked[max(0, -(-int(len(ranked) * share * 1000) // 1000) - 1)]
+    return ranked[max(0, math.ceil(round(len(ranked) * share, 6)) - 1)]
 
 
 def summary(values):
@@ -21,13 +23,9 @@ def ratio(values, ours):
 
 def say(text):
     """A step, as the scripts say theirs."""
-    import sys
-
     bold, plain = ("\033[1m", "\033[0m") if sys.stderr.isatty() else ("", "")
     print(f"{bold}== {text}{plain}", file=sys.stderr, flush=True)
 
 
 def progress(text):
-    import sys
-
     print(f"   {text}", file=sys.stderr, flush=True)

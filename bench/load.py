@@ -32,7 +32,7 @@ class Load:
             "cores": CORES,
             "connections": min(clients, CONNECTIONS),
             "seconds": seconds,
-            "warm_seconds": 60,
+            "warm_seconds": 180,
             # What the server still computes would be in the next figure.
             "drain": application == "password_verify",
         }

@@ -10,16 +10,19 @@ An application that reads the hash from its own table `users(id bigint PRIMARY K
 itself, in Python (asyncio, psycopg's pool of 10 connections, argon2-cffi in as many processes as processors) and
 in Node (`pg`, its pool of 10, `@node-rs/argon2` in as many threads of libuv as processors), against clients that call
 `pv_validate_password`, each with a connection of its own, `audit_durability = commit`. All at 64 MiB, t = 3,
-p = 4. Clients log in again as soon as they are answered, as one of {accounts} users drawn at random from {users}
-rows. Measurement begins when every client has been answered once. The applications use every processor, so password_verify
-is given {slots} slots too; one row has the default ({default_slots}).
+p = 4. Clients log in again as soon as they are answered, as one of {accounts} users at random in tables of
+{users} rows, the same in all three. Measurement begins when every client has been answered once. The
+applications use every processor, so password_verify is given {slots} hash slots too; one row has the default
+({default_slots}). `queue_timeout` is 60 s, so that many clients wait instead of being told `busy`.
 
-Those {accounts} credentials were made by `pv_set_password`. The other rows of password_verify's table were
-written by a superuser as copies of one of them under random blind indexes: there to be searched, never logged in to. The
-hashes of the plain table are by argon2-cffi.
+Those {accounts} credentials were made by `pv_set_password`. The other rows of password_verify's table were written
+by a superuser as copies of one of them under random blind indexes: there to be searched, never logged in to.
+The {accounts} real hashes of the plain table are by argon2-cffi, the others are made up.
 
-CPU: user and system time of the application's processes, clients included, and of all of PostgreSQL's, workers included.
-Memory: the sum of Pss of the same processes while the load goes on after the measurement; its peak.
+CPU: user and system time of the application's processes, clients included, and of all of PostgreSQL's, workers
+included. Memory: the sum of Pss of the same processes, sampled while the load goes on after the measurement; its
+peak. A sample of 200 processes would count memory twice that passes from one to another meanwhile: what changes,
+anonymous memory, is read from all of them in some milliseconds (`/proc/<pid>/statm`), the rest of Pss on its own.
 
 ![logins a second](logins.svg)
 

@@ -10,8 +10,8 @@ Made by `make bench` on {date}, everything in one run of {minutes:.0f} minutes, 
 results: [results.json](results.json). A ratio says how many times as long (or as much) the other takes; more is
 better for password_verify.
 
-When it began the load of the machine was {load_before:.1f}; of the time that its processors worked {stolen:.1f} % went to others on
-the same host. Times vary from run to run, on a shared machine by tens of percent: trust ratios before times, and
+When it began the load of the machine was {load_before:.1f}; of the time that its processors worked {stolen:.1f} % went to
+others on the same host. Times vary from run to run, on a shared machine by tens of percent: trust ratios before times, and
 medians of many rounds before single ones.
 """
 

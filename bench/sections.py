@@ -22,8 +22,8 @@ def machine(found):
 def kernel(found):
     text = """## Kernel
 
-m = 256 KiB, 100 passes, in one mapping of huge pages that fits the second-level cache: neither memory nor page faults are
-measured, only the computation. CPU time of the one thread, ns per block of 1 KiB.
+m = 256 KiB, 100 passes, in one mapping of huge pages that fits the second-level cache: neither memory nor page
+faults are measured, only the computation. CPU time of the one thread, ns per block of 1 KiB.
 
 ![ns per block](kernel.svg)
 
@@ -44,10 +44,10 @@ def hashes(found):
 
 Each candidate is a process of its own that lives through the run; they take turns sample by sample, there and back, and
 all give the same tag. Memory is asked for and given back for each hash, as each library does it by itself and
-as password_verify does it in the server. Ours computes all lanes on one thread; argon2-cffi, npm `argon2` and
-`@node-rs/argon2` start a thread for each lane, which an otherwise idle machine runs side by side: CPU time is what is left of that
-under load. libsodium (PyNaCl) knows only p = 1. Peak memory is VmHWM of a fresh process that has hashed once, beside that of
-one that has hashed 32 KiB.
+as password_verify does it in the server. Ours and RustCrypto's compute all lanes on one thread; argon2-cffi, npm
+`argon2` and `@node-rs/argon2` start a thread for each lane, which an otherwise idle machine runs side by side. Under
+load CPU time is what counts. libsodium (PyNaCl) knows only p = 1. Peak memory is VmHWM of a fresh process that has
+hashed once, beside that of one that has hashed 32 KiB.
 
 ![time](hash-wall.svg)
 
@@ -83,7 +83,7 @@ def overhead(found):
     text = """## Overhead
 
 One client, whose right logins at 64 MiB, t = 3, p = 4 go through look-up, throttle, slot and audit, against the bare
-hash by the same code in a process of its own. In turns, some of a kind; the medians of those are compared round by round.
+hash by the same code in a process of its own. In turns, some of a kind; their medians are compared round by round.
 The client (Python) and the socket are in the overhead.
 
 """
