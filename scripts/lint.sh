@@ -21,10 +21,13 @@ venv=$TARGET/lint-venv
         python3 -m venv --clear "$venv"
     }
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -r scripts/lint-requirements.txt
-# PS005, function without search_path: these get it in section 8 with every other function of
+# PS005, function without search_path: pv_rotate_keys commits, which SET forbids; the other ones get it in section 8 with every other function of
 # the extension (pgspot reads CREATE FUNCTION only); tests/surface.rs sees that they have it.
 "$venv/bin/pgspot" \
-    --proc-without-search-path 'password_verify.users(OUT user_id text,OUT algorithm text,OUT parameters text,OUT must_change boolean,OUT expires_at timestamptz,OUT disabled_at timestamptz,OUT created_at timestamptz,OUT changed_at timestamptz)' \
+    --proc-without-search-path 'password_verify.users(OUT user_id text,OUT algorithm text,OUT parameters text,OUT key_id text,OUT must_change boolean,OUT expires_at timestamptz,OUT disabled_at timestamptz,OUT created_at timestamptz,OUT changed_at timestamptz)' \
+    --proc-without-search-path 'password_verify.keys(OUT key_id text,OUT fingerprint text,OUT active boolean,OUT records bigint)' \
+    --proc-without-search-path 'extschema.pv_rotation_left()' \
+    --proc-without-search-path 'extschema.pv_rotate_keys(batch_size integer)' \
     --proc-without-search-path 'password_verify.events(OUT epoch bigint,OUT seq bigint,OUT at timestamptz,OUT since timestamptz,OUT count bigint,OUT action text,OUT outcome text,OUT user_id text,OUT client_addr inet,OUT login_role text,OUT acting_role text,OUT peer_addr text,OUT application_name text,OUT pid integer,OUT xid bigint,OUT alert integer,OUT detail text,OUT mac bytea)' \
     --proc-without-search-path 'password_verify.change_grant(role pg_catalog.regrole,kind pg_catalog.text,template pg_catalog.text)' \
     --proc-without-search-path 'extschema.pv_grant(role pg_catalog.regrole,kind pg_catalog.text)' \

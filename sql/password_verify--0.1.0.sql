@@ -125,7 +125,7 @@ CREATE TABLE password_verify.credential (
 COMMENT ON TABLE password_verify.credential IS 'one row a user';
 COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
 COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
-COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string';
+COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string, sealed with a key of the keyring if there is one';
 
 -- The row that is at or before every place, so that a look-up always finds one.
 INSERT INTO password_verify.credential
@@ -457,6 +457,88 @@ COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'forget the user; was 
 COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
 
+-- Key rotation: a procedure that commits after each batch, which neither SECURITY DEFINER nor SET allow.
+-- It runs as its caller and may do nothing itself; the batches are functions like all others.
+CREATE FUNCTION @extschema@.pv_rotate_batch(
+        after uuid, batch_size integer,
+        OUT last uuid, OUT sealed bigint, OUT busy bigint, OUT unopened bigint, OUT finished boolean)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_rotate_batch_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_rotate_batch(uuid, integer) IS 'one batch of pv_rotate_keys';
+
+CREATE FUNCTION password_verify.active_key()
+    RETURNS text
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pv_active_key_wrapper';
+COMMENT ON FUNCTION password_verify.active_key() IS 'the key that is sealed with now';
+
+CREATE FUNCTION @extschema@.pv_rotation_left()
+    RETURNS bigint
+    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
+SELECT pg_catalog.count(*)
+  FROM password_verify.credential c
+ CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
+ WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+   AND CASE WHEN active.key IS NULL THEN pg_catalog.starts_with(c.verifier, '$sealed$')
+            ELSE NOT pg_catalog.starts_with(c.verifier, pg_catalog.concat('$sealed$v=1$', active.key, '$')) END
+$function$;
+COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would seal again';
+
+CREATE PROCEDURE @extschema@.pv_rotate_keys(batch_size integer DEFAULT 1000)
+    LANGUAGE plpgsql
+    AS $procedure$
+DECLARE
+    first  CONSTANT pg_catalog.uuid := '00000000-0000-0000-0000-000000000000';
+    began  CONSTANT pg_catalog.timestamptz := pg_catalog.clock_timestamp();
+    todo   pg_catalog.int8 := @extschema@.pv_rotation_left();
+    done   pg_catalog.int8 := 0;
+    held   pg_catalog.int8 := 0;
+    closed pg_catalog.int8 := 0;
+    place  pg_catalog.uuid := first;
+    passes pg_catalog.int4 := 1;
+    said   pg_catalog.timestamptz := began;
+    batch  pg_catalog.record;
+BEGIN
+    LOOP
+        SELECT b.last, b.sealed, b.busy, b.unopened, b.finished INTO batch
+          FROM @extschema@.pv_rotate_batch(place, batch_size) b;
+        COMMIT;
+        place := batch.last;
+        done := done OPERATOR(pg_catalog.+) batch.sealed;
+        held := held OPERATOR(pg_catalog.+) batch.busy;
+        closed := closed OPERATOR(pg_catalog.+) batch.unopened;
+        IF batch.finished OR pg_catalog.clock_timestamp() OPERATOR(pg_catalog.-) said OPERATOR(pg_catalog.>) '1 s'::pg_catalog.interval THEN
+            said := pg_catalog.clock_timestamp();
+            RAISE NOTICE '% records sealed, % left, % a second', done,
+                GREATEST(todo OPERATOR(pg_catalog.-) done, 0),
+                pg_catalog.round(done::pg_catalog.numeric OPERATOR(pg_catalog./)
+                    GREATEST(EXTRACT(EPOCH FROM said OPERATOR(pg_catalog.-) began)::pg_catalog.numeric, 0.001));
+        END IF;
+        IF batch.finished THEN
+            EXIT WHEN held OPERATOR(pg_catalog.=) 0 OR passes OPERATOR(pg_catalog.=) 10;
+            -- Somebody held them. Once more from the beginning.
+            PERFORM pg_catalog.pg_sleep(0.1);
+            passes := passes OPERATOR(pg_catalog.+) 1;
+            place := first;
+            held := 0;
+            closed := 0;
+        END IF;
+    END LOOP;
+    IF held OPERATOR(pg_catalog.>) 0 THEN
+        RAISE WARNING USING
+            MESSAGE = pg_catalog.format('%s records were held by other transactions', held),
+            HINT = 'Call pv_rotate_keys again.';
+    END IF;
+    IF closed OPERATOR(pg_catalog.>) 0 THEN
+        RAISE WARNING USING
+            MESSAGE = pg_catalog.format('%s records could not be opened', closed),
+            HINT = 'pv_keys says with which keys they are sealed. Put those back into the keyring.';
+    END IF;
+END
+$procedure$;
+COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'seal every record with the newest key; can be interrupted and called again';
+
 --------------------------------------------------------------------------------
 -- 6. The views of the auditor
 --------------------------------------------------------------------------------
@@ -465,28 +547,58 @@ COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was th
 -- itself pg_read_all_data could select, and pg_write_all_data could delete credentials through it.
 -- Nobody executes functions by such a role.
 CREATE FUNCTION password_verify.users(
-        OUT user_id text, OUT algorithm text, OUT parameters text, OUT must_change boolean,
+        OUT user_id text, OUT algorithm text, OUT parameters text, OUT key_id text, OUT must_change boolean,
         OUT expires_at timestamptz, OUT disabled_at timestamptz, OUT created_at timestamptz, OUT changed_at timestamptz)
     RETURNS SETOF pg_catalog.record
     LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
     AS $function$
 SELECT c.user_id,
-       pg_catalog.split_part(c.verifier, '$', 2),
-       pg_catalog.split_part(c.verifier, '$', 4),
+       CASE WHEN sealed.yes THEN pg_catalog.split_part(pg_catalog.split_part(c.verifier, '$', 6), ' ', 1)
+            ELSE pg_catalog.split_part(c.verifier, '$', 2) END,
+       CASE WHEN sealed.yes THEN pg_catalog.split_part(pg_catalog.split_part(c.verifier, '$', 6), ' ', 2)
+            ELSE pg_catalog.split_part(c.verifier, '$', 4) END,
+       CASE WHEN sealed.yes THEN pg_catalog.split_part(c.verifier, '$', 4) END,
        c.must_change,
        c.expires_at,
        c.disabled_at,
        c.created_at,
        c.changed_at
   FROM password_verify.credential c
+ CROSS JOIN LATERAL (SELECT pg_catalog.starts_with(c.verifier, '$sealed$')) AS sealed (yes)
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
 $function$;
 COMMENT ON FUNCTION password_verify.users() IS 'what pv_users shows';
 
 CREATE VIEW @extschema@.pv_users AS
-SELECT u.user_id, u.algorithm, u.parameters, u.must_change, u.expires_at, u.disabled_at, u.created_at, u.changed_at
+SELECT u.user_id, u.algorithm, u.parameters, u.key_id, u.must_change, u.expires_at, u.disabled_at, u.created_at, u.changed_at
   FROM password_verify.users() u;
 COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is in; never a hash';
+
+CREATE FUNCTION password_verify.keys(
+        OUT key_id text, OUT fingerprint text, OUT active boolean, OUT records bigint)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS $function$
+SELECT pg_catalog.split_part(used.key, '$', 1),
+       pg_catalog.split_part(used.key, '$', 2),
+       COALESCE(used.key OPERATOR(pg_catalog.=) active.key, used.key IS NULL AND active.key IS NULL),
+       pg_catalog.sum(used.records)::pg_catalog.int8
+  FROM (SELECT CASE WHEN pg_catalog.starts_with(c.verifier, '$sealed$')
+                    THEN pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 4), '$',
+                                           pg_catalog.split_part(c.verifier, '$', 5)) END AS key,
+               1 AS records
+          FROM password_verify.credential c
+         WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+         UNION ALL
+        SELECT password_verify.active_key(), 0) used
+ CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
+ GROUP BY used.key, active.key
+$function$;
+COMMENT ON FUNCTION password_verify.keys() IS 'what pv_keys shows';
+
+CREATE VIEW @extschema@.pv_keys AS
+SELECT k.key_id, k.fingerprint, k.active, k.records FROM password_verify.keys() k;
+COMMENT ON VIEW @extschema@.pv_keys IS 'how many records are sealed with which key, NULL for none; how far a rotation has come';
 
 -- A change is worth what its transaction came to, which a later row says.
 CREATE FUNCTION password_verify.events(
@@ -557,6 +669,11 @@ SELECT k.kind, k.object
                ('manager',   'pv_unlock_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
+               ('manager',   'pv_rotate_keys'),
+               ('manager',   'pv_rotate_batch'),
+               ('manager',   'pv_rotation_left'),
+               ('auditor',   'pv_keys'),
+               ('auditor',   'keys'),
                ('auditor',   'pv_users'),
                ('auditor',   'users'),
                ('auditor',   'pv_events'),
@@ -568,7 +685,7 @@ COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind hol
 
 -- What the extension consists of, as GRANT names it, with the access it gives.
 CREATE VIEW password_verify.member AS
-SELECT 'FUNCTION' AS class, p.oid::pg_catalog.regprocedure::pg_catalog.text AS object,
+SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS class, p.oid::pg_catalog.regprocedure::pg_catalog.text AS object,
        p.proname AS name, 'EXECUTE' AS privilege, p.proowner AS owner,
        COALESCE(p.proacl, pg_catalog.acldefault('f', p.proowner)) AS acl,
        d.refobjid AS extension
@@ -690,8 +807,8 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 -- 8. Every privilege
 --
 -- The rule has no exceptions, so it is a loop: what belongs to the extension belongs to pv_owner,
--- every function runs as pv_owner and looks names up in pg_catalog only, and nobody else may do
--- anything. What each object ends up with is written out in tests/surface.expected.
+-- every function runs as pv_owner and looks names up in pg_catalog only (the one procedure commits, and
+-- so must run as its caller), and nobody else may do anything. What each object ends up with is written out in tests/surface.expected.
 --------------------------------------------------------------------------------
 
 DO $privileges$

@@ -6,7 +6,7 @@
 use password_verify_core::policy::Submitted;
 use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
-use pgrx::datum::{Inet, TimestampWithTimeZone};
+use pgrx::datum::{Inet, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
@@ -15,7 +15,9 @@ use crate::error::Error;
 use crate::pg::ErrorReport;
 use crate::pg::arg::{PasswordArg, UserIdArg};
 use crate::pg::row::{Column, Row};
-use crate::pg::{caller, session, statistics, verify_events};
+use crate::pg::store::Store;
+use crate::pg::table::Access;
+use crate::pg::{caller, keyring, session, statistics, verify_events};
 use crate::throttle::{self, Denial};
 use crate::verify::{self, Purpose, Request};
 
@@ -107,6 +109,31 @@ fn pv_delete_user(user_id: Option<UserIdArg>) -> Sql<bool> {
 fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
     Ok(enroll::unlock(&user(user_id)?)?)
+}
+
+/// One batch of `pv_rotate_keys`: where the next goes on, and what became of how many records.
+#[pg_extern(sql = false)]
+fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> {
+    session::require_ready()?;
+    session::require_writable()?;
+    let after = after.map_or([0; 16], |after| *after.as_bytes());
+    let limit = u64::from(batch_size.unwrap_or_default().clamp(1, 100_000).unsigned_abs());
+    let batch = Store::open(Access::Write)?.reseal(after, limit)?;
+    let count = |count: u64| Column::Bigint(Some(count.cast_signed()));
+    Ok(Row([
+        Column::Uuid(batch.last),
+        count(batch.sealed),
+        count(batch.busy),
+        count(batch.unopened),
+        Column::Bool(batch.finished),
+    ]))
+}
+
+/// Under the view `pv_keys`: the key that is sealed with now, as id, `$`, fingerprint.
+#[pg_extern(sql = false)]
+fn pv_active_key() -> Sql<Option<String>> {
+    session::require_ready()?;
+    Ok(keyring::active_seal().map(|(id, fingerprint)| format!("{id}${fingerprint}")))
 }
 
 /// Under the view `pv_stats`.

@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 /// More than the largest code of an outcome.
-const OUTCOMES: usize = 21;
+const OUTCOMES: usize = 26;
 /// More than the largest code of an action.
-const ACTIONS: usize = 14;
+const ACTIONS: usize = 17;
 /// Powers of two of milliseconds.
 pub const BUCKETS: usize = 12;
 

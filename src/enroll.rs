@@ -13,7 +13,6 @@ use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 
-use crate::audit;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
@@ -23,6 +22,7 @@ use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
 use crate::throttle::{self, Denial};
 use crate::verify::{Outcome, Purpose, Request, attempt};
+use crate::{audit, blocklist};
 use crate::{salt, settings};
 
 /// How often a change starts over because a login has renewed the record meanwhile.
@@ -73,7 +73,7 @@ pub fn set(
         let Some(verifier) = hash(&new)? else { return Ok(Err(Reason::Busy)) };
         let now = session::now();
         let apply = |row: &mut Credential| {
-            row.verifier = verifier.expose();
+            row.put(verifier.expose());
             row.changed_at = now;
             row.account = Account { must_change, expires_at, ..row.account };
         };
@@ -82,7 +82,7 @@ pub fn set(
         let written = session::patiently(PATIENCE, || {
             let edited = store.edit(user, Duration::ZERO, |row| {
                 apply(row);
-                Edit::Replace
+                Ok(Edit::Replace)
             })?;
             let written = match edited {
                 Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
@@ -168,7 +168,7 @@ pub fn require_change(user: &UserId) -> Result<bool, Error> {
 
 /// `pv_delete_user`. Was there something to do?
 pub fn delete(user: &UserId) -> Result<bool, Error> {
-    edit(Action::Delete, user, |_| Edit::Delete)
+    edit(Action::Delete, user, |_| Ok(Edit::Delete))
 }
 
 /// `pv_unlock_user`: what was tried against the account is forgotten when the transaction commits. Was
@@ -183,7 +183,7 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
 
 /// policy: length bound, NFC, then the rules.
 fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
-    settings::rules().accept(Password::normalize(submitted)?, user)
+    settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
 }
 
 /// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.
@@ -193,21 +193,21 @@ fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
         return Ok(None);
     };
     let mut workspace = slot.workspace(cost)?;
-    Ok(Some(Verifier::create(new, cost, salt::fresh()?, &mut workspace)?))
+    Ok(Some(Verifier::create(new, cost, salt::random()?, &mut workspace)?))
 }
 
 fn alter(action: Action, user: &UserId, change: impl Fn(&mut Account)) -> Result<bool, Error> {
     edit(action, user, |row| {
         let before = row.account;
         change(&mut row.account);
-        if row.account == before { Edit::Keep } else { Edit::Replace }
+        Ok(if row.account == before { Edit::Keep } else { Edit::Replace })
     })
 }
 
 fn edit(
     action: Action,
     user: &UserId,
-    edit: impl FnMut(&mut Credential) -> Edit,
+    edit: impl FnMut(&mut Credential) -> Result<Edit, Error>,
 ) -> Result<bool, Error> {
     let answer = recorded_if(action, user, None, || {
         match Store::open(Access::Write)?.edit(user, PATIENCE, edit)? {

@@ -2,6 +2,7 @@
 //!
 //! Messages are fixed: nothing that the caller passed is ever in one.
 
+use password_verify_core::keyring::KeyId;
 use password_verify_core::user_id::NotAUserId;
 use password_verify_core::verifier::NotAVerifier;
 use password_verify_core::workspace::OutOfMemory;
@@ -48,6 +49,10 @@ pub enum Error {
     SettingsAboveLimit,
     /// A stored verifier asks for more memory than one hash may take.
     OverMemoryLimit(RecordNumber),
+    /// A secret is sealed with a key that is not in the keyring.
+    UnknownKey(KeyId),
+    /// A secret is sealed with another key than the one of that id in the keyring.
+    OtherKey(KeyId),
     /// The memory for a hash was refused.
     OutOfMemory,
     /// The operating system gave no random numbers.
@@ -146,6 +151,23 @@ impl Error {
                 "the argon2 settings of password_verify are below the owasp minimum",
                 "Raise password_verify.argon2_memory or password_verify.argon2_iterations: 46 MB and 1, 19 MB and 2, 12 MB and 3, 9 MB and 4, or 7 MB and 5.",
             ),
+            Self::UnknownKey(id) => {
+                return (
+                    ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!("the keyring of password_verify has no key {}", id.as_str()),
+                    "Put the key back into password_verify.keyring_file, before the last line; a reload is not needed.",
+                );
+            }
+            Self::OtherKey(id) => {
+                return (
+                    ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!(
+                        "key {} in the keyring of password_verify is not the one that was used",
+                        id.as_str()
+                    ),
+                    "Put the right key of that id back into password_verify.keyring_file; give a new key an id of its own.",
+                );
+            }
             Self::SettingsAboveLimit => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "password_verify.argon2_memory is above password_verify.hash_memory_limit",

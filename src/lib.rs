@@ -20,6 +20,7 @@
 
 mod api;
 mod audit;
+mod blocklist;
 mod counter;
 mod enroll;
 mod error;
@@ -52,6 +53,7 @@ pub extern "C-unwind" fn _PG_init() {
         settings::define();
         kernel::choose();
         pg::keyring::load();
+        blocklist::load();
         pg::shared::segment::install();
         if !pg::session::upgrading() {
             pg::worker::register();

@@ -1,17 +1,16 @@
 //! Randomness, from the operating system and nowhere else.
 
-use password_verify_core::verifier::SALT_BYTES;
 use rand::TryRng;
 use rand::rngs::SysRng;
 
 use crate::error::Error;
 
-/// 16 bytes of getrandom(2).
+/// As many bytes of getrandom(2) as are asked for.
 ///
 /// # Errors
 /// [`Error::NoRandomness`]; there is no weaker fallback.
-pub fn fresh() -> Result<[u8; SALT_BYTES], Error> {
-    let mut salt = [0; SALT_BYTES];
-    SysRng.try_fill_bytes(&mut salt).map_err(|_| Error::NoRandomness)?;
-    Ok(salt)
+pub fn random<const N: usize>() -> Result<[u8; N], Error> {
+    let mut bytes = [0; N];
+    SysRng.try_fill_bytes(&mut bytes).map_err(|_| Error::NoRandomness)?;
+    Ok(bytes)
 }

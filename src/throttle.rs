@@ -206,6 +206,11 @@ impl Charged {
         self.deadline
     }
 
+    /// It ends in an error before anything was hashed: it gets back what it has paid.
+    pub fn give_up(self) {
+        let _ = self.attempt.refuse(Outcome::Abandoned);
+    }
+
     /// Nothing will be hashed for it: it gets back what it has paid.
     pub fn withdraw(self, reason: Reason) -> Conclusion {
         self.attempt.refuse(reason.into())

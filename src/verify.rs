@@ -125,17 +125,9 @@ struct Fetched {
 /// What a password is hashed against.
 enum Target {
     /// The user's own record.
-    Own { verifier: Verifier, row: Credential },
+    Own { verifier: Verifier, stored: Secret, row: Credential },
     /// There is none. The cost of somebody else's is spent, and the result thrown away.
     Decoy(Verifier),
-}
-
-impl Target {
-    fn cost(&self) -> Cost {
-        match self {
-            Self::Own { verifier, .. } | Self::Decoy(verifier) => verifier.cost(),
-        }
-    }
 }
 
 /// Produced by [`Fetched::hash_and_compare`].
@@ -244,26 +236,51 @@ impl Admitted {
 impl Ready {
     fn fetch(self) -> Result<Fetched, Error> {
         let Self { admitted, slot, store } = self;
+        match Target::find(&store, &admitted.user, &slot) {
+            Ok(target) => Ok(Fetched { admitted, slot, target }),
+            Err(error) => {
+                // Nothing was guessed. Whoever has lost a key finds nobody locked out afterwards.
+                admitted.charged.give_up();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Target {
+    fn find(store: &Store, user: &UserId, slot: &HashSlot) -> Result<Self, Error> {
         let current = settings::cost()?;
-        let target = match store.find(&admitted.user)? {
+        Ok(match store.find(user)? {
             Found::Own(row) => {
-                let verifier = Verifier::parse(row.verifier.expose())
+                let stored = row.open()?;
+                let verifier = Verifier::parse(stored.expose())
                     .map_err(|why| Error::stored(why, row.number))?;
                 if !slot.admits(verifier.cost()) {
                     return Err(Error::OverMemoryLimit(row.number));
                 }
-                Target::Own { verifier, row }
+                Self::Own { verifier, stored, row }
             }
             // Parameters of a real record, always the same one for the same id: a stranger's id takes
             // as long as somebody's. A broken record is its own user's trouble only.
             Found::Neighbour(row) => {
-                let cost = Verifier::parse(row.verifier.expose()).map(|verifier| verifier.cost());
-                let cost = cost.ok().filter(|cost| slot.admits(*cost)).unwrap_or(current);
-                Target::Decoy(Verifier::decoy(cost))
+                let stored = match row.open() {
+                    // A key that is missing is everybody's trouble: nothing tells who has a record.
+                    Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) => return Err(error),
+                    opened => opened.ok(),
+                };
+                let verifier = stored.and_then(|text| Verifier::parse(text.expose()).ok());
+                let cost = verifier.map(|verifier| verifier.cost());
+                let cost = cost.filter(|cost| slot.admits(*cost)).unwrap_or(current);
+                Self::Decoy(Verifier::decoy(cost))
             }
-            Found::Nothing => Target::Decoy(Verifier::decoy(current)),
-        };
-        Ok(Fetched { admitted, slot, target })
+            Found::Nothing => Self::Decoy(Verifier::decoy(current)),
+        })
+    }
+
+    fn cost(&self) -> Cost {
+        match self {
+            Self::Own { verifier, .. } | Self::Decoy(verifier) => verifier.cost(),
+        }
     }
 }
 
@@ -278,13 +295,12 @@ impl Fetched {
                 let _ = verifier.matches(&password, &mut workspace)?;
                 None
             }
-            Target::Own { verifier, row } => {
+            Target::Own { verifier, stored, row } => {
                 verifier.matches(&password, &mut workspace)?.then(|| {
                     let worth = match purpose {
                         Purpose::LogIn => row.account.may_log_in(session::now()),
                         Purpose::Change => row.account.may_change(session::now()),
                     };
-                    let stored = row.verifier;
                     Proof { user, password, verifier, stored, client, purpose, worth }
                 })
             }
@@ -338,7 +354,7 @@ impl Proof {
     pub fn replace(&self, verifier: &Verifier, patience: Duration) -> Result<Written, Error> {
         let now = session::now();
         self.rewrite(patience, |row| {
-            row.verifier = verifier.expose();
+            row.put(verifier.expose());
             row.changed_at = now;
             row.account.must_change = false;
             row.account.expires_at = None;
@@ -356,10 +372,10 @@ impl Proof {
             return Ok(());
         };
         let mut workspace = slot.workspace(current)?;
-        let renewed = Verifier::remake(&self.password, current, salt::fresh()?, &mut workspace)?;
+        let renewed = Verifier::remake(&self.password, current, salt::random()?, &mut workspace)?;
         // Given back before anything is written, and so before anything can be waited for.
         drop((workspace, slot));
-        self.rewrite(Duration::ZERO, |row| row.verifier = renewed.expose())?;
+        self.rewrite(Duration::ZERO, |row| row.put(renewed.expose()))?;
         Ok(())
     }
 
@@ -370,11 +386,11 @@ impl Proof {
         change: impl Fn(&mut Credential),
     ) -> Result<Written, Error> {
         Store::open(Access::Write)?.edit(&self.user, patience, |row| {
-            if !row.verifier.same_as(&self.stored) {
-                return Edit::Keep;
+            if !row.open()?.same_as(&self.stored) {
+                return Ok(Edit::Keep);
             }
             change(row);
-            Edit::Replace
+            Ok(Edit::Replace)
         })
     }
 }

@@ -385,7 +385,7 @@ fn pv_users_shows_state_and_never_a_hash() {
     let mut auditor = site.login_with(&["auditor"]);
     let row = auditor.query_one("SELECT u::text FROM auth.pv_users u", &[]).unwrap();
     let text: &str = row.get(0);
-    assert!(text.starts_with("(42,argon2id,\"m=7168,t=5,p=1\",f,,,"), "{text}");
+    assert!(text.starts_with("(42,argon2id,\"m=7168,t=5,p=1\",,f,,,"), "{text}");
     assert!(!text.contains('$'), "{text}");
     let sql = "SELECT verifier FROM password_verify.credential";
     assert_eq!(sqlstate(auditor.query(sql, &[])), "42501");

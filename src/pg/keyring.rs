@@ -1,94 +1,169 @@
-//! The keyring, read once when the server starts and inherited by every process.
+//! The keyring: read when the server starts, inherited by every process, and read again after a reload.
+//!
+//! A reload reaches the workers. They see whether the file is a keyring and count the reload in shared
+//! memory; a session that sees the count changed reads the file before it uses a key.
 
-use std::ffi::CStr;
-use std::fs;
+use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-use std::sync::OnceLock;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use password_verify_core::chain::ChainKey;
-use password_verify_core::keyring::{Keyring, Why};
+use password_verify_core::keyring::{KeyId, Keyring};
+use password_verify_core::seal::{self, Binding, NotOpened, Sealed};
+use password_verify_core::secret::Secret;
 use pgrx::pg_sys;
-use zeroize::Zeroizing;
 
-use crate::settings;
+use super::key_file;
+use super::shared::segment;
+use crate::error::{Error, RecordNumber};
+use crate::{salt, settings};
 
-static KEYRING: OnceLock<Option<Keyring>> = OnceLock::new();
+struct State {
+    ring: Option<Arc<Keyring>>,
+    /// The reload after which it was read.
+    reload: u64,
+}
 
-/// Reads the file of `password_verify.keyring_file`, if it is set. A server that cannot does not start:
-/// FATAL, with what is wrong with the file and never what is in it.
+static STATE: Mutex<State> = Mutex::new(State { ring: None, reload: 0 });
+
+fn state() -> std::sync::MutexGuard<'static, State> {
+    // One thread: nobody else can have panicked with it, and what it holds is replaced as a whole.
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the keyring that the settings name. A server that cannot does not start: FATAL, with what is
+/// wrong and never what is in it. Called once, while the server preloads the library.
 pub fn load() {
-    let Some(path) = settings::keyring_file().filter(|path| !path.is_empty()) else {
-        let _ = KEYRING.set(None);
-        return;
-    };
-    let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
-    match read(path) {
-        Ok(keyring) => {
-            let _ = KEYRING.set(Some(keyring));
+    let ring = match (file(), command()) {
+        (None, None) => {
+            pgrx::log!("password_verify: no keyring, so passwords are stored unsealed");
+            return;
         }
-        Err(why) => super::ErrorReport::new(
+        (Some(path), None) => key_file::read(&path).map_err(|why| ("keyring_file", why)),
+        (None, Some(command)) => key_file::run(&command).map_err(|why| ("keyring_command", why)),
+        (Some(_), Some(_)) => Err(("keyring_file", "keyring_command is set as well".into())),
+    };
+    match ring {
+        Ok(ring) => state().ring = Some(Arc::new(ring)),
+        Err((setting, why)) => super::ErrorReport::new(
             pg_sys::errcodes::PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
-            format!("password_verify.keyring_file: {why}"),
+            format!("password_verify.{setting}: {why}"),
             super::log::ROUTINE,
         )
         .report(pgrx::PgLogLevel::FATAL),
     }
 }
 
+fn file() -> Option<PathBuf> {
+    let path = settings::keyring_file().filter(|path| !path.is_empty())?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
+}
+
+fn command() -> Option<CString> {
+    settings::keyring_command().filter(|command| !command.is_empty())
+}
+
+/// Shared memory was made anew after a crash, and the count of reloads with it. In the postmaster.
+pub fn begin_again() {
+    let _ = read_again(0);
+}
+
+/// Somebody has asked for a reload. In a worker: whether the file is a keyring is said in the log once.
+pub fn announce() {
+    let Some(path) = file() else { return };
+    match key_file::read(&path) {
+        Ok(_) => segment::keyring_reloads().announce(),
+        Err(why) if segment::keyring_reloads().is_first_complaint() => {
+            pgrx::warning!("password_verify.keyring_file is not used as it is now: {why}");
+        }
+        Err(_) => {}
+    }
+}
+
+/// Reads the file again; false if there is none or it is no keyring now: what was read before remains.
+fn read_again(reload: u64) -> bool {
+    let mut state = state();
+    state.reload = reload;
+    let Some(ring) = file().and_then(|path| key_file::read(&path).ok()) else { return false };
+    state.ring = Some(Arc::new(ring));
+    true
+}
+
+fn current() -> Option<Arc<Keyring>> {
+    let reload = segment::keyring_reloads().count();
+    if state().reload != reload {
+        read_again(reload);
+    }
+    state().ring.clone()
+}
+
 /// The key that new chains are made with, and its id.
 pub fn active() -> (ChainKey, Option<String>) {
-    match KEYRING.get() {
-        Some(Some(keyring)) => {
+    match current() {
+        Some(keyring) => {
             let (id, key) = keyring.active();
             (ChainKey::from(key), Some(id.to_owned()))
         }
-        _ => (ChainKey::Plain, None),
+        None => (ChainKey::Plain, None),
     }
 }
 
 /// The key that a chain was made with; `None` when the keyring does not have it.
 pub fn of_chain(id: Option<&str>) -> Option<ChainKey> {
     let Some(id) = id else { return Some(ChainKey::Plain) };
-    KEYRING.get()?.as_ref()?.get(id).map(ChainKey::from)
+    current()?.get(id).map(ChainKey::from)
 }
 
-fn read(path: &Path) -> Result<Keyring, String> {
-    if !path.is_absolute() {
-        return Err("the path must be absolute".into());
+/// Seals with the active key. Without a keyring the text is stored as it is.
+///
+/// # Errors
+/// [`Error::NoRandomness`].
+pub fn seal(secret: &Secret, label: &str, binding: &Binding) -> Result<Secret, Error> {
+    Ok(Secret::new(match current() {
+        Some(ring) => seal::seal(secret, label, binding, ring.active(), salt::random()?),
+        None => secret.expose().to_owned(),
+    }))
+}
+
+/// Is that text sealed with the key that [`seal`] would take? Without a keyring: is it unsealed?
+pub fn is_current(text: &str) -> bool {
+    match (current(), Sealed::parse(text)) {
+        (None, None) => true,
+        (Some(ring), Some(sealed)) => {
+            let (id, key) = ring.active();
+            sealed.is_of(id, key)
+        }
+        _ => false,
     }
-    let real = path.canonicalize().map_err(|error| error.to_string())?;
-    // SAFETY: a C string of the postmaster, set before libraries are loaded.
-    let data = unsafe { CStr::from_ptr(pg_sys::DataDir) }.to_string_lossy().into_owned();
-    let data = Path::new(&data).canonicalize().map_err(|error| error.to_string())?;
-    if real.starts_with(&data) {
-        return Err(
-            "the file must lie outside the data directory, or a base backup carries it".into()
-        );
+}
+
+/// Id and fingerprint of the key that [`seal`] takes.
+pub fn active_seal() -> Option<(String, String)> {
+    let ring = current()?;
+    let (id, key) = ring.active();
+    Some((id.to_owned(), seal::fingerprint(key)))
+}
+
+/// Opens what [`seal`] has made, or has left as it was. Before it says that a key is missing it looks
+/// whether the file has it by now.
+///
+/// # Errors
+/// [`Error::UnknownKey`], [`Error::OtherKey`]; [`Error::Corrupt`] for what was changed or moved.
+pub fn open(text: &str, binding: &Binding, number: RecordNumber) -> Result<Secret, Error> {
+    if !seal::is_sealed(text) {
+        return Ok(Secret::new(text.to_owned()));
     }
-    let file = fs::metadata(&real).map_err(|error| error.to_string())?;
-    // The data directory belongs to the server's user, or PostgreSQL would not start.
-    let me = fs::metadata(&data).map_err(|error| error.to_string())?.uid();
-    // As PostgreSQL demands of an SSL key.
-    let private = match file.uid() {
-        owner if owner == me => file.mode() & 0o077 == 0,
-        0 => file.mode() & 0o027 == 0,
-        _ => return Err("the file must belong to the server's user or to root".into()),
-    };
-    if !file.is_file() || !private {
-        return Err("the file must be private: 0600, or 0640 if root owns it".into());
+    let sealed = Sealed::parse(text).ok_or(Error::Corrupt(number))?;
+    let mut opened = sealed.open(binding, current().as_deref());
+    let missing = matches!(opened, Err(NotOpened::UnknownKey | NotOpened::OtherKey));
+    if missing && read_again(segment::keyring_reloads().count()) {
+        opened = sealed.open(binding, current().as_deref());
     }
-    let text = fs::read(&real).map(Zeroizing::new).map_err(|error| error.to_string())?;
-    let text = std::str::from_utf8(&text).map_err(|_| "not a text file".to_owned())?;
-    Keyring::parse(text).map_err(|wrong| {
-        let why = match wrong.why {
-            Why::Malformed => "not of the form id:base64",
-            Why::BadId => "an id has 1 to 32 of A-Z a-z 0-9 _ . -",
-            Why::BadKey => "a key is 32 bytes in base64",
-            Why::RepeatedId => "the id is there already",
-            Why::Empty => return "the file has no keys".to_owned(),
-        };
-        format!("line {}: {why}", wrong.line)
+    let id = KeyId::new(sealed.key_id).ok_or(Error::Corrupt(number))?;
+    opened.map_err(|why| match why {
+        NotOpened::UnknownKey => Error::UnknownKey(id),
+        NotOpened::OtherKey => Error::OtherKey(id),
+        NotOpened::Broken => Error::Corrupt(number),
     })
 }

@@ -20,7 +20,7 @@
 //! | [`caller`] | who calls | as the server knows it |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
 //! | [`worker`], `writer`, `batch`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
-//! | [`keyring`] | the key file | private, outside the data directory, or no server |
+//! | [`keyring`], `key_file` | the keys | from a private file outside the data directory or from a command, or no server |
 //! | [`extension`], [`statistics`] | facts | |
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
@@ -38,6 +38,7 @@ pub mod folds;
 pub mod held;
 pub mod journal;
 pub mod key;
+mod key_file;
 pub mod keyed;
 pub mod keyring;
 pub mod ledger;

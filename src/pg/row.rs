@@ -4,7 +4,7 @@ use pgrx::callconv::{BoxRet, FcInfo};
 use std::time::Duration;
 
 use password_verify_core::chain::hex;
-use pgrx::datum::{Datum, Interval, IntoDatum};
+use pgrx::datum::{Datum, Interval, IntoDatum, Uuid};
 use pgrx::{impl_sql_translatable, pg_sys};
 
 /// One column. Text is only ever one of ours, in ASCII.
@@ -18,6 +18,8 @@ pub enum Column {
     Bigint(Option<i64>),
     /// An interval, or NULL.
     Interval(Option<Duration>),
+    /// A uuid.
+    Uuid([u8; 16]),
     /// Bytes as hexadecimal digits, or NULL.
     Hex(Option<[u8; 32]>),
 }
@@ -27,6 +29,7 @@ pub struct Row<const N: usize>(pub [Column; N]);
 
 impl_sql_translatable!(Row<2>, "record");
 impl_sql_translatable!(Row<3>, "record");
+impl_sql_translatable!(Row<5>, "record");
 impl_sql_translatable!(Row<8>, "record");
 
 // SAFETY: the datum is a composite of the declared row type, allocated in the caller's context.
@@ -43,6 +46,7 @@ unsafe impl<const N: usize> BoxRet for Row<N> {
                     .and_then(|time| i64::try_from(time.as_micros()).ok())
                     .map(Interval::from_micros)
                     .and_then(IntoDatum::into_datum),
+                Column::Uuid(value) => Uuid::from_bytes(value).into_datum(),
                 Column::Hex(value) => value.map(|bytes| hex(&bytes)).into_datum(),
             };
             if let Some(datum) = datum {

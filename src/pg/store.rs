@@ -53,6 +53,19 @@ pub enum Edit {
     Delete,
 }
 
+/// What a batch of [`Store::reseal`] came to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Resealed {
+    /// Where the next batch goes on.
+    pub last: RecordNumber,
+    pub sealed: u64,
+    /// Held by somebody.
+    pub busy: u64,
+    /// Sealed with a key that is not there, or broken.
+    pub unopened: u64,
+    pub finished: bool,
+}
+
 /// The credential table, opened for one look-up or one write.
 pub struct Store {
     table: Table,
@@ -149,7 +162,7 @@ impl Store {
         &self,
         user: &UserId,
         patience: Duration,
-        mut edit: impl FnMut(&mut Credential) -> Edit,
+        mut edit: impl FnMut(&mut Credential) -> Result<Edit, Error>,
     ) -> Result<Written, Error> {
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
@@ -176,7 +189,7 @@ impl Store {
             // SAFETY: the row is locked by this transaction and is its latest version, so neither
             // call waits or fails on it.
             unsafe {
-                match edit(&mut row) {
+                match edit(&mut row)? {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
                     Edit::Delete => pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid),
                     Edit::Replace => {
@@ -190,6 +203,74 @@ impl Store {
             Ok(Some(Written::Done))
         })?;
         Ok(written.unwrap_or(Written::Busy))
+    }
+
+    /// Seals rows after a place as a new row would be sealed, as part of the transaction: those that are
+    /// not yet, at most `limit` of them, looking at ten times as many.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub fn reseal(&self, after: RecordNumber, limit: u64) -> Result<Resealed, Error> {
+        let mut batch = Resealed { last: after, ..Resealed::default() };
+        // SAFETY: the snapshot is a static.
+        let mut scan =
+            unsafe { Scan::begin(&self.table, &self.index, scan::now(), after, Seek::After) };
+        for _ in 0..limit.saturating_mul(10) {
+            pgrx::check_for_interrupts!();
+            if batch.sealed + batch.busy + batch.unopened >= limit {
+                return Ok(batch);
+            }
+            let tuple = scan.next();
+            if tuple.is_null() {
+                batch.finished = true;
+                return Ok(batch);
+            }
+            // SAFETY: a tuple of this table, valid until the scan moves on.
+            let (row, tid) = unsafe { (Credential::read(&self.table, tuple), (*tuple).t_self) };
+            match row {
+                Ok(row) => {
+                    batch.last = row.number;
+                    self.reseal_one(row, tid, &mut batch)?;
+                }
+                Err(Error::Corrupt(number)) => {
+                    (batch.last, batch.unopened) = (number, batch.unopened + 1);
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(batch)
+    }
+
+    fn reseal_one(
+        &self,
+        mut row: Credential,
+        mut tid: pg_sys::ItemPointerData,
+        batch: &mut Resealed,
+    ) -> Result<(), Error> {
+        if row.is_sealed_as_new() {
+            return Ok(());
+        }
+        let Ok(user) = UserId::from_text(&row.user_id) else { return Ok(()) };
+        let Some(_lock) = PlaceLock::try_take(self.key.key.lock_tag(&user)) else {
+            batch.busy += 1;
+            return Ok(());
+        };
+        let Ok(tuple) = row.form(&self.table) else {
+            batch.unopened += 1;
+            return Ok(());
+        };
+        if !self.try_lock_row(&mut tid) {
+            batch.busy += 1;
+            return Ok(());
+        }
+        // SAFETY: the row is locked by this transaction and is its latest version; its columns but for
+        // the seal are what they were.
+        unsafe {
+            pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+            pg_sys::CommandCounterIncrement();
+        }
+        batch.sealed += 1;
+        Ok(())
     }
 
     /// Locks a row that has just been seen, unless that would mean waiting or it is no longer the

@@ -101,6 +101,7 @@ fn wait_for_database() -> (usize, pg_sys::Oid) {
     loop {
         let found =
             segment::vacancy().wait(Instant::now() + rest, || match databases::claim(pid) {
+                _ if RELOAD.load(Ordering::Relaxed) => Some(Err(rest)),
                 Vacancy::Database(number, oid) => Some(Ok((number, oid))),
                 Vacancy::Later(left) if left < rest => Some(Err(left)),
                 Vacancy::Later(_) | Vacancy::Nothing => None,
@@ -110,6 +111,7 @@ fn wait_for_database() -> (usize, pg_sys::Oid) {
             Some(Err(left)) => rest = left,
             None => rest = Duration::from_secs(60),
         }
+        reload_if_asked();
         pgrx::check_for_interrupts!();
     }
 }
@@ -131,10 +133,7 @@ fn serve(number: usize) -> Result<(), Error> {
         if STOP.load(Ordering::Relaxed) && stopping.is_none() {
             stopping = Some(Instant::now());
         }
-        if RELOAD.swap(false, Ordering::Relaxed) {
-            // SAFETY: outside of a transaction, as every process does it.
-            unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
-        }
+        reload_if_asked();
         if writer.batch()? {
             worked = Instant::now();
             if came.elapsed() < TURN || !databases::any_waits() {
@@ -162,6 +161,14 @@ fn serve(number: usize) -> Result<(), Error> {
     }
     writer.end();
     Ok(())
+}
+
+fn reload_if_asked() {
+    if RELOAD.swap(false, Ordering::Relaxed) {
+        // SAFETY: outside of a transaction, as every process does it.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        super::keyring::announce();
+    }
 }
 
 /// `ALTER DATABASE … SET` and `ALTER ROLE … SET` reach a worker too. What could keep it from writing, or

@@ -1,6 +1,5 @@
 //! What is recorded, how safely, and for how long.
 
-use std::ffi::CString;
 use std::time::Duration;
 
 use pgrx::PostgresGucEnum;
@@ -25,7 +24,6 @@ static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400 * 24 * 60);
 static QUEUE: GucSetting<i32> = GucSetting::<i32>::new(4096);
 static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
 static STANDBY_VALIDATION: GucSetting<bool> = GucSetting::<bool>::new(false);
-static KEYRING_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 pub fn define() {
     GucRegistry::define_enum_guc(
@@ -74,14 +72,6 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_string_guc(
-        c"password_verify.keyring_file",
-        c"File with the keys, one id:base64 a line, the last one active.",
-        c"Outside the data directory, and as private as an SSL key.",
-        &KEYRING_FILE,
-        GucContext::Postmaster,
-        GucFlags::SUPERUSER_ONLY,
-    );
 }
 
 pub fn audit_durability() -> Durability {
@@ -111,9 +101,4 @@ pub fn workers() -> u32 {
 
 pub fn standby_validation() -> bool {
     STANDBY_VALIDATION.get()
-}
-
-/// The path of the keyring.
-pub fn keyring_file() -> Option<CString> {
-    KEYRING_FILE.get()
 }

@@ -4,7 +4,8 @@ use password_verify_core::cost::{
     Cost, MAX_ITERATIONS, MAX_MEMORY_KIB, MAX_PARALLELISM, MIN_MEMORY_KIB,
 };
 use password_verify_core::policy::Rules;
-use pgrx::guc::{GucFlags, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
+use std::ffi::CString;
 use std::sync::OnceLock;
 
 use super::{kilobytes, policy, size, value};
@@ -21,6 +22,8 @@ static MIN_STRENGTH: GucSetting<i32> = GucSetting::<i32>::new(3);
 static HASH_SLOTS: OnceLock<GucSetting<i32>> = OnceLock::new();
 static QUEUE_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(256);
 static HASH_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(128 * 1024);
+
+static BLOCKLIST_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// The most hashes at once.
 const MAX_SLOTS: i32 = 256;
@@ -66,6 +69,14 @@ pub fn define() {
         (0, 4),
         GucFlags::default(),
     );
+    GucRegistry::define_string_guc(
+        c"password_verify.blocklist_file",
+        c"File of breached passwords, made by password_verify_blocklist.",
+        c"Passwords in it are refused as new ones.",
+        &BLOCKLIST_FILE,
+        GucContext::Postmaster,
+        GucFlags::SUPERUSER_ONLY,
+    );
     size(
         c"password_verify.hash_slots",
         c"Hashes that are computed at once in the whole server.",
@@ -87,6 +98,11 @@ pub fn define() {
         &HASH_MEMORY_LIMIT,
         (MIN_MEMORY_KIB as i32, MAX_MEMORY_KIB as i32),
     );
+}
+
+/// The path of the list of breached passwords.
+pub fn blocklist_file() -> Option<CString> {
+    BLOCKLIST_FILE.get()
 }
 
 /// One processor is left to everything else. A machine that does not say how many it has gets one slot.

@@ -5,6 +5,7 @@
 
 mod audit;
 mod hashing;
+mod keys;
 mod throttle;
 
 use std::ffi::CStr;
@@ -12,10 +13,11 @@ use std::ffi::CStr;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use audit::{
-    Durability, audit_durability, audit_queue, audit_retention, audit_timeout, keyring_file,
-    standby_validation, workers,
+    Durability, audit_durability, audit_queue, audit_retention, audit_timeout, standby_validation,
+    workers,
 };
-pub use hashing::{cost, hash_memory_limit, hash_slots, queue_length, rules};
+pub use hashing::{blocklist_file, cost, hash_memory_limit, hash_slots, queue_length, rules};
+pub use keys::{keyring_command, keyring_file};
 pub use throttle::{queue_timeout, throttle, throttle_entries};
 
 use crate::pg::session;
@@ -25,6 +27,7 @@ pub fn define() {
     hashing::define();
     throttle::define();
     audit::define();
+    keys::define();
     session::reserve_setting_prefix();
 }
 

@@ -109,6 +109,15 @@ impl Cluster {
         assert!(output.status.success(), "the server does not start:\n{}", self.log());
     }
 
+    /// Tries to start it: did it, and what has the log said of it?
+    pub fn try_up(&self) -> (bool, String) {
+        let before = self.log().len();
+        let mut pg_ctl = self.command("pg_ctl");
+        pg_ctl.arg("-D").arg(self.data()).arg("-l").arg(self.log_path()).args(["-w", "start"]);
+        let started = pg_ctl.output().unwrap().status.success();
+        (started, self.log()[before..].to_owned())
+    }
+
     /// Stops it in an orderly way.
     pub fn down(&self) {
         let mut pg_ctl = self.command("pg_ctl");

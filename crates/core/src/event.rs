@@ -82,6 +82,12 @@ coded! {
         End = 12 => "end",
         /// Rows were removed because they are older than the retention.
         Prune = 13 => "prune",
+        /// A hash of another system is taken over.
+        Import = 14 => "import",
+        /// A token is issued with which a password can be reset once.
+        IssueToken = 15 => "issue_token",
+        /// A new password from somebody who has such a token.
+        Reset = 16 => "reset",
     }
 }
 
@@ -128,6 +134,16 @@ coded! {
         Reused = 19 => "reused",
         /// See [`Reason::AlreadySet`].
         AlreadySet = 20 => "already_set",
+        /// See [`Reason::Blocklisted`].
+        Blocklisted = 21 => "blocklisted",
+        /// See [`Reason::UnsupportedFormat`].
+        UnsupportedFormat = 22 => "unsupported_format",
+        /// See [`Reason::Malformed`].
+        Malformed = 23 => "malformed",
+        /// See [`Reason::OverLimit`].
+        OverLimit = 24 => "over_limit",
+        /// See [`Reason::InvalidToken`].
+        InvalidToken = 25 => "invalid_token",
     }
 }
 
@@ -147,7 +163,12 @@ impl Outcome {
             | Self::TooWeak
             | Self::ContainsUserId
             | Self::Reused
-            | Self::AlreadySet => true,
+            | Self::AlreadySet
+            | Self::Blocklisted
+            | Self::UnsupportedFormat
+            | Self::Malformed
+            | Self::OverLimit
+            | Self::InvalidToken => true,
             Self::Recorded
             | Self::Valid
             | Self::ChangeRequired
@@ -174,6 +195,11 @@ impl From<Reason> for Outcome {
             Reason::ContainsUserId => Self::ContainsUserId,
             Reason::Reused => Self::Reused,
             Reason::AlreadySet => Self::AlreadySet,
+            Reason::Blocklisted => Self::Blocklisted,
+            Reason::UnsupportedFormat => Self::UnsupportedFormat,
+            Reason::Malformed => Self::Malformed,
+            Reason::OverLimit => Self::OverLimit,
+            Reason::InvalidToken => Self::InvalidToken,
             Reason::Busy => Self::Busy,
         }
     }
@@ -313,16 +339,17 @@ mod tests {
         // Rows that are out there were chained with these.
         let texts: Vec<_> = Action::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "epoch validate prove create change set disable enable require_change delete \
-                        unlock end prune";
+                        unlock end prune import issue_token reset";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=13));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=16));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \
                         change_required abandoned pending committed rolled_back unknown too_short \
-                        too_long too_weak contains_user_id reused already_set";
+                        too_long too_weak contains_user_id reused already_set blocklisted \
+                        unsupported_format malformed over_limit invalid_token";
         assert_eq!(texts.join(" "), expected);
-        assert!(Outcome::ALL.iter().map(|&it| it as u8).eq(1..=20));
+        assert!(Outcome::ALL.iter().map(|&it| it as u8).eq(1..=25));
     }
 
     #[test]
@@ -341,6 +368,11 @@ mod tests {
             ContainsUserId,
             Reused,
             AlreadySet,
+            Blocklisted,
+            UnsupportedFormat,
+            Malformed,
+            OverLimit,
+            InvalidToken,
             Busy,
         ];
         for reason in reasons {

@@ -123,6 +123,28 @@ impl Keyring {
     }
 }
 
+/// The id of a key, by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KeyId {
+    bytes: [u8; MAX_ID],
+    len: u8,
+}
+
+impl KeyId {
+    /// `None` for what is no id.
+    pub fn new(text: &str) -> Option<Self> {
+        let mut bytes = [0; MAX_ID];
+        let (id, len) = (is_id(text).then_some(text)?, u8::try_from(text.len()).ok()?);
+        bytes[..id.len()].copy_from_slice(id.as_bytes());
+        Some(Self { bytes, len })
+    }
+
+    /// Its text.
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..self.len.into()]).unwrap_or_default()
+    }
+}
+
 /// Could it be the id of a key?
 pub fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len()) && text.chars().all(in_ids)

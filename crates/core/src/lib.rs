@@ -11,6 +11,7 @@
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
 //! | [`workspace`] | memory for a hash, and the way to compute it |
 //! | [`verifier`] | the PHC string: made, parsed, compared |
+//! | [`record`] | what is kept: such a verifier, or what another system kept |
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
 //! | [`client_addr`] | one client, one address |
@@ -19,7 +20,8 @@
 //! | [`event`] | what is recorded |
 //! | [`fold`] | what repeats during a flood becomes counted rows |
 //! | [`chain`] | tamper evidence: each row's MAC covers the one before it |
-//! | [`keyring`] | the file of keys that the chain's key is derived from |
+//! | [`keyring`] | the file of keys from which all others are derived |
+//! | [`seal`] | what is stored of a secret: sealed, and bound to where it is stored |
 #![forbid(unsafe_code)]
 
 pub mod account;
@@ -32,6 +34,8 @@ pub mod fold;
 pub mod keyring;
 pub mod policy;
 pub mod reason;
+pub mod record;
+pub mod seal;
 pub mod secret;
 pub mod throttle;
 pub mod user_id;

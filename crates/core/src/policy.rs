@@ -1,5 +1,5 @@
-//! What may become a password: length, NFC and reasons as in NIST SP 800-63B-4 section 3.1.1.2, with an
-//! estimate of strength in the place of its blocklist.
+//! What may become a password: length, NFC, a list of breached ones, and reasons, as in NIST SP 800-63B-4
+//! section 3.1.1.2, with an estimate of strength besides.
 //!
 //! Length in code points, a bound that is checked before any other work, NFC, an estimate of
 //! strength, no composition rules, and a reason for every refusal.
@@ -34,7 +34,11 @@ pub enum Submitted {
 }
 
 /// A password as it is hashed: at most [`MAX_BYTES`] long before normalisation, and in NFC.
-pub struct Password(Secret);
+pub struct Password {
+    normalized: Secret,
+    /// What it was before, if it was something else.
+    submitted: Option<Secret>,
+}
 
 impl Password {
     /// Requires: what the client sent. Produces: the one form in which it is hashed.
@@ -47,21 +51,26 @@ impl Password {
             Submitted::Text(_) | Submitted::Oversized => return Err(Reason::TooLong),
         };
         if is_nfc_quick(raw.expose().chars()) == IsNormalized::Yes {
-            return Ok(Self(raw));
+            return Ok(Self { normalized: raw, submitted: None });
         }
         let mut text = String::with_capacity(raw.expose().len() * MAX_NFC_GROWTH);
         text.extend(raw.expose().nfc());
-        Ok(Self(Secret::new(text)))
+        Ok(Self { normalized: Secret::new(text), submitted: Some(raw) })
     }
 
     /// Is it the same password? In constant time for passwords of one length.
     pub fn same_as(&self, other: &Self) -> bool {
-        self.0.same_as(&other.0)
+        self.normalized.same_as(&other.normalized)
     }
 
     /// The normalised text. Every use is a place to review.
     pub fn expose(&self) -> &str {
-        self.0.expose()
+        self.normalized.expose()
+    }
+
+    /// The text as the client sent it, for hashes of systems that did not normalise.
+    pub fn as_submitted(&self) -> &str {
+        self.submitted.as_ref().unwrap_or(&self.normalized).expose()
     }
 }
 
@@ -85,14 +94,23 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Requires: a normalised password. Produces: one that may be hashed and stored for `user`.
+    /// Requires: a normalised password, and who knows whether one is on the list of breached ones.
+    /// Produces: one that may be hashed and stored for `user`.
     ///
     /// # Errors
-    /// The first of [`Reason::TooShort`], [`Reason::ContainsUserId`], [`Reason::TooWeak`] that holds.
-    pub fn accept(&self, password: Password, user: &UserId) -> Result<NewPassword, Reason> {
+    /// The first of [`Reason::TooShort`], [`Reason::Blocklisted`], [`Reason::ContainsUserId`],
+    /// [`Reason::TooWeak`] that holds.
+    pub fn accept(
+        &self,
+        password: Password,
+        user: &UserId,
+        is_listed: impl FnOnce(&Password) -> bool,
+    ) -> Result<NewPassword, Reason> {
         let text = password.expose();
         if text.chars().count() < self.min_length {
             Err(Reason::TooShort)
+        } else if is_listed(&password) {
+            Err(Reason::Blocklisted)
         } else if contains(text, user.as_str()) {
             Err(Reason::ContainsUserId)
         } else if strength(text, user.as_str()) < self.min_strength {
@@ -138,7 +156,7 @@ mod tests {
     }
 
     fn refusal(text: &str, user: &str) -> Option<Reason> {
-        RULES.accept(password(text), &UserId::from_text(user).unwrap()).err()
+        RULES.accept(password(text), &UserId::from_text(user).unwrap(), |_| false).err()
     }
 
     #[test]
@@ -256,7 +274,7 @@ mod tests {
         #[test]
         fn what_is_accepted_satisfies_every_rule(text in "\\PC{0,40}", user in "\\PC{1,12}") {
             let user = UserId::from_text(&user).unwrap();
-            if let Ok(new) = RULES.accept(password(&text), &user) {
+            if let Ok(new) = RULES.accept(password(&text), &user, |_| false) {
                 let accepted = new.password().expose();
                 prop_assert!(accepted.chars().count() >= 15);
                 prop_assert!(!contains(accepted, user.as_str()));
@@ -267,8 +285,8 @@ mod tests {
         fn a_stricter_rule_accepts_no_more(text in "\\PC{8,40}") {
             let user = UserId::from_bigint(42);
             let lax = Rules { min_length: 8, min_strength: 1 };
-            if RULES.accept(password(&text), &user).is_ok() {
-                prop_assert!(lax.accept(password(&text), &user).is_ok());
+            if RULES.accept(password(&text), &user, |_| false).is_ok() {
+                prop_assert!(lax.accept(password(&text), &user, |_| false).is_ok());
             }
         }
     }

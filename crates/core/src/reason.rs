@@ -27,7 +27,18 @@ pub enum Reason {
     Reused,
     /// `pv_create_password` sets a first password only.
     AlreadySet,
-    /// Another transaction is writing the same user's record; nothing was changed.
+    /// On the list of breached passwords.
+    Blocklisted,
+    /// Not the hash of any system that is known here.
+    UnsupportedFormat,
+    /// A hash of a known system, but broken.
+    Malformed,
+    /// A hash that asks for more work or memory than is allowed.
+    OverLimit,
+    /// No reset token, or one that is used, replaced or too old.
+    InvalidToken,
+    /// Another transaction is writing the same user's record, or the server has no room for another hash:
+    /// nothing was changed.
     Busy,
 }
 
@@ -47,6 +58,11 @@ impl Reason {
             Self::ContainsUserId => "contains_user_id",
             Self::Reused => "reused",
             Self::AlreadySet => "already_set",
+            Self::Blocklisted => "blocklisted",
+            Self::UnsupportedFormat => "unsupported_format",
+            Self::Malformed => "malformed",
+            Self::OverLimit => "over_limit",
+            Self::InvalidToken => "invalid_token",
             Self::Busy => "busy",
         }
     }

@@ -22,6 +22,10 @@ const ALGORITHM: &str = "argon2id";
 const VERSION: u32 = 19;
 /// RFC 9106 asks for salts of at least 8 bytes.
 const MIN_SALT_BYTES: usize = 8;
+/// What PHC strings have room for.
+const MAX_SALT_BYTES: usize = 48;
+/// Likewise.
+const MAX_TAG_BYTES: usize = 64;
 /// A tag of less than 128 bits is not worth storing.
 const MIN_TAG_BYTES: usize = 16;
 
@@ -66,9 +70,31 @@ impl Verifier {
         salt: [u8; SALT_BYTES],
         workspace: &mut Workspace,
     ) -> Result<Self, OutOfMemory> {
+        Self::of_bytes(password.expose().as_bytes(), cost, salt, workspace)
+    }
+
+    /// The same for what another system made of a password.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn of_bytes(
+        bytes: &[u8],
+        cost: Cost,
+        salt: [u8; SALT_BYTES],
+        workspace: &mut Workspace,
+    ) -> Result<Self, OutOfMemory> {
         let mut tag = Zeroizing::new(vec![0; TAG_BYTES]);
-        workspace.argon2id(cost, password.expose().as_bytes(), &salt, &mut tag)?;
+        workspace.argon2id(cost, bytes, &salt, &mut tag)?;
         Ok(Self { cost, salt: salt.to_vec(), tag })
+    }
+
+    /// A verifier that another system made. `None` where salt or tag have another length than [`Verifier::parse`]
+    /// takes.
+    pub(crate) fn from_parts(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<Self> {
+        let fits = (MIN_SALT_BYTES..=MAX_SALT_BYTES).contains(&salt.len())
+            && (MIN_TAG_BYTES..=MAX_TAG_BYTES).contains(&tag.len());
+        let tag = Zeroizing::new(tag.to_vec());
+        fits.then(|| Self { cost, salt: salt.to_vec(), tag })
     }
 
     /// A verifier to spend `cost` on when there is none to compare with. Its tag is nobody's, and
@@ -86,8 +112,20 @@ impl Verifier {
         password: &Password,
         workspace: &mut Workspace,
     ) -> Result<bool, OutOfMemory> {
+        self.matches_bytes(password.expose().as_bytes(), workspace)
+    }
+
+    /// The same for what another system made of a password.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn matches_bytes(
+        &self,
+        bytes: &[u8],
+        workspace: &mut Workspace,
+    ) -> Result<bool, OutOfMemory> {
         let mut tag = Zeroizing::new(vec![0; self.tag.len()]);
-        workspace.argon2id(self.cost, password.expose().as_bytes(), &self.salt, &mut tag)?;
+        workspace.argon2id(self.cost, bytes, &self.salt, &mut tag)?;
         Ok(tag.ct_eq(&self.tag).into())
     }
 

@@ -13,7 +13,7 @@ fn time(text: &str) -> Duration {
     let once = || {
         let password = Password::normalize(Submitted::Text(Secret::new(text.into())));
         let start = Instant::now();
-        let _ = rules.accept(password.ok().unwrap(), &user);
+        let _ = rules.accept(password.ok().unwrap(), &user, |_| false);
         start.elapsed()
     };
     (0..3).map(|_| once()).min().unwrap()

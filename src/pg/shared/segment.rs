@@ -2,7 +2,7 @@
 
 use std::ffi::CStr;
 use std::ptr;
-use std::sync::atomic::{AtomicPtr, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
@@ -11,6 +11,7 @@ use super::budgets::{self, Slot};
 use super::databases::{Database, MAX_DATABASES};
 use super::queue::{Entry, Queue};
 use super::slots::{Slots, Waiter};
+use crate::pg::session;
 use crate::settings;
 
 const NAME: &CStr = c"password_verify";
@@ -26,6 +27,7 @@ const LOCKS: usize = 2 + SHARDS;
 pub struct Header {
     pub queue: Queue,
     pub slots: Slots,
+    pub keyring: Reloads,
     pub databases: [Database; MAX_DATABASES],
     /// Workers without a database wait here for one that wants them.
     pub vacancy: Condition,
@@ -113,6 +115,7 @@ unsafe extern "C-unwind" fn on_startup() {
         }
         if !found {
             ptr::write_bytes(base, 0, size());
+            crate::pg::keyring::begin_again();
             (*header).vacancy.init();
             (*header).settled.iter_mut().for_each(Condition::init);
             (*header).databases.iter_mut().for_each(Database::init);
@@ -228,6 +231,12 @@ pub fn database(number: usize) -> &'static Database {
     }
 }
 
+/// How often the keyring was reloaded.
+pub fn keyring_reloads() -> &'static Reloads {
+    // SAFETY: valid since the server's start, and made of atomics.
+    unsafe { &(*HEADER.load(Ordering::Relaxed)).keyring }
+}
+
 /// Where workers wait for a database.
 pub fn vacancy() -> &'static Condition {
     // SAFETY: valid since the server's start.
@@ -240,6 +249,32 @@ pub fn settled(shard: usize) -> &'static Condition {
     unsafe {
         let all = &(*HEADER.load(Ordering::Relaxed)).settled;
         &all[shard]
+    }
+}
+
+/// Counts reloads of the keyring.
+#[repr(C)]
+pub struct Reloads {
+    count: AtomicU64,
+    complained_at: AtomicI64,
+}
+
+impl Reloads {
+    /// How many there were.
+    pub fn count(&self) -> u64 {
+        self.count.load(Ordering::Acquire)
+    }
+
+    /// There is another one.
+    pub fn announce(&self) {
+        self.count.fetch_add(1, Ordering::Release);
+    }
+
+    /// All workers find the same fault at the same time: is this the first of them?
+    pub fn is_first_complaint(&self) -> bool {
+        const ONE_TIME: i64 = 500_000;
+        let now = session::now();
+        now - self.complained_at.swap(now, Ordering::Relaxed) > ONE_TIME
     }
 }
 

@@ -1,0 +1,40 @@
+//! `password_verify_blocklist`: makes the filter of breached passwords from lists, and looks into it.
+#![forbid(unsafe_code)]
+
+mod args;
+mod build;
+mod check;
+mod failure;
+mod lines;
+mod list;
+mod progress;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::Command;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            // Nothing is left to do where even this cannot be written.
+            let _ = writeln!(io::stderr(), "password_verify_blocklist: {failure}");
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    match Command::parse(lexopt::Parser::from_env())? {
+        Command::Build(options) => build::run(&options),
+        Command::Check { file, stdin } => check::run(&file, stdin),
+        Command::Tell(text) => say(text),
+    }
+}
+
+/// To standard output, which may be a pipe that nobody reads any more.
+fn say(text: &str) -> Result<(), Failure> {
+    writeln!(io::stdout(), "{text}").map_err(|error| Failure::write("standard output", &error))
+}

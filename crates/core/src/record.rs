@@ -1,0 +1,298 @@
+//! What is kept of a password: an Argon2id verifier, or what another system kept, to be replaced by one
+//! at the first right password.
+//!
+//! ```text
+//! $argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>                      a verifier
+//! $legacy$<base64 of the output>$<scheme>                          another system's hash that is slow enough
+//! $wrapped$argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>$<scheme>     a verifier of another system's output
+//! ```
+//!
+//! A fast hash is wrapped when it is imported: a stolen table is no longer cheap to attack, even for users
+//! who never come back (OWASP password storage cheat sheet, "upgrading legacy hashes").
+
+use base64ct::{Base64Unpadded, Encoding};
+use password_verify_legacy::{Limits, Output, Refusal, Scheme, Site};
+
+use crate::cost::Cost;
+use crate::policy::Password;
+use crate::reason::Reason;
+use crate::seal::MAX_LABEL;
+use crate::secret::Secret;
+use crate::verifier::{NotAVerifier, SALT_BYTES, Verifier};
+use crate::workspace::{OutOfMemory, Workspace};
+
+/// The longest text of a record, in bytes.
+pub const MAX_BYTES: usize = 512;
+
+const LEGACY: &str = "$legacy$";
+const WRAPPED: &str = "$wrapped";
+
+/// A record.
+pub enum Record {
+    /// Made here.
+    Argon2id(Verifier),
+    /// Made by another system, as it was.
+    Legacy(Scheme, Output),
+    /// The same, with its output hashed.
+    Wrapped(Scheme, Verifier),
+}
+
+/// A hash of another system that is to become a record.
+pub enum Imported {
+    /// As it is.
+    Ready(Record),
+    /// Too fast to be stored as it is: [`Imported::wrap`] it.
+    Fast(Scheme, Output),
+}
+
+impl Record {
+    /// Reads what [`Record::expose`] wrote. `memory_kib` is the most that one hash may take.
+    ///
+    /// # Errors
+    /// [`NotAVerifier`].
+    pub fn parse(text: &str, memory_kib: u32) -> Result<Self, NotAVerifier> {
+        let scheme = |text: &str| {
+            Scheme::from_text(text, &Limits::new(memory_kib)).map_err(|why| match why {
+                Refusal::OverLimit => NotAVerifier::OverLimit,
+                Refusal::Malformed | Refusal::UnsupportedFormat => NotAVerifier::Malformed,
+            })
+        };
+        let within = |verifier: Verifier| match verifier.cost().memory_kib() > memory_kib {
+            true => Err(NotAVerifier::OverLimit),
+            false => Ok(verifier),
+        };
+        if let Some(rest) = text.strip_prefix(LEGACY) {
+            let (output, text) = rest.split_once('$').ok_or(NotAVerifier::Malformed)?;
+            let output = Base64Unpadded::decode_vec(output).map_err(|_| NotAVerifier::Malformed)?;
+            Ok(Self::Legacy(scheme(text)?, Output::new(output)))
+        } else if let Some(rest) = text.strip_prefix(WRAPPED) {
+            // Five parts of the verifier, each with a $ before it.
+            let end = rest.match_indices('$').nth(5).ok_or(NotAVerifier::Malformed)?.0;
+            let verifier = within(Verifier::parse(&rest[..end])?)?;
+            Ok(Self::Wrapped(scheme(&rest[end + 1..])?, verifier))
+        } else {
+            Ok(Self::Argon2id(within(Verifier::parse(text)?)?))
+        }
+    }
+
+    /// Is this the password? `user_id` is part of some systems' hashes.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn matches(
+        &self,
+        password: &Password,
+        user_id: &str,
+        workspace: &mut Workspace,
+    ) -> Result<bool, OutOfMemory> {
+        // Other systems did not normalise: their users are known by what they send.
+        let compute = |scheme: &Scheme| {
+            let submitted = password.as_submitted().as_bytes();
+            scheme.compute(submitted, user_id).map_err(|_| OutOfMemory)
+        };
+        match self {
+            Self::Argon2id(verifier) => verifier.matches(password, workspace),
+            Self::Legacy(scheme, output) => Ok(compute(scheme)?.same_as(output)),
+            Self::Wrapped(scheme, verifier) => {
+                verifier.matches_bytes(compute(scheme)?.expose(), workspace)
+            }
+        }
+    }
+
+    /// What Argon2id costs for it; nothing where it is another system's.
+    pub fn cost(&self) -> Option<Cost> {
+        match self {
+            Self::Argon2id(verifier) | Self::Wrapped(_, verifier) => Some(verifier.cost()),
+            Self::Legacy(..) => None,
+        }
+    }
+
+    /// Is it to be made anew at the next right password? What others made always is.
+    pub fn weaker_than(&self, current: Cost) -> bool {
+        match self {
+            Self::Argon2id(verifier) => verifier.cost().weaker_than(current),
+            Self::Legacy(..) | Self::Wrapped(..) => true,
+        }
+    }
+
+    /// The text, for the one place that stores it.
+    pub fn expose(&self) -> Secret {
+        match self {
+            Self::Argon2id(verifier) => verifier.expose(),
+            Self::Legacy(scheme, output) => {
+                let output = Base64Unpadded::encode_string(output.expose());
+                Secret::new(format!("{LEGACY}{output}${}", scheme.to_text()))
+            }
+            Self::Wrapped(scheme, verifier) => {
+                Secret::new(format!("{WRAPPED}{}${}", verifier.expose().expose(), scheme.to_text()))
+            }
+        }
+    }
+}
+
+impl Imported {
+    /// Takes a hash of another system apart. `memory_kib` is the most that one hash may take.
+    ///
+    /// # Errors
+    /// [`Reason::UnsupportedFormat`], [`Reason::Malformed`], [`Reason::OverLimit`].
+    pub fn parse(hash: &str, memory_kib: u32) -> Result<Self, Reason> {
+        let limits = Limits::new(memory_kib);
+        let imported = password_verify_legacy::parse(hash, &limits, &Site::default());
+        let imported = imported.map_err(|why| match why {
+            Refusal::UnsupportedFormat => Reason::UnsupportedFormat,
+            Refusal::Malformed => Reason::Malformed,
+            Refusal::OverLimit => Reason::OverLimit,
+        })?;
+        let (scheme, output) = (imported.scheme, imported.output);
+        let ours = scheme.as_argon2id().and_then(|of| {
+            let cost = Cost::new(of.memory_kib, of.iterations, of.parallelism).ok()?;
+            Verifier::from_parts(cost, of.salt, output.expose())
+        });
+        let record = match ours {
+            Some(verifier) => Record::Argon2id(verifier),
+            None if scheme.is_fast() => {
+                if WRAPPED.len() + MAX_VERIFIER + scheme.to_text().len() > MAX_BYTES {
+                    return Err(Reason::OverLimit);
+                }
+                return Ok(Self::Fast(scheme, output));
+            }
+            None => Record::Legacy(scheme, output),
+        };
+        let fits = record.expose().expose().len() <= MAX_BYTES;
+        if fits { Ok(Self::Ready(record)) } else { Err(Reason::OverLimit) }
+    }
+}
+
+/// Bytes of a verifier that is made today, at most.
+const MAX_VERIFIER: usize = 110;
+
+/// Hashes the output of a fast hash.
+///
+/// # Errors
+/// [`OutOfMemory`].
+pub fn wrap(
+    scheme: Scheme,
+    output: &Output,
+    cost: Cost,
+    salt: [u8; SALT_BYTES],
+    workspace: &mut Workspace,
+) -> Result<Record, OutOfMemory> {
+    let verifier = Verifier::of_bytes(output.expose(), cost, salt, workspace)?;
+    Ok(Record::Wrapped(scheme, verifier))
+}
+
+/// What a stored text is, without what could be attacked: `argon2id m=65536,t=3,p=4`, `bcrypt -`,
+/// `argon2id+phpass m=65536,t=3,p=4`. At most [`MAX_LABEL`] bytes without `$`.
+pub fn label(text: &str) -> String {
+    let parts: Vec<&str> = text.split('$').collect();
+    let label = match parts[..] {
+        ["", "legacy", _, scheme, ..] => format!("{scheme} -"),
+        ["", "wrapped", algorithm, _, parameters, _, _, scheme, ..] => {
+            format!("{algorithm}+{scheme} {parameters}")
+        }
+        ["", algorithm, _, parameters, _, _] => format!("{algorithm} {parameters}"),
+        _ => String::new(),
+    };
+    if label.is_empty() || label.len() > MAX_LABEL { "unknown -".to_owned() } else { label }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::policy::Submitted;
+    use password_verify_argon2::Path;
+
+    const MEMORY: u32 = 65536;
+    /// python3 -c "import bcrypt; print(bcrypt.hashpw(b'password', bcrypt.gensalt(4)))"
+    const BCRYPT: &str = "$2b$04$E2zMiFD6CER8OUVZQXoz4urtTTvCJRXG2WC3.KuhhB3j3w2C//NUS";
+
+    fn password(text: &str) -> Password {
+        Password::normalize(Submitted::Text(Secret::new(text.into()))).ok().unwrap()
+    }
+
+    fn cheap() -> Cost {
+        Cost::new(32, 1, 1).unwrap()
+    }
+
+    fn workspace() -> Workspace {
+        Workspace::new(cheap(), Path::best()).unwrap()
+    }
+
+    /// The hash of another system, imported, written and read.
+    fn imported(hash: &str) -> Record {
+        let record = match Imported::parse(hash, MEMORY).unwrap() {
+            Imported::Ready(record) => record,
+            Imported::Fast(scheme, output) => {
+                wrap(scheme, &output, cheap(), [1; 16], &mut workspace()).unwrap()
+            }
+        };
+        let text = record.expose();
+        let read = Record::parse(text.expose(), MEMORY).unwrap();
+        assert!(read.expose().same_as(&text));
+        read
+    }
+
+    fn opens(record: &Record, text: &str) -> bool {
+        record.matches(&password(text), "42", &mut workspace()).unwrap()
+    }
+
+    #[test]
+    fn fast_hashes_are_wrapped_and_slow_ones_are_not() {
+        // echo -n password | sha1sum | xxd -r -p | base64
+        let sha = imported("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=");
+        assert!(matches!(sha, Record::Wrapped(..)));
+        assert!(opens(&sha, "password") && !opens(&sha, "Password"));
+        assert!(!sha.expose().expose().contains("W6ph5Mm5Pz8GgiULbPgzG37mj9g"));
+        let bcrypt = imported(BCRYPT);
+        assert!(matches!(bcrypt, Record::Legacy(..)));
+        assert!(opens(&bcrypt, "password") && !opens(&bcrypt, "Password"));
+    }
+
+    #[test]
+    fn argon2id_is_what_we_make_ourselves() {
+        // echo -n password | argon2 somesaltsomesalt -id -t 2 -k 256 -p 4 -l 32 -e
+        let hash = "$argon2id$v=19$m=256,t=2,p=4$c29tZXNhbHRzb21lc2FsdA$5CZ0y4EFo8aGNnTOqyj0Zv3Ly//FEsr0bPZ6BGnEO9U";
+        let record = imported(hash);
+        assert!(matches!(record, Record::Argon2id(_)));
+        assert_eq!(record.expose().expose(), hash);
+    }
+
+    #[test]
+    fn what_others_made_is_made_anew() {
+        let strong = Cost::new(64, 2, 1).unwrap();
+        assert!(imported(BCRYPT).weaker_than(cheap()));
+        assert!(imported("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=").weaker_than(cheap()));
+        let ours = Verifier::remake(&password("x"), cheap(), [1; 16], &mut workspace()).unwrap();
+        let ours = Record::Argon2id(ours);
+        assert!(ours.weaker_than(strong) && !ours.weaker_than(cheap()));
+    }
+
+    #[test]
+    fn labels_show_no_salt_and_no_output() {
+        let labels = [BCRYPT, "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="]
+            .map(|hash| label(imported(hash).expose().expose()));
+        assert_eq!(labels, ["bcrypt -", "argon2id+ldap-sha1 m=32,t=1,p=1"]);
+        assert_eq!(label("$argon2id$v=19$m=65536,t=3,p=4$a$b"), "argon2id m=65536,t=3,p=4");
+        assert_eq!(label(""), "unknown -");
+    }
+
+    #[test]
+    fn other_texts_are_refused() {
+        for text in [
+            "",
+            "$legacy$",
+            "$legacy$$",
+            "$legacy$AAAA$bcrypt$",
+            "$wrapped$argon2id$v=19$m=32,t=1,p=1$",
+        ] {
+            assert!(Record::parse(text, MEMORY).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_takes_more_memory_is_over_the_limit() {
+        let hash = "$argon2id$v=19$m=256,t=2,p=4$c29tZXNhbHRzb21lc2FsdA$5CZ0y4EFo8aGNnTOqyj0Zv3Ly//FEsr0bPZ6BGnEO9U";
+        assert_eq!(Record::parse(hash, 255).err(), Some(NotAVerifier::OverLimit));
+        assert_eq!(Imported::parse(hash, 255).err(), Some(Reason::OverLimit));
+    }
+}

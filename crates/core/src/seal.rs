@@ -1,0 +1,280 @@
+//! What is stored of a secret: sealed with a key that lies elsewhere, and bound to where it is stored.
+//!
+//! ```text
+//! $sealed$v=1$<key id>$<fingerprint of the key, 16 hex>$<label>$<base64 of nonce, ciphertext and tag>
+//! ```
+//!
+//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), whose nonces are long enough to be drawn at random. The
+//! associated data are everything before the last `$`, and what the secret belongs to: moved to another
+//! user, put to another use, or with another state beside it, it does not open.
+
+use base64ct::{Base64Unpadded, Encoding};
+use chacha20poly1305::aead::AeadInOut;
+use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305};
+use zeroize::Zeroizing;
+
+use crate::account::{Account, Timestamp};
+use crate::chain::hex;
+use crate::keyring::{Key, Keyring, is_id};
+use crate::secret::Secret;
+
+/// Bytes of a nonce. It comes from the operating system's generator.
+pub const NONCE_BYTES: usize = 24;
+/// The first bytes of what is sealed.
+pub const PREFIX: &str = "$sealed$v=1$";
+/// Longest label, in bytes.
+pub const MAX_LABEL: usize = 64;
+
+const TAG_BYTES: usize = 16;
+/// Purpose of the keys that secrets are sealed with.
+const SEALING: &str = "seal v1";
+/// Purpose of what tells one key from another of the same name.
+const FINGERPRINT: &str = "fingerprint v1";
+
+/// What a secret belongs to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Binding<'a> {
+    /// What it is for: a constant of the caller.
+    pub purpose: &'a str,
+    /// Canonical.
+    pub user_id: &'a str,
+    /// What else is kept of the user.
+    pub account: Account,
+    /// When the user was created.
+    pub created_at: Timestamp,
+    /// When the secret was last set by somebody.
+    pub changed_at: Timestamp,
+}
+
+/// A stored text, taken apart.
+pub struct Sealed<'a> {
+    /// The id of the key.
+    pub key_id: &'a str,
+    /// 16 hexadecimal digits.
+    pub fingerprint: &'a str,
+    /// What the secret is, for people without the key.
+    pub label: &'a str,
+    /// Everything before the body.
+    head: &'a str,
+    body: &'a str,
+}
+
+/// Why nothing was opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum NotOpened {
+    /// The keyring has no key of that id, or there is no keyring.
+    UnknownKey,
+    /// It has one, but not the one that was used.
+    OtherKey,
+    /// The text was changed, or does not belong here.
+    Broken,
+}
+
+/// Seals a secret. `label` says in the clear what it is: at most [`MAX_LABEL`] bytes without `$`.
+pub fn seal(
+    secret: &Secret,
+    label: &str,
+    binding: &Binding,
+    (id, key): (&str, &Key),
+    nonce: [u8; NONCE_BYTES],
+) -> String {
+    debug_assert!(label.len() <= MAX_LABEL && !label.contains('$'));
+    let head = format!("{PREFIX}{id}${}${label}$", fingerprint(key));
+    let mut body =
+        Zeroizing::new(Vec::with_capacity(NONCE_BYTES + secret.expose().len() + TAG_BYTES));
+    body.extend(nonce);
+    body.extend(secret.expose().as_bytes());
+    let associated = associated_data(&head, binding);
+    // Invariant: only texts of more than 2^38 bytes cannot be sealed.
+    #[allow(clippy::expect_used)]
+    let tag = cipher(key)
+        .encrypt_inout_detached(&nonce.into(), &associated, body[NONCE_BYTES..].as_mut().into())
+        .expect("a short text");
+    body.extend(&tag[..]);
+    head + &Base64Unpadded::encode_string(&body)
+}
+
+/// Is it sealed at all?
+pub fn is_sealed(text: &str) -> bool {
+    text.starts_with(PREFIX)
+}
+
+/// What tells one key from another of the same name, and tells nothing else: 16 hexadecimal digits.
+pub fn fingerprint(key: &Key) -> String {
+    hex(&key.derive(FINGERPRINT)[..8])
+}
+
+impl<'a> Sealed<'a> {
+    /// Takes apart what [`seal`] wrote. `None` for anything else.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        let rest = text.strip_prefix(PREFIX)?;
+        let mut parts = rest.split('$');
+        let (key_id, fingerprint, label, body) =
+            (parts.next()?, parts.next()?, parts.next()?, parts.next()?);
+        let whole = parts.next().is_none() && is_id(key_id) && label.len() <= MAX_LABEL;
+        let head = &text[..text.len() - body.len()];
+        whole.then_some(Self { key_id, fingerprint, label, head, body })
+    }
+
+    /// Was it sealed with that key?
+    pub fn is_of(&self, id: &str, key: &Key) -> bool {
+        self.key_id == id && self.fingerprint == fingerprint(key)
+    }
+
+    /// The secret.
+    ///
+    /// # Errors
+    /// [`NotOpened`].
+    pub fn open(&self, binding: &Binding, keyring: Option<&Keyring>) -> Result<Secret, NotOpened> {
+        let key = keyring.and_then(|keyring| keyring.get(self.key_id));
+        let key = key.ok_or(NotOpened::UnknownKey)?;
+        if fingerprint(key) != self.fingerprint {
+            return Err(NotOpened::OtherKey);
+        }
+        let mut body = Zeroizing::new(vec![0; self.body.len()]);
+        let length =
+            Base64Unpadded::decode(self.body, &mut body).map_err(|_| NotOpened::Broken)?.len();
+        let body = &mut body[..length];
+        let (nonce, body) = body.split_first_chunk_mut::<NONCE_BYTES>().ok_or(NotOpened::Broken)?;
+        let (text, tag) = body.split_last_chunk_mut::<TAG_BYTES>().ok_or(NotOpened::Broken)?;
+        let associated = associated_data(self.head, binding);
+        cipher(key)
+            .decrypt_inout_detached(
+                &(*nonce).into(),
+                &associated,
+                text.as_mut().into(),
+                &Tag::from(*tag),
+            )
+            .map_err(|_| NotOpened::Broken)?;
+        let text = std::str::from_utf8(text).map_err(|_| NotOpened::Broken)?;
+        Ok(Secret::new(text.to_owned()))
+    }
+}
+
+fn cipher(key: &Key) -> XChaCha20Poly1305 {
+    XChaCha20Poly1305::new((&*key.derive(SEALING)).into())
+}
+
+/// Each part with its length before it: no two bindings give the same bytes.
+fn associated_data(head: &str, binding: &Binding) -> Vec<u8> {
+    let Binding { purpose, user_id, account, created_at, changed_at } = *binding;
+    let Account { disabled_at, expires_at, must_change } = account;
+    let mut data = Vec::with_capacity(160 + head.len() + user_id.len());
+    for text in [head, purpose, user_id] {
+        data.extend((text.len() as u64).to_be_bytes());
+        data.extend(text.as_bytes());
+    }
+    for time in [disabled_at, expires_at, Some(created_at), Some(changed_at)] {
+        data.push(u8::from(time.is_some()));
+        data.extend(time.unwrap_or(0).to_be_bytes());
+    }
+    data.push(u8::from(must_change));
+    data
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const KEYS: &str = "old:BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=\n\
+                        new:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    const HERE: Binding = Binding {
+        purpose: "test",
+        user_id: "42",
+        account: Account { disabled_at: None, expires_at: Some(5), must_change: false },
+        created_at: 1,
+        changed_at: 2,
+    };
+
+    fn ring() -> Keyring {
+        Keyring::parse(KEYS).unwrap()
+    }
+
+    fn sealed(text: &str) -> String {
+        seal(&Secret::new(text.into()), "a label", &HERE, ring().active(), [9; NONCE_BYTES])
+    }
+
+    fn open(text: &str, binding: &Binding, ring: Option<&Keyring>) -> Result<String, NotOpened> {
+        let sealed = Sealed::parse(text).ok_or(NotOpened::Broken)?;
+        Ok(sealed.open(binding, ring)?.expose().to_owned())
+    }
+
+    #[test]
+    fn what_is_sealed_opens_where_it_was_sealed() {
+        let text = sealed("$argon2id$v=19$m=65536");
+        assert!(is_sealed(&text) && !text.contains("argon2id"));
+        let parts = Sealed::parse(&text).unwrap();
+        assert_eq!((parts.key_id, parts.label), ("new", "a label"));
+        assert_eq!(open(&text, &HERE, Some(&ring())), Ok("$argon2id$v=19$m=65536".into()));
+    }
+
+    #[test]
+    fn known_answer() {
+        // crates/core/tests/seal.py: libsodium's crypto_aead_xchacha20poly1305_ietf.
+        assert_eq!(sealed("secret"), KNOWN);
+    }
+    const KNOWN: &str = "$sealed$v=1$new$cdfc35df61804b54$a label$CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJS33tKlstHvwEIWqoTCKXbpDYR6W/gg";
+
+    #[test]
+    fn it_opens_nowhere_else() {
+        let text = sealed("x");
+        let account = HERE.account;
+        for other in [
+            Binding { purpose: "other", ..HERE },
+            Binding { user_id: "43", ..HERE },
+            Binding { account: Account { disabled_at: Some(0), ..account }, ..HERE },
+            Binding { account: Account { expires_at: None, ..account }, ..HERE },
+            Binding { account: Account { must_change: true, ..account }, ..HERE },
+            Binding { created_at: 0, ..HERE },
+            Binding { changed_at: 3, ..HERE },
+        ] {
+            assert_eq!(open(&text, &other, Some(&ring())), Err(NotOpened::Broken), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn a_missing_key_is_not_a_wrong_one() {
+        let text = sealed("x");
+        assert_eq!(open(&text, &HERE, None), Err(NotOpened::UnknownKey));
+        let (older, _) = KEYS.split_once('\n').unwrap();
+        let ring = Keyring::parse(older).unwrap();
+        assert_eq!(open(&text, &HERE, Some(&ring)), Err(NotOpened::UnknownKey));
+        let renamed = Keyring::parse(&older.replace("old", "new")).unwrap();
+        assert_eq!(open(&text, &HERE, Some(&renamed)), Err(NotOpened::OtherKey));
+    }
+
+    #[test]
+    fn other_texts_are_not_taken_apart() {
+        for text in
+            ["", "$sealed$v=1$", "$sealed$v=1$a$b$c", "$sealed$v=2$a$b$c$d", "$argon2id$v=19"]
+        {
+            assert!(Sealed::parse(text).is_none(), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_comes_back(text in "\\PC{0,300}") {
+            prop_assert_eq!(open(&sealed(&text), &HERE, Some(&ring())), Ok(text));
+        }
+
+        #[test]
+        fn any_change_is_noticed(at in 0usize..200, to in b'!'..b'~') {
+            let text = sealed("correct horse battery staple");
+            let mut bytes = text.clone().into_bytes();
+            let at = at % bytes.len();
+            bytes[at] = to;
+            let changed = String::from_utf8(bytes).unwrap();
+            if changed != text {
+                prop_assert!(open(&changed, &HERE, Some(&ring())).is_err());
+            }
+        }
+
+        #[test]
+        fn any_truncation_is_noticed(end in 0usize..150) {
+            let text = sealed("correct horse battery staple");
+            prop_assert!(open(&text[..end.min(text.len() - 1)], &HERE, Some(&ring())).is_err());
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! The computations. Each file has one, its parameters and its ceilings.
+
+mod argon2;
+mod bcrypt;
+mod des;
+mod des_crypt;
+mod digest;
+mod firebase;
+mod md5_crypt;
+mod memory;
+mod pbkdf2;
+mod phpass;
+mod postgresql;
+mod saslprep;
+mod scrypt;
+mod sha_crypt;
+mod yescrypt;
+
+pub use argon2::{Argon2, Variant};
+pub use bcrypt::{Bcrypt, OUTPUT_BYTES as BCRYPT_OUTPUT_BYTES, Prehash};
+pub use des_crypt::DesCrypt;
+pub use digest::{Digest, Hash, SaltAt};
+pub use firebase::Firebase;
+pub use md5_crypt::Md5Crypt;
+pub use pbkdf2::{Pbkdf2, Prf};
+pub use phpass::{Phpass, Rounds};
+pub use postgresql::{PgMd5, Scram};
+pub use scrypt::{Cost, Scrypt};
+pub use sha_crypt::{ShaCrypt, Size};
+pub use yescrypt::Yescrypt;
+
+use zeroize::Zeroizing;
+
+use crate::fields::Fields;
+use crate::{Argon2id, Limits, OutOfMemory, Output, Refusal};
+
+/// An algorithm with parameters that may still be impossible or above the ceilings: only what
+/// [`Method::check`] has accepted is computed.
+pub trait Method: Send + Sync {
+    /// A name that no other computation has.
+    fn name(&self) -> &'static str;
+
+    /// Everything else that the computation depends on.
+    fn fields(&self) -> Fields<'static>;
+
+    /// Can it be computed, and within these limits?
+    fn check(&self, limits: &Limits) -> Result<(), Refusal>;
+
+    /// What the other system would have stored.
+    fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory>;
+
+    /// Must its output be wrapped?
+    fn is_fast(&self) -> bool {
+        true
+    }
+
+    /// Memory of one computation, in KiB.
+    fn memory_kib(&self) -> u32 {
+        0
+    }
+
+    /// Its parameters if it is Argon2id v1.3.
+    fn as_argon2id(&self) -> Option<Argon2id<'_>> {
+        None
+    }
+}
+
+/// What reads the fields of a file's methods; `None` where the name is not one of them.
+type Read = fn(&str, &Fields<'_>) -> Result<Option<Box<dyn Method>>, Refusal>;
+
+const READERS: [Read; 13] = [
+    Argon2::read,
+    Bcrypt::read,
+    DesCrypt::read,
+    Digest::read,
+    Firebase::read,
+    Md5Crypt::read,
+    Pbkdf2::read,
+    PgMd5::read,
+    Phpass::read,
+    Scram::read,
+    Scrypt::read,
+    ShaCrypt::read,
+    Yescrypt::read,
+];
+
+/// The method of this name with these fields.
+pub fn read(name: &str, fields: &Fields<'_>) -> Result<Box<dyn Method>, Refusal> {
+    for read in READERS {
+        if let Some(method) = read(name, fields)? {
+            return Ok(method);
+        }
+    }
+    Err(Refusal::UnsupportedFormat)
+}
+
+/// What a C program sees of a password: it ends before the first NUL.
+fn c_string(password: &[u8]) -> &[u8] {
+    password.split(|&byte| byte == 0).next().unwrap_or_default()
+}
+
+/// One of `all` by its name.
+fn by_name<T: Copy>(all: &[T], name: &str, of: impl Fn(T) -> &'static str) -> Option<T> {
+    all.iter().copied().find(|&one| of(one) == name)
+}
+
+/// Small hexadecimal letters.
+fn hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
+    let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
+    Zeroizing::new(bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+}

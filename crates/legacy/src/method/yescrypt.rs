@@ -1,0 +1,106 @@
+//! yescrypt (openwall.com/yescrypt): the default of crypt(3) in today's distributions.
+
+use yescrypt::{Mode, Params};
+
+use super::memory::ask_for;
+use super::{Method, c_string};
+use crate::fields::Fields;
+use crate::limits::{ceiling, floor, kib};
+use crate::output::filled;
+use crate::{Limits, OutOfMemory, Output, Refusal};
+
+/// Bytes of output.
+pub const OUTPUT_BYTES: usize = 32;
+/// What S-boxes and smaller buffers of one lane take at most, beside r, in bytes.
+const LANE_BYTES: u64 = 16 * 1024;
+
+/// yescrypt as crypt(3) has it: no ROM, not upgraded.
+pub struct Yescrypt {
+    /// What libxcrypt writes before the costs: 0 classic, 1 write once, 47 read and write.
+    pub flavor: u32,
+    /// The binary logarithm of N.
+    pub log_n: u32,
+    /// r, in 128 bytes.
+    pub r: u32,
+    /// p, one after the other.
+    pub p: u32,
+    /// t: more time in the same memory.
+    pub t: u32,
+    /// At most 64 bytes.
+    pub salt: Vec<u8>,
+}
+
+impl Yescrypt {
+    pub fn read(name: &str, fields: &Fields<'_>) -> Result<Option<Box<dyn Method>>, Refusal> {
+        if name != "yescrypt" {
+            return Ok(None);
+        }
+        let [flavor, log_n, r, p, t] = fields.numbers(["f", "ln", "r", "p", "t"])?;
+        let [salt] = fields.blobs()?;
+        Ok(Some(Box::new(Self { flavor, log_n, r, p, t, salt })))
+    }
+
+    fn bytes(&self) -> u64 {
+        let (p, r128) = (u64::from(self.p), 128 * u64::from(self.r));
+        let blocks = 1u64.checked_shl(self.log_n).unwrap_or(u64::MAX).saturating_add(p + 2);
+        blocks.saturating_mul(r128).saturating_add(p * LANE_BYTES)
+    }
+
+    fn params(&self) -> Option<Params> {
+        let mode = Mode::try_from(self.flavor).ok()?;
+        let n = 1u64.checked_shl(self.log_n)?;
+        Params::new_with_all_params(mode, n, self.r, self.p, self.t, 0).ok()
+    }
+}
+
+impl Method for Yescrypt {
+    fn name(&self) -> &'static str {
+        "yescrypt"
+    }
+
+    fn fields(&self) -> Fields<'static> {
+        Fields::new()
+            .number("f", self.flavor)
+            .number("ln", self.log_n)
+            .number("r", self.r)
+            .number("p", self.p)
+            .number("t", self.t)
+            .blob(&self.salt)
+    }
+
+    /// What is so large that it overflows, and what would be divided by, is held before the crate sees
+    /// it. A flavor that the crate does not compute is one that libxcrypt does not make.
+    fn check(&self, limits: &Limits) -> Result<(), Refusal> {
+        ceiling(self.log_n, 40u32)?;
+        limits.memory(self.bytes())?;
+        let blocks = (u64::from(self.r) * u64::from(self.p)).saturating_mul(1 << self.log_n);
+        ceiling(blocks.saturating_mul(u64::from(self.t) + 1), limits.yescrypt_blocks)?;
+        floor(self.log_n, 1u32)?;
+        floor(self.r, 1u32)?;
+        floor(self.p, 1u32)?;
+        ceiling(self.salt.len() as u64, 64u32)?;
+        Mode::try_from(self.flavor).map_err(|_| Refusal::UnsupportedFormat)?;
+        self.params().map(|_| ()).ok_or(Refusal::Malformed)
+    }
+
+    fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
+        ask_for(self.bytes())?;
+        // Invariant: `check` has made the same parameters.
+        #[allow(clippy::expect_used)]
+        let params = self.params().expect("parameters that were checked");
+        Ok(filled(OUTPUT_BYTES, |out| {
+            let done = yescrypt::yescrypt(c_string(password), &self.salt, &params, out);
+            // Invariant: the crate refuses parameters alone, and these were checked.
+            #[allow(clippy::expect_used)]
+            done.expect("parameters within the ceilings");
+        }))
+    }
+
+    fn is_fast(&self) -> bool {
+        false
+    }
+
+    fn memory_kib(&self) -> u32 {
+        kib(self.bytes())
+    }
+}

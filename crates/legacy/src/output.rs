@@ -1,0 +1,54 @@
+//! What the other system stored of a password.
+
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+/// The bytes that an algorithm makes of a password: wiped when dropped, and without `Debug`,
+/// `Display`, `Clone` or `PartialEq`, so that they cannot be printed, copied or compared by accident.
+pub struct Output(Zeroizing<Vec<u8>>);
+
+impl Output {
+    /// Takes the bytes over without copying them.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(Zeroizing::new(bytes))
+    }
+
+    /// Is it the same output? In constant time for outputs of one length.
+    pub fn same_as(&self, other: &Self) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+
+    /// The bytes, to store them or to wrap them. Every use is a place to review.
+    pub fn expose(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+/// Outputs are filled where they stay: no copy is left behind.
+pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Output {
+    let mut bytes = Zeroizing::new(vec![0; length]);
+    fill(&mut bytes);
+    Output(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outputs_are_compared_on_purpose_only() {
+        let output = |bytes: &[u8]| Output::new(bytes.to_vec());
+        assert!(output(b"abc").same_as(&output(b"abc")));
+        assert!(!output(b"abc").same_as(&output(b"abd")));
+        assert!(!output(b"abc").same_as(&output(b"abcd")));
+        assert!(!output(b"abc").same_as(&output(b"")));
+    }
+
+    #[test]
+    fn an_output_is_wiped_when_dropped() {
+        fn wiped<T: zeroize::ZeroizeOnDrop>(_: &T) {}
+        let Output(inner) = filled(3, |bytes| bytes.fill(7));
+        assert_eq!(inner.as_slice(), [7, 7, 7]);
+        wiped(&inner);
+    }
+}

@@ -1,0 +1,21 @@
+//! JSON objects that systems export. Keys that are not needed are ignored.
+
+use serde_json::Value;
+
+use super::{Found, firebase, keycloak};
+use crate::{Refusal, Site};
+
+/// Keycloak's and Firebase's are told apart by their keys.
+pub fn parse(text: &str, site: &Site) -> Result<Found, Refusal> {
+    // The length of the text bounds what this allocates, and the crate how deep it goes.
+    let Ok(Value::Object(object)) = serde_json::from_str(text) else {
+        return Err(Refusal::Malformed);
+    };
+    if object.contains_key("credentialData") {
+        keycloak::parse(&object)
+    } else if object.contains_key("passwordHash") {
+        firebase::export(&object, site)
+    } else {
+        Err(Refusal::UnsupportedFormat)
+    }
+}

@@ -1,0 +1,133 @@
+//! What a text is, from how it begins. Each file has the formats of a family of systems.
+
+mod aspnet;
+mod bcrypt;
+mod crypt;
+mod django;
+mod firebase;
+mod json;
+mod keycloak;
+mod ldap;
+mod phc;
+mod php;
+mod postgresql;
+mod werkzeug;
+
+use crate::method::Method;
+use crate::{Imported, Limits, MAX_TEXT_BYTES, Output, Refusal, Scheme, Site};
+
+/// A method whose parameters are not checked yet, and the output of the text.
+struct Found {
+    method: Box<dyn Method>,
+    output: Output,
+}
+
+impl Found {
+    fn new(method: impl Method + 'static, output: Vec<u8>) -> Self {
+        Self { method: Box::new(method), output: Output::new(output) }
+    }
+}
+
+/// What reads a text that begins like its format.
+type Parser = fn(&str, &Site) -> Result<Found, Refusal>;
+
+/// How texts begin; the first that fits decides.
+const PREFIXES: [(&str, Parser); 44] = [
+    ("$argon2id$", phc::argon2),
+    ("$argon2i$", phc::argon2),
+    ("$argon2d$", phc::argon2),
+    ("$scrypt$", phc::scrypt),
+    ("$pbkdf2$", phc::pbkdf2),
+    ("$pbkdf2-sha1$", phc::pbkdf2),
+    ("$pbkdf2-sha256$", phc::pbkdf2),
+    ("$pbkdf2-sha512$", phc::pbkdf2),
+    ("$2a$", bcrypt::plain),
+    ("$2b$", bcrypt::plain),
+    ("$2x$", bcrypt::plain),
+    ("$2y$", bcrypt::plain),
+    ("$bcrypt-sha256$", bcrypt::passlib),
+    ("$wp$2y$", bcrypt::wordpress),
+    ("$1$", crypt::md5),
+    ("$apr1$", crypt::md5),
+    ("$5$", crypt::sha),
+    ("$6$", crypt::sha),
+    ("$7$", crypt::scrypt),
+    ("$y$", crypt::yescrypt),
+    ("_", crypt::xdes),
+    ("$P$", php::phpass),
+    ("$H$", php::phpass),
+    ("$S$", php::drupal),
+    ("U$S$", php::drupal),
+    ("argon2$argon2", django::argon2),
+    ("bcrypt$$2", django::bcrypt),
+    ("bcrypt_sha256$$2", django::bcrypt_sha256),
+    ("pbkdf2_sha256$", django::pbkdf2),
+    ("pbkdf2_sha1$", django::pbkdf2),
+    ("scrypt$", django::scrypt),
+    ("md5$", django::digest),
+    ("sha1$", django::digest),
+    ("scrypt:", werkzeug::scrypt),
+    ("pbkdf2:sha1:", werkzeug::pbkdf2),
+    ("pbkdf2:sha256:", werkzeug::pbkdf2),
+    ("pbkdf2:sha512:", werkzeug::pbkdf2),
+    ("SCRAM-SHA-256$", postgresql::scram),
+    ("md5", postgresql::md5),
+    ("$firescrypt$", firebase::kratos),
+    ("$fbscrypt$", firebase::supabase),
+    ("$firebase-scrypt$", firebase::site),
+    ("{", braced),
+    ("A", aspnet::parse),
+];
+
+/// Reads a hash of another system.
+///
+/// # Errors
+/// [`Refusal`]. White space around a text is not removed.
+pub fn parse(hash: &str, limits: &Limits, site: &Site) -> Result<Imported, Refusal> {
+    if hash.len() > MAX_TEXT_BYTES {
+        return Err(Refusal::OverLimit);
+    }
+    let found = found(hash, site)?;
+    Ok(Imported { scheme: Scheme::admit(found.method, limits)?, output: found.output })
+}
+
+fn found(hash: &str, site: &Site) -> Result<Found, Refusal> {
+    // The traditional crypt(3) has no prefix: it is any 13 characters of its alphabet.
+    if let Some(found) = crypt::des(hash) {
+        return Ok(found);
+    }
+    let prefix = PREFIXES.iter().find(|(prefix, _)| hash.starts_with(prefix));
+    prefix.map_or(Err(Refusal::UnsupportedFormat), |(_, parser)| parser(hash, site))
+}
+
+/// A JSON object begins with the name of a key, an LDAP scheme has none in quotes.
+fn braced(text: &str, site: &Site) -> Result<Found, Refusal> {
+    if text[1..].trim_start().starts_with('"') {
+        json::parse(text, site)
+    } else {
+        ldap::parse(text, site)
+    }
+}
+
+/// Malformed, where it is not there.
+fn need<T>(value: Option<T>) -> Result<T, Refusal> {
+    value.ok_or(Refusal::Malformed)
+}
+
+/// Exactly N parts.
+fn parts<const N: usize>(text: &str, separator: char) -> Result<[&str; N], Refusal> {
+    let parts: Vec<&str> = text.splitn(N + 1, separator).collect();
+    parts.try_into().map_err(|_| Refusal::Malformed)
+}
+
+/// The length of an output, for the methods that depend on it. One that is too long is above the
+/// ceiling in any case.
+fn length(output: &[u8]) -> u32 {
+    u32::try_from(output.len()).unwrap_or(u32::MAX)
+}
+
+/// The binary logarithm of a power of two.
+fn log2(n: u32) -> Result<u32, Refusal> {
+    // The largest stands for what is too large to be a number.
+    if n.is_power_of_two() || n == u32::MAX { Ok(n.ilog2()) } else { Err(Refusal::Malformed) }
+}
