@@ -66,8 +66,13 @@ def logins(found):
                 point["memory"]["all"]["processes"],
             )
         )
-    text += table(head, rows) + "\n" + errors(points) + "\n" + memory(found, mine)
+    text += table(head, rows) + "\n" + errors(points) + "\n" + others(points) + "\n" + memory(found, mine)
     return text
+
+
+def others(points):
+    share = sum(point["others_cpu_seconds"] for point in points) / sum(point["seconds"] for point in points)
+    return f"Whatever else ran on the machine used {share:.2f} processors on average meanwhile.\n"
 
 
 def errors(points):

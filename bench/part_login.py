@@ -60,6 +60,7 @@ def pooled(name, clients, them):
         "p50_ns": percentile(latencies, 0.5) if latencies else None,
         "p99_ns": percentile(latencies, 0.99) if latencies else None,
         "cpu_seconds_per_login": sum(it["cpu_seconds"] for it in them) / max(1, len(latencies)),
+        "others_cpu_seconds": sum(it["others_cpu_seconds"] for it in them),
         "memory": {
             group: {key: max(it["memory"][group][key] for it in them) for key in memory}
             for group, memory in them[0]["memory"].items()
