@@ -300,7 +300,6 @@ fn memory_that_is_refused_is_an_error_of_one_call() {
 
 /// The password was right; that its record cannot be renewed today is no reason to say otherwise.
 #[test]
-#[ignore = "it fails with 53200: a bug that is known"]
 fn a_login_does_not_fail_for_the_memory_of_a_stronger_record() {
     let turn = ONE_SLOT.turn();
     let site = &turn.site;
