@@ -120,15 +120,18 @@ CREATE TABLE password_verify.credential (
     changed_at  timestamptz NOT NULL,
     reset_digest     text COLLATE "C",
     reset_expires_at timestamptz,
-    -- A row never comes near the size at which PostgreSQL would move a column to a toast table.
+    former      text COLLATE "C",
+    -- A row never comes near the 8 kB above which PostgreSQL would move a column of STORAGE MAIN to a toast table.
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
     CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 880),
-    CHECK (pg_catalog.octet_length(reset_digest) OPERATOR(pg_catalog.<=) 320)
+    CHECK (pg_catalog.octet_length(reset_digest) OPERATOR(pg_catalog.<=) 320),
+    CHECK (pg_catalog.octet_length(former) OPERATOR(pg_catalog.<=) 4300)
 ) USING heap WITH (fillfactor = 80);
 COMMENT ON TABLE password_verify.credential IS 'one row a user';
 COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
 COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
 COMMENT ON COLUMN password_verify.credential.reset_digest IS 'digest of the newest reset token, sealed likewise';
+COMMENT ON COLUMN password_verify.credential.former IS 'earlier verifiers, sealed likewise';
 COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or what was imported, sealed with a key of the keyring if there is one';
 
 -- The row that is at or before every place, so that a look-up always finds one.

@@ -109,20 +109,21 @@ pub fn set(
         let record = Record::Argon2id(verifier);
         let now = session::now();
         let apply = |row: &mut Credential| {
-            row.replace(record.expose(), now);
+            row.replace(record.expose(), now, settings::history())?;
             row.account = Account { must_change, expires_at, ..row.account };
+            Ok::<_, Error>(())
         };
         let store = Store::open(Access::Write)?;
         // Not there, then there, then not there again: each step is somebody else's commit.
         let written = session::patiently(PATIENCE, || {
             let edited = store.edit(user, Duration::ZERO, |row| {
-                apply(row);
+                apply(row)?;
                 Ok(Edit::Replace)
             })?;
             let written = match edited {
                 Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
                     let mut row = Credential::new(number, user, &record, now);
-                    apply(&mut row);
+                    row.account = Account { must_change, expires_at, ..row.account };
                     row
                 })?,
                 done_or_busy => done_or_busy,
@@ -157,6 +158,9 @@ pub fn change(
         };
         if proof.is_of(new.password()) {
             return refused(Reason::Reused);
+        }
+        if let Err(reason) = require_unused(&user, &new)? {
+            return refused(reason);
         }
         let Some(verifier) = hash(&new)? else { return refused(Reason::Busy) };
         let mut written = Written::Unchanged;
@@ -208,13 +212,16 @@ pub fn reset(
             Ok(new) => new,
             Err(reason) => return Ok(Some(Err(reason))),
         };
+        if let Err(reason) = require_unused(&user, &new)? {
+            return Ok(Some(Err(reason)));
+        }
         let Some(verifier) = hash(&new)? else { return Ok(Some(Err(Reason::Busy))) };
         let now = session::now();
         let written = Store::open(Access::Write)?.edit(&user, PATIENCE, |row| {
             if !row.redeems(&token, now)? {
                 return Ok(Edit::Keep);
             }
-            row.replace(verifier.expose(), now);
+            row.replace(verifier.expose(), now, settings::history())?;
             row.account = Account { must_change: false, expires_at: None, ..row.account };
             Ok(Edit::Replace)
         })?;
@@ -268,6 +275,30 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
 /// policy: length bound, NFC, then the rules.
 fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
     settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
+}
+
+/// history: none of the last passwords, where the policy says so. As many hashes as there are, each in a
+/// slot of its own.
+fn require_unused(user: &UserId, new: &NewPassword) -> Result<Answer, Error> {
+    let history = settings::history();
+    if history == 0 {
+        return Ok(Ok(()));
+    }
+    let Found::Own(row) = Store::open(Access::Read)?.find(user)? else { return Ok(Ok(())) };
+    let mut texts = vec![row.open()?];
+    texts.extend(row.open_former()?);
+    texts.truncate(history);
+    let deadline = Instant::now() + settings::queue_timeout();
+    for text in texts {
+        let record = Record::parse(text.expose(), settings::hash_memory_limit())
+            .map_err(|why| Error::stored(why, row.number))?;
+        let Some(mut slot) = HashSlot::take(deadline) else { return Ok(Err(Reason::Busy)) };
+        let mut workspace = slot.workspace(record.cost())?;
+        if record.matches(new.password(), user.as_str(), &mut workspace)? {
+            return Ok(Err(Reason::Reused));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.

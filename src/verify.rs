@@ -383,9 +383,10 @@ impl Proof {
     pub fn replace(&self, verifier: &Verifier, patience: Duration) -> Result<Written, Error> {
         let now = session::now();
         self.rewrite(patience, |row| {
-            row.replace(verifier.expose(), now);
+            row.replace(verifier.expose(), now, settings::history())?;
             row.account.must_change = false;
             row.account.expires_at = None;
+            Ok(())
         })
     }
 
@@ -403,7 +404,10 @@ impl Proof {
         let renewed = Verifier::remake(&self.password, current, salt::random()?, &mut workspace)?;
         // Given back before anything is written, and so before anything can be waited for.
         drop((workspace, slot));
-        self.rewrite(Duration::ZERO, |row| row.renew(renewed.expose()))?;
+        self.rewrite(Duration::ZERO, |row| {
+            row.renew(renewed.expose());
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -411,13 +415,13 @@ impl Proof {
     fn rewrite(
         &self,
         patience: Duration,
-        change: impl Fn(&mut Credential),
+        change: impl Fn(&mut Credential) -> Result<(), Error>,
     ) -> Result<Written, Error> {
         Store::open(Access::Write)?.edit(&self.user, patience, |row| {
             if !row.open()?.same_as(&self.stored) {
                 return Ok(Edit::Keep);
             }
-            change(row);
+            change(row)?;
             Ok(Edit::Replace)
         })
     }

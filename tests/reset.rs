@@ -217,6 +217,42 @@ fn guessing_tokens_is_charged_to_the_client_and_on_record() {
 }
 
 #[test]
+fn none_of_the_last_passwords_is_used_again() {
+    const FOURTH: &str = "mallet quarrel thimble gown";
+    let site = Site::new();
+    site.configure(&["history = 3", "audit_durability = async"]);
+    let (mut app, mut registrar) = (site.login(), site.login_with(&["registrar"]));
+    let former = |site: &Site| -> i64 {
+        let sql =
+            "SELECT COALESCE(length(former) - length(replace(former, chr(10), '')), 0)::bigint
+                     FROM password_verify.credential WHERE user_id = '42'";
+        site.admin().query_one(sql, &[]).unwrap().get(0)
+    };
+    assert_eq!(create(&mut app, "42", GOOD), Answer::yes());
+    assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::yes());
+    assert_eq!(change(&mut app, "42", OTHER, THIRD), Answer::yes());
+    // The current one and two before it.
+    for used in [GOOD, OTHER, THIRD] {
+        assert_eq!(change(&mut app, "42", THIRD, used), Answer::no("reused"), "{used}");
+        let token = issue(&mut registrar, "42");
+        assert_eq!(reset(&mut app, &token, used), Answer::no("reused"), "{used}");
+    }
+    assert_eq!(former(&site), 2);
+    let token = issue(&mut registrar, "42");
+    assert_eq!(reset(&mut app, &token, FOURTH), Answer::yes());
+    assert_eq!(former(&site), 3);
+    assert_eq!(change(&mut app, "42", FOURTH, GOOD), Answer::yes(), "it has fallen out");
+    assert_eq!(former(&site), 3);
+    // What a registrar sets is for the registrar to choose; it is remembered all the same.
+    let set = "SELECT * FROM auth.pv_set_password($1::text, $2)";
+    assert_eq!(ask(&mut registrar, set, &[&"42", &GOOD]).unwrap(), Answer::yes());
+    site.configure(&["history = 0"]);
+    let mut app = site.login();
+    assert_eq!(change(&mut app, "42", GOOD, FOURTH), Answer::yes());
+    assert_eq!(former(&site), 0, "nothing is kept that the policy does not ask for");
+}
+
+#[test]
 fn with_a_keyring_a_token_cannot_be_forged_by_whoever_writes_the_table() {
     let cluster = Cluster::init();
     let keys = cluster.folder().join("keys");

@@ -1,6 +1,7 @@
 //! One row of `password_verify.credential`.
 
 use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::history;
 use password_verify_core::record::{Record, label};
 use password_verify_core::reset_token::Token;
 use password_verify_core::seal::Binding;
@@ -20,6 +21,10 @@ const PURPOSE: &str = "credential";
 const RESET_LABEL: &str = "reset -";
 /// What the digest of its reset token is sealed for.
 const RESET_PURPOSE: &str = "reset token";
+/// Likewise of earlier passwords.
+const HISTORY_LABEL: &str = "history -";
+/// Likewise.
+const HISTORY_PURPOSE: &str = "password history";
 
 /// A row.
 pub struct Credential {
@@ -36,6 +41,8 @@ pub struct Credential {
     /// When the password was last set by somebody.
     pub changed_at: Timestamp,
     reset: Option<Reset>,
+    /// Records of earlier passwords as they are stored, sealed or not.
+    former: Option<Secret>,
 }
 
 /// The newest reset token.
@@ -63,6 +70,7 @@ impl Credential {
             created_at: now,
             changed_at: now,
             reset: None,
+            former: None,
         }
     }
 
@@ -88,7 +96,8 @@ impl Credential {
                 changed_at,
                 reset_digest,
                 reset_expires_at,
-            ] = table::columns::<10>(table, tuple)?;
+                former,
+            ] = table::columns::<11>(table, tuple)?;
             let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
             let broken = Error::Corrupt(number);
             let string = |column: Option<pg_sys::Datum>| {
@@ -115,6 +124,7 @@ impl Credential {
                     }
                     _ => None,
                 },
+                former: former.map(|text| text::to_utf8(text).map_err(|_| broken)).transpose()?,
             })
         }
     }
@@ -137,11 +147,39 @@ impl Credential {
         self.verifier = Kept::Plain(record);
     }
 
-    /// Puts another password in its place, which ends reset tokens.
-    pub fn replace(&mut self, record: Secret, now: Timestamp) {
+    /// Puts another password in its place, which ends reset tokens. The one that was there and those before it
+    /// are remembered, at most `history` of them; what cannot be opened any more is not.
+    ///
+    /// # Errors
+    /// What [`keyring::seal`] says.
+    pub fn replace(&mut self, record: Secret, now: Timestamp, history: usize) -> Result<(), Error> {
+        let mut former: Vec<Secret> = self.open().ok().into_iter().collect();
+        former.extend(self.open_former().unwrap_or_default());
+        former.truncate(history);
         self.verifier = Kept::Plain(record);
         self.changed_at = now;
         self.reset = None;
+        let text = history::write(&former);
+        self.former = text.map(|text| self.seal_former(&text)).transpose()?;
+        Ok(())
+    }
+
+    /// Records of earlier passwords, the last one first.
+    ///
+    /// # Errors
+    /// What [`keyring::open`] says.
+    pub fn open_former(&self) -> Result<Vec<Secret>, Error> {
+        let Some(text) = &self.former else { return Ok(Vec::new()) };
+        let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
+        Ok(history::read(&text))
+    }
+
+    fn seal_former(&self, text: &Secret) -> Result<Secret, Error> {
+        keyring::seal(text, HISTORY_LABEL, &self.former_binding())
+    }
+
+    fn former_binding(&self) -> Binding<'_> {
+        Binding { purpose: HISTORY_PURPOSE, ..self.binding(Account::default(), self.changed_at) }
     }
 
     /// Makes a token with which the password can be reset, instead of any before it.
@@ -178,7 +216,8 @@ impl Credential {
     /// Is it stored as it would be stored today?
     pub fn is_sealed_as_new(&self) -> bool {
         let current = |text: &Secret| keyring::is_current(text.expose());
-        let reset = self.reset.as_ref().is_none_or(|reset| current(&reset.text));
+        let reset = self.reset.as_ref().is_none_or(|reset| current(&reset.text))
+            && self.former.as_ref().is_none_or(current);
         match &self.verifier {
             Kept::Stored { text, .. } => current(text) && reset,
             Kept::Plain(_) => false,
@@ -207,6 +246,13 @@ impl Credential {
             }
             None => None,
         };
+        let former = match &self.former {
+            Some(text) => {
+                let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
+                Some(text::to_datum(self.seal_former(&text)?.expose())?)
+            }
+            None => None,
+        };
         let row = [
             Some(pg_sys::Datum::from(self.number.as_mut_ptr())),
             Some(text::to_datum(&self.user_id)?),
@@ -218,9 +264,10 @@ impl Credential {
             self.changed_at.into_datum(),
             reset.map(|(digest, _)| digest),
             reset.and_then(|(_, expires_at)| expires_at.into_datum()),
+            former,
         ];
-        // SAFETY: uuid, text, text, boolean, four timestamptz (int64), text and timestamptz, as the SQL
-        // file declares; the tuple holds copies.
+        // SAFETY: uuid, text, text, boolean, four timestamptz (int64), text, timestamptz and text, as the
+        // SQL file declares; the tuple holds copies.
         unsafe { table::form(table, row) }
     }
 }
