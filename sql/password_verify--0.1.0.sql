@@ -506,6 +506,13 @@ COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over the h
 COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over the hash that another system kept of a user''s password';
 COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over the hash that another system kept of a user''s password';
 
+CREATE FUNCTION @extschema@.pv_calibrate(
+        target interval DEFAULT '200 ms',
+        OUT argon2_memory integer, OUT argon2_iterations integer, OUT argon2_parallelism integer, OUT expected interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_calibrate_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about that long here; memory in kB, expected is what it takes';
+
 -- Key rotation: a procedure that commits after each batch, which neither SECURITY DEFINER nor SET allow.
 -- It runs as its caller and may do nothing itself; the batches are functions like all others.
 CREATE FUNCTION @extschema@.pv_rotate_batch(
@@ -728,6 +735,7 @@ SELECT k.kind, k.object
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
                ('manager',   'pv_import_hash'),
+               ('manager',   'pv_calibrate'),
                ('manager',   'pv_rotate_keys'),
                ('manager',   'pv_rotate_batch'),
                ('manager',   'pv_rotation_left'),

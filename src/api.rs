@@ -12,6 +12,7 @@ use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
+use crate::calibrate::{self, Proposal};
 use crate::enroll;
 use crate::error::Error;
 use crate::pg::ErrorReport;
@@ -164,6 +165,23 @@ fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> 
         count(batch.busy),
         count(batch.unopened),
         Column::Bool(batch.finished),
+    ]))
+}
+
+#[pg_extern(sql = false)]
+fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
+    session::require_ready()?;
+    let target = target.ok_or(Error::Null("target"))?.as_micros();
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
+    let target = u64::try_from(target).map(Duration::from_micros).ok();
+    let target = target.filter(|time| bounds.contains(time)).ok_or(Error::Target)?;
+    let Proposal { cost, expected } = calibrate::propose(target)?;
+    let number = |value: u32| Column::Integer(value.cast_signed());
+    Ok(Row([
+        number(cost.memory_kib()),
+        number(cost.iterations()),
+        number(cost.parallelism()),
+        Column::Interval(Some(expected)),
     ]))
 }
 
