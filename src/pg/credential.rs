@@ -1,7 +1,7 @@
 //! One row of `password_verify.credential`.
 
 use password_verify_core::account::{Account, Timestamp};
-use password_verify_core::seal::Binding;
+use password_verify_core::seal::{Binding, CREDENTIAL};
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::{Verifier, label};
@@ -12,9 +12,6 @@ use super::keyring;
 use super::table::{self, Table};
 use super::text;
 use crate::error::{Error, RecordNumber};
-
-/// What its secret is sealed for.
-const PURPOSE: &str = "credential";
 
 /// A row.
 pub struct Credential {
@@ -124,7 +121,7 @@ impl Credential {
 
     fn binding(&self, account: Account, changed_at: Timestamp) -> Binding<'_> {
         let (user_id, created_at) = (self.user_id.as_str(), self.created_at);
-        Binding { purpose: PURPOSE, user_id, account, created_at, changed_at }
+        Binding { purpose: CREDENTIAL, user_id, account, created_at, changed_at }
     }
 
     /// The row as a tuple, allocated in the current memory context, and sealed as it is now.
