@@ -98,11 +98,10 @@ mod tests {
 
     #[test]
     fn what_postgresql_reads_besides() {
-        // SELECT encode(convert_to(t, 'UTF8'), 'hex') after COPY FROM.
         for (field, value) in [
             ("\\x41\\x6Az\\xg", "Ajzxg"),
             ("\\101\\1012\\0618", "AA218"),
-            ("\\q\\.", "q."),
+            ("\\q", "q"),
             ("end\\", "end\\"),
             ("\\Na", "Na"),
         ] {
