@@ -49,6 +49,9 @@ impl Dump {
     /// # Errors
     /// [`Failure`].
     pub fn open(file: Option<&Path>) -> Result<Self, Failure> {
+        if file.is_some_and(Path::is_dir) {
+            return Err(Failure::Failed(format!("the dump is {CUSTOM}")));
+        }
         let input = Input::open(file).map_err(|error| {
             let name = file.map_or("standard input".into(), |file| file.display().to_string());
             Failure::read(&name, &error)

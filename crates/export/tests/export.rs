@@ -399,6 +399,9 @@ fn other_dumps(this: &Exporter) {
         assert!(told.stderr.contains(said), "{options:?}: {}", told.stderr);
         assert!(!this.folder.path().join("never").exists(), "{options:?}");
     }
+    // A dump in the directory format.
+    let told = this.run(&["--output", "never", "."], b"");
+    assert_eq!((told.code, told.stderr.contains("pg_restore -f - FILE |")), (1, true));
 }
 
 /// A database in another encoding.
