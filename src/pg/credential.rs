@@ -4,7 +4,7 @@ use password_verify_core::account::{Account, Timestamp};
 use password_verify_core::history;
 use password_verify_core::record::{Record, label};
 use password_verify_core::reset_token::Token;
-use password_verify_core::seal::Binding;
+use password_verify_core::seal::{Binding, CREDENTIAL};
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use pgrx::datum::IntoDatum;
@@ -15,8 +15,6 @@ use super::table::{self, Table};
 use super::text;
 use crate::error::{Error, RecordNumber};
 
-/// What its secret is sealed for.
-const PURPOSE: &str = "credential";
 /// What people without the key see of it.
 const RESET_LABEL: &str = "reset -";
 /// What the digest of its reset token is sealed for.
@@ -226,7 +224,7 @@ impl Credential {
 
     fn binding(&self, account: Account, changed_at: Timestamp) -> Binding<'_> {
         let (user_id, created_at) = (self.user_id.as_str(), self.created_at);
-        Binding { purpose: PURPOSE, user_id, account, created_at, changed_at }
+        Binding { purpose: CREDENTIAL, user_id, account, created_at, changed_at }
     }
 
     /// The row as a tuple, allocated in the current memory context, and sealed as it is now.
