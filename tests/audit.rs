@@ -1981,7 +1981,7 @@ fn a_keyring_that_is_not_private_or_not_one_keeps_the_server_from_starting() {
             "line 3: the id is there already",
         ),
         ("empty", file("empty", "# no key yet\n", 0o600), "no keys"),
-        ("not text", file("not text", "", 0o600), "not a text file"),
+        ("not text", file("not text", "", 0o600), "not a text"),
     ];
     fs::write(cluster.folder().join("not text"), [b'a', b':', 0xff, 0xfe]).unwrap();
     symlink(cluster.data().join("keys"), cluster.folder().join("link")).unwrap();
