@@ -1,0 +1,1 @@
+//! Keys that come and go while the server runs.
