@@ -73,6 +73,24 @@ fn a_reload_brings_a_new_key_to_every_session() {
 }
 
 #[test]
+fn a_reload_of_an_idle_server_is_noticed_and_keeps_no_database_waiting() {
+    let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
+    let site = sealed_site(&a);
+    let mut admin = site.admin();
+    // Nobody has written anything: no worker has a database.
+    put(&site.cluster, &format!("{a}{b}"));
+    reload(&site.cluster);
+    wait_until("the new key is active", || active_key(&mut admin).as_deref() == Some("b"));
+    // Whichever worker comes first, it has heard of reloads meanwhile.
+    let databases: Vec<_> = (0..6).map(|_| Site::on(Arc::clone(&site.cluster))).collect();
+    for site in &databases {
+        reload(&site.cluster);
+        site.enroll("42", GOOD);
+        assert_eq!(validate(&mut site.login(), "42", GOOD), Answer::yes());
+    }
+}
+
+#[test]
 fn a_session_that_meets_a_newer_key_reads_the_file() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
     let site = sealed_site(&format!("{a}{b}"));
@@ -123,6 +141,7 @@ fn a_reload_of_what_is_no_keyring_is_said_once_and_changes_nothing() {
         assert!(log.contains("WARNING") && log.contains(why), "{what}: {log}");
         assert!(!log.contains(secret), "{what}: {log}");
     }
+    thread::sleep(Duration::from_millis(600));
     fs::remove_file(site.cluster.folder().join("keys")).unwrap();
     reload(&site.cluster);
     wait_until("it is missed", || site.cluster.log().contains("No such file"));
