@@ -49,11 +49,13 @@ fn contents(client: &mut Client) -> String {
     text(client, sql)
 }
 
-/// The records are sealed with that key from now on, in every session.
+/// New records are sealed with that key from now on, in every session.
 fn activate(site: &Site, keys: &str, id: &str) {
+    let mut admin = site.admin();
+    // One that has just begun reads the file as it is. This one has to hear of the reload.
+    assert_ne!(active_key(&mut admin).as_deref(), Some(id));
     put(&site.cluster, keys);
     reload(&site.cluster);
-    let mut admin = site.admin();
     wait_until("the new key is active", || active_key(&mut admin).as_deref() == Some(id));
 }
 
