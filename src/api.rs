@@ -13,7 +13,6 @@ use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
 use crate::calibrate::{self, Proposal};
-use crate::enroll;
 use crate::error::Error;
 use crate::pg::ErrorReport;
 use crate::pg::arg::{PasswordArg, UserIdArg};
@@ -23,6 +22,7 @@ use crate::pg::table::Access;
 use crate::pg::{caller, keyring, session, statistics, verify_events};
 use crate::throttle::{self, Denial};
 use crate::verify::{self, Purpose, Request};
+use crate::{enroll, import, reset};
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.
 type Sql<T> = Result<T, ErrorReport>;
@@ -83,7 +83,7 @@ fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<
     session::require_ready()?;
     let user = user(user_id)?;
     Ok(answered(match given(hash, "hash")? {
-        Submitted::Text(hash) => enroll::import(&user, &hash)?,
+        Submitted::Text(hash) => import::import(&user, &hash)?,
         Submitted::Oversized => Err(Reason::OverLimit),
     }))
 }
@@ -99,7 +99,7 @@ fn pv_issue_reset_token(
     let bounds = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
     let valid_for = u64::try_from(valid_for).map(Duration::from_micros).ok();
     let valid_for = valid_for.filter(|time| bounds.contains(time)).ok_or(Error::TokenLife)?;
-    Ok(enroll::issue_token(&user, valid_for)?.map(|token| token.expose().to_owned()))
+    Ok(reset::issue(&user, valid_for)?.map(|token| token.expose().to_owned()))
 }
 
 #[pg_extern(sql = false)]
@@ -111,7 +111,7 @@ fn pv_reset_password(
     session::require_ready()?;
     let token = given(token, "token")?;
     let new = given(new_password, "new password")?;
-    Ok(attempted(enroll::reset(&token, new, client(client_addr))?))
+    Ok(attempted(reset::reset(&token, new, client(client_addr))?))
 }
 
 #[pg_extern(sql = false)]

@@ -10,12 +10,9 @@ use password_verify_core::account::{Account, Timestamp};
 use password_verify_core::event::Action;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
-use password_verify_core::record::{Imported, Record, wrap};
-use password_verify_core::reset_token::Token;
-use password_verify_core::secret::Secret;
+use password_verify_core::record::Record;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
-use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::pg::credential::Credential;
@@ -25,7 +22,7 @@ use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
 use crate::throttle::{self, Denial};
-use crate::verify::{self, Outcome, Purpose, Request, attempt};
+use crate::verify::{Outcome, Purpose, Request, attempt};
 use crate::{audit, blocklist};
 use crate::{salt, settings};
 
@@ -52,36 +49,6 @@ pub fn create(user: &UserId, submitted: Submitted) -> Result<Answer, Error> {
         }
         let Some(verifier) = hash(&new)? else { return Ok(Err(Reason::Busy)) };
         let record = Record::Argon2id(verifier);
-        let now = session::now();
-        let written = Store::open(Access::Write)?
-            .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
-        Ok(match written {
-            Written::Done => Ok(()),
-            Written::Unchanged => Err(Reason::AlreadySet),
-            Written::Busy => Err(Reason::Busy),
-        })
-    })
-}
-
-/// `pv_import_hash`: what another system kept, for a user who has nothing here.
-pub fn import(user: &UserId, hash: &Secret) -> Result<Answer, Error> {
-    recorded(Action::Import, user, None, || {
-        if has_password(user)? {
-            return Ok(Err(Reason::AlreadySet));
-        }
-        let record = match Imported::parse(hash.expose(), settings::hash_memory_limit()) {
-            Err(reason) => return Ok(Err(reason)),
-            Ok(Imported::Ready(record)) => record,
-            Ok(Imported::Fast(scheme, output)) => {
-                let cost = settings::cost()?;
-                let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout())
-                else {
-                    return Ok(Err(Reason::Busy));
-                };
-                let mut workspace = slot.workspace(Some(cost))?;
-                wrap(scheme, &output, cost, salt::random()?, &mut workspace)?
-            }
-        };
         let now = session::now();
         let written = Store::open(Access::Write)?
             .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
@@ -182,58 +149,6 @@ pub fn change(
     refused(Reason::Busy)
 }
 
-/// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
-/// a user who has no password.
-pub fn issue_token(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error> {
-    let expires_at = session::now() + i64::try_from(valid_for.as_micros()).unwrap_or(0);
-    let mut issued = None;
-    edit(Action::IssueToken, user, |row| {
-        let token = Token::new(row.number, Zeroizing::new(salt::random()?));
-        row.issue(&token, expires_at)?;
-        issued = Some(token.expose());
-        Ok(Edit::Replace)
-    })?;
-    Ok(issued)
-}
-
-/// `pv_reset_password`: by somebody who has such a token, which is used up if the new password is accepted.
-pub fn reset(
-    token: &Submitted,
-    new: Submitted,
-    client: Option<IpAddr>,
-) -> Result<Result<(), Denial>, Error> {
-    session::require_writable()?;
-    let (token, user) = match verify::redeem(token, client)? {
-        Ok(redeemed) => redeemed,
-        Err(denial) => return Ok(Err(denial)),
-    };
-    let answer = recorded_if(Action::Reset, &user, client, || {
-        let new = match accept(&user, new) {
-            Ok(new) => new,
-            Err(reason) => return Ok(Some(Err(reason))),
-        };
-        if let Err(reason) = require_unused(&user, &new)? {
-            return Ok(Some(Err(reason)));
-        }
-        let Some(verifier) = hash(&new)? else { return Ok(Some(Err(Reason::Busy))) };
-        let now = session::now();
-        let written = Store::open(Access::Write)?.edit(&user, PATIENCE, |row| {
-            if !row.redeems(&token, now)? {
-                return Ok(Edit::Keep);
-            }
-            row.replace(verifier.expose(), now, settings::history())?;
-            row.account = Account { must_change: false, expires_at: None, ..row.account };
-            Ok(Edit::Replace)
-        })?;
-        Ok(Some(match written {
-            Written::Done => Ok(()),
-            Written::Unchanged => Err(Reason::InvalidToken),
-            Written::Busy => Err(Reason::Busy),
-        }))
-    })?;
-    Ok(answer.unwrap_or(Ok(())).map_err(Denial::because))
-}
-
 /// `pv_has_password`.
 pub fn has_password(user: &UserId) -> Result<bool, Error> {
     Ok(matches!(Store::open(Access::Read)?.find(user)?, Found::Own(_)))
@@ -273,13 +188,13 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
 }
 
 /// policy: length bound, NFC, then the rules.
-fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
+pub fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
     settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
 }
 
 /// history: none of the last passwords, where the policy says so. As many hashes as there are, each in a
 /// slot of its own.
-fn require_unused(user: &UserId, new: &NewPassword) -> Result<Answer, Error> {
+pub fn require_unused(user: &UserId, new: &NewPassword) -> Result<Answer, Error> {
     let history = settings::history();
     if history == 0 {
         return Ok(Ok(()));
@@ -302,7 +217,7 @@ fn require_unused(user: &UserId, new: &NewPassword) -> Result<Answer, Error> {
 }
 
 /// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.
-fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
+pub fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
     let cost = settings::cost()?;
     let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
         return Ok(None);
@@ -319,7 +234,7 @@ fn alter(action: Action, user: &UserId, change: impl Fn(&mut Account)) -> Result
     })
 }
 
-fn edit(
+pub fn edit(
     action: Action,
     user: &UserId,
     edit: impl FnMut(&mut Credential) -> Result<Edit, Error>,
@@ -336,7 +251,7 @@ fn edit(
 
 /// Makes a change and records it, as part of the transaction; or records why it was refused, whatever
 /// becomes of the transaction. Its place in the audit is reserved before anything is changed.
-fn recorded(
+pub fn recorded(
     action: Action,
     user: &UserId,
     client: Option<IpAddr>,
@@ -346,7 +261,7 @@ fn recorded(
 }
 
 /// The same where there may be nothing to do, which is not recorded.
-fn recorded_if(
+pub fn recorded_if(
     action: Action,
     user: &UserId,
     client: Option<IpAddr>,

@@ -14,7 +14,7 @@
 //! # Where to start
 //!
 //! [`verify`] is what happens to a password that somebody claims is the right one, [`enroll`] what
-//! happens to a new one. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
+//! happens to a new one, [`reset`] and [`import`] are other ways to one. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
 //! is one block at the end of `sql/password_verify--0.1.0.sql`. Whatever the compiler cannot
 //! check is in [`pg`].
 
@@ -25,8 +25,10 @@ mod calibrate;
 mod counter;
 mod enroll;
 mod error;
+mod import;
 mod kernel;
 mod pg;
+mod reset;
 mod salt;
 mod settings;
 mod throttle;

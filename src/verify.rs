@@ -12,7 +12,6 @@ use password_verify_core::event::Action;
 use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::record::Record;
-use password_verify_core::reset_token::Token;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
@@ -39,42 +38,6 @@ pub fn validate(request: Request) -> Result<Result<(), Denial>, Error> {
             Ok(Ok(()))
         }
     }
-}
-
-/// `pv_reset_password`: is this a token that can be used, and whose? Charged and recorded as a password
-/// would be, but to client and caller only: it names no account.
-pub fn redeem(
-    submitted: &Submitted,
-    client: Option<IpAddr>,
-) -> Result<Result<(Token, UserId), Denial>, Error> {
-    let charged = match throttle::admit(Action::Prove, None, client, true)? {
-        Admission::Granted(charged) => charged,
-        Admission::Refused(conclusion, denial) => {
-            audit::wait(&conclusion)?;
-            return Ok(Err(denial));
-        }
-        Admission::Busy => {
-            statistics::count_unrecorded();
-            return Ok(Err(Denial::because(Reason::Busy)));
-        }
-    };
-    let found = find_token(submitted)?;
-    audit::wait(&charged.settle_token(found.as_ref().map(|(_, user)| user)))?;
-    Ok(found.ok_or(Denial::because(Reason::InvalidToken)))
-}
-
-fn find_token(submitted: &Submitted) -> Result<Option<(Token, UserId)>, Error> {
-    let Submitted::Text(text) = submitted else { return Ok(None) };
-    let Some(token) = Token::parse(text.expose()) else { return Ok(None) };
-    let row = Store::open(Access::Read)?.at(token.place())?;
-    Ok(match row {
-        Some(row) if row.redeems(&token, session::now())? => {
-            let number = row.number;
-            let user = UserId::from_text(&row.user_id).map_err(|_| Error::Corrupt(number))?;
-            Some((token, user))
-        }
-        _ => None,
-    })
 }
 
 /// The way of an attempt.
