@@ -1,20 +1,20 @@
 #!/usr/bin/env bash
-# Runs the attacks on the throttle and the audit and writes docs/attacks.md.
+# Runs the attacks on the throttle, the audit, the slots and the tokens and writes docs/attacks.md.
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 
-say "attacking $("$PG_CONFIG" --version) (usually 8 minutes)"
+say "attacking $("$PG_CONFIG" --version) (usually 10 minutes)"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --locked --package password-verify-tests --no-fail-fast \
-    --test throttle --test audit --test crash --test worker -- --nocapture | tee "$log" |
+    --test throttle --test audit --test crash --test worker --test bad_weather --test reset -- --nocapture | tee "$log" |
     grep -E '^test result|FAILED' || true
 failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | wc -l)
 [ "$failed" = 0 ] || die "$failed attacks got through, or a test is wrong: see its output"
 
 {
     cat <<HEAD
-# Attacks on the throttle and the audit
+# Attacks
 
 Each line is a test against a real server with real connections, and what it counted: how often it was tried, and how
 often it got through. Made by \`make attacks\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
