@@ -1,0 +1,170 @@
+//! Where records of many systems lie side by side, times tell neither who has one nor whether a password
+//! was right.
+//!
+//! Ratios within one run, measured in turn; alone in its file, so that nothing else runs meanwhile.
+#![allow(clippy::unwrap_used)]
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::imports::{BCRYPT, SHA1, SLOW_BCRYPT, import, vectors};
+use password_verify_tests::site::{create, manage, validate};
+use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
+use postgres::Client;
+
+const WRONG: &str = "seven wet umbrellas hum";
+
+fn timed(app: &mut Client, user: &str, password: &str, expected: &Answer) -> Duration {
+    let start = Instant::now();
+    let answer = validate(app, user, password);
+    let time = start.elapsed();
+    assert_eq!(answer, *expected, "{user}");
+    time
+}
+
+fn median(mut times: Vec<Duration>) -> f64 {
+    times.sort();
+    times[times.len() / 2].as_secs_f64()
+}
+
+#[test]
+fn time_tells_nothing_of_what_was_imported() {
+    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    site.allow_failures();
+    strangers_take_the_times_of_somebody(&site);
+    right_and_wrong_take_the_same(&site);
+}
+
+/// Users of each format.
+const USERS: usize = 30;
+const STRANGERS: usize = 200;
+
+/// The first vector of a format: how it is written, whatever its password.
+fn like(format: &str) -> String {
+    vectors().iter().find(|vector| vector.format == format).unwrap().hash.to_owned()
+}
+
+/// Eleven formats, in three classes of cost that lie well apart.
+fn strangers_take_the_times_of_somebody(site: &Site) {
+    site.configure(&["argon2_memory = '46MB'", "argon2_iterations = 2", "argon2_parallelism = 1"]);
+    let tag = "MTIzNDU2Nzg5MDEyMzQ1NjEyMzQ1Njc4OTAxMjM0NTY";
+    let classes: [&[(&str, String)]; 3] = [
+        &[
+            ("bcrypt 5", BCRYPT.into()),
+            ("yescrypt", like("yescrypt $y$")),
+            ("scrypt, little", like("scrypt $scrypt$")),
+            ("argon2id of others", like("Argon2 $argon2id$, version 19")),
+        ],
+        &[
+            ("bcrypt 8", BCRYPT.replace("$05$", "$08$")),
+            ("scrypt", format!("$scrypt$ln=12,r=8,p=1$c2FsdHNhbHRzYWx0${tag}")),
+        ],
+        &[
+            ("argon2id", String::new()),
+            ("{SHA}", SHA1.into()),
+            ("MD5-crypt", like("MD5-crypt $1$")),
+            ("SHA-512-crypt", like("SHA-512-crypt $6$ with rounds")),
+            ("PBKDF2", like("PBKDF2 $pbkdf2-sha256$")),
+        ],
+    ];
+    let (mut app, mut manager) = (site.login(), site.login_with(&["manager"]));
+    for (format, hash) in classes.iter().copied().flatten() {
+        for i in 0..USERS {
+            let user = format!("{format} {i}");
+            let made = match hash.as_str() {
+                "" => create(&mut app, &user, GOOD),
+                hash => import(&mut manager, &user, hash),
+            };
+            assert_eq!(made, Answer::yes(), "{user}");
+        }
+    }
+
+    let no = Answer::no("invalid_credentials");
+    let mut fastest = |user: &str, calls: usize| {
+        let times = (0..calls).map(|_| timed(&mut app, user, WRONG, &no));
+        times.min().unwrap().as_secs_f64()
+    };
+    let mut bounds = Vec::new();
+    for class in classes {
+        let times = class.iter().map(|(format, _)| {
+            let time = fastest(&format!("{format} 7"), 5).min(fastest(&format!("{format} 8"), 5));
+            println!("{format}: {:.1} ms", time * 1e3);
+            time
+        });
+        let times: Vec<f64> = times.collect();
+        let least = times.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = times.iter().copied().fold(0.0, f64::max);
+        bounds.push((least, most));
+    }
+    let halfway: Vec<f64> = bounds
+        .windows(2)
+        .map(|two| {
+            assert!(two[1].0 > two[0].1 * 1.8, "classes lie apart: {bounds:?}");
+            // On a scale of ratios: nobody is there.
+            (two[0].1 * two[1].0).sqrt()
+        })
+        .collect();
+    let mut class_of = |stranger: usize| {
+        let time = fastest(&format!("stranger {stranger}"), 3);
+        halfway.iter().filter(|halfway| time > **halfway).count()
+    };
+
+    let seen: Vec<usize> = (0..STRANGERS).map(&mut class_of).collect();
+    let all = classes.iter().map(|class| class.len() * USERS).sum::<usize>() as f64;
+    for (class, formats) in classes.iter().enumerate() {
+        let count = seen.iter().filter(|seen| **seen == class).count() as f64;
+        let share = formats.len() as f64 * USERS as f64 / all;
+        let strangers = STRANGERS as f64;
+        // Where users lie is chance, too: a beta-binomial distribution. Five times its deviation is less
+        // than one in a million.
+        let variance = strangers * share * (1.0 - share) * (all + strangers) / (all + 1.0);
+        let (mean, off) = (strangers * share, 5.0 * variance.sqrt());
+        println!("class {class}: {count} of {STRANGERS} strangers, {mean:.0} ± {off:.0} expected");
+        assert!(
+            count > 0.0 && (count - mean).abs() <= off,
+            "class {class}: {count}, {mean} ± {off}"
+        );
+    }
+    for (stranger, class) in seen.iter().enumerate().take(30) {
+        assert_eq!(class_of(stranger), *class, "stranger {stranger} stays as they are");
+    }
+}
+
+/// At the default parameters: medians of 30 calls each within 15 % of each other.
+fn right_and_wrong_take_the_same(site: &Site) {
+    site.admin().batch_execute(&format!("ALTER DATABASE {} RESET ALL", site.database)).unwrap();
+    site.allow_failures();
+    let (mut app, mut manager) = (site.login(), site.login_with(&["manager"]));
+    for (user, hash) in [("wrapped", SHA1), ("off, wrapped", SHA1), ("off, bcrypt", SLOW_BCRYPT)] {
+        assert_eq!(import(&mut manager, user, hash), Answer::yes());
+    }
+    assert_eq!(create(&mut app, "native", OTHER), Answer::yes());
+    for user in ["off, wrapped", "off, bcrypt"] {
+        assert!(manage(&mut manager, "pv_disable_user", user));
+    }
+    let (wrong, disabled) = (Answer::no("invalid_credentials"), Answer::no("disabled"));
+    let calls = [
+        ("native", WRONG, &wrong),
+        ("wrapped", WRONG, &wrong),
+        ("off, wrapped", WRONG, &wrong),
+        ("off, wrapped", GOOD, &disabled),
+        ("off, bcrypt", WRONG, &wrong),
+        ("off, bcrypt", GOOD, &disabled),
+    ];
+    let mut times: Vec<Vec<Duration>> = vec![Vec::new(); calls.len()];
+    for _ in 0..30 {
+        for ((user, password, expected), times) in calls.iter().zip(&mut times) {
+            times.push(timed(&mut app, user, password, expected));
+        }
+    }
+    let medians: Vec<f64> = times.into_iter().map(median).collect();
+    for ((user, password, _), median) in calls.iter().zip(&medians) {
+        println!("{user}, {password}: {:.1} ms", median * 1e3);
+    }
+    for alike in [&medians[..4], &medians[4..]] {
+        let least = alike.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = alike.iter().copied().fold(0.0, f64::max);
+        assert!(most <= least * 1.15, "{alike:?}");
+    }
+}
