@@ -90,8 +90,9 @@ fn slow_name(vector: &Vector) -> Option<&'static str> {
 /// One character among the first seven is another: systems that look at the beginning alone notice, too.
 fn another(vector: &Vector, password: &str) -> String {
     let mut letters: Vec<char> = password.chars().collect();
-    // In $2x$ a byte above 0x7f hides those before it.
-    let at = letters.iter().take(7).position(|letter| !letter.is_ascii());
+    // In $2x$ a byte above 0x7f hides those before it in a word of four: the last one counts.
+    let ends_word = |(at, letter): &(usize, char)| (at + 1..=at + letter.len_utf8()).contains(&4);
+    let at = password.char_indices().position(|letter| ends_word(&letter));
     let at = at.filter(|_| vector.format.contains("$2x$")).unwrap_or(0);
     match letters.get_mut(at) {
         None => letters.push('x'),
@@ -186,10 +187,10 @@ fn every_format_opens_to_its_password_and_becomes_argon2id() {
     // Those whose hash depends on the user id share it: one after the other.
     let (named, any): (Vec<_>, Vec<_>) = chosen.into_iter().partition(|it| !it.user.is_empty());
     let any = Mutex::new(any.into_iter().enumerate());
+    let mut crews = [(); 4].map(|()| Crew::of(&site));
     thread::scope(|scope| {
-        for _ in 0..4 {
+        for crew in &mut crews {
             scope.spawn(|| {
-                let mut crew = Crew::of(&site);
                 loop {
                     let next = any.lock().unwrap().next();
                     let Some((i, vector)) = next else { break };
@@ -197,12 +198,12 @@ fn every_format_opens_to_its_password_and_becomes_argon2id() {
                 }
             });
         }
-        let mut crew = Crew::of(&site);
-        for vector in &named {
-            crew.live_through(vector.user, vector, |_, _| {});
-            assert!(manage(&mut crew.manager, "pv_delete_user", vector.user));
-        }
     });
+    let [crew, ..] = &mut crews;
+    for vector in &named {
+        crew.live_through(vector.user, vector, |_, _| {});
+        assert!(manage(&mut crew.manager, "pv_delete_user", vector.user));
+    }
 }
 
 /// A cluster whose records are sealed.
@@ -286,28 +287,47 @@ fn what_is_no_hash_is_unsupported() {
 fn what_is_a_hash_that_lacks_something_is_malformed() {
     let site = Site::new();
     site.configure(&["audit_durability = async"]);
-    let manager = &mut site.login_with(&["manager"]);
-    let mut cut = BTreeMap::new();
+    let (mut manager, mut app, mut admin) =
+        (site.login_with(&["manager"]), site.login(), site.admin());
+    let (mut taken, mut refused) = (0, BTreeMap::<String, usize>::new());
     for vector in some_of_each_format(1) {
-        let hash = vector.hash;
-        let middle = |from: usize, to: usize| hash.len() * from / to;
-        let ends = [middle(1, 3), middle(1, 2), middle(2, 3), hash.len() - 1];
-        for (i, end) in ends.into_iter().enumerate() {
+        if WITHOUT_PARAMETERS.contains(&vector.format) {
+            continue;
+        }
+        let (hash, length) = (vector.hash, vector.hash.len());
+        for (i, end) in [length / 3, length / 2, length * 2 / 3, length - 1].into_iter().enumerate()
+        {
             // 13 characters are the traditional crypt(3).
-            if hash.is_char_boundary(end) && end > 7 && end != 13 {
-                let user = format!("{} {i}", vector.format);
-                let answer = import(manager, &user, &hash[..end]);
-                cut.insert(hash[..end].to_owned(), answer.1.unwrap_or_else(|| "taken".into()));
+            if !hash.is_char_boundary(end) || end == 13 {
+                continue;
+            }
+            let user = match vector.user {
+                "" => format!("{} {i}", vector.format),
+                user => user.to_owned(),
+            };
+            let before = users(&mut admin);
+            let Answer(success, reason) = import(&mut manager, &user, &hash[..end]);
+            if success {
+                // Padding is lost, which says nothing; or the text alone decides how long an output is.
+                let same = hash[end..].trim_end_matches('=').is_empty();
+                assert!(same || vector.format.starts_with("Werkzeug"), "{}", &hash[..end]);
+                let password = vector.password.as_deref().unwrap();
+                assert_eq!(validate(&mut app, &user, password), Answer::yes(), "{}", &hash[..end]);
+                taken += 1;
+            } else {
+                assert_eq!(users(&mut admin), before);
+                *refused.entry(reason.unwrap()).or_default() += 1;
             }
         }
     }
-    for (hash, answer) in &cut {
-        println!("{answer}: {hash}");
-    }
+    println!("{taken} taken, {refused:?}");
+    // What has no telling beginning left is not known at all.
+    assert!(refused.keys().all(|reason| reason == "malformed" || reason == "unsupported_format"));
+    assert!(refused["malformed"] > 9 * (taken + refused["unsupported_format"]));
     for hash in
-        [format!("{BCRYPT}."), format!("{BCRYPT} "), format!("{BCRYPT}\n"), format!("{SHA1}=")]
+        [format!("{BCRYPT}."), format!("{BCRYPT} "), format!("{BCRYPT}\n"), format!("{SHA1} ")]
     {
-        is_refused(&site, manager, "longer", &hash, "malformed");
+        is_refused(&site, &mut manager, "longer", &hash, "malformed");
     }
 }
 
@@ -323,7 +343,7 @@ fn what_asks_for_too_much_is_over_the_limit() {
         // 2 GiB of memory in the other way to write it.
         format!("scrypt:2097152:8:1$salt${}", "00".repeat(64)),
         format!("$pbkdf2-sha256$i=2147483648,l=16$c2FsdHNhbHQ${tag}"),
-        format!("pbkdf2_sha256$2147483648$salt${tag}AAAAAAAAAAAAAAAAAAAA="),
+        format!("pbkdf2_sha256$2147483648$salt${tag}AAAAAAAAAAAAAAAAAAAAA="),
         // More than password_verify.hash_memory_limit, whose default is 128 MB.
         format!("$argon2id$v=19$m=131073,t=1,p=1$c2FsdHNhbHQ${tag}"),
         format!("$argon2i$v=19$m=131073,t=1,p=1$c2FsdHNhbHQ${tag}"),
@@ -424,8 +444,9 @@ fn an_import_is_worth_what_its_transaction_comes_to() {
         transaction.execute(IMPORT, &[&label, &hash]).unwrap();
         transaction.commit().unwrap();
         settle(&mut admin);
-        let events = of_user(&mut admin, label);
-        assert_eq!(events.last().unwrap(), "import committed", "{events:?}");
+        let mut events = of_user(&mut admin, label);
+        events.retain(|event| event.starts_with("import"));
+        assert_eq!(events, ["import rolled_back", "import committed"]);
         assert_eq!(of_user(&mut admin, "undone").last().unwrap(), "import rolled_back");
         assert_eq!(shown(&mut admin, label), label);
         assert_eq!(validate(&mut app, label, GOOD), Answer::yes());
@@ -439,7 +460,7 @@ fn an_import_is_worth_what_its_transaction_comes_to() {
 ////////////////////////////////////////////////////////////////////////////////
 
 /// A table of the application's, as it was: so many users with bcrypt hashes of their own.
-fn old_table(site: &Site, rows: i32) {
+fn old_table(site: &Site, rows: i64) {
     let sql = format!(
         "CREATE TABLE old_users AS
          SELECT id, '$2b$12$' || left(translate(encode(sha256(id::text::bytea), 'base64'), '+=', './'), 21) || 'u'
@@ -474,22 +495,19 @@ fn many_slow_hashes_are_imported_without_hashing_and_seen_to_be() {
         let time = start.elapsed();
         done.store(true, Ordering::Relaxed);
         let row = row.unwrap();
-        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (rows.into(), rows.into()));
+        assert_eq!((row.get::<_, i64>(0), row.get::<_, i64>(1)), (rows, rows));
         (time, watcher.join().unwrap())
     });
     println!("{rows} hashes of bcrypt in {time:?}; {} counts seen meanwhile", seen.len());
-    assert!(
-        seen.iter().filter(|count| **count > 0 && **count < rows.into()).count() >= 3,
-        "{seen:?}"
-    );
-    assert_eq!(users(&mut admin), rows.into());
+    assert!(seen.iter().filter(|count| **count > 0 && **count < rows).count() >= 3, "{seen:?}");
+    assert_eq!(users(&mut admin), rows);
     for unused in ["hashes", "hash_slots_used_at_most", "hash_slots_used"] {
         assert_eq!(stat(&mut admin, unused), 0, "{unused}");
     }
     settle(&mut admin);
     let sql =
         "SELECT count(*) FROM auth.pv_events WHERE action = 'import' AND outcome = 'committed'";
-    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), rows.into());
+    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), rows);
 
     // Fast ones have to be hashed: 20,000 slow ones take less than 200 of those, twenty times.
     let fast = 50;
@@ -783,9 +801,8 @@ fn a_record_that_takes_more_memory_than_allowed_is_its_own_users_trouble() {
     for (user, hash) in &large {
         let (state, message, hint) = refused(app.query(VALIDATE, &[user, &GOOD]));
         assert_eq!(state, "54000", "{user}");
-        assert!(message.contains("than"), "{user}: {message}");
-        assert!(!hint.is_empty());
-        println!("{user}: {message}; {hint}");
+        assert!(message.contains("asks for more memory than one hash may take"), "{message}");
+        assert!(hint.contains("password_verify.hash_memory_limit"), "{hint}");
         assert_eq!(import(&mut manager, &format!("{user} too"), hash), no("over_limit"));
     }
     for user in ["slow", "fast"] {
@@ -867,7 +884,7 @@ fn no_changed_character_of_other_records_opens() {
     let of = |vector: &&Vector| {
         vector.password.as_deref() == Some(GOOD)
             && vector.user.is_empty()
-            && ["scrypt $7$", "yescrypt $y$", "Argon2 $argon2i$, version 19"]
+            && ["scrypt $scrypt$", "yescrypt $y$", "Argon2 $argon2i$, version 19"]
                 .contains(&vector.format)
     };
     for vector in vectors.iter().filter(of) {
@@ -926,6 +943,7 @@ fn records_made_of_parts_of_others_are_errors() {
     admin.execute(sql, &[&slow.replace("cost=5", "cost=17")]).unwrap();
     assert_eq!(sqlstate(app.query(VALIDATE, &[&"slow", &GOOD])), "54000");
     // A record of another user's opens to the other's password, without a keyring: no more, no less.
-    admin.execute(sql, &[&stored(&mut admin, "slower")]).unwrap();
+    let slower = stored(&mut admin, "slower");
+    admin.execute(sql, &[&slower]).unwrap();
     assert_eq!(validate(&mut app, "slow", GOOD), Answer::yes());
 }
