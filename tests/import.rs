@@ -40,7 +40,7 @@ fn wrong() -> Answer {
 ////////////////////////////////////////////////////////////////////////////////
 
 /// Vectors of one format that are tried; the crate that computes them tries them all.
-const OF_A_FORMAT: usize = 5;
+const OF_A_FORMAT: usize = 4;
 /// Nothing can be computed without parameters of the project, which are not in these texts.
 const WITHOUT_PARAMETERS: [&str; 2] = ["Firebase $firebase-scrypt$", "Firebase export"];
 
@@ -111,17 +111,24 @@ fn base64(client: &mut Client, bytes: &[u8]) -> String {
     client.query_one(sql, &[&bytes]).unwrap().get(0)
 }
 
+/// The last characters of a hash, which most formats end in the output with.
+fn hash_end(hash: &str) -> Option<String> {
+    let at = hash.char_indices().rev().nth(23).map_or(0, |(at, _)| at);
+    hash.get(at..).map(str::to_owned)
+}
+
 /// Nothing of what the other system compared with, in no form.
 fn assert_no_output(admin: &mut Client, vector: &Vector, kept: &str) {
     let output =
         parse(vector.hash, &Limits::new(1 << 20), &Default::default()).ok().unwrap().output;
     let hex = hex(output.expose());
     let base64 = base64(admin, output.expose());
-    let tail: Vec<char> = vector.hash.chars().rev().take(24).collect();
-    let tail: String = tail.into_iter().rev().collect();
+    // LDAP's salts are at the end, and are kept.
+    let salted = vector.format.starts_with("LDAP {S");
+    let tail = hash_end(vector.hash).filter(|_| !salted).unwrap_or_default();
     for text in [&hex, &hex.to_uppercase(), &base64, &tail] {
         let letters: Vec<char> = text.chars().collect();
-        for part in letters.windows(letters.len().min(11)) {
+        for part in letters.windows(11) {
             let part: String = part.iter().collect();
             assert!(!kept.contains(&part), "{} keeps {part} of {}", kept, vector.hash);
         }

@@ -52,10 +52,11 @@ impl Session {
     }
 }
 
-fn median(times: impl Iterator<Item = Duration>) -> f64 {
+/// The time that this part of them is under.
+fn quantile(times: impl Iterator<Item = Duration>, part: f64) -> f64 {
     let mut times: Vec<Duration> = times.collect();
     times.sort();
-    times[times.len() / 2].as_secs_f64()
+    times[(times.len() as f64 * part) as usize].as_secs_f64()
 }
 
 fn least_and_most(times: &[f64]) -> (f64, f64) {
@@ -92,7 +93,7 @@ fn strangers_take_the_times_of_somebody(site: &Site) {
             ("argon2id of others", like("Argon2 $argon2id$, version 19")),
         ],
         &[
-            ("bcrypt 8", BCRYPT.replace("$05$", "$08$")),
+            ("bcrypt 7", BCRYPT.replace("$05$", "$07$")),
             ("scrypt", format!("$scrypt$ln=12,r=8,p=1$c2FsdHNhbHRzYWx0${tag}")),
         ],
         &[
@@ -162,7 +163,8 @@ fn strangers_take_the_times_of_somebody(site: &Site) {
     }
 }
 
-/// At the default parameters: medians of 20 calls each within 15 % of each other.
+/// At the default parameters, 18 calls each: medians of the work, and the times of the quickest quarter (the
+/// others have waited for other programs), are within 15 % of each other.
 fn right_and_wrong_take_the_same(site: &Site) {
     site.admin().batch_execute(&format!("ALTER DATABASE {} RESET ALL", site.database)).unwrap();
     site.allow_failures();
@@ -186,13 +188,15 @@ fn right_and_wrong_take_the_same(site: &Site) {
     // On a busy machine one run may be unlucky; what differs differs in every one.
     let alike = (0..4).any(|_| {
         let mut took: Vec<Vec<Took>> = vec![Vec::new(); calls.len()];
-        for _ in 0..20 {
-            for ((user, password, expected), took) in calls.iter().zip(&mut took) {
-                took.push(app.timed(user, password, expected));
+        for turn in 0..18 {
+            // Each comes after every other one in turn.
+            for i in (0..calls.len()).map(|i| (i * (1 + turn % 2 * 4) + turn) % calls.len()) {
+                let (user, password, expected) = calls[i];
+                took[i].push(app.timed(user, password, expected));
             }
         }
-        let times = took.iter().map(|took| median(took.iter().map(|it| it.time)));
-        let works = took.iter().map(|took| median(took.iter().map(|it| it.work)));
+        let times = took.iter().map(|took| quantile(took.iter().map(|it| it.time), 0.25));
+        let works = took.iter().map(|took| quantile(took.iter().map(|it| it.work), 0.5));
         let (times, works): (Vec<f64>, Vec<f64>) = (times.collect(), works.collect());
         for (i, (user, password, _)) in calls.iter().enumerate() {
             println!(
@@ -206,5 +210,5 @@ fn right_and_wrong_take_the_same(site: &Site) {
             most <= least * 1.15
         })
     });
-    assert!(alike, "medians within 15 % of each other");
+    assert!(alike, "within 15 % of each other");
 }
