@@ -7,6 +7,7 @@
 #   make uninstall          remove it from there again
 #   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
+#   make bench              everything against other libraries and applications: docs/bench/
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
 # All can be run as root and as an ordinary user, who is asked for sudo where a folder is not theirs,
@@ -14,7 +15,7 @@
 
 export PG_CONFIG KEEP DESTDIR
 
-.PHONY: all demo figures attacks test setup build install uninstall installcheck lint clean
+.PHONY: all bench demo figures attacks test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -38,6 +39,9 @@ attacks: install
 
 figures: install
 	@scripts/figures.sh
+
+bench: install
+	@scripts/bench.sh
 
 test: install
 	@scripts/installcheck.sh

@@ -19,7 +19,9 @@ say "starting a throw-away $("$PG_CONFIG" --version) in $folder (a few seconds)"
     cd "$folder"
     as_server "$bin/initdb" -D "$folder/data" -U admin -A trust -E UTF8 --locale=C --no-sync >/dev/null
 )
+as_server sh -c 'umask 077; echo "demo:$(openssl rand -base64 32)" >"$0"' "$folder/keyring"
 as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<CONF
+password_verify.keyring_file = '$folder/keyring'
 shared_preload_libraries = 'password_verify'
 listen_addresses = ''
 unix_socket_directories = '$folder'
@@ -96,6 +98,16 @@ succeeds admin "SELECT at, action, outcome, count, user_id, login_role FROM auth
 answers admin "SELECT intact, problem FROM auth.pv_verify_events()" "t +\|"
 answers admin "SELECT auth.pv_unlock_user(44::bigint)" "t"
 answers app "SELECT valid, reason FROM auth.pv_validate_password(44::bigint, 'purple elephants never forget')" "t +\|"
+
+say "9. Somebody steals the table: without the keyring it opens nothing"
+answers admin "SELECT left(verifier, 17) || '...' AS verifier, count(*) FROM password_verify.credential WHERE user_id <> '' GROUP BY 1" '\$sealed\$v=1\$demo\$... +\| +2'
+answers admin "SELECT key_id, active, records FROM auth.pv_keys" "demo +\| t +\| +2"
+
+say "10. A user from another system, whose hash was SHA-1: wrapped in Argon2id at once, made anew at the first login"
+answers admin "SELECT success, reason FROM auth.pv_import_hash(45::bigint, '{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=')" "t +\|"
+answers admin "SELECT algorithm FROM auth.pv_users WHERE user_id = '45'" "argon2id\+ldap-sha1"
+answers app "SELECT valid, reason FROM auth.pv_validate_password(45::bigint, 'password')" "t +\|"
+answers admin "SELECT algorithm FROM auth.pv_users WHERE user_id = '45'" "argon2id$"
 
 say "The end. What happens to a password: src/verify.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
 if [ -n "${KEEP:-}" ]; then

@@ -118,13 +118,20 @@ CREATE TABLE password_verify.credential (
     disabled_at timestamptz,
     created_at  timestamptz NOT NULL,
     changed_at  timestamptz NOT NULL,
-    -- A row never comes near the size at which PostgreSQL would move a column to a toast table.
-    CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 1020),
-    CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 880)
+    reset_digest     text COLLATE "C",
+    reset_expires_at timestamptz,
+    former      text COLLATE "C",
+    -- A row never comes near the 8 kB above which PostgreSQL would move a column of STORAGE MAIN to a toast table.
+    CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
+    CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 880),
+    CHECK (pg_catalog.octet_length(reset_digest) OPERATOR(pg_catalog.<=) 320),
+    CHECK (pg_catalog.octet_length(former) OPERATOR(pg_catalog.<=) 4300)
 ) USING heap WITH (fillfactor = 80);
 COMMENT ON TABLE password_verify.credential IS 'one row a user';
 COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
 COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
+COMMENT ON COLUMN password_verify.credential.reset_digest IS 'digest of the newest reset token, sealed likewise';
+COMMENT ON COLUMN password_verify.credential.former IS 'earlier verifiers, sealed likewise';
 COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or what was imported, sealed with a key of the keyring if there is one';
 
 -- The row that is at or before every place, so that a look-up always finds one.
@@ -338,6 +345,13 @@ COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'first passw
 COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'first password of a user who has none';
 COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'first password of a user who has none';
 
+CREATE FUNCTION @extschema@.pv_reset_password(
+        token text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_reset_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'new password by somebody who has a token of pv_issue_reset_token';
+
 --------------------------------------------------------------------------------
 -- 5. Functions of administrators: registrar, manager
 --------------------------------------------------------------------------------
@@ -360,6 +374,22 @@ CREATE FUNCTION @extschema@.pv_set_password(
 COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
 COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
 COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
+
+CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id bigint, valid_for interval DEFAULT '15 minutes')
+    RETURNS text
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_issue_reset_token_wrapper';
+CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id uuid, valid_for interval DEFAULT '15 minutes')
+    RETURNS text
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_issue_reset_token_wrapper';
+CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id text, valid_for interval DEFAULT '15 minutes')
+    RETURNS text
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_issue_reset_token_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(bigint, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(uuid, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(text, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
 
 CREATE FUNCTION @extschema@.pv_has_password(user_id bigint)
     RETURNS boolean
@@ -475,6 +505,13 @@ CREATE FUNCTION @extschema@.pv_import_hash(
 COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over the hash that another system kept of a user''s password';
 COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over the hash that another system kept of a user''s password';
 COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over the hash that another system kept of a user''s password';
+
+CREATE FUNCTION @extschema@.pv_calibrate(
+        target interval DEFAULT '200 ms',
+        OUT argon2_memory integer, OUT argon2_iterations integer, OUT argon2_parallelism integer, OUT expected interval)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    AS 'MODULE_PATHNAME', 'pv_calibrate_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about that long here; memory in kB, expected is what it takes';
 
 -- Key rotation: a procedure that commits after each batch, which neither SECURITY DEFINER nor SET allow.
 -- It runs as its caller and may do nothing itself; the batches are functions like all others.
@@ -687,15 +724,18 @@ SELECT k.kind, k.object
   FROM (VALUES ('verifier',  'pv_validate_password'),
                ('verifier',  'pv_change_password'),
                ('verifier',  'pv_check_password'),
+               ('verifier',  'pv_reset_password'),
                ('enroller',  'pv_create_password'),
                ('registrar', 'pv_set_password'),
                ('registrar', 'pv_has_password'),
+               ('registrar', 'pv_issue_reset_token'),
                ('manager',   'pv_disable_user'),
                ('manager',   'pv_enable_user'),
                ('manager',   'pv_unlock_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
                ('manager',   'pv_import_hash'),
+               ('manager',   'pv_calibrate'),
                ('manager',   'pv_rotate_keys'),
                ('manager',   'pv_rotate_batch'),
                ('manager',   'pv_rotation_left'),

@@ -3,13 +3,16 @@
 //! The SQL side of every function is written by hand in `sql/password_verify--0.1.0.sql`. Each exists
 //! there for bigint, uuid and text ids, over one symbol here.
 
+use std::time::Duration;
+
 use password_verify_core::policy::Submitted;
 use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
-use pgrx::datum::{Inet, TimestampWithTimeZone, Uuid};
+use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
+use crate::calibrate::{self, Proposal};
 use crate::enroll;
 use crate::error::Error;
 use crate::pg::ErrorReport;
@@ -82,6 +85,32 @@ fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<
 }
 
 #[pg_extern(sql = false)]
+fn pv_issue_reset_token(
+    user_id: Option<UserIdArg>,
+    valid_for: Option<Interval>,
+) -> Sql<Option<String>> {
+    session::require_ready()?;
+    let user = user(user_id)?;
+    let valid_for = valid_for.ok_or(Error::Null("valid_for"))?.as_micros();
+    let bounds = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
+    let valid_for = u64::try_from(valid_for).map(Duration::from_micros).ok();
+    let valid_for = valid_for.filter(|time| bounds.contains(time)).ok_or(Error::TokenLife)?;
+    Ok(enroll::issue_token(&user, valid_for)?.map(|token| token.expose().to_owned()))
+}
+
+#[pg_extern(sql = false)]
+fn pv_reset_password(
+    token: Option<PasswordArg>,
+    new_password: Option<PasswordArg>,
+    client_addr: Option<Inet>,
+) -> Sql<Row<3>> {
+    session::require_ready()?;
+    let token = given(token, "token")?;
+    let new = given(new_password, "new password")?;
+    Ok(attempted(enroll::reset(&token, new, client(client_addr))?))
+}
+
+#[pg_extern(sql = false)]
 fn pv_has_password(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
     Ok(enroll::has_password(&user(user_id)?)?)
@@ -132,6 +161,23 @@ fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> 
         count(batch.busy),
         count(batch.unopened),
         Column::Bool(batch.finished),
+    ]))
+}
+
+#[pg_extern(sql = false)]
+fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
+    session::require_ready()?;
+    let target = target.ok_or(Error::Null("target"))?.as_micros();
+    let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
+    let target = u64::try_from(target).map(Duration::from_micros).ok();
+    let target = target.filter(|time| bounds.contains(time)).ok_or(Error::Target)?;
+    let Proposal { cost, expected } = calibrate::propose(target)?;
+    let number = |value: u32| Column::Integer(value.cast_signed());
+    Ok(Row([
+        number(cost.memory_kib()),
+        number(cost.iterations()),
+        number(cost.parallelism()),
+        Column::Interval(Some(expected)),
     ]))
 }
 

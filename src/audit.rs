@@ -14,9 +14,8 @@ use crate::pg::shared::queue::{Record, Ticket};
 use crate::pg::statistics;
 use crate::settings;
 
-/// The beginning of a record: who does what to whom.
-pub fn record(action: Action, user: &UserId, client: Option<core::net::IpAddr>) -> Record {
-    let bytes = user.as_str().as_bytes();
+/// The beginning of a record: who does what to whom, as far as that is known.
+pub fn record(action: Action, user: Option<&UserId>, client: Option<core::net::IpAddr>) -> Record {
     let mut record = Record {
         at: session::now(),
         xid: 0,
@@ -28,11 +27,12 @@ pub fn record(action: Action, user: &UserId, client: Option<core::net::IpAddr>) 
         hashed: false,
         clears: false,
         client_addr: caller::raw_addr(client),
-        // Invariant: a user id has at most 255 bytes.
-        user_len: bytes.len() as u8,
+        user_len: 0,
         user: [0; 255],
     };
-    record.user[..bytes.len()].copy_from_slice(bytes);
+    if let Some(user) = user {
+        record.name_user(user);
+    }
     record
 }
 

@@ -11,8 +11,11 @@ use password_verify_core::event::Action;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::record::{Imported, Record, wrap};
+use password_verify_core::reset_token::Token;
+use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
+use zeroize::Zeroizing;
 
 use crate::error::Error;
 use crate::pg::credential::Credential;
@@ -22,7 +25,7 @@ use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
 use crate::throttle::{self, Denial};
-use crate::verify::{Outcome, Purpose, Request, attempt};
+use crate::verify::{self, Outcome, Purpose, Request, attempt};
 use crate::{audit, blocklist};
 use crate::{salt, settings};
 
@@ -107,21 +110,21 @@ pub fn set(
         let record = Record::Argon2id(verifier);
         let now = session::now();
         let apply = |row: &mut Credential| {
-            row.put(record.expose());
-            row.changed_at = now;
+            row.replace(record.expose(), now, settings::history())?;
             row.account = Account { must_change, expires_at, ..row.account };
+            Ok::<_, Error>(())
         };
         let store = Store::open(Access::Write)?;
         // Not there, then there, then not there again: each step is somebody else's commit.
         let written = session::patiently(PATIENCE, || {
             let edited = store.edit(user, Duration::ZERO, |row| {
-                apply(row);
+                apply(row)?;
                 Ok(Edit::Replace)
             })?;
             let written = match edited {
                 Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
                     let mut row = Credential::new(number, user, &record, now);
-                    apply(&mut row);
+                    row.account = Account { must_change, expires_at, ..row.account };
                     row
                 })?,
                 done_or_busy => done_or_busy,
@@ -157,6 +160,9 @@ pub fn change(
         if proof.is_of(new.password()) {
             return refused(Reason::Reused);
         }
+        if let Err(reason) = require_unused(&user, &new)? {
+            return refused(reason);
+        }
         let Some(verifier) = hash(&new)? else { return refused(Reason::Busy) };
         let mut written = Written::Unchanged;
         let answer = recorded_if(Action::Change, &user, client, || {
@@ -175,6 +181,58 @@ pub fn change(
         }
     }
     refused(Reason::Busy)
+}
+
+/// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
+/// a user who has no password.
+pub fn issue_token(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error> {
+    let expires_at = session::now() + i64::try_from(valid_for.as_micros()).unwrap_or(0);
+    let mut issued = None;
+    edit(Action::IssueToken, user, |row| {
+        let token = Token::new(row.number, Zeroizing::new(salt::random()?));
+        row.issue(&token, expires_at)?;
+        issued = Some(token.expose());
+        Ok(Edit::Replace)
+    })?;
+    Ok(issued)
+}
+
+/// `pv_reset_password`: by somebody who has such a token, which is used up if the new password is accepted.
+pub fn reset(
+    token: &Submitted,
+    new: Submitted,
+    client: Option<IpAddr>,
+) -> Result<Result<(), Denial>, Error> {
+    session::require_writable()?;
+    let (token, user) = match verify::redeem(token, client)? {
+        Ok(redeemed) => redeemed,
+        Err(denial) => return Ok(Err(denial)),
+    };
+    let answer = recorded_if(Action::Reset, &user, client, || {
+        let new = match accept(&user, new) {
+            Ok(new) => new,
+            Err(reason) => return Ok(Some(Err(reason))),
+        };
+        if let Err(reason) = require_unused(&user, &new)? {
+            return Ok(Some(Err(reason)));
+        }
+        let Some(verifier) = hash(&new)? else { return Ok(Some(Err(Reason::Busy))) };
+        let now = session::now();
+        let written = Store::open(Access::Write)?.edit(&user, PATIENCE, |row| {
+            if !row.redeems(&token, now)? {
+                return Ok(Edit::Keep);
+            }
+            row.replace(verifier.expose(), now, settings::history())?;
+            row.account = Account { must_change: false, expires_at: None, ..row.account };
+            Ok(Edit::Replace)
+        })?;
+        Ok(Some(match written {
+            Written::Done => Ok(()),
+            Written::Unchanged => Err(Reason::InvalidToken),
+            Written::Busy => Err(Reason::Busy),
+        }))
+    })?;
+    Ok(answer.unwrap_or(Ok(())).map_err(Denial::because))
 }
 
 /// `pv_has_password`.
@@ -218,6 +276,30 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
 /// policy: length bound, NFC, then the rules.
 fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
     settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
+}
+
+/// history: none of the last passwords, where the policy says so. As many hashes as there are, each in a
+/// slot of its own.
+fn require_unused(user: &UserId, new: &NewPassword) -> Result<Answer, Error> {
+    let history = settings::history();
+    if history == 0 {
+        return Ok(Ok(()));
+    }
+    let Found::Own(row) = Store::open(Access::Read)?.find(user)? else { return Ok(Ok(())) };
+    let mut texts = vec![row.open()?];
+    texts.extend(row.open_former()?);
+    texts.truncate(history);
+    let deadline = Instant::now() + settings::queue_timeout();
+    for text in texts {
+        let record = Record::parse(text.expose(), settings::hash_memory_limit())
+            .map_err(|why| Error::stored(why, row.number))?;
+        let Some(mut slot) = HashSlot::take(deadline) else { return Ok(Err(Reason::Busy)) };
+        let mut workspace = slot.workspace(record.cost())?;
+        if record.matches(new.password(), user.as_str(), &mut workspace)? {
+            return Ok(Err(Reason::Reused));
+        }
+    }
+    Ok(Ok(()))
 }
 
 /// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.
@@ -274,11 +356,12 @@ fn recorded_if(
     session::require_writable()?;
     extension::require_not_new()?;
     let prepared = transaction::prepare()?;
-    let record = audit::record(action, user, client);
+    let record = audit::record(action, Some(user), client);
     let answer = make()?;
     match answer {
         Some(Ok(())) => {
-            let clears = matches!(action, Action::Create | Action::Set | Action::Unlock);
+            let clears =
+                matches!(action, Action::Create | Action::Set | Action::Reset | Action::Unlock);
             let (key, failures) = if clears { throttle::failures(user)? } else { ([0; 16], 0) };
             let account = (failures > 0).then_some(&key);
             prepared.changed(record, account, || throttle::load(key))?;

@@ -29,6 +29,10 @@ pub enum Error {
     EmptyUserId,
     /// The user id is longer than 255 bytes of UTF-8.
     UserIdTooLong,
+    /// The target of `pv_calibrate` is out of bounds.
+    Target,
+    /// The life of a reset token is out of bounds.
+    TokenLife,
     /// Called with an argument whose type is not known, as the fast-path protocol does.
     UntypedCall,
     /// Called inside a parallel operation.
@@ -39,6 +43,8 @@ pub enum Error {
     ReadOnly,
     /// Another transaction holds the record, and the answer has no `reason` to say so.
     Busy,
+    /// No hash slot came free, and the answer has no `reason` to say so.
+    ServerBusy,
     /// A stored verifier does not parse.
     Corrupt(RecordNumber),
     /// A stored verifier asks for more than the ceilings allow.
@@ -104,6 +110,16 @@ impl Error {
                 "user id is too long",
                 "A user id has at most 255 bytes in UTF-8.",
             ),
+            Self::Target => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "the target is out of bounds",
+                "A target is between 1 millisecond and 10 seconds.",
+            ),
+            Self::TokenLife => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "the life of a reset token is out of bounds",
+                "valid_for is between 1 minute and 7 days.",
+            ),
             Self::UntypedCall => (
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 "function cannot be called without argument types",
@@ -128,6 +144,11 @@ impl Error {
                 ERRCODE_LOCK_NOT_AVAILABLE,
                 "another transaction is changing the same credential",
                 "Try again when that transaction has ended.",
+            ),
+            Self::ServerBusy => (
+                ERRCODE_LOCK_NOT_AVAILABLE,
+                "no hash slot came free in time",
+                "Try again when fewer passwords are being hashed.",
             ),
             Self::Corrupt(number) => {
                 return (

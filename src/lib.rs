@@ -21,6 +21,7 @@
 mod api;
 mod audit;
 mod blocklist;
+mod calibrate;
 mod counter;
 mod enroll;
 mod error;

@@ -82,14 +82,14 @@ impl Denial {
 }
 
 /// Charges an attempt, and reserves its place in the audit. `None` for `impossible` passwords: what is
-/// recorded but not charged, because it is not hashed.
+/// recorded but not charged, because it is not hashed. Without a user only client and caller are charged.
 ///
 /// # Errors
 /// [`Error::StandbyValidation`], [`Error::JustInstalled`], [`Error::NotInstalled`],
 /// [`Error::TooManyDatabases`].
 pub fn admit(
     action: Action,
-    user: &UserId,
+    user: Option<&UserId>,
     client: Option<IpAddr>,
     possible: bool,
 ) -> Result<Admission, Error> {
@@ -110,7 +110,7 @@ pub fn admit(
     if !pin_all(&attempt, user, client, deadline)? {
         return Ok(refuse(attempt, Denial::because(Reason::Busy)));
     }
-    let admission = charge_all(attempt, client.is_some(), deadline);
+    let admission = charge_all(attempt, user.is_some() && client.is_some(), deadline);
     statistics::count_queue_time(start.elapsed());
     Ok(admission)
 }
@@ -118,7 +118,7 @@ pub fn admit(
 /// Brings every budget of the attempt into the cache and keeps it there.
 fn pin_all(
     attempt: &Attempt,
-    user: &UserId,
+    user: Option<&UserId>,
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<bool, Error> {
@@ -126,10 +126,15 @@ fn pin_all(
     let rules = settings::throttle();
     let client = client.map(|addr| ClientAddr::from(addr).to_bytes());
     let caller = session::login_role().to_be_bytes();
-    let mut seats = vec![(Seat::Account, &[][..], Some(user))];
+    let mut seats = Vec::with_capacity(5);
+    if user.is_some() {
+        seats.push((Seat::Account, &[][..], user));
+    }
     if let Some(client) = &client {
-        seats.push((Seat::Known, client, Some(user)));
-        seats.push((Seat::Chance, client, Some(user)));
+        if user.is_some() {
+            seats.push((Seat::Known, client, user));
+            seats.push((Seat::Chance, client, user));
+        }
         seats.push((Seat::Client, client, None));
     }
     if rules.caller.burst > 0 {
@@ -206,14 +211,23 @@ impl Charged {
         self.deadline
     }
 
-    /// It ends in an error before anything was hashed: it gets back what it has paid.
-    pub fn give_up(self) {
-        let _ = self.attempt.refuse(Outcome::Abandoned);
+    /// From here on it is a guess: whatever ends it, it stays charged. What ends before costs nothing.
+    pub fn begin_hash(&self) {
+        self.attempt.begin_hash();
     }
 
     /// Nothing will be hashed for it: it gets back what it has paid.
     pub fn withdraw(self, reason: Reason) -> Conclusion {
         self.attempt.refuse(reason.into())
+    }
+
+    /// Settles the charge for a reset token: whose it is, or nobody's.
+    pub fn settle_token(self, user: Option<&UserId>) -> Conclusion {
+        let outcome = if user.is_some() { Outcome::Valid } else { Outcome::InvalidToken };
+        if let Some(user) = user {
+            self.attempt.name_user(user);
+        }
+        self.attempt.settle(outcome, user.is_some())
     }
 
     /// Settles the charge: a right password gets back what it cost, a wrong one does not. `verdict` is

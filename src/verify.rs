@@ -12,6 +12,7 @@ use password_verify_core::event::Action;
 use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
 use password_verify_core::record::Record;
+use password_verify_core::reset_token::Token;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
@@ -33,10 +34,47 @@ pub fn validate(request: Request) -> Result<Result<(), Denial>, Error> {
     match attempt(request)? {
         Outcome::Denied(denial) => Ok(Err(denial)),
         Outcome::Right(proof) => {
-            proof.renew_if_weak()?;
+            // The answer is what it is, whatever becomes of this.
+            let _ = proof.renew_if_weak();
             Ok(Ok(()))
         }
     }
+}
+
+/// `pv_reset_password`: is this a token that can be used, and whose? Charged and recorded as a password
+/// would be, but to client and caller only: it names no account.
+pub fn redeem(
+    submitted: &Submitted,
+    client: Option<IpAddr>,
+) -> Result<Result<(Token, UserId), Denial>, Error> {
+    let charged = match throttle::admit(Action::Prove, None, client, true)? {
+        Admission::Granted(charged) => charged,
+        Admission::Refused(conclusion, denial) => {
+            audit::wait(&conclusion)?;
+            return Ok(Err(denial));
+        }
+        Admission::Busy => {
+            statistics::count_unrecorded();
+            return Ok(Err(Denial::because(Reason::Busy)));
+        }
+    };
+    let found = find_token(submitted)?;
+    audit::wait(&charged.settle_token(found.as_ref().map(|(_, user)| user)))?;
+    Ok(found.ok_or(Denial::because(Reason::InvalidToken)))
+}
+
+fn find_token(submitted: &Submitted) -> Result<Option<(Token, UserId)>, Error> {
+    let Submitted::Text(text) = submitted else { return Ok(None) };
+    let Some(token) = Token::parse(text.expose()) else { return Ok(None) };
+    let row = Store::open(Access::Read)?.at(token.place())?;
+    Ok(match row {
+        Some(row) if row.redeems(&token, session::now())? => {
+            let number = row.number;
+            let user = UserId::from_text(&row.user_id).map_err(|_| Error::Corrupt(number))?;
+            Some((token, user))
+        }
+        _ => None,
+    })
 }
 
 /// The way of an attempt.
@@ -123,6 +161,8 @@ struct Fetched {
 }
 
 /// What a password is hashed against.
+// Taken apart as soon as it is made: boxing it would only cost an allocation.
+#[allow(clippy::large_enum_variant)]
 enum Target {
     /// The user's own record.
     Own { record: Record, stored: Secret, row: Credential },
@@ -198,7 +238,7 @@ impl Candidate {
             Purpose::LogIn => Action::Validate,
             Purpose::Change => Action::Prove,
         };
-        Ok(match (throttle::admit(action, &user, client, password.is_some())?, password) {
+        Ok(match (throttle::admit(action, Some(&user), client, password.is_some())?, password) {
             (Admission::Granted(charged), Some(password)) => {
                 Ok(Admitted { user, password, client, purpose, charged })
             }
@@ -237,14 +277,8 @@ impl Admitted {
 impl Ready {
     fn fetch(self) -> Result<Fetched, Error> {
         let Self { admitted, slot, store } = self;
-        match Target::find(&store, &admitted.user) {
-            Ok(target) => Ok(Fetched { admitted, slot, target }),
-            Err(error) => {
-                // Nothing was guessed. Whoever has lost a key finds nobody locked out afterwards.
-                admitted.charged.give_up();
-                Err(error)
-            }
-        }
+        let target = Target::find(&store, &admitted.user)?;
+        Ok(Fetched { admitted, slot, target })
     }
 }
 
@@ -288,6 +322,7 @@ impl Fetched {
         let Admitted { user, password, client, purpose, charged } = admitted;
         let start = Instant::now();
         let mut workspace = slot.workspace(target.record().cost())?;
+        charged.begin_hash();
         let right = target.record().matches(&password, user.as_str(), &mut workspace)?;
         let proof = match target {
             Target::Own { record, stored, row } if right => {
@@ -348,10 +383,10 @@ impl Proof {
     pub fn replace(&self, verifier: &Verifier, patience: Duration) -> Result<Written, Error> {
         let now = session::now();
         self.rewrite(patience, |row| {
-            row.put(verifier.expose());
-            row.changed_at = now;
+            row.replace(verifier.expose(), now, settings::history())?;
             row.account.must_change = false;
             row.account.expires_at = None;
+            Ok(())
         })
     }
 
@@ -369,7 +404,10 @@ impl Proof {
         let renewed = Verifier::remake(&self.password, current, salt::random()?, &mut workspace)?;
         // Given back before anything is written, and so before anything can be waited for.
         drop((workspace, slot));
-        self.rewrite(Duration::ZERO, |row| row.put(renewed.expose()))?;
+        self.rewrite(Duration::ZERO, |row| {
+            row.renew(renewed.expose());
+            Ok(())
+        })?;
         Ok(())
     }
 
@@ -377,13 +415,13 @@ impl Proof {
     fn rewrite(
         &self,
         patience: Duration,
-        change: impl Fn(&mut Credential),
+        change: impl Fn(&mut Credential) -> Result<(), Error>,
     ) -> Result<Written, Error> {
         Store::open(Access::Write)?.edit(&self.user, patience, |row| {
             if !row.open()?.same_as(&self.stored) {
                 return Ok(Edit::Keep);
             }
-            change(row);
+            change(row)?;
             Ok(Edit::Replace)
         })
     }

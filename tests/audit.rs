@@ -4,8 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
-use std::path::PathBuf;
+use std::os::unix::fs::{chown, symlink};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
@@ -13,6 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::keyring::{fresh_key, keyring, setting};
 use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{
     assert_intact, counts, epochs, of_user, settle, stat, verify, wait_until,
@@ -1810,25 +1810,6 @@ fn a_tail_cut_off_while_the_worker_is_there_is_named_by_its_next_row() {
 // With a keyring
 ////////////////////////////////////////////////////////////////////////////////
 
-fn fresh_key() -> String {
-    let output = run(Command::new("openssl").args(["rand", "-base64", "32"]));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A file beside the data directory that belongs to the server's user.
-fn keyring(cluster: &Cluster, name: &str, text: &str, mode: u32) -> PathBuf {
-    let path = cluster.folder().join(name);
-    fs::write(&path, text).unwrap();
-    let owner = fs::metadata(cluster.data()).unwrap();
-    let _ = chown(&path, Some(owner.uid()), Some(owner.gid()));
-    fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
-    path
-}
-
-fn setting(path: &std::path::Path) -> String {
-    format!("password_verify.keyring_file = '{}'", path.display())
-}
-
 #[test]
 fn with_a_keyring_tampering_is_named_too() {
     let cluster = Cluster::init();
@@ -2000,7 +1981,7 @@ fn a_keyring_that_is_not_private_or_not_one_keeps_the_server_from_starting() {
             "line 3: the id is there already",
         ),
         ("empty", file("empty", "# no key yet\n", 0o600), "no keys"),
-        ("not text", file("not text", "", 0o600), "not a text file"),
+        ("not text", file("not text", "", 0o600), "not a text"),
     ];
     fs::write(cluster.folder().join("not text"), [b'a', b':', 0xff, 0xfe]).unwrap();
     symlink(cluster.data().join("keys"), cluster.folder().join("link")).unwrap();

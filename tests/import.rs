@@ -3,8 +3,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
@@ -15,6 +13,7 @@ use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::imports::{
     BCRYPT, SHA1, SLOW_BCRYPT, Vector, import, shown, stored, users, vectors,
 };
+use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::site::{change, create, manage, set, validate};
 use password_verify_tests::trail::{assert_intact, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
@@ -213,23 +212,9 @@ fn every_format_opens_to_its_password_and_becomes_argon2id() {
     }
 }
 
-/// A cluster whose records are sealed.
-fn sealed_site() -> Site {
-    let cluster = Cluster::init();
-    let path = cluster.folder().join("keys");
-    fs::write(&path, "a:AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n").unwrap();
-    let owner = fs::metadata(cluster.data()).unwrap();
-    let _ = chown(&path, Some(owner.uid()), Some(owner.gid()));
-    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
-    let keyring = format!("password_verify.keyring_file = '{}'", path.display());
-    cluster.configure(&[PRELOADED, &[&keyring]].concat());
-    cluster.up();
-    Site::on(Arc::new(cluster))
-}
-
 #[test]
 fn with_a_keyring_what_was_imported_is_sealed_before_and_after_the_first_login() {
-    let site = sealed_site();
+    let site = sealed_site(&line("a", &fresh_key()));
     let mut crew = Crew::of(&site);
     for (i, vector) in some_of_each_format(1).iter().enumerate() {
         let user = if vector.user.is_empty() { format!("user {i}") } else { vector.user.into() };

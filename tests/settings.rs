@@ -29,6 +29,7 @@ fn defaults_units_and_contexts() {
             "password_verify.blocklist_file =  postmaster",
             "password_verify.hash_memory_limit = 131072 kB [7168, 1048576] postmaster",
             "password_verify.hash_slots = n [1, 256] postmaster",
+            "password_verify.history = 0 [0, 24] superuser",
             "password_verify.keyring_command =  postmaster",
             "password_verify.keyring_file =  postmaster",
             "password_verify.known_client_for = 43200 min [0, 5256000] superuser",

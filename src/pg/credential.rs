@@ -1,8 +1,10 @@
 //! One row of `password_verify.credential`.
 
 use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::history;
 use password_verify_core::record::{Record, label};
-use password_verify_core::seal::Binding;
+use password_verify_core::reset_token::Token;
+use password_verify_core::seal::{Binding, CREDENTIAL};
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use pgrx::datum::IntoDatum;
@@ -13,8 +15,14 @@ use super::table::{self, Table};
 use super::text;
 use crate::error::{Error, RecordNumber};
 
-/// What its secret is sealed for.
-const PURPOSE: &str = "credential";
+/// What people without the key see of it.
+const RESET_LABEL: &str = "reset -";
+/// What the digest of its reset token is sealed for.
+const RESET_PURPOSE: &str = "reset token";
+/// Likewise of earlier passwords.
+const HISTORY_LABEL: &str = "history -";
+/// Likewise.
+const HISTORY_PURPOSE: &str = "password history";
 
 /// A row.
 pub struct Credential {
@@ -30,6 +38,16 @@ pub struct Credential {
     pub created_at: Timestamp,
     /// When the password was last set by somebody.
     pub changed_at: Timestamp,
+    reset: Option<Reset>,
+    /// Records of earlier passwords as they are stored, sealed or not.
+    former: Option<Secret>,
+}
+
+/// The newest reset token.
+struct Reset {
+    /// Its digest as it is stored, sealed or not.
+    text: Secret,
+    expires_at: Timestamp,
 }
 
 enum Kept {
@@ -49,6 +67,8 @@ impl Credential {
             account: Account::default(),
             created_at: now,
             changed_at: now,
+            reset: None,
+            former: None,
         }
     }
 
@@ -72,7 +92,10 @@ impl Credential {
                 disabled_at,
                 created_at,
                 changed_at,
-            ] = table::columns::<8>(table, tuple)?;
+                reset_digest,
+                reset_expires_at,
+                former,
+            ] = table::columns::<11>(table, tuple)?;
             let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
             let broken = Error::Corrupt(number);
             let string = |column: Option<pg_sys::Datum>| {
@@ -92,6 +115,14 @@ impl Credential {
                 account,
                 created_at: created_at.map(time).ok_or(broken)?,
                 changed_at,
+                reset: match (reset_digest, reset_expires_at) {
+                    (Some(text), Some(expires_at)) => {
+                        let text = text::to_utf8(text).map_err(|_| broken)?;
+                        Some(Reset { text, expires_at: time(expires_at) })
+                    }
+                    _ => None,
+                },
+                former: former.map(|text| text::to_utf8(text).map_err(|_| broken)).transpose()?,
             })
         }
     }
@@ -109,22 +140,91 @@ impl Credential {
         }
     }
 
-    /// Puts another in its place.
-    pub fn put(&mut self, verifier: Secret) {
-        self.verifier = Kept::Plain(verifier);
+    /// Puts another record of the same password in its place.
+    pub fn renew(&mut self, record: Secret) {
+        self.verifier = Kept::Plain(record);
+    }
+
+    /// Puts another password in its place, which ends reset tokens. The one that was there and those before it
+    /// are remembered, at most `history` of them; what cannot be opened any more is not.
+    ///
+    /// # Errors
+    /// What [`keyring::seal`] says.
+    pub fn replace(&mut self, record: Secret, now: Timestamp, history: usize) -> Result<(), Error> {
+        let mut former: Vec<Secret> = self.open().ok().into_iter().collect();
+        former.extend(self.open_former().unwrap_or_default());
+        former.truncate(history);
+        self.verifier = Kept::Plain(record);
+        self.changed_at = now;
+        self.reset = None;
+        let text = history::write(&former);
+        self.former = text.map(|text| self.seal_former(&text)).transpose()?;
+        Ok(())
+    }
+
+    /// Records of earlier passwords, the last one first.
+    ///
+    /// # Errors
+    /// What [`keyring::open`] says.
+    pub fn open_former(&self) -> Result<Vec<Secret>, Error> {
+        let Some(text) = &self.former else { return Ok(Vec::new()) };
+        let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
+        Ok(history::read(&text))
+    }
+
+    fn seal_former(&self, text: &Secret) -> Result<Secret, Error> {
+        keyring::seal(text, HISTORY_LABEL, &self.former_binding())
+    }
+
+    fn former_binding(&self) -> Binding<'_> {
+        Binding { purpose: HISTORY_PURPOSE, ..self.binding(Account::default(), self.changed_at) }
+    }
+
+    /// Makes a token with which the password can be reset, instead of any before it.
+    ///
+    /// # Errors
+    /// What [`keyring::seal`] says.
+    pub fn issue(&mut self, token: &Token, expires_at: Timestamp) -> Result<(), Error> {
+        let text = keyring::seal(&token.digest(), RESET_LABEL, &self.reset_binding(expires_at))?;
+        self.reset = Some(Reset { text, expires_at });
+        Ok(())
+    }
+
+    /// Can the password be reset with this token?
+    ///
+    /// # Errors
+    /// What [`keyring::open`] says.
+    pub fn redeems(&self, token: &Token, now: Timestamp) -> Result<bool, Error> {
+        let Some(reset) = self.reset.as_ref().filter(|reset| now < reset.expires_at) else {
+            return Ok(false);
+        };
+        Ok(token.is_of(&self.open_reset(reset)?))
+    }
+
+    fn open_reset(&self, reset: &Reset) -> Result<Secret, Error> {
+        let binding = self.reset_binding(reset.expires_at);
+        keyring::open(reset.text.expose(), &binding, self.number)
+    }
+
+    fn reset_binding(&self, expires_at: Timestamp) -> Binding<'_> {
+        let account = Account { expires_at: Some(expires_at), ..Account::default() };
+        Binding { purpose: RESET_PURPOSE, ..self.binding(account, self.changed_at) }
     }
 
     /// Is it stored as it would be stored today?
     pub fn is_sealed_as_new(&self) -> bool {
+        let current = |text: &Secret| keyring::is_current(text.expose());
+        let reset = self.reset.as_ref().is_none_or(|reset| current(&reset.text))
+            && self.former.as_ref().is_none_or(current);
         match &self.verifier {
-            Kept::Stored { text, .. } => keyring::is_current(text.expose()),
+            Kept::Stored { text, .. } => current(text) && reset,
             Kept::Plain(_) => false,
         }
     }
 
     fn binding(&self, account: Account, changed_at: Timestamp) -> Binding<'_> {
         let (user_id, created_at) = (self.user_id.as_str(), self.created_at);
-        Binding { purpose: PURPOSE, user_id, account, created_at, changed_at }
+        Binding { purpose: CREDENTIAL, user_id, account, created_at, changed_at }
     }
 
     /// The row as a tuple, allocated in the current memory context, and sealed as it is now.
@@ -135,6 +235,22 @@ impl Credential {
         let plain = self.open()?;
         let binding = self.binding(self.account, self.changed_at);
         let verifier = keyring::seal(&plain, &label(plain.expose()), &binding)?;
+        let reset = match &self.reset {
+            Some(reset) => {
+                let (digest, binding) =
+                    (self.open_reset(reset)?, self.reset_binding(reset.expires_at));
+                let text = keyring::seal(&digest, RESET_LABEL, &binding)?;
+                Some((text::to_datum(text.expose())?, reset.expires_at))
+            }
+            None => None,
+        };
+        let former = match &self.former {
+            Some(text) => {
+                let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
+                Some(text::to_datum(self.seal_former(&text)?.expose())?)
+            }
+            None => None,
+        };
         let row = [
             Some(pg_sys::Datum::from(self.number.as_mut_ptr())),
             Some(text::to_datum(&self.user_id)?),
@@ -144,9 +260,12 @@ impl Credential {
             self.account.disabled_at.into_datum(),
             self.created_at.into_datum(),
             self.changed_at.into_datum(),
+            reset.map(|(digest, _)| digest),
+            reset.and_then(|(_, expires_at)| expires_at.into_datum()),
+            former,
         ];
-        // SAFETY: uuid, text, text, boolean and four timestamptz (int64), as the SQL file declares;
-        // the tuple holds copies.
+        // SAFETY: uuid, text, text, boolean, four timestamptz (int64), text, timestamptz and text, as the
+        // SQL file declares; the tuple holds copies.
         unsafe { table::form(table, row) }
     }
 }

@@ -3,13 +3,15 @@
 //!
 //! An error unwinds and drops the [`Attempt`]. A session that is terminated does not unwind; then
 //! PostgreSQL calls what was registered for the end of the process. A killed one makes PostgreSQL reset
-//! shared memory. In each case the attempt stays charged and is recorded as abandoned.
+//! shared memory. In each case the attempt is recorded as abandoned and, if its hash had
+//! begun, stays charged.
 
 use std::cell::Cell;
 use std::time::Instant;
 
 use password_verify_core::event::{Alert, Outcome};
 use password_verify_core::throttle::{Budget, Rules, Settled, Verdict};
+use password_verify_core::user_id::UserId;
 use pgrx::pg_sys;
 
 use super::session;
@@ -29,6 +31,8 @@ struct Current {
     entry: u32,
     record: Record,
     rules: Rules,
+    /// Has its hash begun?
+    hashing: bool,
     /// At most one of each.
     budgets: [Option<Hold>; SEATS],
 }
@@ -73,7 +77,8 @@ impl Attempt {
             };
             entry
         };
-        let current = Current { database, entry, record, rules, budgets: [None; SEATS] };
+        let budgets = [None; SEATS];
+        let current = Current { database, entry, record, rules, hashing: false, budgets };
         // Invariant: nothing inside an attempt calls a function of ours.
         assert!(CURRENT.replace(Some(current)).is_none(), "an attempt inside an attempt");
         Ok(Some(Self(())))
@@ -164,6 +169,16 @@ impl Attempt {
         self.current().budgets[seat as usize].map(|hold| budgets::read(hold.place))
     }
 
+    /// From here on it stays charged when it is cut off.
+    pub fn begin_hash(&self) {
+        self.update(|current| current.hashing = true);
+    }
+
+    /// Whose attempt it is has turned out.
+    pub fn name_user(&self, user: &UserId) {
+        self.update(|current| current.record.name_user(user));
+    }
+
     /// The client of this attempt has logged in: it is known from now on, and has its chances back.
     pub fn remember_client(&self) {
         let Current { budgets: holds, rules, .. } = self.current();
@@ -212,7 +227,9 @@ impl Current {
             touched[seat as usize] = hold.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
-        self.record.hashed = settled != Settled::Withdrawn;
+        // Looking a token up costs no hash: a flood of them is counted like one of refusals.
+        let token = outcome == Outcome::InvalidToken;
+        self.record.hashed = settled != Settled::Withdrawn && !token;
         let ticket = (self.entry != NONE).then(|| queue::submit(self.entry, &self.record, touched));
         for hold in self.budgets.into_iter().flatten() {
             budgets::unpin(hold.place);
@@ -223,7 +240,8 @@ impl Current {
     }
 
     fn abandon(self) {
-        self.conclude(Outcome::Abandoned, Settled::Wrong);
+        let settled = if self.hashing { Settled::Wrong } else { Settled::Withdrawn };
+        self.conclude(Outcome::Abandoned, settled);
     }
 }
 

@@ -18,6 +18,8 @@ pub enum Column {
     Bigint(Option<i64>),
     /// An interval, or NULL.
     Interval(Option<Duration>),
+    /// An integer.
+    Integer(i32),
     /// A uuid.
     Uuid([u8; 16]),
     /// Bytes as hexadecimal digits, or NULL.
@@ -29,6 +31,7 @@ pub struct Row<const N: usize>(pub [Column; N]);
 
 impl_sql_translatable!(Row<2>, "record");
 impl_sql_translatable!(Row<3>, "record");
+impl_sql_translatable!(Row<4>, "record");
 impl_sql_translatable!(Row<5>, "record");
 impl_sql_translatable!(Row<8>, "record");
 
@@ -46,6 +49,7 @@ unsafe impl<const N: usize> BoxRet for Row<N> {
                     .and_then(|time| i64::try_from(time.as_micros()).ok())
                     .map(Interval::from_micros)
                     .and_then(IntoDatum::into_datum),
+                Column::Integer(value) => value.into_datum(),
                 Column::Uuid(value) => Uuid::from_bytes(value).into_datum(),
                 Column::Hex(value) => value.map(|bytes| hex(&bytes)).into_datum(),
             };

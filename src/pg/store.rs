@@ -109,6 +109,27 @@ impl Store {
         Ok(if matches!(second, Found::Own(_)) { second } else { first })
     }
 
+    /// The row at that place, unless it is the one that belongs to nobody. As many steps whether there is one
+    /// or not.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it cannot be read.
+    pub fn at(&self, place: RecordNumber) -> Result<Option<Credential>, Error> {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        let look = || {
+            let now = scan::now();
+            // SAFETY: the snapshot is a static.
+            let mut scan =
+                unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore) };
+            // SAFETY: a tuple of this table, valid while it is read.
+            let row = scan.peek(|tuple| unsafe { Credential::read(&self.table, tuple) });
+            row.transpose()
+        };
+        let (first, second) = (look()?, look()?);
+        let here = |row: &Credential| row.number == place && !row.user_id.is_empty();
+        Ok(second.filter(here).or(first.filter(here)))
+    }
+
     fn look(&self, user: &UserId) -> Result<Found, Error> {
         let place = self.place(user);
         let now = scan::now();

@@ -23,6 +23,9 @@ const STAY: Duration = Duration::from_secs(2);
 const TURN: Duration = Duration::from_millis(100);
 /// How often it looks whether it should stop.
 const GLANCE: Duration = Duration::from_millis(100);
+/// How often one without a database looks whether it was asked for a reload: whoever sleeps on a condition
+/// sleeps through signals.
+const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits at the server's shutdown for attempts that are still being made.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -97,19 +100,23 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
 fn wait_for_database() -> (usize, pg_sys::Oid) {
     // SAFETY: a plain value of this process.
     let pid = unsafe { pg_sys::MyProcPid };
-    let mut rest = Duration::from_secs(60);
+    let mut rest = IDLE;
     loop {
-        let found =
-            segment::vacancy().wait(Instant::now() + rest, || match databases::claim(pid) {
-                _ if RELOAD.load(Ordering::Relaxed) => Some(Err(rest)),
+        let found = segment::vacancy().wait(Instant::now() + rest, || {
+            // Asked first: a database that is claimed must be served.
+            if RELOAD.load(Ordering::Relaxed) {
+                return Some(Err(rest));
+            }
+            match databases::claim(pid) {
                 Vacancy::Database(number, oid) => Some(Ok((number, oid))),
                 Vacancy::Later(left) if left < rest => Some(Err(left)),
                 Vacancy::Later(_) | Vacancy::Nothing => None,
-            });
+            }
+        });
         match found {
             Some(Ok(database)) => return database,
             Some(Err(left)) => rest = left,
-            None => rest = Duration::from_secs(60),
+            None => rest = IDLE,
         }
         reload_if_asked();
         pgrx::check_for_interrupts!();

@@ -18,6 +18,8 @@ static ARGON2_PARALLELISM: GucSetting<i32> = GucSetting::<i32>::new(4);
 // NIST SP 800-63B-4 section 3.1.1.2: 15 where the password is the only factor.
 static MIN_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(15);
 static MIN_STRENGTH: GucSetting<i32> = GucSetting::<i32>::new(3);
+// NIST SP 800-63B-4 asks for none.
+static HISTORY: GucSetting<i32> = GucSetting::<i32>::new(0);
 /// Its default depends on the machine.
 static HASH_SLOTS: OnceLock<GucSetting<i32>> = OnceLock::new();
 static QUEUE_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(256);
@@ -69,6 +71,14 @@ pub fn define() {
         (0, 4),
         GucFlags::default(),
     );
+    policy(
+        c"password_verify.history",
+        c"Last passwords of a user that are refused as new ones.",
+        c"0: none but the current one, and that only by pv_change_password.",
+        &HISTORY,
+        (0, 24),
+        GucFlags::default(),
+    );
     GucRegistry::define_string_guc(
         c"password_verify.blocklist_file",
         c"File of breached passwords, made by password_verify_blocklist.",
@@ -98,6 +108,11 @@ pub fn define() {
         &HASH_MEMORY_LIMIT,
         (MIN_MEMORY_KIB as i32, MAX_MEMORY_KIB as i32),
     );
+}
+
+/// Last passwords that are refused as new ones: 0 to 24.
+pub fn history() -> usize {
+    value(&HISTORY) as usize
 }
 
 /// The path of the list of breached passwords.

@@ -16,7 +16,9 @@ pub use audit::{
     Durability, audit_durability, audit_queue, audit_retention, audit_timeout, standby_validation,
     workers,
 };
-pub use hashing::{blocklist_file, cost, hash_memory_limit, hash_slots, queue_length, rules};
+pub use hashing::{
+    blocklist_file, cost, hash_memory_limit, hash_slots, history, queue_length, rules,
+};
 pub use keys::{keyring_command, keyring_file};
 pub use throttle::{queue_timeout, throttle, throttle_entries};
 

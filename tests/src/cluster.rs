@@ -104,6 +104,22 @@ impl Cluster {
     pub fn up_with(&self, environment: &[(&str, &str)]) {
         let mut pg_ctl = self.command("pg_ctl");
         pg_ctl.envs(environment.iter().copied());
+        self.start_with(&mut pg_ctl);
+    }
+
+    /// The same, where no process of it gets huge pages.
+    pub fn up_without_huge_pages(&self) {
+        // prctl has no program of its own: its number on this architecture, and PR_SET_THP_DISABLE.
+        // What it says is inherited.
+        let prctl = if cfg!(target_arch = "aarch64") { 167 } else { 157 };
+        let script =
+            format!("syscall({prctl}, 41, 1, 0, 0, 0) == 0 or die \"prctl: $!\"; exec @ARGV");
+        let mut perl = self.command("/usr/bin/env");
+        perl.args(["perl", "-e", &script]).arg(bindir().join("pg_ctl"));
+        self.start_with(&mut perl);
+    }
+
+    fn start_with(&self, pg_ctl: &mut Command) {
         pg_ctl.arg("-D").arg(self.data()).arg("-l").arg(self.log_path()).args(["-w", "start"]);
         let output = pg_ctl.output().unwrap();
         assert!(output.status.success(), "the server does not start:\n{}", self.log());
@@ -133,8 +149,7 @@ impl Cluster {
     /// `kill -9` of the postmaster: nobody tells its children, which end when they see it. Waits until
     /// they have, and until init has noticed: PostgreSQL takes a zombie for a server that runs.
     pub fn kill_postmaster(&self) {
-        let mut family = children_of(self.postmaster());
-        family.push(self.postmaster());
+        let family = processes(self);
         kill_9(self.postmaster());
         let start = Instant::now();
         while family.iter().any(|pid| parent_of(*pid).is_some()) {
@@ -240,6 +255,14 @@ fn parent_of(pid: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
     // After the name, which may have anything in it, comes a letter for the state.
     stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The processes of a server that runs: the postmaster and its children.
+pub fn processes(cluster: &Cluster) -> Vec<u32> {
+    let postmaster = cluster.postmaster();
+    let mut family = children_of(postmaster);
+    family.push(postmaster);
+    family
 }
 
 fn children_of(parent: u32) -> Vec<u32> {

@@ -5,7 +5,9 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cluster;
+pub mod hold;
 pub mod imports;
+pub mod keyring;
 pub mod site;
 pub mod trail;
 

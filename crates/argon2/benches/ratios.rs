@@ -6,7 +6,8 @@
 //! thread computes, and a busy machine must not be counted.
 //!
 //! `PASSWORD_VERIFY_ARGON2_PATH` (avx512, avx2, portable) leaves only that path of ours.
-//! `ROUNDS` is how often each is run.
+//! `ROUNDS` is how often each is run. With the argument `--json` (`cargo bench … -- --json`) only the kernel is
+//! measured, and each round of each candidate printed, as JSON, for `make bench`.
 
 #![allow(clippy::unwrap_used)]
 
@@ -34,9 +35,17 @@ fn main() {
         .filter(|path| *path != Path::Portable)
         .filter(|path| only.is_none_or(|only| only == *path))
         .collect();
+    if std::env::args().any(|argument| argument == "--json") {
+        let taken: Vec<String> = [1, 4].map(|p| json(p, kernel(&paths, p), rounds)).into();
+        println!("[{}]", taken.join(", "));
+        return;
+    }
     println!("{}, huge pages {}", cpu(), Arena::new(1).unwrap().expects_huge_pages());
 
-    kernel(&paths, rounds);
+    for p in [1, 4] {
+        println!("\nkernel: m=256 KiB t=100 p={p}, one mapping for all passes, ns per block");
+        interleave(kernel(&paths, p), rounds, per_block(p));
+    }
     for (m, t, p) in [(19 * 1024, 2, 1), (65536, 3, 1), (65536, 3, 4), (131_072, 3, 4)] {
         whole(&paths, Params::new(m, t, p).unwrap(), rounds);
     }
@@ -48,24 +57,42 @@ fn cpu() -> String {
     model.trim_start_matches(['\t', ' ', ':']).to_owned()
 }
 
-/// ns per block, all in the same memory.
-fn kernel(paths: &[Path], rounds: usize) {
-    for p in [1, 4] {
-        let params = Params::new(256, 100, p).unwrap();
-        let blocks = params.blocks() * params.t() as usize;
-        let mut candidates: Vec<Candidate> = Vec::new();
-        for path in paths.iter().copied().chain([Path::Portable]) {
-            let mut arena = Arena::new(params.blocks()).unwrap();
-            candidates.push((
-                if path == Path::Portable { "RustCrypto".into() } else { path.name().into() },
-                Box::new(move || {
-                    time(|tag| hash_on(path, arena.blocks(), params, &INPUTS, tag).unwrap())
-                }),
-            ));
-        }
-        println!("\nkernel: m=256 KiB t=100 p={p}, one mapping for all passes, ns per block");
-        interleave(candidates, rounds, |taken| taken.as_nanos() as f64 / blocks as f64);
+/// What the kernel is measured with: memory that fits the second-level cache, and many passes.
+fn kernel_params(p: u32) -> Params {
+    Params::new(256, 100, p).unwrap()
+}
+
+/// ns per block.
+fn per_block(p: u32) -> impl Fn(Duration) -> f64 {
+    let blocks = kernel_params(p).blocks() * kernel_params(p).t() as usize;
+    move |taken| taken.as_nanos() as f64 / blocks as f64
+}
+
+/// Each in memory that it keeps.
+fn kernel(paths: &[Path], p: u32) -> Vec<Candidate<'static>> {
+    let params = kernel_params(p);
+    let mut candidates: Vec<Candidate> = Vec::new();
+    for path in paths.iter().copied().chain([Path::Portable]) {
+        let mut arena = Arena::new(params.blocks()).unwrap();
+        candidates.push((
+            if path == Path::Portable { "RustCrypto".into() } else { path.name().into() },
+            Box::new(move || {
+                time(|tag| hash_on(path, arena.blocks(), params, &INPUTS, tag).unwrap())
+            }),
+        ));
     }
+    candidates
+}
+
+/// The ns per block of every round.
+fn json(p: u32, mut candidates: Vec<Candidate>, rounds: usize) -> String {
+    let taken = in_turns(&mut candidates, rounds, per_block(p));
+    let each: Vec<String> = candidates
+        .iter()
+        .zip(taken)
+        .map(|((name, _), taken)| format!(r#""{name}": {taken:?}"#))
+        .collect();
+    format!(r#"{{"p": {p}, "ns_per_block": {{{}}}}}"#, each.join(", "))
 }
 
 /// ms per hash, memory included.
@@ -130,14 +157,7 @@ fn cpu_time() -> Duration {
 /// Runs them in turns and prints, for each, how many times the last one takes longer: the median of
 /// the ratios of each round, and that of the minima.
 fn interleave(mut candidates: Vec<Candidate>, rounds: usize, unit: impl Fn(Duration) -> f64) {
-    let mut taken = vec![Vec::new(); candidates.len()];
-    // There and back, so that each comes after the others: what one gives back, the next one gets.
-    for round in 0..rounds {
-        for at in 0..candidates.len() {
-            let at = if round % 2 == 0 { at } else { candidates.len() - 1 - at };
-            taken[at].push(unit((candidates[at].1)()));
-        }
-    }
+    let taken = in_turns(&mut candidates, rounds, unit);
     let yardstick = taken.last().cloned().unwrap_or_default();
     println!("{:>8} {:>8}  {:20} {:>8} {:>8}", "ratio", "of min", "", "min", "median");
     for ((name, _), taken) in candidates.iter().zip(&taken) {
@@ -146,6 +166,23 @@ fn interleave(mut candidates: Vec<Candidate>, rounds: usize, unit: impl Fn(Durat
         let (ratio, median) = (median(ratios), median(taken.clone()));
         println!("{ratio:>8.2} {of_min:>8.2}  {name:20} {min:>8.1} {median:>8.1}");
     }
+}
+
+/// What each took in each round.
+fn in_turns(
+    candidates: &mut [Candidate],
+    rounds: usize,
+    unit: impl Fn(Duration) -> f64,
+) -> Vec<Vec<f64>> {
+    let mut taken = vec![Vec::new(); candidates.len()];
+    // There and back, so that each comes after the others: what one gives back, the next one gets.
+    for round in 0..rounds {
+        for at in 0..candidates.len() {
+            let at = if round % 2 == 0 { at } else { candidates.len() - 1 - at };
+            taken[at].push(unit((candidates[at].1)()));
+        }
+    }
+    taken
 }
 
 fn least(values: &[f64]) -> f64 {

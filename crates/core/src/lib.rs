@@ -12,6 +12,8 @@
 //! | [`workspace`] | memory for a hash, and the way to compute it |
 //! | [`verifier`] | the PHC string: made, parsed, compared |
 //! | [`record`] | what is kept: such a verifier, or what another system kept |
+//! | [`history`] | earlier passwords, so that none is used again |
+//! | [`reset_token`] | a token with which a password can be reset once |
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
 //! | [`client_addr`] | one client, one address |
@@ -31,10 +33,12 @@ pub mod client_addr;
 pub mod cost;
 pub mod event;
 pub mod fold;
+pub mod history;
 pub mod keyring;
 pub mod policy;
 pub mod reason;
 pub mod record;
+pub mod reset_token;
 pub mod seal;
 pub mod secret;
 pub mod throttle;

@@ -21,6 +21,10 @@ use crate::secret::Secret;
 use crate::verifier::{NotAVerifier, SALT_BYTES, Verifier};
 use crate::workspace::{OutOfMemory, Workspace};
 
+/// The longest password that is tried against another system's hash, in bytes: some of them take the
+/// longer, the longer it is.
+const MAX_SUBMITTED: usize = 1024;
+
 /// The longest text of a record, in bytes.
 pub const MAX_BYTES: usize = 512;
 
@@ -92,15 +96,18 @@ impl Record {
         workspace: &mut Workspace,
     ) -> Result<bool, OutOfMemory> {
         // Other systems did not normalise: their users are known by what they send.
+        let submitted = password.as_submitted().as_bytes();
         let compute = |scheme: &Scheme| {
-            let submitted = password.as_submitted().as_bytes();
-            scheme.compute(submitted, user_id).map_err(|_| OutOfMemory)
+            let bounded = submitted.get(..MAX_SUBMITTED).unwrap_or(submitted);
+            scheme.compute(bounded, user_id).map_err(|_| OutOfMemory)
         };
+        let possible = submitted.len() <= MAX_SUBMITTED;
         match self {
             Self::Argon2id(verifier) => verifier.matches(password, workspace),
-            Self::Legacy(scheme, output) => Ok(compute(scheme)?.same_as(output)),
+            Self::Legacy(scheme, output) => Ok(compute(scheme)?.same_as(output) && possible),
             Self::Wrapped(scheme, verifier) => {
-                verifier.matches_bytes(compute(scheme)?.expose(), workspace)
+                let right = verifier.matches_bytes(compute(scheme)?.expose(), workspace)?;
+                Ok(right && possible)
             }
         }
     }

@@ -22,6 +22,8 @@ use crate::secret::Secret;
 pub const NONCE_BYTES: usize = 24;
 /// The first bytes of what is sealed.
 pub const PREFIX: &str = "$sealed$v=1$";
+/// Purpose of a user's verifier, in [`Binding::purpose`].
+pub const CREDENTIAL: &str = "credential";
 /// Longest label, in bytes.
 pub const MAX_LABEL: usize = 64;
 

@@ -99,6 +99,18 @@ impl Verifier {
         fits.then(|| Self { cost, salt: salt.to_vec(), tag })
     }
 
+    /// Spends `cost` on nobody's password, to see how long it takes.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn measure(
+        cost: Cost,
+        salt: [u8; SALT_BYTES],
+        workspace: &mut Workspace,
+    ) -> Result<(), OutOfMemory> {
+        Self::of_bytes(b"correct horse battery staple", cost, salt, workspace).map(drop)
+    }
+
     /// A verifier to spend `cost` on when there is none to compare with. Its tag is nobody's, and
     /// whoever uses it ignores what [`Verifier::matches`] says.
     pub fn decoy(cost: Cost) -> Self {

@@ -19,7 +19,7 @@ pub const MAX_OUTPUT_BYTES: usize = 512;
 pub struct Limits {
     /// Memory of one computation, in KiB: Argon2, scrypt and yescrypt.
     pub memory_kib: u32,
-    /// Argon2: KiB written over all passes, m · t. 1 GiB takes about 1 s.
+    /// Argon2: KiB written over all passes, m · t.
     pub argon2_kib_passes: u64,
     /// Argon2: lanes, p. More of them make no hash slower, only the least memory larger.
     pub argon2_lanes: u32,
@@ -29,9 +29,10 @@ pub struct Limits {
     pub yescrypt_blocks: u64,
     /// bcrypt and what is built on it: the binary logarithm of its rounds.
     pub bcrypt_cost: u32,
-    /// PBKDF2 and SCRAM: iterations times blocks of output; a block is a digest long.
+    /// PBKDF2 and SCRAM: iterations times blocks of output. A block is a digest long; one of SHA-512
+    /// counts twice.
     pub pbkdf2_iterations: u64,
-    /// SHA-crypt: rounds. Each hashes the password again.
+    /// SHA-crypt: rounds. Each hashes the password again. passlib has 656,000.
     pub sha_crypt_rounds: u32,
     /// phpass and Drupal: the binary logarithm of rounds. Each hashes the password again.
     pub phpass_log2: u32,
@@ -50,7 +51,7 @@ impl Limits {
             yescrypt_blocks: 1 << 24,
             bcrypt_cost: 16,
             pbkdf2_iterations: 10_000_000,
-            sha_crypt_rounds: 1_000_000,
+            sha_crypt_rounds: 700_000,
             phpass_log2: 20,
             des_rounds: (1 << 24) - 1,
         }

@@ -35,6 +35,34 @@ pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Output {
 mod tests {
     use super::*;
 
+    // An inherent constant is preferred over a trait's, and the inherent one below exists only where
+    // the bound holds: so this tells whether a type implements a trait.
+    macro_rules! implements {
+        ($ty:ty, $bound:path) => {{
+            struct Probe<T>(std::marker::PhantomData<T>);
+            #[allow(dead_code)]
+            trait Otherwise {
+                const IT_DOES: bool = false;
+            }
+            impl<T> Otherwise for Probe<T> {}
+            #[allow(dead_code)]
+            impl<T: $bound> Probe<T> {
+                const IT_DOES: bool = true;
+            }
+            <Probe<$ty>>::IT_DOES
+        }};
+    }
+
+    #[test]
+    fn an_output_cannot_be_printed_cloned_or_compared() {
+        assert!(implements!(String, std::fmt::Debug), "the probe itself works");
+        assert!(!implements!(Output, std::fmt::Debug));
+        assert!(!implements!(Output, std::fmt::Display));
+        assert!(!implements!(Output, Clone));
+        assert!(!implements!(Output, PartialEq));
+        assert!(!implements!(crate::Scheme, std::fmt::Debug), "a signer key may be in it");
+    }
+
     #[test]
     fn outputs_are_compared_on_purpose_only() {
         let output = |bytes: &[u8]| Output::new(bytes.to_vec());

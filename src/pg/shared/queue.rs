@@ -8,6 +8,8 @@ use std::time::Instant;
 use super::budgets::SEATS;
 use super::databases::Database;
 use super::segment::{self, Central};
+use password_verify_core::user_id::UserId;
+
 use crate::pg::caller::Caller;
 use crate::pg::session;
 use crate::settings::{self, Durability};
@@ -49,6 +51,16 @@ pub struct Record {
     pub user_len: u8,
     /// UTF-8.
     pub user: [u8; 255],
+}
+
+impl Record {
+    /// Says whose it is.
+    pub fn name_user(&mut self, user: &UserId) {
+        let bytes = user.as_str().as_bytes();
+        // Invariant: a user id has at most 255 bytes.
+        (self.user_len, self.user) = (bytes.len() as u8, [0; 255]);
+        self.user[..bytes.len()].copy_from_slice(bytes);
+    }
 }
 
 /// One entry.

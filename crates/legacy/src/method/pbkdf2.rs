@@ -71,12 +71,13 @@ impl Method for Pbkdf2 {
         Fields::new().number("i", self.iterations).number("l", self.length).blob(&self.salt)
     }
 
-    /// Every block of output takes all iterations.
+    /// Every block of output takes all iterations, and twice the time or more with SHA-512.
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         output_length(self.length)?;
         floor(self.iterations, 1u32)?;
+        let weight = if self.prf == Prf::Sha512 { 2 } else { 1 };
         let blocks = u64::from(self.length.div_ceil(self.prf.bytes()));
-        ceiling(blocks * u64::from(self.iterations), limits.pbkdf2_iterations)
+        ceiling(weight * blocks * u64::from(self.iterations), limits.pbkdf2_iterations)
     }
 
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {

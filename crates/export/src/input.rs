@@ -1,0 +1,101 @@
+//! A dump, piece by piece: lines may be as long as a value of some other table, a gigabyte.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::Path;
+
+/// Longest piece, in bytes. A row of ours is a tenth of it at most, with every byte escaped.
+pub const MAX_PIECE: usize = 1 << 16;
+
+/// What is read.
+pub struct Input {
+    reader: Box<dyn BufRead>,
+    piece: Vec<u8>,
+    /// Did the last piece end a line?
+    at_start: bool,
+    /// Number of the line that the last piece belongs to, from 1.
+    pub line: u64,
+    /// Bytes that were read.
+    pub bytes: u64,
+}
+
+/// A line, or a part of a long one, with its end if that is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece<'a> {
+    pub bytes: &'a [u8],
+    /// Does a line begin with it?
+    pub begins: bool,
+}
+
+impl<'a> Piece<'a> {
+    /// The line without its end, LF or CRLF. `None` for a part of a line, also of one that is cut
+    /// off by the end of the input.
+    pub fn line(&self) -> Option<&'a [u8]> {
+        let line = self.bytes.strip_suffix(b"\n").filter(|_| self.begins)?;
+        Some(line.strip_suffix(b"\r").unwrap_or(line))
+    }
+}
+
+impl Input {
+    /// A file, or standard input.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(file: Option<&Path>) -> io::Result<Self> {
+        let input: Box<dyn Read> = match file {
+            Some(file) => Box::new(File::open(file)?),
+            None => Box::new(io::stdin()),
+        };
+        Ok(Self::of(BufReader::with_capacity(1 << 18, input)))
+    }
+
+    /// Anything that can be read.
+    pub fn of(reader: impl BufRead + 'static) -> Self {
+        Self { reader: Box::new(reader), piece: Vec::new(), at_start: true, line: 0, bytes: 0 }
+    }
+
+    /// The next piece, `None` at the end.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
+        self.piece.clear();
+        let most = MAX_PIECE as u64;
+        let read = (&mut *self.reader).take(most).read_until(b'\n', &mut self.piece)?;
+        if read == 0 {
+            return Ok(None);
+        }
+        let begins = self.at_start;
+        self.at_start = self.piece.ends_with(b"\n");
+        self.line += u64::from(begins);
+        self.bytes += read as u64;
+        Ok(Some(Piece { bytes: &self.piece, begins }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::Cursor;
+
+    #[test]
+    fn lines_and_parts_of_lines() {
+        let long = "x".repeat(MAX_PIECE);
+        let text = format!("a\r\n\n{long}yz\nend");
+        let mut input = Input::of(Cursor::new(text.clone().into_bytes()));
+        for (bytes, begins, line, number) in [
+            ("a\r\n", true, Some("a"), 1),
+            ("\n", true, Some(""), 2),
+            (&long[..], true, None, 3),
+            ("yz\n", false, None, 3),
+            ("end", true, None, 4),
+        ] {
+            let piece = input.next().unwrap().unwrap();
+            assert_eq!(piece, Piece { bytes: bytes.as_bytes(), begins });
+            assert_eq!(piece.line(), line.map(str::as_bytes));
+            assert_eq!(input.line, number);
+        }
+        assert_eq!(input.next().unwrap(), None);
+        assert_eq!(input.bytes, text.len() as u64);
+    }
+}

@@ -1,0 +1,45 @@
+//! `password_verify_export`: what a dump holds, as plain PHC strings.
+#![forbid(unsafe_code)]
+
+mod args;
+mod copy_text;
+mod dump;
+mod export;
+mod failure;
+mod input;
+mod keyring;
+mod output;
+mod progress;
+mod row;
+mod sql;
+mod statement;
+mod timestamp;
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use args::Command;
+use failure::Failure;
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            say(&failure.to_string());
+            ExitCode::from(failure.code())
+        }
+    }
+}
+
+fn run() -> Result<(), Failure> {
+    match Command::parse(lexopt::Parser::from_env())? {
+        Command::Export(options) => export::run(&options),
+        Command::Tell(text) => writeln!(io::stdout(), "{text}")
+            .map_err(|error| Failure::write("standard output", &error)),
+    }
+}
+
+/// A line on standard error. Nothing is left to do where even this cannot be written.
+fn say(text: &str) {
+    let _ = writeln!(io::stderr(), "password_verify_export: {text}");
+}

@@ -1,0 +1,267 @@
+//! One row of `password_verify.credential`, as a dump has it.
+
+use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::keyring::Keyring;
+use password_verify_core::seal::{Binding, CREDENTIAL, NotOpened, Sealed};
+use password_verify_core::secret::Secret;
+
+use crate::copy_text::decode;
+use crate::timestamp;
+
+/// What everything sealed begins with, in whatever version.
+const ANY_SEALED: &str = "$sealed$";
+
+/// Where the columns are. A later version may have more of them, in another order.
+pub struct Columns {
+    all: usize,
+    places: [usize; 8],
+}
+
+const NAMES: [&str; 8] = [
+    "blind_index",
+    "user_id",
+    "verifier",
+    "must_change",
+    "expires_at",
+    "disabled_at",
+    "created_at",
+    "changed_at",
+];
+
+/// A user.
+pub struct Row {
+    pub user_id: String,
+    verifier: Secret,
+    pub must_change: bool,
+    pub expires_at: Option<Time>,
+    pub disabled_at: Option<Time>,
+    pub created_at: Time,
+    pub changed_at: Time,
+}
+
+/// A point in time: what the dump says, and what that is.
+pub struct Time {
+    pub text: String,
+    pub at: Timestamp,
+}
+
+/// Why there is no hash to write.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotExported {
+    /// Cut off, or changed so that it is no row any more.
+    Malformed,
+    /// The keyring has no key of this id.
+    UnknownKey(String),
+    /// It has one, which is another key.
+    OtherKey(String),
+    /// It does not open.
+    Broken,
+    /// Sealed in a way that is not known here.
+    Version,
+}
+
+impl NotExported {
+    /// In words, which hold nothing but the id of a key.
+    pub fn why(&self) -> String {
+        match self {
+            Self::Malformed => "it is not a row of this table, or is cut off".into(),
+            Self::UnknownKey(id) => {
+                format!("it is sealed with the key {id}, which the keyring does not have")
+            }
+            Self::OtherKey(id) => {
+                format!(
+                    "it is sealed with a key {id}, and the key {id} of the keyring is another one"
+                )
+            }
+            Self::Broken => "it does not open: it was changed, or belongs to another row".into(),
+            Self::Version => {
+                "it is sealed in a way that a later version of this command knows".into()
+            }
+        }
+    }
+}
+
+impl Columns {
+    /// # Errors
+    /// The name of a column that is missing.
+    pub fn of(names: &[String]) -> Result<Self, &'static str> {
+        let mut places = [0; NAMES.len()];
+        for (place, name) in places.iter_mut().zip(NAMES) {
+            *place = names.iter().position(|other| other == name).ok_or(name)?;
+        }
+        Ok(Self { all: names.len(), places })
+    }
+}
+
+/// The number of a row, for messages, if it has one.
+pub fn number(line: &[u8], columns: &Columns) -> Option<String> {
+    let number = line.split(|byte| *byte == b'\t').nth(columns.places[0])?;
+    let plain = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
+    let is_one = number.len() == 36 && number.iter().all(plain);
+    is_one.then(|| String::from_utf8_lossy(number).into_owned())
+}
+
+impl Row {
+    /// Reads a line. `None` for what is no row.
+    pub fn read(line: &[u8], columns: &Columns) -> Option<Self> {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
+        if fields.len() != columns.all {
+            return None;
+        }
+        let [_, user_id, verifier, must_change, expires_at, disabled_at, created_at, changed_at] =
+            columns.places.map(|place| fields[place]);
+        Some(Self {
+            user_id: text(user_id)?,
+            verifier: Secret::new(text(verifier)?),
+            must_change: match must_change {
+                b"t" => true,
+                b"f" => false,
+                _ => return None,
+            },
+            expires_at: optional(expires_at)?,
+            disabled_at: optional(disabled_at)?,
+            created_at: time(created_at)?,
+            changed_at: time(changed_at)?,
+        })
+    }
+
+    /// Is it the row that belongs to nobody?
+    pub fn is_nobody(&self) -> bool {
+        self.user_id.is_empty() && self.verifier.expose().is_empty()
+    }
+
+    /// What is kept of the password.
+    ///
+    /// # Errors
+    /// [`NotExported`].
+    pub fn open(&self, ring: Option<&Keyring>) -> Result<Secret, NotExported> {
+        let text = self.verifier.expose();
+        let Some(sealed) = Sealed::parse(text) else {
+            return match text {
+                "" => Err(NotExported::Malformed),
+                _ if password_verify_core::seal::is_sealed(text) => Err(NotExported::Broken),
+                _ if text.starts_with(ANY_SEALED) => Err(NotExported::Version),
+                _ => Ok(Secret::new(text.to_owned())),
+            };
+        };
+        let at = |time: &Option<Time>| time.as_ref().map(|time| time.at);
+        let binding = Binding {
+            purpose: CREDENTIAL,
+            user_id: &self.user_id,
+            account: Account {
+                disabled_at: at(&self.disabled_at),
+                expires_at: at(&self.expires_at),
+                must_change: self.must_change,
+            },
+            created_at: self.created_at.at,
+            changed_at: self.changed_at.at,
+        };
+        sealed.open(&binding, ring).map_err(|why| match why {
+            NotOpened::UnknownKey => NotExported::UnknownKey(sealed.key_id.to_owned()),
+            NotOpened::OtherKey => NotExported::OtherKey(sealed.key_id.to_owned()),
+            NotOpened::Broken => NotExported::Broken,
+        })
+    }
+}
+
+fn text(field: &[u8]) -> Option<String> {
+    String::from_utf8(decode(field)?).ok()
+}
+
+fn time(field: &[u8]) -> Option<Time> {
+    let text = text(field)?;
+    timestamp::parse(&text).map(|at| Time { text, at })
+}
+
+/// What may be NULL. `None` for what is no time at all.
+fn optional(field: &[u8]) -> Option<Option<Time>> {
+    if field == b"\\N" { Some(None) } else { time(field).map(Some) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBER: &str = "0123abcd-0000-0000-0000-000000000000";
+    const NOW: &str = "2026-01-02 03:04:05+00";
+
+    fn columns(names: &[&str]) -> Result<Columns, &'static str> {
+        Columns::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+    }
+
+    fn line(fields: [&str; 8]) -> Vec<u8> {
+        fields.join("\t").into_bytes()
+    }
+
+    fn read(fields: [&str; 8]) -> Option<Row> {
+        Row::read(&line(fields), &columns(&NAMES).unwrap())
+    }
+
+    #[test]
+    fn a_row() {
+        let row = read([NUMBER, "a\\tb", "$x$y", "t", "infinity", "\\N", NOW, NOW]).unwrap();
+        assert_eq!((row.user_id.as_str(), row.must_change), ("a\tb", true));
+        assert_eq!(row.expires_at.as_ref().unwrap().at, i64::MAX);
+        assert!(row.disabled_at.is_none());
+        assert_eq!(row.open(None).ok().unwrap().expose(), "$x$y");
+    }
+
+    #[test]
+    fn columns_are_found_by_name() {
+        let mut names = NAMES.to_vec();
+        names.reverse();
+        names.insert(3, "another");
+        let columns = columns(&names).ok().unwrap();
+        let fields = [NOW, NOW, "\\N", "ignored", "\\N", "f", "$x$y", "42", NUMBER];
+        let line = fields.join("\t").into_bytes();
+        let row = Row::read(&line, &columns).unwrap();
+        assert_eq!(row.user_id, "42");
+        assert_eq!(number(&line, &columns).as_deref(), Some(NUMBER));
+        assert_eq!(super::tests::columns(&NAMES[..7]).err(), Some("changed_at"));
+    }
+
+    #[test]
+    fn what_is_no_row() {
+        let good = [NUMBER, "42", "$x$y", "f", "\\N", "\\N", NOW, NOW];
+        assert!(read(good).is_some());
+        for (place, field) in [
+            (1, "\\N"),
+            (1, "\\xff"),
+            (2, "\\N"),
+            (3, "true"),
+            (3, "\\N"),
+            (4, "never"),
+            (6, "\\N"),
+            (7, "2026-01-02"),
+            (7, "a\tb"),
+        ] {
+            let mut fields = good;
+            fields[place] = field;
+            assert!(read(fields).is_none(), "{place} {field}");
+        }
+        assert!(Row::read(b"", &columns(&NAMES).ok().unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_number_is_said_only_if_it_is_one() {
+        let columns = columns(&NAMES).ok().unwrap();
+        assert_eq!(number(NUMBER.as_bytes(), &columns).as_deref(), Some(NUMBER));
+        for text in ["", "secret\tx", "$argon2id$v=19$m=65536,t=3,p=4$c2l4dG"] {
+            assert_eq!(number(text.as_bytes(), &columns), None);
+        }
+    }
+
+    #[test]
+    fn what_does_not_open() {
+        let open = |verifier| {
+            let row = read([NUMBER, "42", verifier, "f", "\\N", "\\N", NOW, NOW]).unwrap();
+            row.open(None).err()
+        };
+        let sealed = "$sealed$v=1$a$0123456789abcdef$argon2id m=1,t=1,p=1$AAAA";
+        assert_eq!(open(sealed), Some(NotExported::UnknownKey("a".into())));
+        assert_eq!(open("$sealed$v=1$a"), Some(NotExported::Broken));
+        assert_eq!(open("$sealed$v=2$a$b"), Some(NotExported::Version));
+        assert_eq!(open(""), Some(NotExported::Malformed));
+        assert_eq!(open("$2b$12$x"), None);
+    }
+}

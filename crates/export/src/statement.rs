@@ -1,0 +1,116 @@
+//! What a statement of a dump means to us.
+
+/// The schema and the table.
+const TABLE: [&str; 2] = ["password_verify", "credential"];
+
+/// One statement.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Statement {
+    /// The rows that follow are ours, and have these columns.
+    Credentials(Vec<String>),
+    /// Rows of another table follow.
+    Copy,
+    /// Our rows, in another form.
+    Insert,
+    /// `SET client_encoding`.
+    Encoding(String),
+    /// `SET standard_conforming_strings`: does a backslash escape?
+    Escapes(bool),
+    /// Anything else.
+    Other,
+}
+
+impl Statement {
+    /// Understands a statement.
+    pub fn read(text: &[u8]) -> Self {
+        let text = String::from_utf8_lossy(text);
+        if let Some(rest) = text.strip_prefix("COPY ") {
+            return match rest.strip_suffix(" FROM stdin") {
+                Some(rest) => columns(rest).map_or(Self::Copy, Self::Credentials),
+                None => Self::Other,
+            };
+        }
+        if let Some(rest) = text.strip_prefix("INSERT INTO ") {
+            return if is_ours(rest).is_some() { Self::Insert } else { Self::Other };
+        }
+        match text.strip_prefix("SET ").and_then(|rest| rest.split_once(" = ")) {
+            Some(("client_encoding", value)) => Self::Encoding(value.trim_matches('\'').into()),
+            Some(("standard_conforming_strings", value)) => Self::Escapes(value == "off"),
+            _ => Self::Other,
+        }
+    }
+}
+
+/// The columns of our table: `password_verify.credential (blind_index, user_id)`.
+fn columns(text: &str) -> Option<Vec<String>> {
+    let mut rest = is_ours(text)?.strip_prefix(" (")?;
+    let mut columns = Vec::new();
+    loop {
+        let (column, after) = name(rest)?;
+        columns.push(column);
+        if after == ")" {
+            return Some(columns);
+        }
+        rest = after.strip_prefix(", ")?;
+    }
+}
+
+/// What comes after the name of our table.
+fn is_ours(text: &str) -> Option<&str> {
+    let (schema, rest) = name(text)?;
+    let (table, rest) = name(rest.strip_prefix('.')?)?;
+    ([schema.as_str(), table.as_str()] == TABLE).then_some(rest)
+}
+
+/// A name, with quotes or without, and what comes after it.
+fn name(text: &str) -> Option<(String, &str)> {
+    let Some(mut rest) = text.strip_prefix('"') else {
+        let end = text.find([' ', ',', '.', '(', ')', '"']).unwrap_or(text.len());
+        return (end > 0).then(|| (text[..end].into(), &text[end..]));
+    };
+    let mut name = String::new();
+    loop {
+        let (part, after) = rest.split_once('"')?;
+        name.push_str(part);
+        match after.strip_prefix('"') {
+            Some(after) => rest = after,
+            None => return Some((name, after)),
+        }
+        name.push('"');
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use Statement::{Copy, Credentials, Encoding, Escapes, Insert, Other};
+
+    #[test]
+    fn statements_of_dumps() {
+        let columns =
+            |names: &[&str]| Credentials(names.iter().map(|name| (*name).into()).collect());
+        for (text, expected) in [
+            ("COPY password_verify.credential (a, b_1) FROM stdin", columns(&["a", "b_1"])),
+            (
+                r#"COPY "password_verify"."credential" ("a", "b "", c", d) FROM stdin"#,
+                columns(&["a", "b \", c", "d"]),
+            ),
+            ("COPY password_verify.event (a) FROM stdin", Copy),
+            ("COPY public.credential (a) FROM stdin", Copy),
+            (r#"COPY "password_verify.credential" (a) FROM stdin"#, Copy),
+            (r#"COPY public."x password_verify.credential (a)" (a) FROM stdin"#, Copy),
+            ("COPY public.empty  FROM stdin", Copy),
+            ("COPY public.empty TO stdout", Other),
+            ("INSERT INTO password_verify.credential VALUES ('a')", Insert),
+            (r#"INSERT INTO "password_verify".credential (a) VALUES ('a')"#, Insert),
+            ("INSERT INTO password_verify.event VALUES ('a')", Other),
+            ("SET client_encoding = 'LATIN1'", Encoding("LATIN1".into())),
+            ("SET standard_conforming_strings = on", Escapes(false)),
+            ("SET standard_conforming_strings = off", Escapes(true)),
+            ("SET row_security = off", Other),
+            ("", Other),
+        ] {
+            assert_eq!(Statement::read(text.as_bytes()), expected, "{text}");
+        }
+    }
+}

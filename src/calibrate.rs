@@ -1,0 +1,81 @@
+//! `pv_calibrate`: which Argon2id parameters this machine computes within a time.
+
+use std::time::{Duration, Instant};
+
+use password_verify_core::cost::{Cost, MAX_ITERATIONS};
+use password_verify_core::verifier::Verifier;
+
+use crate::error::Error;
+use crate::pg::slot::HashSlot;
+use crate::{salt, settings};
+
+/// Memory to try, in KiB, the most first: memory is what hurts an attacker most (RFC 9106 section 4).
+const MEMORY_KIB: [u32; 10] = [
+    1024 * 1024,
+    512 * 1024,
+    256 * 1024,
+    128 * 1024,
+    64 * 1024,
+    46 * 1024,
+    19 * 1024,
+    12 * 1024,
+    9 * 1024,
+    7 * 1024,
+];
+/// Passes that the second recommended option of RFC 9106 has. With fewer, less memory is taken instead.
+const PASSES: u32 = 3;
+/// Lanes that it has.
+const LANES: u32 = 4;
+/// Hashes to measure with; the fastest counts, because everything else only makes them slower.
+const ROUNDS: usize = 3;
+
+/// A proposal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Proposal {
+    pub cost: Cost,
+    /// What a hash with it takes here.
+    pub expected: Duration,
+}
+
+/// Measures. Never below the OWASP minimum: where even that takes longer than the target, it is proposed
+/// anyway. Takes some seconds, a slot at a time.
+///
+/// # Errors
+/// [`Error::ServerBusy`] when no slot comes free; [`Error::OutOfMemory`].
+pub fn propose(target: Duration) -> Result<Proposal, Error> {
+    let mut proposal = None;
+    for memory in MEMORY_KIB.into_iter().filter(|kib| *kib <= settings::hash_memory_limit()) {
+        let Some(least) = (1..=MAX_ITERATIONS).find(|t| of(memory, *t).is_some()) else { continue };
+        let Some(cost) = of(memory, least) else { continue };
+        let pass = measure(cost)? / least;
+        let affordable = target.as_nanos() / pass.as_nanos().max(1);
+        let passes = u32::try_from(affordable).unwrap_or(u32::MAX).min(MAX_ITERATIONS);
+        let Some(cost) = of(memory, passes.max(least)) else { continue };
+        let expected = pass * cost.iterations();
+        proposal = Some(Proposal { cost, expected });
+        if passes >= least.max(PASSES) {
+            break;
+        }
+    }
+    proposal.ok_or(Error::SettingsAboveLimit)
+}
+
+/// Parameters that reach a row of OWASP's.
+fn of(memory_kib: u32, passes: u32) -> Option<Cost> {
+    Cost::new(memory_kib, passes, LANES).ok().filter(|cost| cost.meets_owasp())
+}
+
+fn measure(cost: Cost) -> Result<Duration, Error> {
+    let mut fastest = Duration::MAX;
+    for _ in 0..ROUNDS {
+        let deadline = Instant::now() + settings::queue_timeout();
+        let mut slot = HashSlot::take(deadline).ok_or(Error::ServerBusy)?;
+        // As a login does: the memory is part of what it costs.
+        let start = Instant::now();
+        let mut workspace = slot.workspace(Some(cost))?;
+        Verifier::measure(cost, salt::random()?, &mut workspace)?;
+        drop(workspace);
+        fastest = fastest.min(start.elapsed());
+    }
+    Ok(fastest)
+}
