@@ -14,7 +14,7 @@ use password_verify_tests::imports::{
     BCRYPT, SHA1, SLOW_BCRYPT, Vector, import, shown, stored, users, vectors,
 };
 use password_verify_tests::keyring::{fresh_key, line, sealed_site};
-use password_verify_tests::site::{change, create, manage, set, validate};
+use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{assert_intact, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
 use postgres::{Client, NoTls};
@@ -350,6 +350,11 @@ fn what_asks_for_too_much_is_over_the_limit() {
     {
         is_refused(&site, manager, &format!("user {i}"), hash, "over_limit");
     }
+    // A record has 512 bytes, of which a wrapped one takes more for itself.
+    let salted =
+        |bytes: usize| format!("pbkdf2_sha256$1000${}${}=", "s".repeat(bytes), "A".repeat(43));
+    is_refused(&site, manager, "salt", &salted(280), "over_limit");
+    assert_eq!(import(manager, "salt", &salted(250)), Answer::yes());
     let within = format!("$argon2id$v=19$m=131072,t=1,p=1$c2FsdHNhbHQ${tag}");
     assert_eq!(import(manager, "within", &within), Answer::yes());
 }
@@ -445,6 +450,57 @@ fn an_import_is_worth_what_its_transaction_comes_to() {
         assert!(manage(&mut manager, "pv_delete_user", label));
     }
     assert_intact(&mut admin);
+}
+
+#[test]
+fn one_statement_imports_a_table_and_keeps_what_was_rejected() {
+    let site = Site::new();
+    let mut admin = site.admin();
+    site.enroll("4", OTHER);
+    let sql = format!(
+        "CREATE TABLE users (id bigint, password_hash text);
+         INSERT INTO users VALUES (1, '{BCRYPT}'), (2, '{SHA1}'), (3, 'plain'), (4, '{SHA1}'), (5, '{SHA1} ');
+         CREATE TABLE rejected AS
+         SELECT id, (answer).reason
+           FROM (SELECT id, auth.pv_import_hash(id, password_hash) AS answer FROM users OFFSET 0) AS imported
+          WHERE NOT (answer).success;"
+    );
+    admin.batch_execute(&sql).unwrap();
+    let rows = admin.query("SELECT id, reason FROM rejected ORDER BY id", &[]).unwrap();
+    let rejected: Vec<(i64, &str)> = rows.iter().map(|row| (row.get(0), row.get(1))).collect();
+    assert_eq!(rejected, [(3, "unsupported_format"), (4, "already_set"), (5, "malformed")]);
+    let again = "SELECT (auth.pv_import_hash(u.id, btrim(u.password_hash))).success
+                   FROM rejected r JOIN users u USING (id) WHERE r.reason = 'malformed'";
+    assert!(admin.query_one(again, &[]).unwrap().get::<_, bool>(0));
+    let mut app = site.login();
+    for user in ["1", "2", "5"] {
+        assert_eq!(validate(&mut app, user, GOOD), Answer::yes());
+    }
+    settle(&mut admin);
+    for (user, event) in [("1", "committed"), ("3", "unsupported_format"), ("4", "already_set")] {
+        let events = of_user(&mut admin, user);
+        assert!(events.contains(&format!("import {event}")), "{user}: {events:?}");
+    }
+}
+
+#[test]
+fn an_export_of_firebase_is_imported_with_its_projects_parameters() {
+    let site = Site::new();
+    let (mut admin, mut app) = (site.admin(), site.login());
+    let (all, of) = (vectors(), |vector: &&Vector, format| vector.format == format);
+    let keys = all.iter().find(|it| of(it, "Firebase $fbscrypt$")).unwrap().hash;
+    let signer_key = keys.split_once("sk=").unwrap().1.split('$').next().unwrap();
+    for (user, vector) in all.iter().filter(|it| of(it, "Firebase export")).enumerate() {
+        let user = user.to_string();
+        assert_eq!(import(&mut admin, &user, vector.hash), no("unsupported_format"));
+        let sql = "SELECT * FROM auth.pv_import_hash($1::text, format('$fbscrypt$v=1,n=11,r=8,p=1,ss=%s,sk=%s$%s$%s',
+                   'Bw==', $2::text, $3::text::json->>'salt', $3::text::json->>'passwordHash'))";
+        let answer = ask(&mut admin, sql, &[&user, &signer_key, &vector.hash]).unwrap();
+        assert_eq!(answer, Answer::yes());
+        let password = vector.password.as_deref().unwrap();
+        assert_eq!(validate(&mut app, &user, &another(vector, password)), wrong());
+        assert_eq!(validate(&mut app, &user, password), Answer::yes());
+    }
 }
 
 ////////////////////////////////////////////////////////////////////////////////
