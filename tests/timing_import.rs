@@ -76,9 +76,9 @@ fn time_tells_nothing_of_what_was_imported() {
 const USERS: usize = 30;
 const STRANGERS: usize = 200;
 
-/// The first vector of a format: how it is written, whatever its password.
-fn like(format: &str) -> String {
-    vectors().iter().find(|vector| vector.format == format).unwrap().hash.to_owned()
+/// The first vector that begins so: how it is written, whatever its password.
+fn like(begins: &str) -> String {
+    vectors().iter().find(|vector| vector.hash.starts_with(begins)).unwrap().hash.to_owned()
 }
 
 /// Eleven formats, in three classes of cost that lie well apart.
@@ -88,9 +88,9 @@ fn strangers_take_the_times_of_somebody(site: &Site) {
     let classes: [&[(&str, String)]; 3] = [
         &[
             ("bcrypt 5", BCRYPT.into()),
-            ("yescrypt", like("yescrypt $y$")),
-            ("scrypt, little", like("scrypt $scrypt$")),
-            ("argon2id of others", like("Argon2 $argon2id$, version 19")),
+            ("yescrypt", like("$y$j75$")),
+            ("scrypt, little", like("$scrypt$ln=6,")),
+            ("argon2id of others", like("$argon2id$v=19$m=64,")),
         ],
         &[
             ("bcrypt 7", BCRYPT.replace("$05$", "$07$")),
@@ -99,9 +99,9 @@ fn strangers_take_the_times_of_somebody(site: &Site) {
         &[
             ("argon2id", String::new()),
             ("{SHA}", SHA1.into()),
-            ("MD5-crypt", like("MD5-crypt $1$")),
-            ("SHA-512-crypt", like("SHA-512-crypt $6$ with rounds")),
-            ("PBKDF2", like("PBKDF2 $pbkdf2-sha256$")),
+            ("MD5-crypt", like("$1$")),
+            ("SHA-512-crypt", like("$6$rounds=1")),
+            ("PBKDF2", like("$pbkdf2-sha256$1000$")),
         ],
     ];
     let (mut app, mut manager) = (Session::of(site.login()), site.login_with(&["manager"]));
