@@ -81,11 +81,7 @@ fn pv_set_password(
 #[pg_extern(sql = false)]
 fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<Row<2>> {
     session::require_ready()?;
-    let user = user(user_id)?;
-    Ok(answered(match given(hash, "hash")? {
-        Submitted::Text(hash) => import::import(&user, &hash)?,
-        Submitted::Oversized => Err(Reason::OverLimit),
-    }))
+    Ok(answered(import::import(&user(user_id)?, &given(hash, "hash")?)?))
 }
 
 #[pg_extern(sql = false)]

@@ -3,9 +3,9 @@
 use std::time::Instant;
 
 use password_verify_core::event::Action;
+use password_verify_core::policy::Submitted;
 use password_verify_core::reason::Reason;
 use password_verify_core::record::{Imported, wrap};
-use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 
 use crate::enroll::{Answer, has_password, recorded};
@@ -18,11 +18,12 @@ use crate::pg::table::Access;
 use crate::{salt, settings};
 
 /// `pv_import_hash`: what another system kept, for a user who has nothing here.
-pub fn import(user: &UserId, hash: &Secret) -> Result<Answer, Error> {
+pub fn import(user: &UserId, hash: &Submitted) -> Result<Answer, Error> {
     recorded(Action::Import, user, None, || {
         if has_password(user)? {
             return Ok(Err(Reason::AlreadySet));
         }
+        let Submitted::Text(hash) = hash else { return Ok(Err(Reason::OverLimit)) };
         let record = match Imported::parse(hash.expose(), settings::hash_memory_limit()) {
             Err(reason) => return Ok(Err(reason)),
             Ok(Imported::Ready(record)) => record,

@@ -6,6 +6,7 @@
 
 pub mod cluster;
 pub mod hold;
+pub mod imports;
 pub mod keyring;
 pub mod site;
 pub mod trail;

@@ -13,7 +13,7 @@
 use base64ct::{Base64Unpadded, Encoding};
 use password_verify_legacy::{Limits, Output, Refusal, Scheme, Site};
 
-use crate::cost::Cost;
+use crate::cost::{Cost, MAX_MEMORY_KIB};
 use crate::policy::Password;
 use crate::reason::Reason;
 use crate::seal::MAX_LABEL;
@@ -57,6 +57,12 @@ impl Record {
     pub fn parse(text: &str, memory_kib: u32) -> Result<Self, NotAVerifier> {
         let scheme = |text: &str| {
             Scheme::from_text(text, &Limits::new(memory_kib)).map_err(|why| match why {
+                // Raising the limit helps where it is the memory alone.
+                Refusal::OverLimit
+                    if Scheme::from_text(text, &Limits::new(MAX_MEMORY_KIB)).is_ok() =>
+                {
+                    NotAVerifier::OverMemory
+                }
                 Refusal::OverLimit => NotAVerifier::OverLimit,
                 Refusal::Malformed | Refusal::UnsupportedFormat => NotAVerifier::Malformed,
             })
@@ -301,5 +307,10 @@ mod tests {
         let hash = "$argon2id$v=19$m=256,t=2,p=4$c29tZXNhbHRzb21lc2FsdA$5CZ0y4EFo8aGNnTOqyj0Zv3Ly//FEsr0bPZ6BGnEO9U";
         assert_eq!(Record::parse(hash, 255).err(), Some(NotAVerifier::OverMemory));
         assert_eq!(Imported::parse(hash, 255).err(), Some(Reason::OverLimit));
+        let text = "$legacy$AAAA$argon2i$v=19,m=256,t=2,p=1,l=32$c29tZXNhbHQ";
+        assert!(matches!(Record::parse(text, 256), Ok(Record::Legacy(..))));
+        assert_eq!(Record::parse(text, 255).err(), Some(NotAVerifier::OverMemory));
+        let work = text.replace("t=2", "t=9999999");
+        assert_eq!(Record::parse(&work, 255).err(), Some(NotAVerifier::OverLimit));
     }
 }

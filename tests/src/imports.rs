@@ -1,0 +1,64 @@
+//! Hashes of other systems, as a test imports them.
+
+use postgres::{Client, GenericClient};
+
+use crate::Answer;
+use crate::site::ask;
+
+/// `correct horse battery staple`, which is [`crate::GOOD`], as other systems kept it.
+///
+/// python3 -c "import crypt; print(crypt.crypt('correct horse battery staple', '$2b$05$E2zMiFD6CER8OUVZQXoz4u'))"
+pub const BCRYPT: &str = "$2b$05$E2zMiFD6CER8OUVZQXoz4u0MeIu64zWQk328GIricLdhNUbz4Zt.u";
+/// With 32 times as many rounds: `$2b$10$`.
+pub const SLOW_BCRYPT: &str = "$2b$10$E2zMiFD6CER8OUVZQXoz4uLyfVXBR4P.yr8A8gbpIH0kOewADosZC";
+/// echo -n 'correct horse battery staple' | sha1sum | xxd -r -p | base64
+pub const SHA1: &str = "{SHA}q/eq1kOINtvlJqojGr3i0O73TUI=";
+
+/// A password as another system hashed it.
+pub struct Vector {
+    pub format: &'static str,
+    /// The user id that the hash depends on; empty where it does not.
+    pub user: &'static str,
+    /// `None`: not a text, or with a NUL in it. PostgreSQL has no such text.
+    pub password: Option<String>,
+    pub hash: &'static str,
+}
+
+/// What other systems made of passwords, all of it.
+pub fn vectors() -> Vec<Vector> {
+    let text = include_str!("../../crates/legacy/tests/vectors.txt");
+    text.lines().filter(|line| !line.starts_with('#')).map(vector).collect()
+}
+
+fn vector(line: &'static str) -> Vector {
+    let columns: Vec<&str> = line.split('\t').collect();
+    let [_, format, user, password, hash] = columns[..] else { panic!("{line}") };
+    let hex = if password == "-" { "" } else { password };
+    let byte = |at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
+    let password = String::from_utf8((0..hex.len()).step_by(2).map(byte).collect());
+    let password = password.ok().filter(|text| !text.contains('\0'));
+    Vector { format, user, password, hash }
+}
+
+/// `pv_import_hash` with a text id.
+pub fn import(client: &mut Client, user: &str, hash: &str) -> Answer {
+    ask(client, "SELECT * FROM auth.pv_import_hash($1::text, $2)", &[&user, &hash]).unwrap()
+}
+
+/// What `pv_users` shows of a user's record: "algorithm parameters", or nothing without a record.
+pub fn shown(client: &mut impl GenericClient, user: &str) -> String {
+    let sql = "SELECT algorithm || ' ' || parameters FROM auth.pv_users WHERE user_id = $1";
+    let row = client.query_opt(sql, &[&user]).unwrap();
+    row.map(|row| row.get(0)).unwrap_or_default()
+}
+
+/// What is kept of a user.
+pub fn stored(client: &mut impl GenericClient, user: &str) -> String {
+    let sql = "SELECT verifier FROM password_verify.credential WHERE user_id = $1";
+    client.query_one(sql, &[&user]).unwrap().get(0)
+}
+
+/// How many users there are.
+pub fn users(client: &mut impl GenericClient) -> i64 {
+    client.query_one("SELECT count(*) FROM auth.pv_users", &[]).unwrap().get(0)
+}
