@@ -74,7 +74,7 @@ pub fn announce() {
     let Some(path) = file() else { return };
     match key_file::read(&path) {
         Ok(_) => segment::keyring_reloads().announce(),
-        Err(why) if segment::keyring_reloads().is_first_complaint() => {
+        Err(why) if segment::keyring_reloads().is_first_complaint(&why) => {
             pgrx::warning!("password_verify.keyring_file is not used as it is now: {why}");
         }
         Err(_) => {}

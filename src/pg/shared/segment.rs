@@ -1,6 +1,7 @@
 //! The piece of shared memory, its locks, and waiting for one another.
 
 use std::ffi::CStr;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ptr;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -256,6 +257,8 @@ pub fn settled(shard: usize) -> &'static Condition {
 #[repr(C)]
 pub struct Reloads {
     count: AtomicU64,
+    /// What the last complaint was about, as a hash, and when; zero once the file is a keyring again.
+    complaint: AtomicU64,
     complained_at: AtomicI64,
 }
 
@@ -268,13 +271,17 @@ impl Reloads {
     /// There is another one.
     pub fn announce(&self) {
         self.count.fetch_add(1, Ordering::Release);
+        self.complaint.store(0, Ordering::Relaxed);
     }
 
-    /// All workers find the same fault at the same time: is this the first of them?
-    pub fn is_first_complaint(&self) -> bool {
-        const ONE_TIME: i64 = 500_000;
-        let now = session::now();
-        now - self.complained_at.swap(now, Ordering::Relaxed) > ONE_TIME
+    /// All workers find the same fault within a second or two: is this the first of them?
+    pub fn is_first_complaint(&self, why: &str) -> bool {
+        const ONE_TIME: i64 = 5_000_000;
+        let mut hasher = DefaultHasher::new();
+        why.hash(&mut hasher);
+        let (hash, now) = (hasher.finish(), session::now());
+        let before = self.complained_at.swap(now, Ordering::Relaxed);
+        self.complaint.swap(hash, Ordering::Relaxed) != hash || now - before > ONE_TIME
     }
 }
 
