@@ -22,6 +22,9 @@ use crate::pg::statistics;
 use crate::pg::table::Access;
 use crate::{audit, settings};
 
+/// Tells budgets for reset tokens from those for passwords.
+const TOKENS: &[u8] = b"tokens";
+
 /// May it be tried?
 // Taken apart as soon as it is made: boxing it would only cost an allocation.
 #[allow(clippy::large_enum_variant)]
@@ -124,9 +127,13 @@ fn pin_all(
 ) -> Result<bool, Error> {
     let key = ActiveKey::read()?.key;
     let rules = settings::throttle();
-    let client = client.map(|addr| ClientAddr::from(addr).to_bytes());
-    let caller = session::login_role().to_be_bytes();
-    let mut seats = Vec::with_capacity(5);
+    let mut client = client.map(|addr| ClientAddr::from(addr).to_bytes().to_vec());
+    let mut caller = session::login_role().to_be_bytes().to_vec();
+    if user.is_none() {
+        // Budgets of their own: a wrong token costs nothing, so it must not use up what logins have.
+        client.iter_mut().chain([&mut caller]).for_each(|about| about.extend(TOKENS));
+    }
+    let mut seats: Vec<(Seat, &[u8], Option<&UserId>)> = Vec::with_capacity(5);
     if user.is_some() {
         seats.push((Seat::Account, &[][..], user));
     }

@@ -216,6 +216,28 @@ fn guessing_tokens_is_charged_to_the_client_and_on_record() {
     assert_eq!(seen, expected.map(|(what, count)| (what.to_owned(), count)));
 }
 
+/// A wrong token costs no hash: if it cost what a wrong password does, anybody could keep an address out for
+/// nothing.
+#[test]
+fn tokens_do_not_use_up_what_logins_have() {
+    let (site, mut app, mut registrar) = site();
+    site.configure(&["throttle_caller_hashes = 20", "throttle_client_failures = 5"]);
+    let mut app_now = site.login();
+    let log_in =
+        "SELECT valid, reason FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
+    let from = "192.0.2.1";
+    let mut wrong = |app: &mut Client| ask(app, RESET_FROM, &[&"x", &OTHER, &from]).unwrap();
+    let answers: Vec<_> = (0..30).map(|_| wrong(&mut app_now)).collect();
+    assert_eq!(answers.iter().filter(|it| **it == no_token()).count(), 5);
+    assert_eq!(answers[29], Answer::no("throttled"));
+    let through = (0..5)
+        .filter(|_| ask(&mut app_now, log_in, &[&"42", &GOOD, &from]).unwrap() != Answer::yes())
+        .count();
+    attack("logins kept out by wrong tokens from their address", 5, through);
+    let token = issue(&mut registrar, "42");
+    assert_eq!(reset(&mut app, &token, OTHER), Answer::yes());
+}
+
 #[test]
 fn none_of_the_last_passwords_is_used_again() {
     const FOURTH: &str = "mallet quarrel thimble gown";
