@@ -226,7 +226,7 @@ fn tokens_do_not_use_up_what_logins_have() {
     let log_in =
         "SELECT valid, reason FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
     let from = "192.0.2.1";
-    let mut wrong = |app: &mut Client| ask(app, RESET_FROM, &[&"x", &OTHER, &from]).unwrap();
+    let wrong = |app: &mut Client| ask(app, RESET_FROM, &[&"x", &OTHER, &from]).unwrap();
     let answers: Vec<_> = (0..30).map(|_| wrong(&mut app_now)).collect();
     assert_eq!(answers.iter().filter(|it| **it == no_token()).count(), 5);
     assert_eq!(answers[29], Answer::no("throttled"));
