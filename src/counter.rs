@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
-/// More than the largest code of an outcome.
-const OUTCOMES: usize = 26;
-/// More than the largest code of an action.
-const ACTIONS: usize = 17;
+use password_verify_core::event::{Action, Outcome};
+
+/// One more than the largest code of an outcome.
+const OUTCOMES: usize = Outcome::MAX as usize + 1;
+/// One more than the largest code of an action.
+const ACTIONS: usize = Action::MAX as usize + 1;
 /// Powers of two of milliseconds.
 pub const BUCKETS: usize = 12;
 
@@ -42,7 +44,6 @@ pub fn bucket(time: Duration) -> usize {
 
 /// The name of a counter, if it is one that somebody could want to see.
 pub fn name(counter: usize) -> Option<String> {
-    use password_verify_core::event::{Action, Outcome};
     let histogram = |name: &str, bucket: usize| {
         Some(if bucket + 1 == BUCKETS {
             format!("{name}_over_{}_ms", 1 << (BUCKETS - 2))

@@ -24,6 +24,15 @@ macro_rules! coded {
             /// Every variant, in the order of the codes.
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
 
+            /// The largest code.
+            pub const MAX: u8 = {
+                let mut max = 0;
+                $(if $code > max {
+                    max = $code;
+                })+
+                max
+            };
+
             /// The stable text.
             pub const fn as_str(self) -> &'static str {
                 match self {
