@@ -96,6 +96,20 @@ fn unusual_user_ids_are_ids() {
     }
 }
 
+/// Why README says to name the columns.
+#[test]
+fn an_answer_as_one_column_is_a_text_that_is_truthy() {
+    let site = Site::new();
+    let app = &mut site.login();
+    let sql = "SELECT auth.pv_validate_password('42', 'wrong')";
+    let messages = app.simple_query(sql).unwrap();
+    let answer = messages.iter().find_map(|message| match message {
+        postgres::SimpleQueryMessage::Row(row) => row.get(0).map(str::to_owned),
+        _ => None,
+    });
+    assert_eq!(answer.unwrap(), "(f,invalid_credentials,)");
+}
+
 #[test]
 fn postgresql_refuses_nul_in_text() {
     let site = Site::new();

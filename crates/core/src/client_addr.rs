@@ -1,25 +1,49 @@
 //! One client, one address: the form in which attempts are counted.
 
-use core::net::{IpAddr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
 /// Bits of an IPv6 address that its holder cannot choose: a site is given at least a /64.
 const IPV6_PREFIX: u32 = 64;
 
-/// IPv4 as it is, IPv4-mapped IPv6 as IPv4, other IPv6 by its /64.
+/// IPv4 as it is, IPv6 that stands for an IPv4 address as that, other IPv6 by its /64.
 ///
-/// Whoever has one IPv6 address has 2^64 of them and would otherwise have as many budgets.
+/// Whoever has one IPv6 address has 2^64 of them and would otherwise have as many budgets. Behind a
+/// translator it is the other way round: all of IPv4 is in one /64, and would have one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddr(IpAddr);
 
 impl From<IpAddr> for ClientAddr {
     fn from(addr: IpAddr) -> Self {
-        Self(match addr.to_canonical() {
-            IpAddr::V6(addr) => {
-                Ipv6Addr::from_bits(addr.to_bits() & (u128::MAX << (128 - IPV6_PREFIX))).into()
-            }
-            v4 => v4,
+        Self(match addr {
+            IpAddr::V6(addr) => match ipv4_in(addr) {
+                Some(v4) => v4.into(),
+                None => {
+                    Ipv6Addr::from_bits(addr.to_bits() & (u128::MAX << (128 - IPV6_PREFIX))).into()
+                }
+            },
+            v4 @ IpAddr::V4(_) => v4,
         })
+    }
+}
+
+/// The IPv4 address of whoever has this one:
+///
+/// - `::ffff:0:0/96`, IPv4-mapped (RFC 4291);
+/// - `64:ff9b::/96`, NAT64 (RFC 6052), and `64:ff9b:1::/48`, its prefixes for local use (RFC 8215), of
+///   which only the usual form is told from others, with the IPv4 address at the end and zeroes before it;
+/// - `2002::/16`, 6to4 (RFC 3056): with each IPv4 address goes a /48, which has 65,536 /64s.
+///
+/// Not of Teredo and of IPv4-compatible addresses, which anybody can make up.
+fn ipv4_in(addr: Ipv6Addr) -> Option<Ipv4Addr> {
+    let v4 =
+        |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
+    match addr.segments() {
+        [0, 0, 0, 0, 0, 0xffff, high, low]
+        | [0x64, 0xff9b, 0, 0, 0, 0, high, low]
+        | [0x64, 0xff9b, 1, _, 0, 0, high, low]
+        | [0x2002, high, low, ..] => v4(high, low),
+        _ => None,
     }
 }
 
@@ -83,7 +107,30 @@ mod tests {
     fn what_only_looks_like_ipv4_is_ipv6() {
         assert_eq!(client("::1").to_string(), "::/64");
         assert_eq!(client("::192.0.2.1"), client("::1"));
-        assert_eq!(client("64:ff9b::192.0.2.1").to_string(), "64:ff9b::/64");
+        assert_eq!(client("::ffff:0:192.0.2.1").to_string(), "::/64");
+        assert_eq!(client("64:ff9c::192.0.2.1").to_string(), "64:ff9c::/64");
+        assert_eq!(client("64:ff9b:0:0:1::192.0.2.1").to_string(), "64:ff9b::/64");
+        assert_eq!(client("64:ff9b:2::192.0.2.1").to_string(), "64:ff9b:2::/64");
+        // Teredo: a server's address and one that is not checked.
+        assert_eq!(client("2001:0:c000:201::1").to_string(), "2001:0:c000:201::/64");
+    }
+
+    #[test]
+    fn behind_nat64_every_ipv4_address_counts_for_itself() {
+        for prefix in ["64:ff9b::", "64:ff9b:1::", "64:ff9b:1:fffe::"] {
+            let translated = |v4| client(&format!("{prefix}{v4}"));
+            assert_eq!(translated("192.0.2.1"), client("192.0.2.1"));
+            assert_ne!(translated("192.0.2.1"), translated("192.0.2.2"));
+        }
+        // Another form of the prefixes for local use: the address is not at the end.
+        assert_eq!(client("64:ff9b:1:2:c0:2:100::").to_string(), "64:ff9b:1:2::/64");
+    }
+
+    #[test]
+    fn an_ipv4_address_has_no_65536_budgets_by_6to4() {
+        assert_eq!(client("2002:c000:201::1"), client("192.0.2.1"));
+        assert_eq!(client("2002:c000:201:ffff:1:2:3:4"), client("192.0.2.1"));
+        assert_ne!(client("2002:c000:202::1"), client("192.0.2.1"));
     }
 
     #[test]
