@@ -599,6 +599,14 @@ COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'seal every record w
 -- 6. The views of the auditor
 --------------------------------------------------------------------------------
 
+-- Every function in C refuses to be called by anything but a client's own statement. Those that are written in
+-- SQL ask this one.
+CREATE FUNCTION password_verify.require_client()
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pv_require_client_wrapper';
+COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error where this is not a client''s own statement';
+
 -- Never a verifier, only what it was made with. A function under a view: on a view of the table
 -- itself pg_read_all_data could select, and pg_write_all_data could delete credentials through it.
 -- Nobody executes functions by such a role.
@@ -629,6 +637,7 @@ SELECT c.user_id,
        ELSE pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 2), ' ', pg_catalog.split_part(c.verifier, '$', 4))
        END) AS shown (label)
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+   AND (SELECT password_verify.require_client())
 $function$;
 COMMENT ON FUNCTION password_verify.users() IS 'what pv_users shows';
 
@@ -683,6 +692,7 @@ SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome,
    -- The same number again, on another server, is another transaction.
    AND ended.since OPERATOR(pg_catalog.<=) e.at
    AND (ended.epoch, ended.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
+ WHERE (SELECT password_verify.require_client())
 UNION ALL
 SELECT NULL, NULL, f.at, f.since, f.count, f.action, f.outcome, f.user_id,
        f.client_addr::pg_catalog.inet, f.login_role, f.acting_role, f.peer_addr,
@@ -813,6 +823,7 @@ DECLARE
     grantee pg_catalog.name;
     target pg_catalog.record;
 BEGIN
+    PERFORM password_verify.require_client();
     IF role IS NULL OR kind IS NULL THEN
         RAISE null_value_not_allowed USING MESSAGE = 'role and kind must not be null';
     END IF;

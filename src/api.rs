@@ -188,6 +188,13 @@ fn pv_active_key() -> Sql<Option<String>> {
     Ok(keyring::active_seal().map(|(id, fingerprint)| format!("{id}${fingerprint}")))
 }
 
+/// Under what is written in SQL, and so asks nothing itself.
+#[pg_extern(sql = false)]
+fn pv_require_client() -> Sql<bool> {
+    session::require_ready()?;
+    Ok(true)
+}
+
 /// Under the view `pv_stats`.
 #[pg_extern(sql = false)]
 fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name!(value, i64))>> {

@@ -37,6 +37,9 @@ pub enum Error {
     UntypedCall,
     /// Called inside a parallel operation.
     Parallel,
+    /// Called in a background process, or while PostgreSQL evaluates somebody's expression for
+    /// maintenance: whatever it did would be charged to somebody else.
+    NotByClient,
     /// A text is not valid in the encoding of the database.
     NotText,
     /// A function that writes, in a transaction or on a server that does not.
@@ -129,6 +132,11 @@ impl Error {
                 ERRCODE_INVALID_TRANSACTION_STATE,
                 "function cannot be called during a parallel operation",
                 "Do not mark functions that call it PARALLEL SAFE.",
+            ),
+            Self::NotByClient => (
+                ERRCODE_FEATURE_NOT_SUPPORTED,
+                "function can only be called by a client's own statement",
+                "Not by maintenance (ANALYZE, CREATE INDEX, REINDEX, CLUSTER, VACUUM, REFRESH MATERIALIZED VIEW), a background worker, or logical replication.",
             ),
             Self::NotText => (
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,

@@ -51,12 +51,28 @@ pub fn capture_no_backtraces() {
 /// # Errors
 /// [`Error::NotPreloaded`]: a library that one session loaded late has no settings to go by.
 /// [`Error::Parallel`]: somebody has wrapped a function that is PARALLEL UNSAFE in one that is not.
+/// [`Error::NotByClient`]: see there.
 pub fn require_ready() -> Result<(), Error> {
     if !PRELOADED.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(Error::NotPreloaded);
     }
     // SAFETY: reads this backend's transaction state.
-    if unsafe { pg_sys::IsInParallelMode() } { Err(Error::Parallel) } else { Ok(()) }
+    if unsafe { pg_sys::IsInParallelMode() } {
+        return Err(Error::Parallel);
+    }
+    if is_by_client() { Ok(()) } else { Err(Error::NotByClient) }
+}
+
+/// Is this a client's own statement? An index expression, a trigger or a view of one login is evaluated by
+/// autovacuum, by an apply worker, or in a superuser's ANALYZE, and an attempt that it makes would be
+/// charged to that session, not to whoever wrote it.
+fn is_by_client() -> bool {
+    // SAFETY: plain values of this process. SECURITY DEFINER functions, ours among them, keep the second
+    // one as it was around them.
+    unsafe {
+        pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
+            && !pg_sys::InSecurityRestrictedOperation()
+    }
 }
 
 /// Makes a misspelt `password_verify.*` an error (a warning at start on PostgreSQL 14).
