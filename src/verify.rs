@@ -20,6 +20,7 @@ use crate::audit;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::held::Conclusion;
+use crate::pg::renewals;
 use crate::pg::session;
 use crate::pg::slot::HashSlot;
 use crate::pg::statistics;
@@ -168,6 +169,7 @@ pub struct Proof {
     password: Password,
     record: Record,
     stored: Secret,
+    row: Credential,
     client: Option<IpAddr>,
     purpose: Purpose,
     /// What the account makes of it.
@@ -227,7 +229,7 @@ impl Admitted {
                 let outcome = Outcome::Denied(Denial::because(Reason::Busy));
                 return Ok(Err(Settled { conclusion, outcome }));
             };
-            if let Some(store) = Store::open_at_once()? {
+            if let Some(store) = Store::open_at_once(Access::Read)? {
                 return Ok(Ok(Ready { admitted: self, slot, store }));
             }
             // Somebody has locked a table, as VACUUM FULL does. Nobody waits for that in a slot.
@@ -293,7 +295,7 @@ impl Fetched {
                     Purpose::LogIn => row.account.may_log_in(session::now()),
                     Purpose::Change => row.account.may_change(session::now()),
                 };
-                Some(Proof { user, password, record, stored, client, purpose, worth })
+                Some(Proof { user, password, record, stored, row, client, purpose, worth })
             }
             Target::Own { .. } | Target::Decoy(_) => None,
         };
@@ -353,11 +355,12 @@ impl Proof {
         })
     }
 
-    /// Hashes the password again where its record is weaker than today's settings. The answer does
-    /// not depend on it: not done where nothing can be written, and given up rather than waited for.
+    /// Hashes the password again where its record is weaker than today's settings, for the worker to write:
+    /// the caller's transaction may be read-only, and may stay open for as long as it likes. The answer does
+    /// not depend on it.
     fn renew_if_weak(&self) -> Result<(), Error> {
         let current = settings::cost()?;
-        if !self.record.weaker_than(current) || !session::writable() {
+        if !self.record.weaker_than(current) || session::in_recovery() {
             return Ok(());
         }
         let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
@@ -365,13 +368,9 @@ impl Proof {
         };
         let mut workspace = slot.workspace(Some(current))?;
         let renewed = Verifier::remake(&self.password, current, salt::random()?, &mut workspace)?;
-        // Given back before anything is written, and so before anything can be waited for.
         drop((workspace, slot));
-        self.rewrite(Duration::ZERO, |row| {
-            row.renew(renewed.expose());
-            Ok(())
-        })?;
-        Ok(())
+        let (replaces, text) = self.row.renewal(&renewed.expose())?;
+        renewals::offer(&self.user, replaces, &text)
     }
 
     /// Changes the record if it is still the one that the password was proven against.

@@ -129,6 +129,10 @@ fn everything_works_and_every_record_is_sealed() {
     site.configure(&["argon2_iterations = 6"]);
     let mut app = site.login();
     assert_eq!(validate(&mut app, "42", GOOD), Answer::yes());
+    wait_until("the record is renewed", || {
+        text(&mut service, "SELECT parameters FROM auth.pv_users WHERE user_id = '42'")
+            .contains("t=6")
+    });
     all_are_sealed(2, 6);
     assert_eq!(text(&mut service, times), before);
     assert_eq!(validate(&mut app, "42", GOOD), Answer::yes());

@@ -4,7 +4,7 @@ use password_verify_core::account::{Account, Timestamp};
 use password_verify_core::history;
 use password_verify_core::record::{Record, label};
 use password_verify_core::reset_token::Token;
-use password_verify_core::seal::{Binding, CREDENTIAL};
+use password_verify_core::seal::{self, Binding, CREDENTIAL};
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use pgrx::datum::IntoDatum;
@@ -140,9 +140,29 @@ impl Credential {
         }
     }
 
-    /// Puts another record of the same password in its place.
-    pub fn renew(&mut self, record: Secret) {
-        self.verifier = Kept::Plain(record);
+    /// Another record of the same password as it would be stored in its place, and a digest of the stored
+    /// text that it replaces.
+    ///
+    /// # Errors
+    /// What [`keyring::seal`] says; [`Error::Corrupt`] for a row that is not stored yet.
+    pub fn renewal(&self, record: &Secret) -> Result<([u8; 32], Secret), Error> {
+        let Kept::Stored { text, account, changed_at } = &self.verifier else {
+            return Err(Error::Corrupt(self.number));
+        };
+        let binding = self.binding(*account, *changed_at);
+        let renewed = keyring::seal(record, &label(record.expose()), &binding)?;
+        Ok((seal::digest(text.expose()), renewed))
+    }
+
+    /// Puts what [`Credential::renewal`] has made in its place; false if something else is stored by now.
+    pub fn renew(&mut self, replaces: [u8; 32], renewed: &Secret) -> bool {
+        match &mut self.verifier {
+            Kept::Stored { text, .. } if seal::digest(text.expose()) == replaces => {
+                *text = Secret::new(renewed.expose().to_owned());
+                true
+            }
+            Kept::Stored { .. } | Kept::Plain(_) => false,
+        }
     }
 
     /// Puts another password in its place, which ends reset tokens. The one that was there and those before it

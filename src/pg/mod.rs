@@ -20,6 +20,7 @@
 //! | [`caller`] | who calls | as the server knows it |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
 //! | [`worker`], `writer`, `batch`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
+//! | [`renewals`] | records made anew at a login | written by the worker, or not at all |
 //! | [`keyring`], `key_file` | the keys | from a private file outside the data directory or from a command, or no server |
 //! | [`extension`], [`statistics`] | facts | |
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
@@ -45,6 +46,7 @@ pub mod ledger;
 pub mod log;
 pub mod place;
 mod record;
+pub mod renewals;
 pub mod row;
 pub mod scan;
 pub mod session;

@@ -83,16 +83,20 @@ impl Store {
         Ok(Self { table, index, key })
     }
 
-    /// To read, unless that means waiting for a lock.
+    /// The same, unless that means waiting for a lock.
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::TwoKeys`].
-    pub fn open_at_once() -> Result<Option<Self>, Error> {
-        let Some(table) = Table::open_at_once(c"blind_index_key")? else { return Ok(None) };
+    pub fn open_at_once(access: Access) -> Result<Option<Self>, Error> {
+        let Some(table) = Table::open_at_once(c"blind_index_key", Access::Read)? else {
+            return Ok(None);
+        };
         let key = ActiveKey::read_from(&table)?;
         drop(table);
-        let Some(table) = Table::open_at_once(c"credential")? else { return Ok(None) };
-        let Some(index) = Index::open_at_once(c"credential_pkey")? else { return Ok(None) };
+        let Some(table) = Table::open_at_once(c"credential", access)? else { return Ok(None) };
+        let Some(index) = Index::open_at_once(c"credential_pkey", access)? else {
+            return Ok(None);
+        };
         Ok(Some(Self { table, index, key }))
     }
 

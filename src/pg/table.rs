@@ -72,12 +72,12 @@ impl Table {
         Ok(Self { relation: unsafe { pg_sys::table_open(oid, access.lock()) }, access })
     }
 
-    /// To read, unless that means waiting for a lock.
+    /// The same, unless that means waiting for a lock.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn open_at_once(name: &CStr) -> Result<Option<Self>, Error> {
-        let (oid, access) = (relation(name)?, Access::Read);
+    pub fn open_at_once(name: &CStr, access: Access) -> Result<Option<Self>, Error> {
+        let oid = relation(name)?;
         if !lock_at_once(oid, access) {
             return Ok(None);
         }
@@ -122,12 +122,12 @@ impl Index {
         Ok(Self { relation: unsafe { pg_sys::index_open(oid, access.lock()) }, access })
     }
 
-    /// To read, unless that means waiting for a lock.
+    /// The same, unless that means waiting for a lock.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn open_at_once(name: &CStr) -> Result<Option<Self>, Error> {
-        let (oid, access) = (relation(name)?, Access::Read);
+    pub fn open_at_once(name: &CStr, access: Access) -> Result<Option<Self>, Error> {
+        let oid = relation(name)?;
         if !lock_at_once(oid, access) {
             return Ok(None);
         }

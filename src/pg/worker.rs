@@ -11,7 +11,9 @@ use std::time::{Duration, Instant};
 
 use pgrx::{PgMemoryContexts, pg_sys};
 
+use super::renewals;
 use super::shared::databases::{self, Departure, Vacancy};
+use super::shared::queue;
 use super::shared::segment;
 use super::writer::Writer;
 use crate::error::Error;
@@ -141,7 +143,8 @@ fn serve(number: usize) -> Result<(), Error> {
             stopping = Some(Instant::now());
         }
         reload_if_asked();
-        if writer.batch()? {
+        // Both, so that neither waits for a moment without the other.
+        if writer.batch()? | renewals::write() {
             worked = Instant::now();
             if came.elapsed() < TURN || !databases::any_waits() {
                 continue;
@@ -164,10 +167,14 @@ fn serve(number: usize) -> Result<(), Error> {
         }
         segment::database(number)
             .work
-            .wait(Instant::now() + GLANCE, || super::shared::queue::has_work(number).then_some(()));
+            .wait(Instant::now() + GLANCE, || has_work(number).then_some(()));
     }
     writer.end();
     Ok(())
+}
+
+fn has_work(number: usize) -> bool {
+    queue::has_work(number) || renewals::any()
 }
 
 fn reload_if_asked() {
@@ -262,6 +269,14 @@ pub fn commit() {
         COMMITTING.store(false, Ordering::Relaxed);
         pg_sys::ProcDiePending = 0;
     }
+}
+
+/// Transactions that nobody waits for: neither the disk nor a standby is waited for with a user's row held.
+pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
+    pin(c"synchronous_commit", c"off");
+    let result = then();
+    pin(c"synchronous_commit", c"on");
+    result
 }
 
 unsafe extern "C-unwind" fn reload(_signal: i32) {

@@ -4,6 +4,7 @@ use postgres::{Client, GenericClient};
 
 use crate::Answer;
 use crate::site::ask;
+use crate::trail::wait_until;
 
 /// `correct horse battery staple`, which is [`crate::GOOD`], as other systems kept it.
 ///
@@ -50,6 +51,11 @@ pub fn shown(client: &mut impl GenericClient, user: &str) -> String {
     let sql = "SELECT algorithm || ' ' || parameters FROM auth.pv_users WHERE user_id = $1";
     let row = client.query_opt(sql, &[&user]).unwrap();
     row.map(|row| row.get(0)).unwrap_or_default()
+}
+
+/// Waits until `pv_users` shows that: a record is made anew at a login and written a moment later.
+pub fn becomes(client: &mut impl GenericClient, user: &str, label: &str) {
+    wait_until(&format!("{user} becomes {label}"), || shown(client, user) == label);
 }
 
 /// What is kept of a user.

@@ -9,6 +9,8 @@
 //! user, put to another use, or with another state beside it, it does not open.
 
 use base64ct::{Base64Unpadded, Encoding};
+use blake2::Blake2b;
+use blake2::digest::{Digest, consts::U32};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305};
 use zeroize::Zeroizing;
@@ -99,6 +101,11 @@ pub fn seal(
 /// Is it sealed at all?
 pub fn is_sealed(text: &str) -> bool {
     text.starts_with(PREFIX)
+}
+
+/// What tells one stored text from another, sealed or not.
+pub fn digest(stored: &str) -> [u8; 32] {
+    Blake2b::<U32>::digest(stored.as_bytes()).into()
 }
 
 /// What tells one key from another of the same name, and tells nothing else: 16 hexadecimal digits.
@@ -217,6 +224,14 @@ mod tests {
         assert_eq!(sealed("secret"), KNOWN);
     }
     const KNOWN: &str = "$sealed$v=1$new$cdfc35df61804b54$a label$CQkJCQkJCQkJCQkJCQkJCQkJCQkJCQkJS33tKlstHvwEIWqoTCKXbpDYR6W/gg";
+
+    #[test]
+    fn a_digest_tells_texts_apart() {
+        // printf abc | b2sum -l 256
+        let known = "bddd813c634239723171ef3fee98579b94964e3bb1cb3e427262c8c068d52319";
+        assert_eq!(hex(&digest("abc")), known);
+        assert_ne!(digest(&sealed("a")), digest(&sealed("b")));
+    }
 
     #[test]
     fn it_opens_nowhere_else() {

@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::budgets;
 use super::queue::{NONE, Queue};
+use super::renewals;
 use super::segment::{self, Central, Condition};
 use crate::error::Error;
 use crate::pg::session;
@@ -280,6 +281,7 @@ pub enum Departure {
 pub fn leave(number: usize, departure: Departure) {
     if departure == Departure::Dropped {
         budgets::forget(segment::database(number).oid);
+        renewals::forget(segment::database(number).oid);
     }
     let again = {
         let mut central = Central::lock();

@@ -5,6 +5,7 @@
 //! | [`segment`] | the piece itself, its locks and condition variables |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
 //! | [`queue`] | events on their way to the worker |
+//! | [`renewals`] | records made anew, on their way to the worker |
 //! | [`slots`] | how many hash at once, and who is next |
 //! | [`databases`] | who serves which database, and what it has counted |
 //!
@@ -14,5 +15,6 @@
 pub mod budgets;
 pub mod databases;
 pub mod queue;
+pub mod renewals;
 pub mod segment;
 pub mod slots;

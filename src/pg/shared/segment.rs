@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use super::budgets::{self, Slot};
 use super::databases::{Database, MAX_DATABASES};
 use super::queue::{Entry, Queue};
+use super::renewals::{self, Renewal};
 use super::slots::{Slots, Waiter};
 use crate::pg::session;
 use crate::settings;
@@ -19,8 +20,8 @@ const NAME: &CStr = c"password_verify";
 
 /// Locks of the budget cache; each guards its share of the buckets.
 pub const SHARDS: usize = 64;
-/// One for the queue and the databases, one for the hash slots, and one for each shard.
-const LOCKS: usize = 2 + SHARDS;
+/// One for the queue and the databases, one for the hash slots, one for each shard, and one for renewals.
+const LOCKS: usize = 3 + SHARDS;
 
 /// What lies at the beginning. The entries of the queue, the places to wait for a hash slot, and the
 /// budgets lie behind it.
@@ -34,6 +35,8 @@ pub struct Header {
     pub vacancy: Condition,
     /// Whoever waits for a budget waits with others of its shard.
     pub settled: [Condition; SHARDS],
+    /// Under a lock of their own.
+    renewals: [Renewal; renewals::PLACES],
 }
 
 /// Where it is mapped. Set in the postmaster, inherited by every process.
@@ -218,6 +221,23 @@ impl Shard {
             let first = SLOTS.load(Ordering::Relaxed).add(bucket * budgets::WAYS);
             std::slice::from_raw_parts_mut(first, budgets::WAYS)
         }
+    }
+}
+
+/// Renewals on their way to the worker, for as long as their lock is held.
+pub struct Waiting {
+    _held: Held,
+}
+
+impl Waiting {
+    pub fn lock() -> Self {
+        Self { _held: Held::take(2 + SHARDS) }
+    }
+
+    /// All places there are.
+    pub fn places(&mut self) -> &mut [Renewal; renewals::PLACES] {
+        // SAFETY: valid since the server's start; the lock makes this process the only one here.
+        unsafe { &mut (*HEADER.load(Ordering::Relaxed)).renewals }
     }
 }
 
