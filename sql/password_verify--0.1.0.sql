@@ -217,17 +217,23 @@ CREATE TABLE password_verify.event_fold (
 ) USING heap WITH (fillfactor = 50);
 COMMENT ON TABLE password_verify.event_fold IS 'counted events of the last minute';
 
--- Transactions that have made changes and are not known to have ended.
+-- Transactions that have made changes and are not known to have ended: a row for each part that can be
+-- rolled back alone, for each account that is to be cleared, and, while the end is being recorded, for how
+-- far that has come.
 CREATE TABLE password_verify.open_change (
-    key       uuid PRIMARY KEY,
-    xid       bigint NOT NULL,
-    top_xid   bigint NOT NULL,
-    epoch     bigint NOT NULL,
-    first_seq bigint NOT NULL,
-    since     timestamptz NOT NULL,
-    clears    boolean NOT NULL
+    key        uuid PRIMARY KEY,
+    xid        bigint NOT NULL,
+    top_xid    bigint NOT NULL,
+    epoch      bigint NOT NULL,
+    first_seq  bigint NOT NULL,
+    since      timestamptz NOT NULL,
+    clears     uuid,
+    by_session boolean NOT NULL
 ) USING heap WITH (fillfactor = 50);
 COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and not ended';
+COMMENT ON COLUMN password_verify.open_change.key IS 'the transaction, and what orders its rows';
+COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget that is cleared when this commits';
+COMMENT ON COLUMN password_verify.open_change.by_session IS 'its session clears it, unless the server crashes first';
 
 -- Statistics and toast tables are not behind row security.
 DO $statistics$

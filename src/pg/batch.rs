@@ -1,20 +1,22 @@
 //! One transaction of a worker: rows of the audit, and the budgets they are about.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use password_verify_core::chain::{Chain, Opening};
 use password_verify_core::event::{Action, Event, Outcome};
 use password_verify_core::user_id::UserId;
 
-use super::changes::{self, Open, OpenChanges};
+use super::changes::OpenChanges;
 use super::folds::Folds;
 use super::journal::Journal;
 use super::key::ActiveKey;
+use super::keyed::Key;
 use super::ledger::Ledger;
+use super::record::user_of;
+use super::session;
 use super::shared::budgets::{self, Place, Seat, Stored, Unwritten};
-use super::shared::queue::NONE;
+use super::shared::queue::{NONE, Record};
 use super::table::Access;
-use super::{session, worker};
 use crate::error::Error;
 
 /// The tables, opened, and what is to be believed once it is committed.
@@ -26,8 +28,8 @@ pub struct Batch {
     pub changes: OpenChanges,
     /// Budgets that are in the table now.
     pub written: Vec<Unwritten>,
-    /// Users whose failures were forgotten.
-    pub cleared: BTreeSet<String>,
+    /// Accounts whose failures were forgotten, as the keys of their budgets.
+    pub cleared: BTreeSet<Key>,
     /// Events that a DBA wants to hear of.
     pub alerts: Vec<Event>,
     pub rows: i64,
@@ -74,91 +76,26 @@ impl Batch {
         Ok(())
     }
 
-    /// The transaction of a change has ended.
+    /// The key of the budget of a record's user.
     ///
     /// # Errors
-    /// As [`Batch::append`].
-    pub fn end(&mut self, change: Open, outcome: Outcome, at: i64) -> Result<(), Error> {
-        if outcome == Outcome::Committed && change.clears {
-            let users = match &change.users {
-                Some(users) => users.clone(),
-                None => self.users_to_clear(change.epoch, &BTreeSet::from([change.xid]))?,
-            };
-            users.iter().try_for_each(|user| self.clear(user))?;
-        }
-        self.note_end(&change, outcome, at)
-    }
-
-    fn note_end(&mut self, change: &Open, outcome: Outcome, at: i64) -> Result<(), Error> {
-        let mut event = Event::new(at, Action::End, outcome);
-        (event.xid, event.since) = (Some(change.xid), change.since);
-        self.append(&event)?;
-        self.changes.remove(change)
-    }
-
-    /// Completes the changes of which the last worker did not see the end, and puts those that are still
-    /// open where their end will be looked for.
-    ///
-    /// # Errors
-    /// As [`Batch::append`].
-    pub fn resume(
-        &mut self,
-        restored: bool,
-        open: &mut BTreeMap<u64, Vec<Open>>,
-    ) -> Result<(), Error> {
-        let (mut to_clear, mut from) = (BTreeSet::new(), i64::MAX);
-        for change in self.changes.all()? {
-            if worker::is_stopping() {
-                break;
-            }
-            let outcome =
-                if restored { Some(Outcome::Unknown) } else { changes::outcome(change.xid) };
-            match outcome {
-                None => open.entry(change.top_xid).or_default().push(change),
-                Some(outcome) => {
-                    if outcome == Outcome::Committed && change.clears {
-                        to_clear.insert(change.xid);
-                        from = from.min(change.epoch);
-                    }
-                    self.note_end(&change, outcome, session::now())?;
-                }
-            }
-        }
-        if !to_clear.is_empty() {
-            let users = self.users_to_clear(from, &to_clear)?;
-            users.iter().try_for_each(|user| self.clear(user))?;
-        }
-        Ok(())
-    }
-
-    /// Whose failures these transactions were to clear: their events say.
-    fn users_to_clear(&self, from: i64, xids: &BTreeSet<u64>) -> Result<Vec<String>, Error> {
-        let mut users = Vec::new();
-        let mut rows = self.journal.since(from);
-        while let Some(row) = rows.next()? {
-            pgrx::check_for_interrupts!();
-            let event = row.event?;
-            let clears = matches!(event.action, Action::Create | Action::Set | Action::Unlock);
-            if clears && event.xid.is_some_and(|xid| xids.contains(&xid)) {
-                users.extend(event.user_id);
-            }
-        }
-        Ok(users)
+    /// [`Error::NotInstalled`].
+    pub fn account(&self, record: &Record) -> Result<Option<Key>, Error> {
+        let Ok(user) = UserId::from_text(&user_of(record)) else { return Ok(None) };
+        Ok(Some(ActiveKey::read()?.key.budget(Seat::Account as u8, &[], Some(&user))))
     }
 
     /// Forgets the failures of an account.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn clear(&mut self, user: &str) -> Result<(), Error> {
-        let Ok(id) = UserId::from_text(user) else { return Ok(()) };
-        let key = ActiveKey::read()?.key.budget(Seat::Account as u8, &[], Some(&id));
-        self.cleared.insert(user.to_owned());
-        if let Some(place) = budgets::clear_if_present(session::database(), &key) {
+    pub fn clear(&mut self, account: Key) -> Result<(), Error> {
+        self.cleared.insert(account);
+        if let Some(place) = budgets::clear_if_present(session::database(), &account) {
             return self.write_budget(place);
         }
-        match self.ledger.read(key)? {
-            Some(_) => self.ledger.write(key, None),
+        match self.ledger.read(account)? {
+            Some(_) => self.ledger.write(account, None),
             None => Ok(()),
         }
     }

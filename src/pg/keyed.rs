@@ -88,6 +88,11 @@ impl<const N: usize> Keyed<N> {
         Ok(())
     }
 
+    /// Is there a row under a key?
+    pub fn has(&self, key: Key) -> bool {
+        !self.scan(key).next().is_null()
+    }
+
     /// Every row, or those after a key in its order, at most `count`.
     ///
     /// # Errors
@@ -97,6 +102,19 @@ impl<const N: usize> Keyed<N> {
         key: Option<Key>,
         count: usize,
         read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        self.after_while(key, count, |row| read(row).map(Some))
+    }
+
+    /// The same until `read` says that it is enough.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; what `read` says.
+    pub fn after_while<T>(
+        &self,
+        key: Option<Key>,
+        count: usize,
+        read: impl Fn(Row<N>) -> Result<Option<T>, Error>,
     ) -> Result<Vec<T>, Error> {
         let seek = if key.is_some() { Seek::After } else { Seek::AtOrAfter };
         // SAFETY: the snapshot is a static.
@@ -110,7 +128,10 @@ impl<const N: usize> Keyed<N> {
                 break;
             }
             // SAFETY: a tuple of this table, valid until the next is asked for.
-            found.push(read(unsafe { table::columns::<N>(&self.table, tuple) }?)?);
+            match read(unsafe { table::columns::<N>(&self.table, tuple) }?)? {
+                Some(value) => found.push(value),
+                None => break,
+            }
         }
         Ok(found)
     }

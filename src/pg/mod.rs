@@ -19,7 +19,7 @@
 //! | [`transaction`] | changes | recorded before the transaction can commit |
 //! | [`caller`] | who calls | as the server knows it |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
-//! | [`worker`], `writer`, `batch`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
+//! | [`worker`], `writer`, `batch`, `ends`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
 //! | [`renewals`] | records made anew at a login | written by the worker, or not at all |
 //! | [`keyring`], `key_file` | the keys | from a private file outside the data directory or from a command, or no server |
 //! | [`extension`], [`statistics`] | facts | |
@@ -34,6 +34,7 @@ mod batch;
 pub mod caller;
 pub mod changes;
 pub mod credential;
+mod ends;
 pub mod extension;
 pub mod folds;
 pub mod held;

@@ -197,7 +197,10 @@ fn after_rollback_to(sub: pg_sys::SubTransactionId) {
             }
             stays
         });
-        changes.more.retain(|(of, _)| *of < sub);
+        // In the order in which they came: what a savepoint and those inside it have added is at the end.
+        while changes.more.last().is_some_and(|(of, _)| *of >= sub) {
+            changes.more.pop();
+        }
     });
 }
 

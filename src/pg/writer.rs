@@ -3,21 +3,22 @@
 //! One batch is one transaction. Whatever fails ends the worker, and the next one goes on from what is
 //! committed: the entries of the queue are taken off it only then.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use password_verify_core::chain::{Chain, Head, Opening, Why};
-use password_verify_core::event::{Action, Event, Outcome};
+use password_verify_core::event::{Action, Event};
 use password_verify_core::fold::{Folding, Placed};
 use pgrx::pg_sys;
 
 use super::batch::Batch;
-use super::changes::{self, Open};
+use super::ends::Ends;
 use super::journal::Journal;
-use super::record::{to_event, user_of};
+use super::keyed::Key;
+use super::record::to_event;
 use super::shared::budgets::{self, SEATS, Unwritten};
 use super::shared::databases::{self, Legacy};
-use super::shared::queue::{self, NONE, Record};
+use super::shared::queue::{self, Record};
 use super::shared::segment;
 use super::table::Access;
 use super::tidy::Tidy;
@@ -40,8 +41,8 @@ pub struct Writer {
     chain: Chain,
     opened_at: i64,
     folding: Folding,
-    /// Transactions that have made changes and not ended, by their id.
-    open: BTreeMap<u64, Vec<Open>>,
+    /// Transactions with changes that have ended and are not yet on record as ended.
+    ends: Ends,
     folds_seen: Instant,
     tidy: Tidy,
 }
@@ -50,7 +51,7 @@ pub struct Writer {
 struct Done {
     chain: Chain,
     written: Vec<Unwritten>,
-    cleared: BTreeSet<String>,
+    cleared: BTreeSet<Key>,
     alerts: Vec<Event>,
     rows: i64,
 }
@@ -71,7 +72,7 @@ impl Writer {
     pub fn begin(number: usize) -> Result<Self, Error> {
         let legacy = databases::legacy(number);
         let mut folding = Folding::with_allowance(legacy.allowance);
-        let mut open = BTreeMap::new();
+        let mut ends = Ends::default();
         let (name, journal, opened_at, why, done) = work::transaction(|| {
             let (chain, epoch) = next_chain(&legacy)?;
             let mut batch = Batch::open(chain)?;
@@ -81,7 +82,7 @@ impl Writer {
                 Some(opening) => batch.open_epoch(&opening)?,
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
-            batch.resume(why == Some(Why::Restore), &mut open)?;
+            ends.resume(&batch, why == Some(Why::Restore), legacy.epoch == 0)?;
             let (name, journal) = (work::database_name(session::database()), batch.journal.id());
             Ok((name, journal, opened_at, why, Done::from(batch)))
         })?;
@@ -93,7 +94,7 @@ impl Writer {
             chain: done.chain.fork(),
             opened_at,
             folding,
-            open,
+            ends,
             folds_seen: Instant::now(),
             tidy: Tidy::new(number),
         };
@@ -119,7 +120,7 @@ impl Writer {
         if look_at_folds {
             self.folds_seen = Instant::now();
         }
-        if entries.is_empty() && due.is_empty() {
+        if entries.is_empty() && due.is_empty() && !self.ends.is_waiting() {
             return Ok(false);
         }
         let count = entries.len();
@@ -136,6 +137,7 @@ impl Writer {
                 batch.folds.put(key, Some(&event))?;
             }
             batch.write_budgets(entries.iter().flat_map(|(touched, _)| *touched))?;
+            self.ends.slice(&mut batch)?;
             Ok(Done::from(batch))
         })?;
         databases::committed(self.number, count);
@@ -168,7 +170,7 @@ impl Writer {
             // Once more, for a session that had read the budget before it was cleared.
             let done = work::transaction(|| {
                 let mut batch = self.open_batch()?;
-                cleared.iter().try_for_each(|user| batch.clear(user))?;
+                cleared.into_iter().try_for_each(|account| batch.clear(account))?;
                 Ok(Done::from(batch))
             })?;
             done.written.iter().for_each(|budget| budgets::written(budget, self.database));
@@ -185,15 +187,11 @@ impl Writer {
         touched: &[u32; SEATS],
     ) -> Result<(), Error> {
         if record.action == Action::End as u8 {
-            for change in self.open.remove(&record.top_xid).unwrap_or_default() {
-                let outcome = changes::outcome(change.xid).unwrap_or(Outcome::Unknown);
-                batch.end(change, outcome, record.at)?;
-            }
-            return Ok(());
+            return self.ends.note_end(batch, record.top_xid, record.at);
         }
         let event = to_event(record)?;
         if record.xid != 0 {
-            self.note_change(batch, record, touched[0] == NONE)?;
+            self.ends.note_change(batch, record, touched[0])?;
         }
         let placed = if record.hashed {
             self.folding.place_hashed(event)
@@ -204,40 +202,6 @@ impl Writer {
             Placed::Alone(event) => batch.append(&event),
             Placed::Folded(_) => Ok(()),
         }
-    }
-
-    /// A change: its transaction is open. `by_worker`: no session will clear the account.
-    fn note_change(
-        &mut self,
-        batch: &mut Batch,
-        record: &Record,
-        by_worker: bool,
-    ) -> Result<(), Error> {
-        let all = self.open.entry(record.top_xid).or_default();
-        let known = all.iter().position(|change| change.xid == record.xid);
-        let place = batch.chain.head();
-        let index = known.unwrap_or_else(|| {
-            all.push(Open {
-                xid: record.xid,
-                top_xid: record.top_xid,
-                epoch: place.epoch,
-                first_seq: place.seq + 1,
-                since: record.at,
-                clears: false,
-                users: Some(Vec::new()),
-            });
-            all.len() - 1
-        });
-        let change = &mut all[index];
-        let first_to_clear = record.clears && !change.clears;
-        change.clears |= record.clears;
-        if record.clears
-            && by_worker
-            && let Some(users) = &mut change.users
-        {
-            users.push(user_of(record));
-        }
-        if known.is_none() || first_to_clear { batch.changes.put(change) } else { Ok(()) }
     }
 
     /// Is an attempt being made whose event will come?
