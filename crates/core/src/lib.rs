@@ -8,6 +8,7 @@
 //! | [`secret`] | a plaintext in memory: wiped on drop, never printed, cloned or compared |
 //! | [`user_id`] | one user, one spelling |
 //! | [`policy`] | what may become a password (NIST SP 800-63B-4) |
+//! | `strength` | how many guesses a password withstands, in bounded work |
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
 //! | [`workspace`] | memory for a hash, and the way to compute it |
 //! | [`verifier`] | the PHC string: made, parsed, compared |
@@ -41,6 +42,7 @@ pub mod record;
 pub mod reset_token;
 pub mod seal;
 pub mod secret;
+mod strength;
 pub mod throttle;
 pub mod user_id;
 pub mod verifier;
