@@ -14,9 +14,9 @@ use zxcvbn::zxcvbn;
 pub(crate) const ESTIMATED: usize = 32;
 
 /// Ways to read the characters of one estimate. Texts that people type have few: ten digits have 8, a
-/// word with `@`, `$`, `0` and `!` one. With 32 characters and as many readings zxcvbn takes less time than
+/// word with `@`, `$`, `0` and `!` one. With so many zxcvbn takes less time for 32 characters than
 /// the cheapest hash that is allowed (`tests/strength.rs`).
-pub(crate) const MAX_READINGS: u32 = 32;
+pub(crate) const MAX_READINGS: u32 = 16;
 
 /// What zxcvbn takes for letters, as of 3.1: for each of twelve letters its characters, each with its
 /// weight. Where two letters share a character, zxcvbn goes on both with it changed and unchanged: the
