@@ -355,19 +355,21 @@ impl Proof {
         })
     }
 
-    /// Hashes the password again where its record is weaker than today's settings, for the worker to write:
+    /// Makes the record anew where it is weaker than today's settings, or another system's, for the worker to write:
     /// the caller's transaction may be read-only, and may stay open for as long as it likes. The answer does
     /// not depend on it.
     fn renew_if_weak(&self) -> Result<(), Error> {
         let current = settings::cost()?;
-        if !self.record.weaker_than(current) || session::in_recovery() {
+        let Some(renewal) = self.record.renewal(&self.password, current) else { return Ok(()) };
+        if session::in_recovery() {
             return Ok(());
         }
         let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
             return Ok(());
         };
         let mut workspace = slot.workspace(Some(current))?;
-        let renewed = Verifier::remake(&self.password, current, salt::random()?, &mut workspace)?;
+        let (user, salt) = (self.user.as_str(), salt::random()?);
+        let renewed = renewal.make(&self.password, user, current, salt, &mut workspace)?;
         drop((workspace, slot));
         let (replaces, text) = self.row.renewal(&renewed.expose())?;
         renewals::offer(&self.user, replaces, &text)

@@ -39,6 +39,7 @@ pub mod keyring;
 pub mod policy;
 pub mod reason;
 pub mod record;
+pub mod renewal;
 pub mod reset_token;
 pub mod seal;
 pub mod secret;

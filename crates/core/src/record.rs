@@ -1,5 +1,5 @@
-//! What is kept of a password: an Argon2id verifier, or what another system kept, to be replaced by one
-//! at the first right password.
+//! What is kept of a password: an Argon2id verifier, or what another system kept, to be replaced at the
+//! first right password ([`crate::renewal`]).
 //!
 //! ```text
 //! $argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>                      a verifier
@@ -95,13 +95,9 @@ impl Record {
         user_id: &str,
         workspace: &mut Workspace,
     ) -> Result<bool, OutOfMemory> {
-        // Other systems did not normalise: their users are known by what they send.
-        let submitted = password.as_submitted().as_bytes();
-        let compute = |scheme: &Scheme| {
-            let bounded = submitted.get(..MAX_SUBMITTED).unwrap_or(submitted);
-            scheme.compute(bounded, user_id).map_err(|_| OutOfMemory)
-        };
-        let possible = submitted.len() <= MAX_SUBMITTED;
+        let compute =
+            |scheme: &Scheme| scheme.compute(submitted(password), user_id).map_err(|_| OutOfMemory);
+        let possible = password.as_submitted().len() <= MAX_SUBMITTED;
         match self {
             Self::Argon2id(verifier) => verifier.matches(password, workspace),
             Self::Legacy(scheme, output) => Ok(compute(scheme)?.same_as(output) && possible),
@@ -120,11 +116,17 @@ impl Record {
         }
     }
 
-    /// Is it to be made anew at the next right password? What others made always is.
-    pub fn weaker_than(&self, current: Cost) -> bool {
+    /// The same record for a user who is called something else from now on. Some systems hashed the name with the
+    /// password: theirs keep the one they were made with, and everything else is as it was. At most [`MAX_BYTES`]
+    /// long.
+    #[must_use]
+    pub fn keeping_name(self, user_id: &str) -> Self {
         match self {
-            Self::Argon2id(verifier) => verifier.cost().weaker_than(current),
-            Self::Legacy(..) | Self::Wrapped(..) => true,
+            Self::Argon2id(verifier) => Self::Argon2id(verifier),
+            Self::Legacy(scheme, output) => Self::Legacy(scheme.keeping_name(user_id), output),
+            Self::Wrapped(scheme, verifier) => {
+                Self::Wrapped(scheme.keeping_name(user_id), verifier)
+            }
         }
     }
 
@@ -141,6 +143,13 @@ impl Record {
             }
         }
     }
+}
+
+/// What another system's scheme is given of a password. Other systems did not normalise: their users are known
+/// by what they send.
+pub(crate) fn submitted(password: &Password) -> &[u8] {
+    let bytes = password.as_submitted().as_bytes();
+    bytes.get(..MAX_SUBMITTED).unwrap_or(bytes)
 }
 
 impl Imported {
@@ -271,13 +280,38 @@ mod tests {
     }
 
     #[test]
-    fn what_others_made_is_made_anew() {
-        let strong = Cost::new(64, 2, 1).unwrap();
-        assert!(imported(BCRYPT).weaker_than(cheap()));
-        assert!(imported("{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=").weaker_than(cheap()));
-        let ours = Verifier::remake(&password("x"), cheap(), [1; 16], &mut workspace()).unwrap();
-        let ours = Record::Argon2id(ours);
-        assert!(ours.weaker_than(strong) && !ours.weaker_than(cheap()));
+    fn a_hash_with_a_name_in_it_opens_under_every_later_name() {
+        // printf 'password%s' "$name" | md5sum, for the longest name there is.
+        let name = "x".repeat(255);
+        let hash = "md50376338f43e00e97db43706f175012f0";
+        let record = imported(hash);
+        let opens = |record: &Record, user: &str| {
+            record.matches(&password("password"), user, &mut workspace()).unwrap()
+        };
+        assert!(opens(&record, &name) && !opens(&record, "new"));
+        let dear = Cost::new(MAX_MEMORY_KIB, 20, 16).unwrap();
+        let longest = Record::Wrapped(
+            Scheme::from_text("postgresql-md5$", &Limits::new(MEMORY)).ok().unwrap(),
+            Verifier::decoy(dear),
+        );
+        let longest = longest.keeping_name(&name).expose();
+        assert!(longest.expose().len() <= MAX_BYTES, "{}", longest.expose().len());
+        // Renamed twice: it is the first name that was hashed.
+        let renamed = record.keeping_name(&name).keeping_name("second");
+        let text = renamed.expose();
+        let read = Record::parse(text.expose(), MEMORY).unwrap();
+        assert!(read.expose().same_as(&text));
+        assert!(["new", "second", &name].iter().all(|user| opens(&read, user)));
+        assert_eq!(label(text.expose()), "argon2id+postgresql-md5 m=32,t=1,p=1");
+    }
+
+    #[test]
+    fn a_hash_without_a_name_keeps_none() {
+        for hash in [BCRYPT, "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g="] {
+            let record = imported(hash);
+            let before = record.expose();
+            assert!(record.keeping_name("somebody").expose().same_as(&before));
+        }
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! An algorithm with its parameters and salt.
 
+use std::sync::Arc;
+
 use crate::fields::Fields;
-use crate::method::{self, Method};
+use crate::method::{self, Method, Remainder};
 use crate::{Limits, MAX_SALT_BYTES, MAX_TEXT_BYTES, OutOfMemory, Output, Refusal};
 
 /// What a text of another system was taken apart into.
@@ -15,7 +17,8 @@ pub struct Imported {
 /// An algorithm with its parameters and salt, within the [`Limits`] it was admitted with: safe to
 /// compute. It names the computation, not the system: what Django and Werkzeug write with the same
 /// algorithm is one scheme.
-pub struct Scheme(Box<dyn Method>);
+#[derive(Clone)]
+pub struct Scheme(Arc<dyn Method>);
 
 /// The parameters of an Argon2id v1.3 hash without key and associated data.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,7 +40,7 @@ impl Scheme {
         if method.fields().longest_blob() > MAX_SALT_BYTES {
             return Err(Refusal::OverLimit);
         }
-        Ok(Self(method))
+        Ok(Self(method.into()))
     }
 
     /// The algorithm, one of the names in docs/import-formats.md. They never change.
@@ -85,11 +88,30 @@ impl Scheme {
     }
 
     /// What the other system would have stored for this password, byte for byte. Passwords are taken as
-    /// they are: no Unicode normalisation, but for SCRAM's. `user_id` is used by `postgresql-md5` alone.
+    /// they are: no Unicode normalisation, but for SCRAM's. `user_id` is used by `postgresql-md5` alone, where it keeps no name.
     ///
     /// # Errors
     /// [`OutOfMemory`].
     pub fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory> {
         self.0.compute(password, user_id)
+    }
+
+    /// The same for a user who is called something else from now on: where the user id is part of what is computed,
+    /// this one is kept in the scheme, unless one is kept already.
+    #[must_use]
+    pub fn keeping_name(&self, user_id: &str) -> Self {
+        self.0.keeping_name(user_id).map_or_else(|| self.clone(), |method| Self(method.into()))
+    }
+
+    /// What has to be kept of it now that this has been the right password, so that nobody is turned away whom
+    /// it would have let in: `None` where no other password gives the same output, and the password can be
+    /// hashed instead; else a scheme whose output is to be hashed: this one, or what it did to passwords before
+    /// it hashed them.
+    pub fn remainder(&self, password: &[u8]) -> Option<Self> {
+        match self.0.remainder(password) {
+            Remainder::Nothing => None,
+            Remainder::All => Some(self.clone()),
+            Remainder::Part(method) => Some(Self(method.into())),
+        }
     }
 }

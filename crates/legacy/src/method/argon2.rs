@@ -3,7 +3,7 @@
 use argon2::{Algorithm, Argon2 as Hasher, Block, Params, Version};
 use zeroize::Zeroize;
 
-use super::{Method, by_name};
+use super::{Method, Remainder, by_name};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor, output_length};
 use crate::output::filled;
@@ -125,6 +125,10 @@ impl Method for Argon2 {
         });
         memory.iter_mut().for_each(Zeroize::zeroize);
         Ok(output)
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 
     fn is_fast(&self) -> bool {

@@ -6,7 +6,7 @@ use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest, Sha256, Sha384};
 use zeroize::Zeroizing;
 
-use super::{Method, by_name, c_string, hex};
+use super::{Method, Prepared, Remainder, by_name, c_string, hex, trim};
 use crate::codec::to_bcrypt;
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor};
@@ -134,6 +134,19 @@ impl Method for Bcrypt {
         Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&text[..OUTPUT_BYTES])))
     }
 
+    /// Without a NUL, fewer than 72 bytes are all in the key, and so is where they end. In `$2x$` a byte above
+    /// 0x7f hides others, but sets the first bit of its word, which no key of ASCII has.
+    fn remainder(&self, password: &[u8]) -> Remainder {
+        let whole = password.len() < KEY_BYTES;
+        match self.prehash {
+            Prehash::None if whole => Remainder::Nothing,
+            Prehash::SignBug if whole && password.is_ascii() => Remainder::Nothing,
+            Prehash::None | Prehash::SignBug => Remainder::All,
+            Prehash::Sha256 | Prehash::HmacSha256 | Prehash::HexSha256 => Remainder::Nothing,
+            Prehash::WordPress => Remainder::Part(Box::new(Prepared::Trimmed)),
+        }
+    }
+
     fn is_fast(&self) -> bool {
         false
     }
@@ -175,20 +188,4 @@ fn hmac<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut mac = <M as KeyInit>::new_from_slice(key).expect("a key of any length");
     mac.update(message);
     Zeroizing::new(mac.finalize().into_bytes().to_vec())
-}
-
-/// What PHP's `trim` leaves.
-fn trim(mut text: &[u8]) -> &[u8] {
-    const SPACE: &[u8] = b" \t\n\r\0\x0b";
-    while let [first, rest @ ..] = text
-        && SPACE.contains(first)
-    {
-        text = rest;
-    }
-    while let [rest @ .., last] = text
-        && SPACE.contains(last)
-    {
-        text = rest;
-    }
-    text
 }

@@ -3,7 +3,7 @@
 use zeroize::Zeroizing;
 
 use super::des::Key;
-use super::{Method, by_name, c_string};
+use super::{Method, Remainder, by_name, c_string};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor};
 use crate::output::filled;
@@ -77,6 +77,11 @@ impl Method for DesCrypt {
         let block =
             Zeroizing::new(key.encrypt(0, self.salt, self.extended.unwrap_or(TRADITIONAL_ROUNDS)));
         Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&block.to_be_bytes())))
+    }
+
+    /// Seven bits of each byte: no password is told from all others.
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::All
     }
 }
 

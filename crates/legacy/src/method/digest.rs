@@ -4,7 +4,7 @@ use md5::Md5;
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
 
-use super::Method;
+use super::{Method, Remainder};
 use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
@@ -108,6 +108,10 @@ impl Method for Digest {
             Hash::Sha384 => digest::<Sha384>(parts),
             Hash::Sha512 => digest::<Sha512>(parts),
         })
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 }
 

@@ -4,8 +4,8 @@ use aes::Aes256;
 use ctr::cipher::{KeyIvInit, StreamCipher};
 use zeroize::Zeroizing;
 
-use super::Method;
 use super::scrypt::Cost;
+use super::{Method, Remainder};
 use crate::fields::Fields;
 use crate::limits::{kib, output_length};
 use crate::output::filled;
@@ -64,6 +64,10 @@ impl Method for Firebase {
             out.copy_from_slice(&self.signer_key);
             cipher.apply_keystream(out);
         }))
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 
     fn is_fast(&self) -> bool {

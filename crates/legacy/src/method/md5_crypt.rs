@@ -3,7 +3,7 @@
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
 
-use super::{Method, by_name, c_string};
+use super::{Method, Remainder, by_name, c_string};
 use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
@@ -58,6 +58,10 @@ impl Method for Md5Crypt {
         Ok(filled(OUTPUT_BYTES, |out| {
             out.iter_mut().zip(ORDER).for_each(|(byte, from)| *byte = digest[from]);
         }))
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 }
 

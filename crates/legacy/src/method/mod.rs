@@ -11,6 +11,7 @@ mod memory;
 mod pbkdf2;
 mod phpass;
 mod postgresql;
+mod prepared;
 mod saslprep;
 mod scrypt;
 mod sha_crypt;
@@ -25,6 +26,7 @@ pub use md5_crypt::Md5Crypt;
 pub use pbkdf2::{Pbkdf2, Prf};
 pub use phpass::{Phpass, Rounds};
 pub use postgresql::{PgMd5, Scram};
+pub use prepared::Prepared;
 pub use scrypt::{Cost, Scrypt};
 pub use sha_crypt::{ShaCrypt, Size};
 pub use yescrypt::Yescrypt;
@@ -49,6 +51,15 @@ pub trait Method: Send + Sync {
     /// What the other system would have stored.
     fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory>;
 
+    /// What has to be kept of it once this has been the right password. Bytes of zero need no thought: there
+    /// are none in a password that is typed.
+    fn remainder(&self, password: &[u8]) -> Remainder;
+
+    /// The same with the name that it is computed with in it; `None` where no name is part of it.
+    fn keeping_name(&self, _: &str) -> Option<Box<dyn Method>> {
+        None
+    }
+
     /// Must its output be wrapped?
     fn is_fast(&self) -> bool {
         true
@@ -65,10 +76,21 @@ pub trait Method: Send + Sync {
     }
 }
 
+/// What has to be kept of a method, so that whoever it let in is let in for as long as the password stays: what
+/// was typed once need not be what its owner believes the password to be.
+pub enum Remainder {
+    /// Nothing: no other password that anybody could find gives the same output.
+    Nothing,
+    /// All of it.
+    All,
+    /// This is enough.
+    Part(Box<dyn Method>),
+}
+
 /// What reads the fields of a file's methods; `None` where the name is not one of them.
 type Read = fn(&str, &Fields<'_>) -> Result<Option<Box<dyn Method>>, Refusal>;
 
-const READERS: [Read; 13] = [
+const READERS: [Read; 14] = [
     Argon2::read,
     Bcrypt::read,
     DesCrypt::read,
@@ -78,6 +100,7 @@ const READERS: [Read; 13] = [
     Pbkdf2::read,
     PgMd5::read,
     Phpass::read,
+    Prepared::read,
     Scram::read,
     Scrypt::read,
     ShaCrypt::read,
@@ -108,4 +131,20 @@ fn by_name<T: Copy>(all: &[T], name: &str, of: impl Fn(T) -> &'static str) -> Op
 fn hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
     Zeroizing::new(bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect())
+}
+
+/// What PHP's `trim` leaves.
+fn trim(mut text: &[u8]) -> &[u8] {
+    const SPACE: &[u8] = b" \t\n\r\0\x0b";
+    while let [first, rest @ ..] = text
+        && SPACE.contains(first)
+    {
+        text = rest;
+    }
+    while let [rest @ .., last] = text
+        && SPACE.contains(last)
+    {
+        text = rest;
+    }
+    text
 }

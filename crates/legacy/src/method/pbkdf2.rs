@@ -4,7 +4,7 @@ use pbkdf2::pbkdf2_hmac;
 use sha1::Sha1;
 use sha2::{Sha256, Sha512};
 
-use super::{Method, by_name};
+use super::{Method, Remainder, by_name};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor, output_length};
 use crate::output::filled;
@@ -86,5 +86,9 @@ impl Method for Pbkdf2 {
             Prf::Sha256 => pbkdf2_hmac::<Sha256>(password, &self.salt, self.iterations, out),
             Prf::Sha512 => pbkdf2_hmac::<Sha512>(password, &self.salt, self.iterations, out),
         }))
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 }

@@ -4,7 +4,7 @@ use md5::{Digest, Md5};
 use sha2::Sha512;
 use zeroize::Zeroizing;
 
-use super::{Method, by_name};
+use super::{Method, Remainder, by_name};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor};
 use crate::output::{Output, filled};
@@ -92,6 +92,10 @@ impl Method for Phpass {
                 drupal(&self.hash::<Sha512>(super::hex(&*md5).as_slice()))
             }
         })
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 }
 

@@ -6,7 +6,7 @@ use pbkdf2::pbkdf2_hmac;
 use sha2::Sha256;
 use zeroize::Zeroizing;
 
-use super::{Method, saslprep};
+use super::{Method, Prepared, Remainder, saslprep};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor};
 use crate::output::filled;
@@ -56,18 +56,30 @@ impl Method for Scram {
         let client_key = Zeroizing::new(<[u8; 32]>::from(mac.finalize().into_bytes()));
         Ok(filled(32, |out| out.copy_from_slice(&Sha256::digest(*client_key))))
     }
+
+    /// What SASLprep makes one of several passwords.
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Part(Box::new(Prepared::Sasl))
+    }
 }
 
 /// `md5` and the MD5 of password and role name.
-pub struct PgMd5;
+pub struct PgMd5 {
+    /// The name of the role, where it is not the user id any more.
+    pub role: Option<String>,
+}
 
 impl PgMd5 {
     pub fn read(name: &str, fields: &Fields<'_>) -> Result<Option<Box<dyn Method>>, Refusal> {
         if name != "postgresql-md5" {
             return Ok(None);
         }
-        let ([], []) = (fields.numbers([])?, fields.blobs()?);
-        Ok(Some(Box::new(Self)))
+        let [] = fields.numbers([])?;
+        let role = match fields.blobs() {
+            Ok([role]) => Some(String::from_utf8(role).map_err(|_| Refusal::Malformed)?),
+            Err(_) => fields.blobs().map(|[]| None)?,
+        };
+        Ok(Some(Box::new(Self { role })))
     }
 }
 
@@ -77,16 +89,26 @@ impl Method for PgMd5 {
     }
 
     fn fields(&self) -> Fields<'static> {
-        Fields::new()
+        self.role.iter().fold(Fields::new(), |fields, role| fields.blob(role.as_bytes()))
     }
 
     fn check(&self, _: &Limits) -> Result<(), Refusal> {
         Ok(())
     }
 
-    /// The user id is the salt.
+    /// The name is the salt.
     fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory> {
-        let hash = Md5::new().chain_update(password).chain_update(user_id);
+        let role = self.role.as_deref().unwrap_or(user_id);
+        let hash = Md5::new().chain_update(password).chain_update(role);
         Ok(filled(16, |out| out.copy_from_slice(&hash.finalize())))
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
+    }
+
+    fn keeping_name(&self, user_id: &str) -> Option<Box<dyn Method>> {
+        let role = self.role.as_deref().unwrap_or(user_id).to_owned();
+        Some(Box::new(Self { role: Some(role) }))
     }
 }

@@ -2,8 +2,8 @@
 
 use scrypt::Params;
 
-use super::Method;
 use super::memory::ask_for;
+use super::{Method, Remainder};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor, kib, output_length};
 use crate::output::filled;
@@ -101,6 +101,10 @@ impl Method for Scrypt {
             done = self.cost.fill(password, &self.salt, out);
         });
         done.map(|()| output)
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 
     fn is_fast(&self) -> bool {

@@ -3,7 +3,7 @@
 use sha_crypt::{Params, sha256_crypt, sha512_crypt};
 use zeroize::Zeroizing;
 
-use super::{Method, by_name, c_string};
+use super::{Method, Remainder, by_name, c_string};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor};
 use crate::output::filled;
@@ -91,6 +91,10 @@ impl Method for ShaCrypt {
                 permute(&*digest, 21, out);
             }
         }))
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 }
 

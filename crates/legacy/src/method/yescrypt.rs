@@ -3,7 +3,7 @@
 use yescrypt::{Mode, Params};
 
 use super::memory::ask_for;
-use super::{Method, c_string};
+use super::{Method, Remainder, c_string};
 use crate::fields::Fields;
 use crate::limits::{ceiling, floor, kib};
 use crate::output::filled;
@@ -94,6 +94,10 @@ impl Method for Yescrypt {
             #[allow(clippy::expect_used)]
             done.expect("parameters within the ceilings");
         }))
+    }
+
+    fn remainder(&self, _: &[u8]) -> Remainder {
+        Remainder::Nothing
     }
 
     fn is_fast(&self) -> bool {

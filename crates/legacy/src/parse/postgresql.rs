@@ -19,5 +19,7 @@ pub fn scram(text: &str, _: &Site) -> Result<Found, Refusal> {
 /// `md5` and 32 digits. What else begins so is nothing that PostgreSQL takes for a hash.
 pub fn md5(text: &str, _: &Site) -> Result<Found, Refusal> {
     let output = text.strip_prefix("md5").and_then(hex).filter(|output| output.len() == 16);
-    output.map_or(Err(Refusal::UnsupportedFormat), |output| Ok(Found::new(PgMd5, output)))
+    output.map_or(Err(Refusal::UnsupportedFormat), |output| {
+        Ok(Found::new(PgMd5 { role: None }, output))
+    })
 }
