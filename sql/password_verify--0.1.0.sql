@@ -165,7 +165,7 @@ CREATE TABLE password_verify.throttle (
 ) USING heap WITH (fillfactor = 80);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
-COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 what is left for a client that may be known';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 what is left for a client that may be known, 5 comparisons with kept passwords';
 
 -- As with credentials: a look-up always finds a row.
 INSERT INTO password_verify.throttle

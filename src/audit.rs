@@ -25,7 +25,7 @@ pub fn record(action: Action, user: Option<&UserId>, client: Option<core::net::I
         outcome: 0,
         alert: 0,
         hashed: false,
-        clears: false,
+        clears: 0,
         client_addr: caller::raw_addr(client),
         user_len: 0,
         user: [0; 255],

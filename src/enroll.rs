@@ -21,6 +21,7 @@ use crate::pg::slot::HashSlot;
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
+use crate::reuse::require_unused;
 use crate::throttle::{self, Denial};
 use crate::verify::{Outcome, Purpose, Request, attempt};
 use crate::{audit, blocklist};
@@ -123,10 +124,11 @@ pub fn change(
             Outcome::Right(proof) => proof,
             Outcome::Denied(denial) => return Ok(Err(denial)),
         };
+        // That it is the one that was just proven tells nothing that the proof has not told.
         if proof.is_of(new.password()) {
             return refused(Reason::Reused);
         }
-        if let Err(reason) = require_unused(&user, &new)? {
+        if let Err(reason) = require_unused(&user, &new, client)? {
             return refused(reason);
         }
         let Some(verifier) = hash(&new)? else { return refused(Reason::Busy) };
@@ -181,8 +183,8 @@ pub fn delete(user: &UserId) -> Result<bool, Error> {
 /// there something to do?
 pub fn unlock(user: &UserId) -> Result<bool, Error> {
     let answer = recorded_if(Action::Unlock, user, None, || {
-        let (_, failures) = throttle::failures(user)?;
-        Ok((failures > 0).then_some(Ok(())))
+        let charged = throttle::charged(user, throttle::cleared_by(Action::Unlock))?;
+        Ok((!charged.is_empty()).then_some(Ok(())))
     })?;
     Ok(answer.is_some())
 }
@@ -190,30 +192,6 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
 /// policy: length bound, NFC, then the rules.
 pub fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
     settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
-}
-
-/// history: none of the last passwords, where the policy says so. As many hashes as there are, each in a
-/// slot of its own.
-pub fn require_unused(user: &UserId, new: &NewPassword) -> Result<Answer, Error> {
-    let history = settings::history();
-    if history == 0 {
-        return Ok(Ok(()));
-    }
-    let Found::Own(row) = Store::open(Access::Read)?.find(user)? else { return Ok(Ok(())) };
-    let mut texts = vec![row.open()?];
-    texts.extend(row.open_former()?);
-    texts.truncate(history);
-    let deadline = Instant::now() + settings::queue_timeout();
-    for text in texts {
-        let record = Record::parse(text.expose(), settings::hash_memory_limit())
-            .map_err(|why| Error::stored(why, row.number))?;
-        let Some(mut slot) = HashSlot::take(deadline) else { return Ok(Err(Reason::Busy)) };
-        let mut workspace = slot.workspace(record.cost())?;
-        if record.matches(new.password(), user.as_str(), &mut workspace)? {
-            return Ok(Err(Reason::Reused));
-        }
-    }
-    Ok(Ok(()))
 }
 
 /// hash: with today's parameters and a fresh salt. `None`: the server is busy with others.
@@ -274,11 +252,11 @@ pub fn recorded_if(
     let answer = make()?;
     match answer {
         Some(Ok(())) => {
-            let clears =
-                matches!(action, Action::Create | Action::Set | Action::Reset | Action::Unlock);
-            let (key, failures) = if clears { throttle::failures(user)? } else { ([0; 16], 0) };
-            let account = (failures > 0).then_some(&key);
-            prepared.changed(record, account, || throttle::load(key))?;
+            prepared.changed(
+                record,
+                &throttle::charged(user, throttle::cleared_by(action))?,
+                throttle::load,
+            )?;
         }
         Some(Err(reason)) => audit::wait_for(prepared.refused(record, reason.into()))?,
         None => {}

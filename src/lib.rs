@@ -29,6 +29,7 @@ mod import;
 mod kernel;
 mod pg;
 mod reset;
+mod reuse;
 mod salt;
 mod settings;
 mod throttle;

@@ -13,12 +13,13 @@ use password_verify_core::user_id::UserId;
 use zeroize::Zeroizing;
 
 use crate::audit;
-use crate::enroll::{accept, edit, hash, recorded_if, require_unused};
+use crate::enroll::{accept, edit, hash, recorded, recorded_if};
 use crate::error::Error;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::statistics;
 use crate::pg::store::{Edit, Store, Written};
 use crate::pg::table::Access;
+use crate::reuse::require_unused;
 use crate::throttle::{self, Admission, Denial};
 use crate::{salt, settings};
 
@@ -47,14 +48,18 @@ pub fn reset(
         Ok(redeemed) => redeemed,
         Err(denial) => return Ok(Err(denial)),
     };
+    let refused = |reason| {
+        let answer = recorded(Action::Reset, &user, client, || Ok(Err(reason)))?;
+        Ok(answer.map_err(Denial::because))
+    };
+    let new = match accept(&user, new) {
+        Ok(new) => new,
+        Err(reason) => return refused(reason),
+    };
+    if let Err(reason) = require_unused(&user, &new, client)? {
+        return refused(reason);
+    }
     let answer = recorded_if(Action::Reset, &user, client, || {
-        let new = match accept(&user, new) {
-            Ok(new) => new,
-            Err(reason) => return Ok(Some(Err(reason))),
-        };
-        if let Err(reason) = require_unused(&user, &new)? {
-            return Ok(Some(Err(reason)));
-        }
         let Some(verifier) = hash(&new)? else { return Ok(Some(Err(Reason::Busy))) };
         let now = session::now();
         let written = Store::open(Access::Write)?.edit(&user, PATIENCE, |row| {

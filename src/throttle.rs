@@ -75,8 +75,10 @@ impl Denial {
         Self { reason, until: None }
     }
 
-    fn by(verdict: Verdict) -> Self {
+    fn by(seat: Seat, verdict: Verdict) -> Self {
         match verdict {
+            // Nothing that time changes: the next change of the password, or whoever unlocks.
+            Verdict::Locked if seat == Seat::Reuse => Self::because(Reason::Throttled),
             Verdict::Refused { until } => Self { reason: Reason::Throttled, until: Some(until) },
             Verdict::Locked => Self::because(Reason::Locked),
             Verdict::Admitted | Verdict::Wait => Self::because(Reason::Busy),
@@ -116,6 +118,26 @@ pub fn admit(
     let admission = charge_all(attempt, user.is_some() && client.is_some(), deadline);
     statistics::count_queue_time(start.elapsed());
     Ok(admission)
+}
+
+/// Charges the comparison of a new password with those that the account has or had, and reserves its place in
+/// the audit. To the account only: whoever gets here has proven a password or a token, which was charged to
+/// client and caller.
+///
+/// # Errors
+/// [`Error::JustInstalled`], [`Error::NotInstalled`], [`Error::TooManyDatabases`].
+pub fn admit_comparison(user: &UserId, client: Option<IpAddr>) -> Result<Admission, Error> {
+    extension::require_not_new()?;
+    let deadline = Instant::now() + settings::queue_timeout();
+    let record = audit::record(Action::Compare, Some(user), client);
+    let Some(attempt) = Attempt::begin(record, settings::throttle(), deadline)? else {
+        return Ok(Admission::Busy);
+    };
+    let key = ActiveKey::read()?.key.budget(Seat::Reuse as u8, &[], Some(user));
+    if !attempt.pin(Seat::Reuse, &key, deadline, || load(key))? {
+        return Ok(refuse(attempt, Denial::because(Reason::Busy)));
+    }
+    Ok(charge_all(attempt, false, deadline))
 }
 
 /// Brings every budget of the attempt into the cache and keeps it there.
@@ -183,15 +205,15 @@ enum Hindrance {
 
 fn try_charge(attempt: &Attempt, has_address: bool) -> Result<Option<SecondChance>, Hindrance> {
     let mut refusal: Option<Denial> = None;
-    for seat in [Seat::Client, Seat::Account, Seat::Caller] {
+    for seat in [Seat::Client, Seat::Account, Seat::Caller, Seat::Reuse] {
         match attempt.charge(seat) {
             Verdict::Admitted => {}
             Verdict::Wait => return Err(Hindrance::InFlight(seat)),
             verdict if seat == Seat::Client || !has_address => {
-                return Err(Hindrance::Refused(Denial::by(verdict)));
+                return Err(Hindrance::Refused(Denial::by(seat, verdict)));
             }
             // Of two, the one that lasts: an account may be locked.
-            verdict => refusal = refusal.or(Some(Denial::by(verdict))),
+            verdict => refusal = refusal.or(Some(Denial::by(seat, verdict))),
         }
     }
     let Some(refusal) = refusal else { return Ok(None) };
@@ -237,6 +259,12 @@ impl Charged {
         self.attempt.settle(outcome, user.is_some())
     }
 
+    /// Settles the charge for a comparison, which stays: `Err` is [`Reason::Reused`], or
+    /// [`Reason::Busy`] where not all could be compared.
+    pub fn settle_comparison(self, answer: Result<(), Reason>) -> Conclusion {
+        self.attempt.settle(answer.map_or_else(Outcome::from, |()| Outcome::Valid), true)
+    }
+
     /// Settles the charge: a right password gets back what it cost, a wrong one does not. `verdict` is
     /// what a right password is worth here; `None` means that it was not right.
     pub fn settle(self, worth: Option<Result<(), Reason>>) -> (Conclusion, Result<(), Denial>) {
@@ -259,17 +287,36 @@ impl Charged {
     }
 }
 
-/// How many wrong passwords in a row the account has against it.
+/// What a change ends for its user when it commits. Whoever knows the old password has already ended what was
+/// held against the account, unless it was by the client's own attempts, which leave it waiting for others.
+pub fn cleared_by(action: Action) -> &'static [Seat] {
+    match action {
+        Action::Create | Action::Set | Action::Reset | Action::Unlock => {
+            &[Seat::Account, Seat::Reuse]
+        }
+        Action::Change | Action::Delete => &[Seat::Reuse],
+        _ => &[],
+    }
+}
+
+/// Which budgets of a user have something in them. What is charged but not settled is not in them yet.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
-pub fn failures(user: &UserId) -> Result<(budgets::Key, u32), Error> {
-    let key = ActiveKey::read()?.key.budget(Seat::Account as u8, &[], Some(user));
-    let budget = match budgets::glance(session::database(), &key) {
-        Some(budget) => Some(budget),
-        None => load(key)?.map(|stored| stored.budget),
-    };
-    Ok((key, budget.map_or(0, |budget| budget.count)))
+pub fn charged(user: &UserId, seats: &[Seat]) -> Result<Vec<(Seat, budgets::Key)>, Error> {
+    let active = ActiveKey::read()?.key;
+    let mut charged = Vec::with_capacity(seats.len());
+    for seat in seats {
+        let key = active.budget(*seat as u8, &[], Some(user));
+        let budget = match budgets::glance(session::database(), &key) {
+            Some(budget) => Some(budget),
+            None => load(key)?.map(|stored| stored.budget),
+        };
+        if budget.is_some_and(|budget| budget.count > 0) {
+            charged.push((*seat, key));
+        }
+    }
+    Ok(charged)
 }
 
 /// Reads an account's budget from the table.

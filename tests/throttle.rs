@@ -3,12 +3,13 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Barrier, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::{PRELOADED, kill_9};
+use password_verify_tests::crowd::at_once;
 use password_verify_tests::site::{CHEAP, manage, set};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, sqlstate};
 use postgres::{Client, SimpleQueryMessage};
@@ -90,32 +91,6 @@ fn tally<T: Into<String>>(answers: impl IntoIterator<Item = T>) -> BTreeMap<Stri
 
 fn counts<const N: usize>(of: [(&str, usize); N]) -> BTreeMap<String, usize> {
     of.into_iter().map(|(answer, count)| (answer.to_owned(), count)).collect()
-}
-
-/// One such crowd at a time: a server has only so many connections.
-static CROWD: Mutex<()> = Mutex::new(());
-
-/// So many connections, each of its own, that all begin at the same moment.
-fn at_once<T: Send>(
-    count: usize,
-    connect: impl Fn() -> Client + Sync,
-    act: impl Fn(usize, &mut Client) -> T + Sync,
-) -> Vec<T> {
-    let _crowd = CROWD.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let barrier = Barrier::new(count);
-    thread::scope(|scope| {
-        let (barrier, connect, act) = (&barrier, &connect, &act);
-        let threads: Vec<_> = (0..count)
-            .map(|i| {
-                scope.spawn(move || {
-                    let mut client = connect();
-                    barrier.wait();
-                    act(i, &mut client)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
 }
 
 /// Looks until it is so.

@@ -76,13 +76,13 @@ impl Batch {
         Ok(())
     }
 
-    /// The key of the budget of a record's user.
+    /// The key of a budget of a record's user.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn account(&self, record: &Record) -> Result<Option<Key>, Error> {
+    pub fn account(&self, record: &Record, seat: Seat) -> Result<Option<Key>, Error> {
         let Ok(user) = UserId::from_text(&user_of(record)) else { return Ok(None) };
-        Ok(Some(ActiveKey::read()?.key.budget(Seat::Account as u8, &[], Some(&user))))
+        Ok(Some(ActiveKey::read()?.key.budget(seat as u8, &[], Some(&user))))
     }
 
     /// Forgets the failures of an account.

@@ -12,6 +12,7 @@ use password_verify_core::event::{Action, Event, Outcome};
 
 use super::batch::Batch;
 use super::changes::{self, Clearing, Ending, Open, OpenChanges, Row};
+use super::shared::budgets::SEATS;
 use super::shared::queue::{NONE, Record};
 use super::{session, worker};
 use crate::error::Error;
@@ -67,7 +68,7 @@ impl Ends {
         &mut self,
         batch: &Batch,
         record: &Record,
-        pinned: u32,
+        touched: &[u32; SEATS],
     ) -> Result<(), Error> {
         let Record { xid, top_xid, at, .. } = *record;
         let place = batch.chain.head();
@@ -76,11 +77,11 @@ impl Ends {
         if self.last.replace((top_xid, xid)) != Some((top_xid, xid)) && !batch.changes.has(&open) {
             batch.changes.put(&Row::Part(open))?;
         }
-        if record.clears
-            && let Some(account) = batch.account(record)?
-        {
-            let by_session = pinned != NONE;
-            batch.changes.put(&Row::Clearing(Clearing { open, account, by_session }))?;
+        for seat in record.cleared() {
+            if let Some(account) = batch.account(record, seat)? {
+                let by_session = touched[seat as usize] != NONE;
+                batch.changes.put(&Row::Clearing(Clearing { open, account, by_session }))?;
+            }
         }
         Ok(())
     }

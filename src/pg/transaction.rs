@@ -19,7 +19,7 @@ use super::shared::segment;
 use crate::error::Error;
 use crate::settings;
 
-/// Accounts that are kept in the cache, so that the session itself clears them the moment its
+/// Budgets that are kept in the cache, so that the session itself clears them the moment its
 /// transaction commits. Of others the worker makes sure a little later.
 const CLEARED_AT_ONCE: usize = 4;
 
@@ -30,7 +30,7 @@ struct Changes {
     record: Record,
     last: Option<Ticket>,
     clears: Vec<(pg_sys::SubTransactionId, Place)>,
-    /// Accounts beyond those. Cleared at once too if they are in the cache by then.
+    /// Budgets beyond those. Cleared at once too if they are in the cache by then.
     more: Vec<(pg_sys::SubTransactionId, Key)>,
 }
 
@@ -85,16 +85,16 @@ impl Prepared {
         queue::submit(PREPARED.replace(NONE), &record, [NONE; SEATS])
     }
 
-    /// Records a change that is part of the transaction now. `account`, if its failures are to be
-    /// forgotten when the transaction commits.
+    /// Records a change that is part of the transaction now. `clears` are budgets of its user that are to
+    /// be forgotten when the transaction commits.
     ///
     /// # Errors
     /// [`Error::AuditBusy`]; what `load` says.
     pub fn changed(
         self,
         mut record: Record,
-        account: Option<&Key>,
-        load: impl FnOnce() -> Result<Option<Stored>, Error>,
+        clears: &[(Seat, Key)],
+        load: impl Fn(Key) -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
         // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
         let (xid, sub, oid) = unsafe {
@@ -114,9 +114,9 @@ impl Prepared {
             let changes = Changes { end, record, last: None, clears: Vec::new(), more: Vec::new() };
             CHANGES.set(Some(changes));
         }
-        let mut pinned = NONE;
-        if let Some(key) = account {
-            record.clears = true;
+        let mut touched = [NONE; SEATS];
+        for (seat, key) in clears {
+            record.clears |= seat.bit();
             let room = CHANGES.with_borrow(|changes| {
                 changes.as_ref().is_some_and(|changes| changes.clears.len() < CLEARED_AT_ONCE)
             });
@@ -128,8 +128,8 @@ impl Prepared {
                         }
                     });
                 };
-                let place = budgets::pin(oid, Seat::Account, key, self.deadline, note, load)?;
-                pinned = place.map_or(NONE, |place| place.0);
+                let place = budgets::pin(oid, *seat, key, self.deadline, note, || load(*key))?;
+                touched[*seat as usize] = place.map_or(NONE, |place| place.0);
             } else {
                 CHANGES.with_borrow_mut(|changes| {
                     if let Some(changes) = changes {
@@ -139,8 +139,6 @@ impl Prepared {
             }
         }
         count(self.database, &record);
-        let mut touched = [NONE; SEATS];
-        touched[0] = pinned;
         let ticket = queue::submit(PREPARED.replace(NONE), &record, touched);
         CHANGES.with_borrow_mut(|changes| {
             if let Some(changes) = changes {

@@ -191,7 +191,7 @@ impl Writer {
         }
         let event = to_event(record)?;
         if record.xid != 0 {
-            self.ends.note_change(batch, record, touched[0])?;
+            self.ends.note_change(batch, record, touched)?;
         }
         let placed = if record.hashed {
             self.folding.place_hashed(event)

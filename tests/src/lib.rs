@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 pub mod cluster;
+pub mod crowd;
 pub mod hold;
 pub mod imports;
 pub mod keyring;

@@ -97,6 +97,8 @@ coded! {
         IssueToken = 15 => "issue_token",
         /// A new password from somebody who has such a token.
         Reset = 16 => "reset",
+        /// A new password was compared with kept ones: [`Outcome::Reused`] or [`Outcome::Valid`].
+        Compare = 20 => "compare",
     }
 }
 
@@ -348,9 +350,9 @@ mod tests {
         // Rows that are out there were chained with these.
         let texts: Vec<_> = Action::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "epoch validate prove create change set disable enable require_change delete \
-                        unlock end prune import issue_token reset";
+                        unlock end prune import issue_token reset compare";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=16));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq((1..=16).chain([20])));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \

@@ -6,6 +6,10 @@
 
 pub use crate::account::Timestamp;
 
+/// Comparisons of new passwords with kept ones, of one account, until its next change. No more: whether a
+/// password is the account's or was is an answer about a secret, and whoever asks need not know any.
+pub const MAX_COMPARISONS: u32 = 5;
+
 /// Policy. All times in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
@@ -47,6 +51,9 @@ pub enum Kind {
     Client = 2,
     /// One login role, whatever comes of it.
     Caller = 3,
+    /// One user: comparisons of new passwords with kept ones, whatever comes of them. Nothing but
+    /// [`Budget::clear`] gives one back.
+    Comparison = 4,
 }
 
 /// One budget as it lies in shared memory and in the table, where `in_flight` is not stored.
@@ -106,7 +113,7 @@ impl Rules {
     /// The token bucket, if it is one and has a limit.
     fn rate(&self, kind: Kind) -> Option<Rate> {
         match kind {
-            Kind::Account | Kind::Known => None,
+            Kind::Account | Kind::Known | Kind::Comparison => None,
             Kind::Client => Some(self.client),
             Kind::Caller => Some(self.caller),
         }
@@ -148,7 +155,8 @@ impl Budget {
                 self.count = 0;
                 self.known_until = rules.known_until(now);
             }
-            (Kind::Account | Kind::Known, Settled::Wrong) => {
+            (Kind::Account | Kind::Known, Settled::Wrong)
+            | (Kind::Comparison, Settled::Right | Settled::Wrong) => {
                 self.count = self.count.saturating_add(1);
                 self.at = now;
             }
@@ -158,7 +166,7 @@ impl Budget {
                     self.at = self.at.saturating_sub(rate.interval()).max(now);
                 }
             }
-            (Kind::Account | Kind::Known, Settled::Withdrawn)
+            (Kind::Account | Kind::Known | Kind::Comparison, Settled::Withdrawn)
             | (Kind::Client, Settled::Wrong)
             | (Kind::Caller, Settled::Right | Settled::Wrong) => {}
         }
@@ -194,7 +202,7 @@ impl Budget {
         let mut budget = *self;
         budget.catch_up(kind, now, rules);
         let spent = match kind {
-            Kind::Account | Kind::Known => budget.count > 0,
+            Kind::Account | Kind::Known | Kind::Comparison => budget.count > 0,
             Kind::Client | Kind::Caller => rules.rate(kind).is_some() && budget.at > now,
         };
         !spent && budget.in_flight == 0 && !budget.is_known(now)
@@ -208,6 +216,7 @@ impl Budget {
             (Some(_), _) => self.at,
             (None, 0) => 0,
             (None, count) if kind == Kind::Account && count >= rules.lock_after => i64::MAX,
+            (None, _) if kind == Kind::Comparison => i64::MAX,
             (None, _) => self.at.saturating_add(rules.forget_after),
         };
         failures.max(self.known_until)
@@ -229,6 +238,8 @@ impl Budget {
     fn catch_up(&mut self, kind: Kind, now: Timestamp, rules: &Rules) {
         if let Some(rate) = rules.rate(kind) {
             self.at = self.at.clamp(now, now.saturating_add(rate.depth()));
+        } else if kind == Kind::Comparison {
+            self.at = self.at.min(now);
         } else if matches!(kind, Kind::Account | Kind::Known) {
             self.at = self.at.min(now);
             let locked = kind == Kind::Account && self.count >= rules.lock_after;
@@ -251,6 +262,8 @@ impl Budget {
             Kind::Known if self.count < free => (now, within(free)),
             // None: what ends the wait is that the count is forgotten.
             Kind::Known => (self.at.saturating_add(rules.forget_after), false),
+            Kind::Comparison if self.count >= MAX_COMPARISONS => return Verdict::Locked,
+            Kind::Comparison => (now, within(MAX_COMPARISONS)),
             Kind::Client | Kind::Caller => {
                 // From then on there is a token.
                 let until = rules
@@ -272,7 +285,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Kind::{Account, Caller, Client, Known};
+    use Kind::{Account, Caller, Client, Comparison, Known};
     use Settled::{Right, Withdrawn, Wrong};
     use Verdict::{Admitted, Locked, Refused, Wait};
 
@@ -311,7 +324,7 @@ mod tests {
 
     #[test]
     fn what_is_admitted_is_in_flight_until_it_is_settled() {
-        for kind in [Account, Known, Client, Caller] {
+        for kind in [Account, Known, Client, Caller, Comparison] {
             for settled in [Right, Wrong, Withdrawn] {
                 let mut budget = Budget::default();
                 assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
@@ -355,6 +368,36 @@ mod tests {
             assert_eq!(budget.admit(Account, until - 1, &RULES), Refused { until });
             assert_eq!(budget.admit(Account, until, &RULES), Admitted);
         }
+    }
+
+    #[test]
+    fn comparisons_come_back_by_clearing_only() {
+        let mut budget = Budget::default();
+        for settled in [Right, Wrong, Right, Wrong, Right] {
+            attempt(&mut budget, Comparison, settled, 5);
+        }
+        for now in [5, 5 + RULES.forget_after, i64::MAX] {
+            assert_eq!(budget.admit(Comparison, now, &RULES), Locked);
+            assert!(!budget.at_rest(Comparison, now, &RULES));
+        }
+        assert_eq!(budget.rests_at(Comparison, &RULES), i64::MAX);
+        budget.clear();
+        assert!(budget.at_rest(Comparison, 5, &RULES));
+        assert_eq!(budget.admit(Comparison, 5, &RULES), Admitted);
+    }
+
+    #[test]
+    fn no_more_comparisons_are_in_flight_than_there_are() {
+        let mut budget = Budget::default();
+        assert_eq!([(); 5].map(|()| budget.admit(Comparison, 5, &RULES)), [Admitted; 5]);
+        assert_eq!(budget.admit(Comparison, 5, &RULES), Wait);
+        budget.settle(Comparison, Withdrawn, 5, &RULES);
+        assert_eq!(budget.admit(Comparison, 5, &RULES), Admitted, "that one compared nothing");
+        for _ in 0..5 {
+            assert_eq!(budget.admit(Comparison, 5, &RULES), Wait);
+            budget.settle(Comparison, Wrong, 5, &RULES);
+        }
+        assert_eq!(budget.admit(Comparison, 5, &RULES), Locked);
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! Budgets against slow references that keep the whole history, and what must hold of any history.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use password_verify_core::throttle::Kind::{Account, Caller, Client, Known};
+use password_verify_core::throttle::Kind::{Account, Caller, Client, Comparison, Known};
 use password_verify_core::throttle::Settled::{Right, Withdrawn, Wrong};
 use password_verify_core::throttle::Verdict::{Admitted, Locked, Refused, Wait};
-use password_verify_core::throttle::{Budget, Kind, Rate, Rules, Settled, Timestamp, Verdict};
+use password_verify_core::throttle::{
+    Budget, Kind, MAX_COMPARISONS, Rate, Rules, Settled, Timestamp, Verdict,
+};
 use proptest::prelude::*;
 
 /// What is done to a budget.
@@ -32,7 +34,7 @@ enum Event {
 }
 
 fn kinds() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Account), Just(Known), Just(Client), Just(Caller)]
+    prop_oneof![Just(Account), Just(Known), Just(Client), Just(Caller), Just(Comparison)]
 }
 
 fn settled() -> impl Strategy<Value = Settled> {
@@ -146,6 +148,14 @@ impl Reference {
         (row.len() as u32, row.last().copied().unwrap_or(0))
     }
 
+    /// What was compared since all of it was given back.
+    fn compared(&self) -> u32 {
+        let ends = [Event::Cleared, Event::Remembered];
+        let since = self.history.rsplit(|(_, event)| ends.contains(event)).next().unwrap();
+        let told = [Right, Wrong].map(Event::Settled);
+        since.iter().filter(|(_, event)| told.contains(event)).count() as u32
+    }
+
     fn rate(&self) -> Rate {
         if self.kind == Client { self.rules.client } else { self.rules.caller }
     }
@@ -203,6 +213,9 @@ impl Reference {
                     Wait
                 }
             }
+            Comparison if self.compared() >= MAX_COMPARISONS => Locked,
+            Comparison if self.compared() + self.in_flight() < MAX_COMPARISONS => Admitted,
+            Comparison => Wait,
             Client | Caller => {
                 let interval = i128::from(self.rate().interval);
                 match self.level(now) {
@@ -231,6 +244,7 @@ impl Reference {
     fn at_rest(&self, now: Timestamp, failures: (u32, Timestamp)) -> bool {
         let spent = match self.kind {
             Account | Known => failures.0 > 0,
+            Comparison => self.compared() > 0,
             Client | Caller => {
                 let full = i128::from(self.rate().burst) * i128::from(self.rate().interval);
                 self.level(now).0 < full
@@ -269,6 +283,7 @@ fn compare(
                         Known => rules.forget_after,
                         Client => rules.client.interval,
                         Caller => rules.caller.interval,
+                        Comparison => 0,
                     };
                     prop_assert!(now < until && until <= now + longest);
                 }
@@ -453,7 +468,12 @@ proptest! {
         while budget.in_flight > 0 {
             budget.settle(kind, Wrong, now, &rules);
         }
-        if kind == Account && budget.count >= rules.lock_after {
+        let stays = match kind {
+            Account => budget.count >= rules.lock_after,
+            Comparison => budget.count > 0,
+            _ => false,
+        };
+        if stays {
             prop_assert!(!budget.at_rest(kind, now + 1_000_000, &rules));
         } else {
             let rate = if kind == Client { rules.client } else { rules.caller };
@@ -461,6 +481,7 @@ proptest! {
                 Account => rules.forget_after,
                 Known => rules.forget_after.max(rules.known_for),
                 Client | Caller => i64::from(rate.burst) * rate.interval,
+                Comparison => 0,
             };
             let later = if at_once { 0 } else { 1_000_000 };
             prop_assert!(budget.at_rest(kind, now + settled_by + later, &rules));

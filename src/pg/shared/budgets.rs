@@ -46,7 +46,7 @@ pub struct Slot {
 
 /// What a budget is kept for. Some have the same rules and are kept apart.
 #[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Seat {
     /// Of one user.
     Account = 0,
@@ -58,14 +58,21 @@ pub enum Seat {
     Caller = 3,
     /// Of a user and an address, where the account or the login role has nothing left.
     Chance = 4,
+    /// Of one user: comparisons of new passwords with kept ones.
+    Reuse = 5,
 }
 
 /// How many there are.
-pub const SEATS: usize = 5;
+pub const SEATS: usize = 6;
 
 impl Seat {
     pub const ALL: [Self; SEATS] =
-        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance];
+        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Reuse];
+
+    /// Itself in a set of some.
+    pub fn bit(self) -> u8 {
+        1 << self as u8
+    }
 
     /// The rules it follows.
     pub fn kind(self) -> Kind {
@@ -74,6 +81,7 @@ impl Seat {
             Self::Known | Self::Chance => Kind::Known,
             Self::Client => Kind::Client,
             Self::Caller => Kind::Caller,
+            Self::Reuse => Kind::Comparison,
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use super::budgets::SEATS;
+use super::budgets::{SEATS, Seat};
 use super::databases::Database;
 use super::segment::{self, Central};
 use password_verify_core::user_id::UserId;
@@ -45,8 +45,8 @@ pub struct Record {
     pub alert: u8,
     /// Was a password hashed for it?
     pub hashed: bool,
-    /// Is the user's account to be cleared when the transaction commits?
-    pub clears: bool,
+    /// Which of the user's budgets are to be cleared when the transaction commits: a bit for each seat.
+    pub clears: u8,
     pub client_addr: RawAddr,
     pub user_len: u8,
     /// UTF-8.
@@ -54,6 +54,12 @@ pub struct Record {
 }
 
 impl Record {
+    /// The user's budgets that are to be cleared when the transaction commits.
+    pub fn cleared(&self) -> impl Iterator<Item = Seat> {
+        let clears = self.clears;
+        Seat::ALL.into_iter().filter(move |seat| clears & seat.bit() != 0)
+    }
+
     /// Says whose it is.
     pub fn name_user(&mut self, user: &UserId) {
         let bytes = user.as_str().as_bytes();
