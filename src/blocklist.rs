@@ -1,10 +1,12 @@
-//! The list of breached passwords, read when the server starts and shared by every process.
+//! The lists of passwords that nobody may choose: a site's of breached ones, read when the server starts, and
+//! one of the commonest, which is part of the library. Shared by every process.
 
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 use std::sync::OnceLock;
 
 use password_verify_blocklist::Filter;
+use password_verify_core::common;
 use password_verify_core::policy::Password;
 use pgrx::PgLogLevel;
 
@@ -13,12 +15,26 @@ use crate::settings;
 
 static FILTER: OnceLock<Filter<'static>> = OnceLock::new();
 
+/// The commonest passwords, as they are looked up.
+static COMMON: OnceLock<Filter<'static>> = OnceLock::new();
+/// `crates/blocklist/common/README.md` says what is in it.
+static COMMON_FILE: &[u8] = include_bytes!("../crates/blocklist/common/common.filter");
+
 /// Reads the file of `password_verify.blocklist_file`, if it is set. A server that cannot does not start.
 /// Called once, while the server preloads the library.
 ///
 /// It is read, not mapped: the processes that the postmaster forks share its memory as they would share a
 /// mapping, and somebody who cuts the file short takes nobody down with it.
 pub fn load() {
+    match Filter::open(COMMON_FILE) {
+        Ok(filter) => drop(COMMON.set(filter)),
+        Err(why) => ErrorReport::new(
+            SqlState::ERRCODE_INTERNAL_ERROR,
+            format!("the list of common passwords: {why}"),
+            crate::pg::log::ROUTINE,
+        )
+        .report(PgLogLevel::FATAL),
+    }
     let Some(path) = settings::blocklist_file().filter(|path| !path.is_empty()) else { return };
     let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let opened = std::fs::read(path).map_err(|why| why.to_string()).and_then(|bytes| {
@@ -42,7 +58,13 @@ pub fn load() {
     }
 }
 
-/// Is it on the list? Never, without one.
+/// Is it on one of the lists? Of the commonest passwords, if they are refused, however it is dressed up; of
+/// the site's, if there is one, as it is.
 pub fn contains(password: &Password) -> bool {
-    FILTER.get().is_some_and(|filter| filter.contains(password.expose()))
+    let listed = |list: &OnceLock<Filter>, text: &str| {
+        list.get().is_some_and(|filter| filter.contains(text))
+    };
+    listed(&FILTER, password.expose())
+        || settings::common_passwords()
+            && common::is_common(password.expose(), |text| listed(&COMMON, text))
 }

@@ -3,8 +3,8 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_tests::site::{ask, validate};
-use password_verify_tests::{Answer, Site};
+use password_verify_tests::site::{ask, change, create, set, validate};
+use password_verify_tests::{Answer, GOOD, OTHER, Site};
 use postgres::Client;
 
 const CHECK: &str = "SELECT * FROM auth.pv_check_password($1::text, $2)";
@@ -43,5 +43,62 @@ fn a_crafted_password_keeps_no_processor_busy_for_longer_than_a_login() {
     for text in CRAFTED {
         let looking = shortest(|| drop(check(app, text)));
         assert!(looking < login * 2, "{text}: {looking:?}, a login {login:?}");
+    }
+}
+
+#[test]
+fn the_commonest_passwords_are_refused_without_any_configuration() {
+    let site = Site::new();
+    let (mut app, mut registrar) = (site.login(), site.login_with(&["registrar"]));
+    let listed = Answer::no("blocklisted");
+    for text in [
+        "password password",
+        "passwort passwort",
+        "Pass-Word_password",
+        "пароль пароль пароль",
+        "qwerty_QWERTY_qwerty",
+        "P@ssw0rd.P@ssw0rd",
+        "drowssap drowssap",
+        "password2024password2024",
+        "administrator2024",
+        "contraseña contraseña",
+        "mot de passe mot de passe",
+        "senha-senha-senha",
+        "密码密码密码密码密码密码密码密码",
+        "パスワード パスワード パスワード",
+        "비밀번호 비밀번호 비밀번호 비밀번호",
+        "كلمة المرور كلمة المرور",
+    ] {
+        assert_eq!(check(&mut app, text), listed, "{text}");
+        assert_eq!(create(&mut app, "42", text), listed, "{text}");
+        assert_eq!(set(&mut registrar, "42", text), listed, "{text}");
+    }
+    assert_eq!(create(&mut app, "42", GOOD), Answer::yes());
+    assert_eq!(change(&mut app, "42", GOOD, "password password"), listed);
+}
+
+#[test]
+fn what_goes_on_the_same_way_is_too_weak() {
+    let site = Site::new();
+    let app = &mut site.login();
+    for text in ["!_!_!_!_!_!_!_!_!", "xkv xkv xkv xkv xkv", "c d e f g h i j k l m n o"] {
+        assert_eq!(check(app, text), Answer::no("too_weak"), "{text}");
+    }
+    let sql = "SELECT * FROM auth.pv_check_password('xkq', 'Xkq xkq xkq xkq xkq')";
+    assert_eq!(ask(app, sql, &[]).unwrap(), Answer::no("contains_user_id"));
+}
+
+#[test]
+fn several_words_are_a_password_common_as_each_may_be() {
+    let site = Site::new();
+    let app = &mut site.login();
+    for text in [
+        GOOD,
+        OTHER,
+        "dragon football sunshine",
+        "Passwort für den Drachen",
+        "пароль дракона зелёный",
+    ] {
+        assert_eq!(check(app, text), Answer::yes(), "{text}");
     }
 }

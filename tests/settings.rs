@@ -28,6 +28,7 @@ fn defaults_units_and_contexts() {
             "password_verify.audit_retention = 576000 min [0, 52560000] superuser",
             "password_verify.audit_timeout = 10000 ms [100, 600000] superuser",
             "password_verify.blocklist_file =  postmaster",
+            "password_verify.common_passwords = on superuser",
             "password_verify.hash_memory_limit = 131072 kB [7168, 1048576] postmaster",
             "password_verify.hash_slots = n [1, 256] postmaster",
             "password_verify.history = 0 [0, 24] superuser",
@@ -130,7 +131,15 @@ fn policy_settings_change_the_policy() {
     assert_eq!(check("", "zqvx9tmk"), Answer::no("too_short"));
     assert_eq!(check("SET password_verify.min_length = 8", "zqvx9tmk"), Answer::no("too_weak"));
     assert_eq!(check("SET password_verify.min_strength = 2", "zqvx9tmk"), Answer::yes());
-    assert_eq!(check("SET password_verify.min_strength = 0", "password"), Answer::yes());
+    assert_eq!(
+        check("SET password_verify.min_strength = 0", "password"),
+        Answer::no("blocklisted")
+    );
+    assert_eq!(check("SET password_verify.common_passwords = off", "password"), Answer::yes());
+    assert_eq!(
+        check("SET password_verify.common_passwords = on", "password"),
+        Answer::no("blocklisted")
+    );
     assert_eq!(check("SET password_verify.min_strength = 4", "zqvx9tmk"), Answer::no("too_weak"));
 }
 

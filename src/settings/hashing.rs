@@ -25,6 +25,8 @@ static HASH_SLOTS: OnceLock<GucSetting<i32>> = OnceLock::new();
 static QUEUE_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(256);
 static HASH_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(128 * 1024);
 
+// NIST SP 800-63B-4 section 3.1.1.2: commonly used ones are refused.
+static COMMON_PASSWORDS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static BLOCKLIST_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
 /// The most hashes at once.
@@ -79,6 +81,14 @@ pub fn define() {
         (0, 24),
         GucFlags::default(),
     );
+    GucRegistry::define_bool_guc(
+        c"password_verify.common_passwords",
+        c"Refuses the commonest passwords as new ones, however they are dressed up.",
+        c"By a list that comes with the extension.",
+        &COMMON_PASSWORDS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     GucRegistry::define_string_guc(
         c"password_verify.blocklist_file",
         c"File of breached passwords, made by password_verify_blocklist.",
@@ -113,6 +123,11 @@ pub fn define() {
 /// Last passwords that are refused as new ones: 0 to 24.
 pub fn history() -> usize {
     value(&HISTORY) as usize
+}
+
+/// Are the commonest passwords refused?
+pub fn common_passwords() -> bool {
+    COMMON_PASSWORDS.get()
 }
 
 /// The path of the list of breached passwords.

@@ -17,7 +17,8 @@ pub use audit::{
     workers,
 };
 pub use hashing::{
-    blocklist_file, cost, hash_memory_limit, hash_slots, history, queue_length, rules,
+    blocklist_file, common_passwords, cost, hash_memory_limit, hash_slots, history, queue_length,
+    rules,
 };
 pub use keys::{keyring_command, keyring_file};
 pub use throttle::{queue_timeout, throttle, throttle_entries};

@@ -8,6 +8,7 @@
 //! | [`secret`] | a plaintext in memory: wiped on drop, never printed, cloned or compared |
 //! | [`user_id`] | one user, one spelling |
 //! | [`policy`] | what may become a password (NIST SP 800-63B-4) |
+//! | [`common`] | passwords that everybody thinks of, however they are dressed up |
 //! | `strength` | how many guesses a password withstands, in bounded work |
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
 //! | [`workspace`] | memory for a hash, and the way to compute it |
@@ -31,6 +32,7 @@ pub mod account;
 pub mod blind_index;
 pub mod chain;
 pub mod client_addr;
+pub mod common;
 pub mod cost;
 pub mod event;
 pub mod fold;

@@ -6,6 +6,7 @@
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
+use crate::common;
 use crate::reason::Reason;
 use crate::secret::Secret;
 use crate::strength;
@@ -89,7 +90,7 @@ pub struct Rules {
 }
 
 impl Rules {
-    /// Requires: a normalised password, and who knows whether one is on the list of breached ones.
+    /// Requires: a normalised password, and who knows whether one is on a list.
     /// Produces: one that may be hashed and stored for `user`.
     ///
     /// # Errors
@@ -106,9 +107,11 @@ impl Rules {
             Err(Reason::TooShort)
         } else if is_listed(&password) {
             Err(Reason::Blocklisted)
-        } else if contains(text, user.as_str()) {
+        } else if contains(text, user.as_str()) || common::repeats(text, user.as_str()) {
             Err(Reason::ContainsUserId)
-        } else if strength::score(text, user.as_str()) < self.min_strength {
+        } else if self.min_strength > 0 && common::is_monotonous(text)
+            || strength::score(text, user.as_str()) < self.min_strength
+        {
             Err(Reason::TooWeak)
         } else {
             Ok(NewPassword(password))
@@ -204,6 +207,22 @@ mod tests {
         {
             assert_eq!(refusal(text, "42"), Some(Reason::TooWeak), "{text}");
         }
+    }
+
+    #[test]
+    fn what_goes_on_the_same_way_is_too_weak_unless_strength_is_no_matter() {
+        for text in ["abc abc abc abc abc", "1-2-3-4-5-6-7-8-9-0", "////////////////"] {
+            assert_eq!(refusal(text, "42"), Some(Reason::TooWeak), "{text}");
+            let any = Rules { min_strength: 0, ..RULES };
+            let user = UserId::from_bigint(42);
+            assert_eq!(any.accept(password(text), &user, |_| false).err(), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_id_over_and_over_is_refused_however_short() {
+        assert_eq!(refusal("bob bob bob bob bob", "bob"), Some(Reason::ContainsUserId));
+        assert_eq!(refusal("a-l-i-c-e a.l.i.c.e", "alice"), Some(Reason::ContainsUserId));
     }
 
     #[test]

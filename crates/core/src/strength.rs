@@ -85,7 +85,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
 }
 
 /// Every character that may stand for a letter as the first that it may stand for, in NFC: one reading.
-fn as_letters(text: &str) -> Zeroizing<String> {
+pub(crate) fn as_letters(text: &str) -> Zeroizing<String> {
     let letter = |c| {
         READINGS
             .iter()

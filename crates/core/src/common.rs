@@ -1,0 +1,283 @@
+//! Passwords that everybody thinks of, however they are dressed up: NIST SP 800-63B-4's dictionary words and
+//! repetitive characters.
+//!
+//! Not composition rules: nothing has to be in a password, and several words are as good as they are.
+
+use unicode_normalization::UnicodeNormalization;
+use zeroize::Zeroizing;
+
+use crate::strength;
+
+/// Code points of the longest entry of the list. Longer texts are looked up only where they repeat a
+/// shorter one, so that a long phrase is never taken for an entry by mistake.
+pub const MAX_ENTRY: usize = 16;
+
+/// Code points of the shortest. In Chinese a word has two.
+const MIN_ENTRY: usize = 2;
+
+/// Something shorter than this, over and over, is no password: there are not enough of them.
+const MIN_REPEATED: usize = 5;
+
+/// Digits that people put before or after a password to make another of it: a year, a counter.
+const MAX_DIGITS: usize = 4;
+
+/// NFKC makes one code point at most this many (U+FDFA, Unicode Standard Annex 15).
+const MAX_NFKC_GROWTH: usize = 18;
+
+/// Code points that are looked at, which is more than any password has that repeats an entry by chance.
+const LOOKED_AT: usize = 512;
+
+/// Room for what [`folded_chars`] makes, so that it is never moved and leaves no copy.
+fn capacity(text: &str) -> usize {
+    (text.len() * MAX_NFKC_GROWTH).min(LOOKED_AT)
+}
+
+/// What is left of a text without case, width, separators and accents that stand alone: NFKC, lower case,
+/// letters and digits. All of it, where it has neither letters nor digits.
+fn folded_chars(text: &str) -> Zeroizing<Vec<char>> {
+    let lower = || text.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
+    let mut chars = Zeroizing::new(Vec::with_capacity(capacity(text)));
+    chars.extend(lower().filter(|c| c.is_alphanumeric()).take(LOOKED_AT));
+    if chars.is_empty() {
+        chars.extend(lower().take(LOOKED_AT));
+    }
+    chars
+}
+
+/// Is it an entry of the list, or one over and over, in any case, with separators, backwards, with digits
+/// and symbols for letters, with up to four digits before or after it?
+///
+/// `listed` is asked eight times at most, and not at all for more than [`MAX_ENTRY`] code points that do not
+/// repeat.
+pub fn is_common(password: &str, listed: impl Fn(&str) -> bool) -> bool {
+    let letters = strength::as_letters(password);
+    let texts = [password, if *letters == password { "" } else { &letters }];
+    texts.into_iter().filter(|text| !text.is_empty()).any(|text| {
+        let folded = folded_chars(text);
+        let whole = unit(&folded);
+        let bare = unit(without_digits(whole));
+        is_listed(whole, &listed) || (bare.len() < whole.len() && is_listed(bare, &listed))
+    })
+}
+
+/// The form in which the list has an entry. `None`: too short to tell anything, or longer than
+/// [`MAX_ENTRY`].
+pub fn entry(text: &str) -> Option<Zeroizing<String>> {
+    let folded = folded_chars(text);
+    let unit = unit(&folded);
+    if !(MIN_ENTRY..=MAX_ENTRY).contains(&unit.len()) {
+        return None;
+    }
+    let mut entry = Zeroizing::new(String::with_capacity(unit.len() * 4));
+    entry.extend(unit);
+    Some(entry)
+}
+
+fn is_listed(chars: &[char], listed: impl Fn(&str) -> bool) -> bool {
+    if chars.is_empty() || chars.len() > MAX_ENTRY {
+        return false;
+    }
+    let mut word = Zeroizing::new(String::with_capacity(chars.len() * 4));
+    word.extend(chars);
+    if listed(&word) {
+        return true;
+    }
+    word.clear();
+    word.extend(chars.iter().rev());
+    listed(&word)
+}
+
+/// Is it one short thing over and over, or the next one after the other?
+pub(crate) fn is_monotonous(password: &str) -> bool {
+    let folded = folded_chars(password);
+    let repeated = unit(&folded).len() < MIN_REPEATED.min(folded.len());
+    repeated || is_sequence(&folded)
+}
+
+/// Is it the user id over and over, however short?
+pub(crate) fn repeats(password: &str, user_id: &str) -> bool {
+    let id = folded_chars(user_id);
+    let folded = folded_chars(password);
+    !id.is_empty()
+        && without_digits(unit(&folded)) == without_digits(unit(&id))
+        && !folded.is_empty()
+}
+
+/// What the text repeats, twice at least and the last time perhaps in part; itself, if it does not. Linear.
+fn unit(chars: &[char]) -> &[char] {
+    // Knuth, Morris, Pratt: for each beginning the longest that it also ends in.
+    let mut borders: Vec<usize> = Vec::with_capacity(chars.len());
+    for at in 0..chars.len() {
+        let mut border = if at == 0 { 0 } else { borders[at - 1] };
+        while at > 0 && border > 0 && chars[at] != chars[border] {
+            border = borders[border - 1];
+        }
+        borders.push(if at > 0 && chars[at] == chars[border] { border + 1 } else { 0 });
+    }
+    let period = chars.len() - borders.last().unwrap_or(&0);
+    if period * 2 <= chars.len() { &chars[..period] } else { chars }
+}
+
+/// Without up to four digits at the end, or else at the beginning.
+fn without_digits(chars: &[char]) -> &[char] {
+    let digits =
+        |all: &mut dyn Iterator<Item = &char>| all.take_while(|c| c.is_ascii_digit()).count();
+    let after = digits(&mut chars.iter().rev());
+    let before = digits(&mut chars.iter());
+    match (before, after) {
+        (before, _) if before == chars.len() => chars,
+        (_, 1..=MAX_DIGITS) => &chars[..chars.len() - after],
+        (1..=MAX_DIGITS, 0) => &chars[before..],
+        _ => chars,
+    }
+}
+
+/// Each the next one of the one before it, or each the one before: digits go round.
+fn is_sequence(chars: &[char]) -> bool {
+    let next = |a: char, b: char| {
+        u32::from(a) + 1 == u32::from(b) || (a == '9' && b == '0') || (a == 'z' && b == 'a')
+    };
+    chars.len() > 2
+        && (chars.windows(2).all(|pair| next(pair[0], pair[1]))
+            || chars.windows(2).all(|pair| next(pair[1], pair[0])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn fold(text: &str) -> String {
+        folded_chars(text).iter().collect()
+    }
+
+    fn common(text: &str) -> bool {
+        let list =
+            ["password", "passwort", "пароль", "contraseña", "qwerty", "密码", "dragon", "123456"];
+        is_common(text, |word| list.contains(&word))
+    }
+
+    #[test]
+    fn common_words_are_found_however_they_are_dressed_up() {
+        for text in [
+            "password password",
+            "passwort passwort",
+            "Pass-Word_password",
+            "пароль пароль пароль",
+            "ПАРОЛЬ.пароль.Пароль",
+            "P@ssw0rd P@ssw0rd",
+            "password2024password2024",
+            "2024 password",
+            "password/password/pass",
+            "drowssap drowssap",
+            "q w e r t y q w e r t y",
+            "ｐａｓｓｗｏｒｄ password",
+            "contrasen\u{303}a contraseña",
+            "密码密码密码密码密码密码密码密码",
+            "dragon!!!",
+            "123456 123456 123456",
+        ] {
+            assert!(common(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn several_words_are_no_common_one() {
+        for text in [
+            "password dragon qwerty",
+            "passwordpasswort",
+            "my password is a dragon",
+            "correct horse battery staple",
+            "password 839201 4711 dragon",
+            "passwordpassphrase",
+        ] {
+            assert!(!common(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_goes_on_the_same_way_is_monotonous() {
+        for text in [
+            "aaaaaaaaaaaaaaaa",
+            "a-a-a-a-a-a-a-a-a",
+            "!!!!!!!!!!!!!!!!",
+            "abc abc abc abc abc",
+            "abcdABCDabcdABCD",
+            "123456789012345",
+            "1-2-3-4-5-6-7-8-9-0",
+            "a b c d e f g h i j k",
+            "987654321098765",
+            "🐎🐎🐎🐎🐎🐎🐎🐎",
+        ] {
+            assert!(is_monotonous(text), "{text}");
+        }
+        for text in ["correct horse correct horse", "abcdeabcde", "", "a", "correct horse battery"]
+        {
+            assert!(!is_monotonous(text), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_id_over_and_over_is_seen() {
+        assert!(repeats("bob bob bob bob bob", "bob"));
+        assert!(repeats("A-l-i-c-e a.l.i.c.e", "alice"));
+        assert!(repeats("alice2024alice2024", "alice"));
+        assert!(!repeats("alice and bob went out", "alice"));
+        assert!(!repeats("", "alice"));
+    }
+
+    #[test]
+    fn folding_keeps_letters_and_digits_of_every_script() {
+        assert_eq!(fold("Pass-Word_1"), "password1");
+        assert_eq!(fold("ΚΩΔΙΚΌΣ κωδικός"), "κωδικόσκωδικόσ");
+        assert_eq!(fold("パスワード"), "パスワード");
+        assert_eq!(fold("?!"), "?!");
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_found_in_every_dress(
+            word in "[a-z]{3,8}|[а-я]{3,8}", times in 1usize..5, separator in "[-_ ./]{0,2}", digits in "[0-9]{0,4}",
+        ) {
+            let entry = entry(&word).unwrap();
+            let listed = |it: &str| it == *entry;
+            let dressed = format!("{word}{separator}").repeat(times) + &digits;
+            prop_assert!(is_common(&dressed, listed));
+            prop_assert!(is_common(&dressed.to_uppercase(), listed));
+            let each = format!("{word}{digits}{separator}").repeat(times);
+            prop_assert!(is_common(&each, listed));
+            let before = format!("{digits}{separator}{word}");
+            prop_assert!(is_common(&before, listed));
+        }
+
+        #[test]
+        fn the_list_is_asked_eight_times_at_most(text in "\\PC{0,64}|[a-z0-9@$!]{0,40}") {
+            let asked = std::cell::Cell::new(0);
+            let found = is_common(&text, |word| {
+                asked.set(asked.get() + 1);
+                assert!(word.chars().count() <= MAX_ENTRY);
+                false
+            });
+            prop_assert!(!found);
+            prop_assert!(asked.get() <= 8);
+        }
+
+        #[test]
+        fn a_unit_repeats_to_the_text(text in "[ab]{0,24}") {
+            let chars: Vec<char> = text.chars().collect();
+            let unit = unit(&chars);
+            prop_assert!(chars.iter().zip(unit.iter().cycle()).all(|(a, b)| a == b));
+            // No shorter one does.
+            for period in 1..unit.len() {
+                let shorter = chars.iter().zip(chars[..period].iter().cycle()).all(|(a, b)| a == b);
+                prop_assert!(!shorter || period * 2 > chars.len());
+            }
+        }
+
+        #[test]
+        fn folding_twice_is_folding_once(text in "\\PC{0,40}") {
+            let once = fold(&text);
+            prop_assert_eq!(fold(&once), once);
+        }
+    }
+}
