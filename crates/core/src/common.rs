@@ -33,13 +33,15 @@ fn capacity(text: &str) -> usize {
 }
 
 /// What is left of a text without case, width, separators and accents that stand alone: NFKC, lower case,
-/// letters and digits. All of it, where it has neither letters nor digits.
+/// letters and digits. Where it has neither, what is no white space; where it has nothing else, that.
 fn folded_chars(text: &str) -> Zeroizing<Vec<char>> {
     let lower = || text.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
     let mut chars = Zeroizing::new(Vec::with_capacity(capacity(text)));
-    chars.extend(lower().filter(|c| c.is_alphanumeric()).take(LOOKED_AT));
-    if chars.is_empty() {
-        chars.extend(lower().take(LOOKED_AT));
+    let kinds: [fn(char) -> bool; 3] = [char::is_alphanumeric, |c| !c.is_whitespace(), |_| true];
+    for counts in kinds {
+        if chars.is_empty() {
+            chars.extend(lower().filter(|c| counts(*c)).take(LOOKED_AT));
+        }
     }
     chars
 }
@@ -201,6 +203,8 @@ mod tests {
             "aaaaaaaaaaaaaaaa",
             "a-a-a-a-a-a-a-a-a",
             "!!!!!!!!!!!!!!!!",
+            "! ! ! ! ! ! ! !",
+            "                ",
             "abc abc abc abc abc",
             "abcdABCDabcdABCD",
             "123456789012345",
