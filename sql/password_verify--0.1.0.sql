@@ -730,6 +730,11 @@ CREATE FUNCTION @extschema@.pv_verify_events(
     AS 'MODULE_PATHNAME', 'pv_verify_events_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit what was written? if not, the first row that is changed, removed or inserted';
 
+CREATE FUNCTION @extschema@.pv_verify_log_line(line text, OUT genuine boolean, OUT problem text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    AS 'MODULE_PATHNAME', 'pv_verify_log_line_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_verify_log_line(text) IS 'was this line of the server log written by password_verify? if not, why not';
+
 --------------------------------------------------------------------------------
 -- 7. Kinds: which role may do what
 --------------------------------------------------------------------------------
@@ -763,7 +768,8 @@ SELECT k.kind, k.object
                ('auditor',   'events'),
                ('auditor',   'pv_stats'),
                ('auditor',   'statistics'),
-               ('auditor',   'pv_verify_events')) AS k (kind, object);
+               ('auditor',   'pv_verify_events'),
+               ('auditor',   'pv_verify_log_line')) AS k (kind, object);
 COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind holds';
 
 -- What the extension consists of, as GRANT names it, with the access it gives.

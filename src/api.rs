@@ -15,14 +15,14 @@ use pgrx::{name, pg_extern};
 use crate::calibrate::{self, Proposal};
 use crate::error::Error;
 use crate::pg::ErrorReport;
-use crate::pg::arg::{PasswordArg, UserIdArg};
+use crate::pg::arg::{LineArg, PasswordArg, UserIdArg};
 use crate::pg::row::{Column, Row};
 use crate::pg::store::Store;
 use crate::pg::table::Access;
-use crate::pg::{caller, keyring, session, statistics, verify_events};
+use crate::pg::{caller, keyring, log, session, statistics, verify_events};
 use crate::throttle::{self, Denial};
 use crate::verify::{self, Purpose, Request};
-use crate::{enroll, import, reset};
+use crate::{counter, enroll, import, reset};
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.
 type Sql<T> = Result<T, ErrorReport>;
@@ -55,6 +55,7 @@ fn pv_change_password(
 #[pg_extern(sql = false)]
 fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
     session::require_ready()?;
+    statistics::count_call(counter::CHECK_PASSWORD);
     Ok(answered(enroll::check(&user(user_id)?, given(password, "password")?)))
 }
 
@@ -113,6 +114,7 @@ fn pv_reset_password(
 #[pg_extern(sql = false)]
 fn pv_has_password(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
+    statistics::count_call(counter::HAS_PASSWORD);
     Ok(enroll::has_password(&user(user_id)?)?)
 }
 
@@ -217,6 +219,14 @@ fn pv_verify_events() -> Sql<Row<8>> {
         Column::Bigint(head.map(|head| head.seq)),
         Column::Hex(head.map(|head| head.mac)),
     ]))
+}
+
+#[pg_extern(sql = false)]
+fn pv_verify_log_line(line: Option<LineArg>) -> Sql<Row<2>> {
+    session::require_ready()?;
+    let line = line.ok_or(Error::Null("line"))?.0?;
+    let problem = log::check(line.as_deref().unwrap_or_default()).err();
+    Ok(Row([Column::Bool(problem.is_none()), Column::Text(problem)]))
 }
 
 /// The address that the application says its client has.

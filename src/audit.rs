@@ -59,5 +59,9 @@ pub fn wait_for(ticket: Ticket) -> Result<(), Error> {
     let start = Instant::now();
     let written = ticket.wait(start + settings::audit_timeout());
     statistics::count_audit_time(start.elapsed());
-    if written { Ok(()) } else { Err(Error::AuditNotWritten) }
+    if written {
+        return Ok(());
+    }
+    statistics::count_not_written();
+    Err(Error::AuditNotWritten)
 }

@@ -19,8 +19,16 @@ pub const UNRECORDED: usize = HASHES + 1;
 pub const ROWS: usize = HASHES + 2;
 /// Commits of the worker.
 pub const BATCHES: usize = HASHES + 3;
+/// Calls that leave no event because they tell nothing about a password: `pv_has_password`.
+pub const HAS_PASSWORD: usize = HASHES + 4;
+/// The same: `pv_check_password`.
+pub const CHECK_PASSWORD: usize = HASHES + 5;
+/// Changes that were refused because the audit had no place for them.
+pub const CHANGES_UNRECORDED: usize = HASHES + 6;
+/// Calls that ended in an error because their event was not written in time.
+pub const NOT_WRITTEN: usize = HASHES + 7;
 /// Times of a hash: up to 1 ms, 2 ms, 4 ms, …, and all that took longer.
-pub const HASH_TIME: usize = HASHES + 4;
+pub const HASH_TIME: usize = HASHES + 8;
 /// Times that an answer waited for its event, likewise.
 pub const AUDIT_TIME: usize = HASH_TIME + BUCKETS;
 /// Times that an attempt waited to be admitted, likewise.
@@ -56,6 +64,10 @@ pub fn name(counter: usize) -> Option<String> {
         UNRECORDED => Some("busy_unrecorded".into()),
         ROWS => Some("event_rows".into()),
         BATCHES => Some("event_batches".into()),
+        HAS_PASSWORD => Some("has_password".into()),
+        CHECK_PASSWORD => Some("check_password".into()),
+        CHANGES_UNRECORDED => Some("changes_unrecorded".into()),
+        NOT_WRITTEN => Some("events_not_written_in_time".into()),
         HASH_TIME..AUDIT_TIME => histogram("hash_time", counter - HASH_TIME),
         AUDIT_TIME..QUEUE_TIME => histogram("audit_time", counter - AUDIT_TIME),
         QUEUE_TIME..SLOT_TIME => histogram("queue_time", counter - QUEUE_TIME),

@@ -80,6 +80,8 @@ pub enum Error {
     StandbyValidation,
     /// The extension is not there any more. Only a worker meets this.
     Dropped,
+    /// The extension is there, and its schema is not. Only a worker meets this.
+    SchemaRenamed,
     /// The extension was dropped and created again. Only a worker meets this.
     Replaced,
 }
@@ -246,6 +248,11 @@ impl Error {
                 ERRCODE_READ_ONLY_SQL_TRANSACTION,
                 "cannot validate passwords on a standby",
                 "Ask the primary, or set password_verify.standby_validation, which keeps attempts in memory only.",
+            ),
+            Self::SchemaRenamed => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "schema password_verify has been renamed, or its tables have",
+                "Give it its name back. What is to be recorded waits until then.",
             ),
             Self::Dropped | Self::Replaced => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -1753,7 +1753,7 @@ fn tampering_is_named(site: &Site) {
     // The tail: nothing is left that could name it. The head in the server log does.
     let whole = verify(&mut admin).head.unwrap();
     let line = format!(
-        r#"password_verify: {{"audit":"head","database":"{}","epoch":{},"seq":{},"mac":"{}"}}"#,
+        r#"password_verify: {{"audit":"head","database":"{}","epoch":{},"seq":{},"mac":"{}","server":"#,
         site.database, whole.0, whole.1, whole.2
     );
     wait_until("the head is in the log", || site.cluster.log().contains(&line));

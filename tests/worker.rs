@@ -279,3 +279,66 @@ fn a_flood_hides_no_guess() {
     assert_eq!(count(&mut admin, all), 15_000);
     assert!(count(&mut admin, "SELECT count(*) FROM password_verify.event") < 10_200);
 }
+
+/// While the name is another, nobody can call a function, and what waits to be written waits.
+#[test]
+fn renaming_the_schema_or_the_owner_loses_no_event() {
+    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    site.configure(&["audit_durability = async"]);
+    let (mut app, mut admin) = (site.login(), site.admin());
+    let mut asked = 0;
+    let mut ask = |app: &mut Client, times: u32| {
+        for _ in 0..times {
+            asked += i64::from(validate(app, "nobody", "guess") != Answer::no("busy"));
+        }
+        asked
+    };
+    ask(&mut app, 3);
+    admin.batch_execute("ALTER ROLE pv_owner RENAME TO somebody").unwrap();
+    end_workers(&site);
+    ask(&mut app, 3);
+    // As much as goes in before the worker comes to its next batch.
+    for _ in 0..20 {
+        ask(&mut app, 2);
+        let rename = "ALTER SCHEMA password_verify RENAME TO other";
+        admin.batch_execute(rename).unwrap();
+        thread::sleep(Duration::from_millis(100));
+        admin.batch_execute("ALTER SCHEMA other RENAME TO password_verify").unwrap();
+    }
+    admin.batch_execute("ALTER SCHEMA password_verify RENAME TO other").unwrap();
+    wait_until("the log says what is wrong", || {
+        let log = site.cluster.log();
+        log.contains("schema password_verify has been renamed") || {
+            admin.batch_execute("ALTER SCHEMA other RENAME TO password_verify").unwrap();
+            ask(&mut app, 1);
+            admin.batch_execute("ALTER SCHEMA password_verify RENAME TO other").unwrap();
+            false
+        }
+    });
+    admin.batch_execute("ALTER SCHEMA other RENAME TO password_verify").unwrap();
+    let asked = ask(&mut app, 1);
+    wait_until("everything is written", || {
+        let events = "SELECT sum(count)::bigint FROM auth.pv_events WHERE action = 'validate'";
+        count(&mut admin, events) == asked
+    });
+    let discarded = "SELECT value FROM auth.pv_stats WHERE statistic = 'queue_discarded'";
+    assert_eq!(count(&mut admin, discarded), 0);
+    admin.batch_execute("ALTER ROLE somebody RENAME TO pv_owner").unwrap();
+}
+
+/// What tells nothing about a password leaves no event. How often it is asked can be seen.
+#[test]
+fn calls_without_an_event_are_counted() {
+    let site = Site::new();
+    let mut client = site.login_with(&["verifier", "registrar", "auditor"]);
+    for _ in 0..3 {
+        client.query("SELECT auth.pv_has_password('42'::text)", &[]).unwrap();
+        client.query("SELECT auth.pv_check_password('42'::text, 'short')", &[]).unwrap();
+    }
+    let counted = |client: &mut Client, name: &str| {
+        count(client, &format!("SELECT value FROM auth.pv_stats WHERE statistic = '{name}'"))
+    };
+    assert_eq!(counted(&mut client, "has_password"), 3);
+    // And the one that CREATE EXTENSION makes.
+    assert_eq!(counted(&mut client, "check_password"), 4);
+}

@@ -1,5 +1,6 @@
 //! Arguments. Whatever is wrong with one is kept until [`crate::api`] asks for it.
 
+use password_verify_core::log_line::MAX_LINE;
 use password_verify_core::policy::{MAX_BYTES, Submitted};
 use password_verify_core::user_id::{self, NotAUserId, UserId};
 use pgrx::callconv::{Arg, ArgAbi};
@@ -71,6 +72,29 @@ impl FromDatum for PasswordArg {
     }
 }
 
+/// A line of the log; `None` where it is longer than one can be, which is not read.
+pub struct LineArg(pub Result<Option<String>, Error>);
+
+impl FromDatum for LineArg {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: a non-null text, by the declaration of the function that takes one.
+        Some(Self(unsafe {
+            if text::length(datum) > MAX_LINE {
+                Ok(None)
+            } else {
+                text::to_utf8(datum).map(|line| Some(line.expose().to_owned()))
+            }
+        }))
+    }
+}
+
 macro_rules! argument {
     ($type:ty, $sql:literal) => {
         // SAFETY: NULL is handled by `from_polymorphic_datum`, which both functions end in.
@@ -93,3 +117,4 @@ macro_rules! argument {
 
 argument!(UserIdArg, "text");
 argument!(PasswordArg, "text");
+argument!(LineArg, "text");

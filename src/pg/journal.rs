@@ -160,30 +160,40 @@ impl Journal {
     /// # Errors
     /// [`Error::NotInstalled`].
     pub fn last(&self) -> Result<Option<Row>, Error> {
-        let mut rows = Rows::begin(self, None, pg_sys::ScanDirection::BackwardScanDirection);
+        let mut rows = Rows::begin(self, Which::Any, pg_sys::ScanDirection::BackwardScanDirection);
         rows.next()
-    }
-
-    /// All rows, oldest first.
-    pub fn all(&self) -> Rows<'_> {
-        Rows::begin(self, None, pg_sys::ScanDirection::ForwardScanDirection)
     }
 
     /// All rows as they were at one moment, oldest first: whoever reads while others write must not see
     /// the end of a batch without its beginning.
     pub fn all_as_of<'a>(&'a self, moment: &'a Moment) -> Rows<'a> {
-        Rows::with(self, None, pg_sys::ScanDirection::ForwardScanDirection, moment.0)
+        Rows::with(self, Which::Any, pg_sys::ScanDirection::ForwardScanDirection, moment.0)
     }
 
     /// The rows of an epoch and of those after it.
     pub fn since(&self, epoch: i64) -> Rows<'_> {
-        Rows::begin(self, Some(epoch), pg_sys::ScanDirection::ForwardScanDirection)
+        Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::ForwardScanDirection)
     }
 
     /// The rows of the epochs before one, newest first.
     pub fn before(&self, epoch: i64) -> Rows<'_> {
-        Rows::begin(self, Some(epoch), pg_sys::ScanDirection::BackwardScanDirection)
+        Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::BackwardScanDirection)
     }
+
+    /// The rows of one epoch before a number, newest first.
+    pub fn of_epoch_before(&self, epoch: i64, seq: i64) -> Rows<'_> {
+        Rows::begin(self, Which::Within(epoch, seq), pg_sys::ScanDirection::BackwardScanDirection)
+    }
+}
+
+/// Which rows.
+#[derive(Clone, Copy)]
+enum Which {
+    Any,
+    /// Those of an epoch and after it, or before it, by the direction.
+    Epoch(i64),
+    /// Those of an epoch before a number.
+    Within(i64, i64),
 }
 
 /// A snapshot of now, held until it is dropped.
@@ -211,41 +221,52 @@ pub struct Rows<'a> {
     scan: pg_sys::SysScanDesc,
     direction: pg_sys::ScanDirection::Type,
     /// What PostgreSQL keeps a pointer to until the scan ends. Ours again in `drop`.
-    key: *mut pg_sys::ScanKeyData,
+    key: *mut [pg_sys::ScanKeyData; 2],
     _open: PhantomData<&'a ()>,
 }
 
 impl<'a> Rows<'a> {
-    fn begin(
-        journal: &'a Journal,
-        epoch: Option<i64>,
-        direction: pg_sys::ScanDirection::Type,
-    ) -> Self {
-        Self::with(journal, epoch, direction, scan::now())
+    fn begin(journal: &'a Journal, from: Which, direction: pg_sys::ScanDirection::Type) -> Self {
+        Self::with(journal, from, direction, scan::now())
     }
 
     fn with(
         journal: &'a Journal,
-        epoch: Option<i64>,
+        from: Which,
         direction: pg_sys::ScanDirection::Type,
         snapshot: pg_sys::Snapshot,
     ) -> Self {
-        let key = Box::into_raw(Box::<pg_sys::ScanKeyData>::default());
-        let (strategy, procedure) = if direction == pg_sys::ScanDirection::BackwardScanDirection {
-            (pg_sys::BTLessStrategyNumber, pg_sys::F_INT8LT)
-        } else {
-            (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_INT8GE)
-        };
-        // SAFETY: column 1 of the table is the bigint that the index begins with; key and relations
-        // live until the scan ends; the snapshot is a static or outlives the scan.
-        let scan = unsafe {
-            if let Some(epoch) = epoch {
-                let epoch = pg_sys::Datum::from(epoch);
-                pg_sys::ScanKeyInit(key, 1, strategy as u16, procedure.into(), epoch);
+        let key = Box::into_raw(Box::<[pg_sys::ScanKeyData; 2]>::default());
+        let (less, at_least, equal) = (
+            pg_sys::BTLessStrategyNumber,
+            pg_sys::BTGreaterEqualStrategyNumber,
+            pg_sys::BTEqualStrategyNumber,
+        );
+        let backward = direction == pg_sys::ScanDirection::BackwardScanDirection;
+        let keys = match from {
+            Which::Any => vec![],
+            Which::Epoch(epoch) if backward => vec![(less, pg_sys::F_INT8LT, epoch)],
+            Which::Epoch(epoch) => vec![(at_least, pg_sys::F_INT8GE, epoch)],
+            Which::Within(epoch, seq) => {
+                vec![(equal, pg_sys::F_INT8EQ, epoch), (less, pg_sys::F_INT8LT, seq)]
             }
-            let count = i32::from(epoch.is_some());
+        };
+        // SAFETY: columns 1 and 2 of the table are the bigints that the index is on; keys and relations live
+        // until the scan ends; the snapshot is a static or outlives the scan.
+        let scan = unsafe {
+            let first = key.cast::<pg_sys::ScanKeyData>();
+            for (i, (strategy, procedure, value)) in keys.iter().enumerate() {
+                let (column, value) = (i as i16 + 1, pg_sys::Datum::from(*value));
+                pg_sys::ScanKeyInit(
+                    first.add(i),
+                    column,
+                    *strategy as u16,
+                    (*procedure).into(),
+                    value,
+                );
+            }
             let (table, index) = (journal.table.as_ptr(), journal.index.as_ptr());
-            pg_sys::systable_beginscan_ordered(table, index, snapshot, count, key)
+            pg_sys::systable_beginscan_ordered(table, index, snapshot, keys.len() as i32, first)
         };
         Self { journal, scan, direction, key, _open: PhantomData }
     }

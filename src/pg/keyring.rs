@@ -115,6 +115,23 @@ pub fn of_chain(id: Option<&str>) -> Option<ChainKey> {
     current()?.get(id).map(ChainKey::from)
 }
 
+/// The key that lines of the log are signed with, and its id.
+pub fn active_for_log() -> (ChainKey, Option<String>) {
+    match current() {
+        Some(keyring) => {
+            let (id, key) = keyring.active();
+            (ChainKey::for_log(key), Some(id.to_owned()))
+        }
+        None => (ChainKey::Plain, None),
+    }
+}
+
+/// The key that a line was signed with; `None` when the keyring does not have it.
+pub fn of_log(id: Option<&str>) -> Option<ChainKey> {
+    let Some(id) = id else { return Some(ChainKey::Plain) };
+    current()?.get(id).map(ChainKey::for_log)
+}
+
 /// Seals with the active key. Without a keyring the text is stored as it is.
 ///
 /// # Errors

@@ -8,10 +8,12 @@ use std::sync::OnceLock;
 
 use password_verify_core::chain::{Head, hex};
 use password_verify_core::event::Event;
+use password_verify_core::log_line::{self, Line};
 use pgrx::{PgLogLevel, pg_sys};
 
 use super::shared::queue::{self, Record};
-use super::{ErrorReport, SqlState, record, worker};
+use super::shared::segment;
+use super::{ErrorReport, SqlState, keyring, record};
 
 /// What every error of ours has as the name of its function ([`crate::error`]).
 pub const ROUTINE: &str = "password_verify";
@@ -40,9 +42,6 @@ unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
         if is_end_of_worker(error) {
             (*error).output_to_server = false;
         }
-        if (*error).sqlerrcode == SqlState::ERRCODE_INVALID_CATALOG_NAME as i32 {
-            worker::note_missing_database();
-        }
         if let Some(Some(next)) = NEXT.get() {
             next(error);
         }
@@ -67,10 +66,23 @@ unsafe fn is_end_of_worker(error: *const pg_sys::ErrorData) -> bool {
     }
 }
 
-/// A line of JSON.
-fn line(json: &str) {
+/// A line of JSON, numbered and signed.
+fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
-    ErrorReport::new(state, format!("password_verify: {json}"), ROUTINE).report(PgLogLevel::LOG);
+    let ((key, id), (started, number)) = (keyring::active_for_log(), segment::log_lines().next());
+    let line = log_line::sign(fields, started, number, id.as_deref(), &key);
+    ErrorReport::new(state, line, ROUTINE).report(PgLogLevel::LOG);
+}
+
+/// Is that a line of this server's, or of one with the same keyring? If not, why not.
+pub fn check(text: &str) -> Result<(), &'static str> {
+    let line = Line::parse(text).ok_or("not a line of password_verify")?;
+    if line.key().is_none() && keyring::active_for_log().1.is_some() {
+        return Err("without a key although there is a keyring");
+    }
+    let key =
+        keyring::of_log(line.key()).ok_or("the keyring does not have the key of this line")?;
+    if line.is_genuine(&key) { Ok(()) } else { Err("forged or changed") }
 }
 
 /// Where a chain of events stands: the loss of its last rows can be seen only against this.
@@ -78,7 +90,7 @@ pub fn head(database: &str, head: Head) {
     let (database, mac) = (json(database), hex(&head.mac));
     let Head { epoch, seq, .. } = head;
     line(&format!(
-        r#"{{"audit":"head","database":{database},"epoch":{epoch},"seq":{seq},"mac":"{mac}"}}"#
+        r#""audit":"head","database":{database},"epoch":{epoch},"seq":{seq},"mac":"{mac}""#
     ));
 }
 
@@ -86,13 +98,13 @@ pub fn head(database: &str, head: Head) {
 pub fn alert(database: &str, event: &Event) {
     let names: Vec<String> = event.alert.names().map(json).collect();
     let (names, database) = (names.join(","), json(database));
-    line(&format!(r#"{{"alert":[{names}],"database":{database},{}}}"#, fields(event)));
+    line(&format!(r#""alert":[{names}],"database":{database},{}"#, fields(event)));
 }
 
 /// An event of a standby, which has no other place. `left_out`: how many before it were too many.
 pub fn event(record: &Record) {
     if let (Some(left_out), Ok(event)) = (queue::may_log(), record::to_event(record)) {
-        line(&format!(r#"{{"event":"standby","left_out":{left_out},{}}}"#, fields(&event)));
+        line(&format!(r#""event":"standby","left_out":{left_out},{}"#, fields(&event)));
     }
 }
 
@@ -109,12 +121,13 @@ fn fields(event: &Event) -> String {
     )
 }
 
-/// A JSON string in ASCII: what somebody else chose cannot end the line or look like another.
+/// A JSON string in ASCII and without braces: what somebody else chose cannot end the line or look like
+/// another.
 fn json(text: &str) -> String {
     let mut out = String::from("\"");
     for unit in text.encode_utf16() {
         match char::from_u32(unit.into()) {
-            Some(c @ (' ' | '!' | '#'..='[' | ']'..='~')) => out.push(c),
+            Some(c @ (' ' | '!' | '#'..='[' | ']'..='z')) => out.push(c),
             _ => out.push_str(&format!("\\u{unit:04x}")),
         }
     }

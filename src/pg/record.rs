@@ -31,14 +31,11 @@ pub fn user_of(record: &Record) -> String {
     String::from_utf8_lossy(&record.user[..usize::from(record.user_len)]).into_owned()
 }
 
-/// A name. Names of roles are shared by databases of all encodings: what is not ASCII cannot be relied
-/// on, and becomes a question mark unless it is UTF-8 here.
+/// A name.
 fn name(raw: &RawName) -> Option<String> {
     let bytes = raw.split(|byte| *byte == 0).next().unwrap_or_default();
     if bytes.is_empty() {
         return None;
     }
-    let ascii = |byte: &u8| if byte.is_ascii() { char::from(*byte) } else { '?' };
-    let utf8 = std::str::from_utf8(bytes).ok().filter(|_| super::text::database_is_utf8());
-    Some(utf8.map_or_else(|| bytes.iter().map(ascii).collect(), str::to_owned))
+    Some(password_verify_core::name::printable(bytes, super::text::database_is_utf8()))
 }

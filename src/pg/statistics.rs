@@ -38,6 +38,24 @@ pub fn count_unrecorded() {
     count(counter::UNRECORDED, 1);
 }
 
+/// A change was refused because it had no place in the audit.
+pub fn count_change_unrecorded() {
+    count(counter::CHANGES_UNRECORDED, 1);
+}
+
+/// An event was not written in time.
+pub fn count_not_written() {
+    count(counter::NOT_WRITTEN, 1);
+}
+
+/// One of the calls that leave no event: [`counter::HAS_PASSWORD`], [`counter::CHECK_PASSWORD`].
+pub fn count_call(counter: usize) {
+    // What is not recorded takes no place in shared memory otherwise. Where there is none, nothing is counted.
+    if databases::mine().is_ok() {
+        count(counter, 1);
+    }
+}
+
 /// Name and value of everything that is not zero, and of what is used now.
 pub fn all() -> Vec<(String, i64)> {
     let Ok(database) = databases::mine() else { return Vec::new() };

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use password_verify_core::clock;
 use password_verify_core::event::{Action, Event, Outcome};
 
 use super::journal::Journal;
@@ -76,17 +77,27 @@ impl Tidy {
     /// Is all of the oldest epoch older than the retention? Then an event says that it goes, before the
     /// first row of it does. The first epoch that stays, and the event.
     ///
+    /// Costs two look-ups: what was removed before is not passed again, however long it stays in the index.
+    ///
     /// # Errors
     /// [`Error::NotInstalled`].
     pub fn announce(&self, now: i64, current: i64) -> Result<Option<(i64, Event)>, Error> {
         let Some(kept) = settings::audit_retention() else { return Ok(None) };
+        let legacy = databases::legacy(self.number);
+        if legacy.pruned_before > legacy.oldest {
+            return Ok(None);
+        }
         let journal = Journal::open(Access::Read)?;
-        let Some(oldest) = journal.all().next()?.map(|row| row.epoch) else { return Ok(None) };
-        if oldest >= current || oldest < databases::legacy(self.number).pruned_before {
+        let Some(first) = journal.since(legacy.oldest).next()? else { return Ok(None) };
+        let oldest = first.epoch;
+        databases::bequeath(self.number, |legacy| legacy.oldest = oldest);
+        if oldest >= current {
             return Ok(None);
         }
         let Some(next) = journal.since(oldest + 1).next()? else { return Ok(None) };
-        if next.event?.at > now.saturating_sub(kept) {
+        if next.event?.at > now.saturating_sub(kept)
+            || !self.trusts_clock(&journal, now, current)?
+        {
             return Ok(None);
         }
         let mut event = Event::new(session::now(), Action::Prune, Outcome::Recorded);
@@ -94,31 +105,82 @@ impl Tidy {
         Ok(Some((next.epoch, event)))
     }
 
+    /// Is what is old by the clock old, by all that the audit shows? The log is told once if not.
+    fn trusts_clock(&self, journal: &Journal, now: i64, current: i64) -> Result<bool, Error> {
+        let openings = (1..=current).rev().map(|epoch| {
+            let row = journal.since(epoch).next()?;
+            // What cannot be read is no reason to remove anything.
+            Ok(row.and_then(|row| row.event.ok()).map_or(i64::MAX, |event| event.at))
+        });
+        let plausible = clock::is_plausible::<Error>(now, self.epoch_length(), openings)?;
+        let told = databases::legacy(self.number).doubted;
+        if told == plausible {
+            databases::bequeath(self.number, |legacy| legacy.doubted = !plausible);
+        }
+        if !plausible && !told {
+            pgrx::log!(
+                "password_verify: nothing is removed from the audit for now, because its times have a gap: nobody logged in for long, or the clock was set forward"
+            );
+        }
+        Ok(plausible)
+    }
+
     /// It is on record that epochs before this one go.
     pub fn announced(&self, before: i64) {
-        databases::bequeath(self.number, |legacy| legacy.pruned_before = before);
+        databases::bequeath(self.number, |legacy| {
+            (legacy.pruned_before, legacy.pruned_to) = (before, (before, 0));
+        });
     }
 
     /// Deletes rows of epochs that are on record as removed, the newest of them first: what is left
-    /// meanwhile is still a chain from its beginning.
+    /// meanwhile is still a chain from its beginning. Goes on where it has stopped, and passes nothing that
+    /// is deleted: it stays in the index for as long as somebody has an old snapshot. How far it has come.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn events(&self) -> Result<(), Error> {
-        let before = databases::legacy(self.number).pruned_before;
-        if before == 0 {
-            return Ok(());
+    pub fn events(&self) -> Result<Option<Deleted>, Error> {
+        let legacy = databases::legacy(self.number);
+        if legacy.pruned_before <= legacy.oldest {
+            return Ok(None);
         }
         let journal = Journal::open(Access::Write)?;
-        let mut rows = journal.before(before);
-        for _ in 0..ROWS {
-            match rows.next()? {
-                Some(mut row) => journal.delete(&mut row),
-                None => break,
+        let ((mut epoch, mut seq), mut left) = (legacy.pruned_to, ROWS);
+        loop {
+            let mut rows = journal.of_epoch_before(epoch, seq);
+            while left > 0 {
+                let Some(mut row) = rows.next()? else { break };
+                journal.delete(&mut row);
+                (seq, left) = (row.seq, left - 1);
+            }
+            if left == 0 {
+                return Ok(Some(Deleted { to: (epoch, seq), all: false }));
+            }
+            if epoch <= legacy.oldest {
+                return Ok(Some(Deleted { to: (epoch, seq), all: true }));
+            }
+            match journal.before(epoch).next()? {
+                Some(row) => (epoch, seq) = (row.epoch, row.seq.saturating_add(1)),
+                None => return Ok(Some(Deleted { to: (epoch, seq), all: true })),
             }
         }
-        Ok(())
     }
+
+    /// What [`Tidy::events`] has done is committed.
+    pub fn deleted(&self, deleted: Option<Deleted>) {
+        let Some(Deleted { to, all }) = deleted else { return };
+        databases::bequeath(self.number, |legacy| {
+            legacy.pruned_to = to;
+            if all {
+                legacy.oldest = legacy.pruned_before;
+            }
+        });
+    }
+}
+
+/// How far the deletion of what is on record as removed has come.
+pub struct Deleted {
+    to: (i64, i64),
+    all: bool,
 }
 
 /// What the event says that comes before rows are removed.

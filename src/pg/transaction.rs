@@ -16,6 +16,7 @@ use super::shared::budgets::{self, Key, Place, SEATS, Seat, Stored};
 use super::shared::databases;
 use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
+use super::statistics;
 use crate::error::Error;
 use crate::settings;
 
@@ -48,13 +49,17 @@ pub fn prepare() -> Result<Prepared, Error> {
     register_callbacks();
     let deadline = Instant::now() + settings::audit_timeout();
     let database = databases::mine()?;
-    if !databases::await_worker(database, deadline) {
-        return Err(Error::AuditBusy);
-    }
-    let entry = queue::reserve(database, deadline).ok_or(Error::AuditBusy)?;
+    let served = databases::await_worker(database, deadline);
+    let entry = served.then(|| queue::reserve(database, deadline)).flatten();
+    let entry = entry.ok_or_else(unrecorded)?;
     // Invariant: one change is made at a time, and what it has prepared is used or dropped.
     assert_eq!(PREPARED.replace(entry), NONE, "a change inside a change");
     Ok(Prepared { database, deadline })
+}
+
+fn unrecorded() -> Error {
+    statistics::count_change_unrecorded();
+    Error::AuditBusy
 }
 
 /// An entry for a change that is about to be made. Dropped, it is given back.
@@ -106,7 +111,7 @@ impl Prepared {
         (record.at, record.outcome, record.xid) = (session::now(), Outcome::Pending as u8, xid);
         record.top_xid = top;
         if CHANGES.with_borrow(Option::is_none) {
-            let end = queue::reserve(self.database, self.deadline).ok_or(Error::AuditBusy)?;
+            let end = queue::reserve(self.database, self.deadline).ok_or_else(unrecorded)?;
             let mut record = record;
             record.action = Action::End as u8;
             record.xid = top;
@@ -160,7 +165,11 @@ fn before_commit() -> Result<(), Error> {
         return Ok(());
     };
     let deadline = Instant::now() + settings::audit_timeout();
-    if ticket.wait(deadline) { Ok(()) } else { Err(Error::AuditNotWritten) }
+    if ticket.wait(deadline) {
+        return Ok(());
+    }
+    statistics::count_not_written();
+    Err(Error::AuditNotWritten)
 }
 
 /// The transaction has ended. Nothing here can fail.

@@ -6,10 +6,10 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 
-/// Runs as `pv_owner` in a transaction that commits unless `then` fails.
+/// Runs as the owner of the tables in a transaction that commits unless `then` fails.
 ///
 /// # Errors
-/// [`Error::Dropped`] when the extension is not installed; what `then` says. The transaction is then still open, and the worker has to end.
+/// [`Error::Dropped`] when the extension is not installed; [`Error::SchemaRenamed`]; what `then` says. The transaction is then still open, and the worker has to end.
 pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
     // SAFETY: a worker that is connected to a database and in no transaction.
     unsafe {
@@ -28,16 +28,27 @@ pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Erro
     Ok(result)
 }
 
-/// Until the end of the transaction the worker is `pv_owner`, which may do nothing but read and write
-/// these tables.
+/// Until the end of the transaction the worker is whom the tables belong to: `pv_owner`, whatever that role is
+/// called by now, which may do nothing but read and write them.
 fn become_owner() -> Result<(), Error> {
-    // SAFETY: catalog look-ups with constant names, in a transaction.
+    // SAFETY: catalog look-ups with constant names, in a transaction; the entry of the cache is held while
+    // it is read.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"password_verify".as_ptr(), true);
-        let owner = pg_sys::get_role_oid(c"pv_owner".as_ptr(), true);
-        if schema == pg_sys::InvalidOid || owner == pg_sys::InvalidOid {
-            return Err(Error::Dropped);
+        let table = pg_sys::get_relname_relid(c"event".as_ptr(), schema);
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(table));
+        if tuple.is_null() {
+            let extension = pg_sys::get_extension_oid(c"password_verify".as_ptr(), true);
+            // Then nobody can call a function, and what waits to be written waits.
+            let there = extension != pg_sys::InvalidOid;
+            return Err(if there { Error::SchemaRenamed } else { Error::Dropped });
         }
+        let header = (*tuple).t_data;
+        let row =
+            header.byte_add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_class>();
+        let owner = (*row).relowner;
+        pg_sys::ReleaseSysCache(tuple);
         let restricted =
             pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
         pg_sys::SetUserIdAndSecContext(owner, restricted as i32);

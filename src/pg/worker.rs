@@ -79,8 +79,15 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     // this process. No user is the bootstrap superuser, whatever that role may not do.
     unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
+        let mut watch = pg_sys::ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(on_connection_error),
+            arg: std::ptr::null_mut(),
+        };
         let flags = pg_sys::BGWORKER_BYPASS_ALLOWCONN;
+        pg_sys::error_context_stack = &raw mut watch;
         pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, flags);
+        pg_sys::error_context_stack = watch.previous;
     }
     signals(stop);
     pin_settings();
@@ -200,7 +207,8 @@ fn pin_settings() {
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"session_replication_role", c"origin"),
     ];
-    if cfg!(any(feature = "pg17", feature = "pg18")) {
+    // Named by the versions that do not have it, so that the next one is not forgotten.
+    if !cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
         pins.push((c"transaction_timeout", c"0"));
     }
     pins.into_iter().for_each(|(name, value)| pin(name, value));
@@ -223,12 +231,12 @@ type Handler = unsafe extern "C-unwind" fn(i32);
 fn signals(on_term: Handler) {
     // SAFETY: handlers of PostgreSQL, and two of ours that set a flag and a latch.
     unsafe {
-        #[cfg(not(feature = "pg18"))]
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
         {
             pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(on_term));
             pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(reload));
         }
-        #[cfg(feature = "pg18")]
+        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
         {
             pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(on_term));
             pg_sys::pqsignal_be(pg_sys::SIGHUP as i32, Some(reload));
@@ -237,17 +245,35 @@ fn signals(on_term: Handler) {
     }
 }
 
+unsafe extern "C" {
+    /// Where `errno` is.
+    #[cfg_attr(target_vendor = "apple", link_name = "__error")]
+    #[cfg_attr(not(target_vendor = "apple"), link_name = "__errno_location")]
+    fn errno() -> *mut i32;
+}
+
+/// Sets this process's latch, and leaves `errno` as whoever was interrupted has it: before 17, PostgreSQL does
+/// not do that for a handler.
+fn wake_up() {
+    // SAFETY: this process's own latch; `errno` is always there.
+    unsafe {
+        let before = *errno();
+        pg_sys::SetLatch(pg_sys::MyLatch);
+        *errno() = before;
+    }
+}
+
 unsafe extern "C-unwind" fn stop(_signal: i32) {
     STOP.store(true, Ordering::Relaxed);
-    // SAFETY: plain flags of this process, and its own latch.
+    // SAFETY: plain flags of this process.
     unsafe {
         // A commit that waits for a synchronous standby waits no longer. It is committed here.
         if COMMITTING.load(Ordering::Relaxed) {
             pg_sys::ProcDiePending = 1;
             pg_sys::InterruptPending = 1;
         }
-        pg_sys::SetLatch(pg_sys::MyLatch);
     }
+    wake_up();
 }
 
 /// Is this worker to end?
@@ -281,13 +307,17 @@ pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
 
 unsafe extern "C-unwind" fn reload(_signal: i32) {
     RELOAD.store(true, Ordering::Relaxed);
-    // SAFETY: this process's own latch.
-    unsafe { pg_sys::SetLatch(pg_sys::MyLatch) };
+    wake_up();
 }
 
-/// The log hook has seen that the database to connect to is not there.
-pub fn note_missing_database() {
-    if let Some((number, _)) = SERVED.get() {
+/// The connection fails: is it because the database is not there any more? Called for every error on the way,
+/// whether it is logged or not.
+unsafe extern "C-unwind" fn on_connection_error(_arg: *mut std::ffi::c_void) {
+    // SAFETY: asked while an error is being reported, which is when PostgreSQL calls this.
+    let state = unsafe { pg_sys::geterrcode() };
+    if state == super::SqlState::ERRCODE_INVALID_CATALOG_NAME as i32
+        && let Some((number, _)) = SERVED.get()
+    {
         SERVED.set(Some((number, Departure::Dropped)));
     }
 }

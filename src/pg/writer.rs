@@ -100,7 +100,7 @@ impl Writer {
         };
         if why.is_some() {
             // What the last worker was about to remove was of another chain.
-            databases::bequeath(number, |legacy| legacy.pruned_before = 0);
+            databases::bequeath(number, |legacy| (legacy.oldest, legacy.pruned_before) = (0, 0));
         }
         writer.finish(done)?;
         if why.is_some() {
@@ -226,8 +226,10 @@ impl Writer {
             self.write_alone(&event)?;
             self.tidy.announced(before);
         }
-        work::transaction(|| self.tidy.events())?;
-        if now - self.opened_at > self.tidy.epoch_length() {
+        let deleted = work::transaction(|| self.tidy.events())?;
+        self.tidy.deleted(deleted);
+        // Also one of a time that is yet to come: the clock was set back.
+        if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;
         }
         Ok(true)

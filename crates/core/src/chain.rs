@@ -11,7 +11,7 @@ use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
 use crate::event::{Event, coded};
-use crate::keyring::{self, AUDIT, in_ids, is_id};
+use crate::keyring::{self, AUDIT, LOG, in_ids, is_id};
 
 /// Bytes in the MAC of a row.
 pub const MAC_BYTES: usize = 32;
@@ -35,7 +35,12 @@ impl From<&keyring::Key> for ChainKey {
 }
 
 impl ChainKey {
-    fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
+    /// The key's share for [`LOG`].
+    pub fn for_log(key: &keyring::Key) -> Self {
+        Self::Keyed(key.derive(LOG))
+    }
+
+    pub(crate) fn mac(&self, message: &[u8]) -> [u8; MAC_BYTES] {
         match self {
             Self::Keyed(key) => {
                 // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.

@@ -16,6 +16,9 @@ pub const MAX_ID: usize = 32;
 /// Purpose of the key that the audit trail is chained with.
 pub const AUDIT: &str = "audit chain v1";
 
+/// Purpose of the key that lines of the server log are signed with.
+pub const LOG: &str = "log line v1";
+
 /// One key of the ring, which is never used itself: see [`Key::derive`].
 // Boxed: a list that grows moves what it holds and leaves the old place unwiped.
 pub struct Key(Box<Zeroizing<[u8; KEY_BYTES]>>);

@@ -20,10 +20,13 @@
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
 //! | [`client_addr`] | one client, one address |
 //! | [`account`] | what a right password is worth: disabled, expired, to be changed |
+//! | [`clock`] | what can be believed of a clock that somebody may set |
 //! | [`reason`] | every answer other than yes |
 //! | [`event`] | what is recorded |
 //! | [`fold`] | what repeats during a flood becomes counted rows |
 //! | [`chain`] | tamper evidence: each row's MAC covers the one before it |
+//! | [`log_line`] | lines of the server log that a login cannot make |
+//! | [`name`] | names that come as bytes |
 //! | [`keyring`] | the file of keys from which all others are derived |
 //! | [`seal`] | what is stored of a secret: sealed, and bound to where it is stored |
 #![forbid(unsafe_code)]
@@ -33,11 +36,14 @@ pub mod blind_index;
 pub mod chain;
 pub mod client_addr;
 pub mod common;
+pub mod clock;
 pub mod cost;
 pub mod event;
 pub mod fold;
 pub mod history;
 pub mod keyring;
+pub mod log_line;
+pub mod name;
 pub mod policy;
 pub mod reason;
 pub mod record;

@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use password_verify_core::account::Timestamp;
+use password_verify_core::clock;
 use password_verify_core::fold::Allowance;
 use pgrx::pg_sys;
 
@@ -45,12 +46,17 @@ pub struct Database {
     pub held: u32,
     /// Tickets given out.
     pub submitted: u64,
+    /// What one worker leaves to the next.
+    legacy: Legacy,
+}
+
+/// What everybody may use of a database without the lock.
+#[repr(C)]
+pub struct Board {
     /// The last ticket that is committed.
     committed: AtomicU64,
     /// Changes when tickets lose their meaning.
     generation: AtomicU64,
-    /// What one worker leaves to the next.
-    legacy: Legacy,
     /// The worker waits here for work.
     pub work: Condition,
     /// Sessions wait here for the worker.
@@ -73,23 +79,25 @@ pub struct Legacy {
     /// How far the tidying of budgets has come, and when it begins again.
     pub tidied_to: [u8; 16],
     pub tidy_again_at: Timestamp,
+    /// The oldest epoch there is; zero: nobody has looked.
+    pub oldest: i64,
     /// Epochs before this one are on record as removed.
     pub pruned_before: i64,
+    /// Of those, rows from this one on are deleted: epoch and number.
+    pub pruned_to: (i64, i64),
+    /// Has the log been told that nothing is removed because the clock may be wrong?
+    pub doubted: bool,
 }
 
-impl Database {
+impl Board {
     pub fn init(&mut self) {
         self.work.init();
         self.done.init();
-        (self.first, self.last) = (NONE, NONE);
     }
 
-    fn vacate(&mut self) {
-        (self.oid, self.worker, self.serving) = (pg_sys::InvalidOid, 0, false);
-        (self.wanted_since, self.rests_until) = (0, 0);
-        self.legacy = Legacy::default();
+    fn clear(&self) {
         self.generation.fetch_add(1, Ordering::Release);
-        self.counters.iter_mut().for_each(|counter| *counter.get_mut() = 0);
+        self.counters.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
     }
 
     /// A ticket of another generation will never be committed.
@@ -109,6 +117,18 @@ impl Database {
     pub fn counters(&self) -> [i64; COUNTERS] {
         std::array::from_fn(|i| self.counters[i].load(Ordering::Relaxed))
     }
+}
+
+impl Database {
+    pub fn init(&mut self) {
+        (self.first, self.last) = (NONE, NONE);
+    }
+
+    fn vacate(&mut self) {
+        (self.oid, self.worker, self.serving) = (pg_sys::InvalidOid, 0, false);
+        (self.wanted_since, self.rests_until) = (0, 0);
+        self.legacy = Legacy::default();
+    }
 
     /// Asks for a worker if there is none; true if workers are to be woken.
     pub fn want(&mut self) -> bool {
@@ -121,6 +141,16 @@ impl Database {
 
     fn is_idle(&self) -> bool {
         self.worker == 0 && self.held == 0 && self.wanted_since == 0
+    }
+
+    /// Does somebody wait for a worker, and has it none?
+    fn waits(&self) -> bool {
+        self.oid != pg_sys::InvalidOid && self.worker == 0 && self.wanted_since != 0
+    }
+
+    /// How long it still rests.
+    fn rests(&self, now: Timestamp) -> Timestamp {
+        clock::time_until(self.rests_until, now, AFTER_FAILURE)
     }
 }
 
@@ -153,6 +183,7 @@ fn find_or_take(oid: pg_sys::Oid) -> Result<usize, Error> {
     let free = free.or_else(|| databases.iter().position(Database::is_idle));
     let number = free.ok_or(Error::TooManyDatabases)?;
     databases[number].vacate();
+    segment::database(number).clear();
     databases[number].oid = oid;
     Ok(number)
 }
@@ -193,15 +224,11 @@ pub fn claim(pid: i32) -> Vacancy {
     let now = session::now();
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
-    let waiting = databases
-        .iter_mut()
-        .enumerate()
-        .filter(|(_, d)| d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0);
+    let waiting = databases.iter_mut().enumerate().filter(|(_, database)| database.waits());
     let mut rest: Option<Timestamp> = None;
     let mut longest: Option<(usize, &mut Database)> = None;
     for (number, database) in waiting {
-        // After a step of the clock nothing rests for longer than it should.
-        let left = (database.rests_until - now).min(AFTER_FAILURE);
+        let left = database.rests(now);
         if left > 0 {
             rest = Some(rest.map_or(left, |rest| rest.min(left)));
         } else if longest.as_ref().is_none_or(|(_, l)| database.wanted_since < l.wanted_since) {
@@ -223,10 +250,7 @@ pub fn any_waits() -> bool {
     let now = session::now();
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
-    databases.iter().any(|d| {
-        let waits = d.oid != pg_sys::InvalidOid && d.worker == 0 && d.wanted_since != 0;
-        waits && d.rests_until <= now
-    })
+    databases.iter().any(|database| database.waits() && database.rests(now) == 0)
 }
 
 /// What the last worker of a database has left.
@@ -260,7 +284,7 @@ pub fn committed(number: usize, count: usize) {
         let database = &mut databases[number];
         let last = queue.remove_first(entries, database, count);
         if let Some(ticket) = last {
-            database.committed.store(ticket, Ordering::Release);
+            segment::database(number).committed.store(ticket, Ordering::Release);
         }
     }
     segment::database(number).done.broadcast();
@@ -280,8 +304,9 @@ pub enum Departure {
 /// The worker is no longer there.
 pub fn leave(number: usize, departure: Departure) {
     if departure == Departure::Dropped {
-        budgets::forget(segment::database(number).oid);
-        renewals::forget(segment::database(number).oid);
+        let oid = Central::lock().parts().2[number].oid;
+        budgets::forget(oid);
+        renewals::forget(oid);
     }
     let again = {
         let mut central = Central::lock();
@@ -295,10 +320,11 @@ pub fn leave(number: usize, departure: Departure) {
                 let all = database.ready as usize;
                 queue.discarded += all as u64;
                 queue.remove_first(entries, database, all);
-                database.generation.fetch_add(1, Ordering::Release);
                 database.wanted_since = 0;
+                segment::database(number).generation.fetch_add(1, Ordering::Release);
                 if database.held == 0 {
                     database.vacate();
+                    segment::database(number).clear();
                 }
             }
         }

@@ -149,7 +149,8 @@ pub fn submit(number: u32, record: &Record, touched: [u32; SEATS]) -> Ticket {
         let database = entries[number as usize].database;
         let of = &mut databases[database as usize];
         of.submitted += 1;
-        let (ticket, generation) = (of.submitted, of.generation());
+        let ticket = of.submitted;
+        let generation = segment::database(database as usize).generation();
         let entry = &mut entries[number as usize];
         (entry.record, entry.touched) = (*record, touched);
         (entry.ticket, entry.next) = (ticket, NONE);
@@ -241,11 +242,14 @@ impl Ticket {
     pub fn wait(self, deadline: Instant) -> bool {
         let database = segment::database(self.database);
         let look = || {
+            // In this order: a number that is committed later, by the database that has this place then,
+            // is seen together with its generation.
+            let committed = database.committed();
             // Discarded with its database: it is never going to be.
             if database.generation() != self.generation {
                 return Some(false);
             }
-            if database.committed() >= self.number {
+            if committed >= self.number {
                 return Some(true);
             }
             super::databases::want_worker(self.database);

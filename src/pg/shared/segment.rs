@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use pgrx::pg_sys;
 
 use super::budgets::{self, Slot};
-use super::databases::{Database, MAX_DATABASES};
+use super::databases::{Board, Database, MAX_DATABASES};
 use super::queue::{Entry, Queue};
 use super::renewals::{self, Renewal};
 use super::slots::{Slots, Waiter};
@@ -23,16 +23,21 @@ pub const SHARDS: usize = 64;
 /// One for the queue and the databases, one for the hash slots, one for each shard, and one for renewals.
 const LOCKS: usize = 3 + SHARDS;
 
-/// What lies at the beginning. The entries of the queue, the places to wait for a hash slot, and the
-/// budgets lie behind it.
+/// What lies at the beginning. The entries of the queue, the budgets, the conditions on which sessions wait
+/// for a hash slot, and their places in that queue lie behind it.
+///
+/// What a lock guards and what needs none are different fields, and different arrays: whoever holds the lock
+/// has the only reference to what it guards.
 #[repr(C)]
 pub struct Header {
     pub queue: Queue,
     pub slots: Slots,
     pub keyring: Reloads,
     pub databases: [Database; MAX_DATABASES],
+    pub boards: [Board; MAX_DATABASES],
     /// Workers without a database wait here for one that wants them.
     pub vacancy: Condition,
+    pub lines: Lines,
     /// Whoever waits for a budget waits with others of its shard.
     pub settled: [Condition; SHARDS],
     /// Under a lock of their own.
@@ -42,6 +47,7 @@ pub struct Header {
 /// Where it is mapped. Set in the postmaster, inherited by every process.
 static HEADER: AtomicPtr<Header> = AtomicPtr::new(ptr::null_mut());
 static ENTRIES: AtomicPtr<Entry> = AtomicPtr::new(ptr::null_mut());
+static READY: AtomicPtr<Condition> = AtomicPtr::new(ptr::null_mut());
 static WAITERS: AtomicPtr<Waiter> = AtomicPtr::new(ptr::null_mut());
 static SLOTS: AtomicPtr<Slot> = AtomicPtr::new(ptr::null_mut());
 static LOCK_ARRAY: AtomicPtr<pg_sys::LWLockPadded> = AtomicPtr::new(ptr::null_mut());
@@ -68,7 +74,7 @@ pub fn install() {
 
 fn size() -> usize {
     let budgets = budgets::capacity() * size_of::<Slot>();
-    let waiters = settings::queue_length() * size_of::<Waiter>();
+    let waiters = settings::queue_length() * (size_of::<Condition>() + size_of::<Waiter>());
     size_of::<Header>() + settings::audit_queue() * size_of::<Entry>() + waiters + budgets
 }
 
@@ -105,10 +111,12 @@ unsafe extern "C-unwind" fn on_startup() {
         let base = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<u8>();
         let header = base.cast::<Header>();
         let entries = base.add(size_of::<Header>()).cast::<Entry>();
-        let waiters = entries.add(settings::audit_queue()).cast::<Waiter>();
-        let slots = waiters.add(settings::queue_length()).cast::<Slot>();
+        let slots = entries.add(settings::audit_queue()).cast::<Slot>();
+        let ready = slots.add(budgets::capacity()).cast::<Condition>();
+        let waiters = ready.add(settings::queue_length()).cast::<Waiter>();
         HEADER.store(header, Ordering::Relaxed);
         ENTRIES.store(entries, Ordering::Relaxed);
+        READY.store(ready, Ordering::Relaxed);
         WAITERS.store(waiters, Ordering::Relaxed);
         SLOTS.store(slots, Ordering::Relaxed);
         LOCK_ARRAY.store(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()), Ordering::Relaxed);
@@ -121,12 +129,16 @@ unsafe extern "C-unwind" fn on_startup() {
             ptr::write_bytes(base, 0, size());
             crate::pg::keyring::begin_again();
             (*header).vacancy.init();
+            (*header).lines.started.store(session::now(), Ordering::Relaxed);
             (*header).settled.iter_mut().for_each(Condition::init);
             (*header).databases.iter_mut().for_each(Database::init);
+            (*header).boards.iter_mut().for_each(Board::init);
             let all = std::slice::from_raw_parts_mut(entries, settings::audit_queue());
             (*header).queue.init(all);
             let all = std::slice::from_raw_parts_mut(waiters, settings::queue_length());
             (*header).slots.init(all);
+            let all = std::slice::from_raw_parts_mut(ready, settings::queue_length());
+            all.iter_mut().for_each(Condition::init);
         }
     }
 }
@@ -192,8 +204,7 @@ impl HashSlots {
     /// The slots, and the places to wait for one.
     pub fn parts(&mut self) -> (&mut Slots, &mut [Waiter]) {
         let (header, waiters) = (HEADER.load(Ordering::Relaxed), WAITERS.load(Ordering::Relaxed));
-        // SAFETY: valid since the server's start; the lock makes this process the only one here, but
-        // for the conditions, which guard themselves.
+        // SAFETY: valid since the server's start; the lock makes this process the only one here.
         unsafe {
             let waiters = std::slice::from_raw_parts_mut(waiters, settings::queue_length());
             (&mut (*header).slots, waiters)
@@ -242,12 +253,11 @@ impl Waiting {
 }
 
 /// Counters and conditions of a database, which need no lock.
-pub fn database(number: usize) -> &'static Database {
+pub fn database(number: usize) -> &'static Board {
     assert!(number < MAX_DATABASES);
-    // SAFETY: valid since the server's start. Through a shared reference only atomics and condition
-    // variables can be used.
+    // SAFETY: valid since the server's start; made of atomics and condition variables.
     unsafe {
-        let all = &(*HEADER.load(Ordering::Relaxed)).databases;
+        let all = &(*HEADER.load(Ordering::Relaxed)).boards;
         &all[number]
     }
 }
@@ -256,6 +266,12 @@ pub fn database(number: usize) -> &'static Database {
 pub fn keyring_reloads() -> &'static Reloads {
     // SAFETY: valid since the server's start, and made of atomics.
     unsafe { &(*HEADER.load(Ordering::Relaxed)).keyring }
+}
+
+/// Numbers the lines of the log.
+pub fn log_lines() -> &'static Lines {
+    // SAFETY: valid since the server's start, and made of atomics.
+    unsafe { &(*HEADER.load(Ordering::Relaxed)).lines }
 }
 
 /// Where workers wait for a database.
@@ -270,6 +286,21 @@ pub fn settled(shard: usize) -> &'static Condition {
     unsafe {
         let all = &(*HEADER.load(Ordering::Relaxed)).settled;
         &all[shard]
+    }
+}
+
+/// Counts the lines that were written to the log.
+#[repr(C)]
+pub struct Lines {
+    /// When shared memory was made, which is when the numbers began.
+    started: AtomicI64,
+    last: AtomicU64,
+}
+
+impl Lines {
+    /// Since when lines are counted, and the number of the next.
+    pub fn next(&self) -> (i64, u64) {
+        (self.started.load(Ordering::Relaxed), self.last.fetch_add(1, Ordering::Relaxed) + 1)
     }
 }
 
@@ -305,11 +336,11 @@ impl Reloads {
     }
 }
 
-/// A place to wait for a hash slot, of which only the condition can be used without the lock.
+/// Where whoever has that place in the queue for a hash slot sleeps.
 pub fn ready(waiter: u32) -> &'static Condition {
     assert!((waiter as usize) < settings::queue_length());
     // SAFETY: valid since the server's start, and a condition guards itself.
-    unsafe { &(*WAITERS.load(Ordering::Relaxed).add(waiter as usize)).ready }
+    unsafe { &*READY.load(Ordering::Relaxed).add(waiter as usize) }
 }
 
 /// A condition variable of PostgreSQL.

@@ -4,7 +4,7 @@
 //! meanwhile can take it.
 
 use super::queue::NONE;
-use super::segment::{Condition, HashSlots};
+use super::segment::HashSlots;
 use crate::settings;
 
 /// What everybody knows of the slots.
@@ -28,8 +28,6 @@ pub struct Waiter {
     /// The next in the queue, or the next free one.
     after: u32,
     granted: bool,
-    /// Where whoever has this place sleeps.
-    pub ready: Condition,
 }
 
 /// What somebody gets who asks for a slot.
@@ -55,7 +53,6 @@ impl Slots {
     pub fn init(&mut self, waiters: &mut [Waiter]) {
         (self.first, self.last, self.free) = (NONE, NONE, NONE);
         for (number, waiter) in waiters.iter_mut().enumerate().rev() {
-            waiter.ready.init();
             waiter.after = self.free;
             self.free = number as u32;
         }

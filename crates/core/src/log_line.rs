@@ -1,0 +1,152 @@
+//! Lines of the server log that a login cannot make: each carries a number and a MAC.
+//!
+//! `RAISE LOG 'password_verify: {…}'` looks like one of ours to whoever reads with the eye or with `grep`. The
+//! MAC is made under a key of its own, so that nothing else that is signed can be passed off as a line. Without
+//! a keyring it is a plain hash, as the chain's is then: it shows the careless. Numbers count up from the start
+//! of the server, so that a line that was copied from another time has a number that is there twice, and a line
+//! that was removed leaves a gap.
+
+use subtle::ConstantTimeEq;
+
+use crate::account::Timestamp;
+use crate::chain::{ChainKey, hex, unhex};
+use crate::keyring::{in_ids, is_id};
+
+/// What every line begins with.
+pub const PREFIX: &str = "password_verify: ";
+/// Longer texts are no line of ours. Bytes.
+pub const MAX_LINE: usize = 16 * 1024;
+
+/// Before what is hashed: another form of line gets another version.
+const VERSION: &str = "log line v1 ";
+
+/// The whole line. `fields`: what it says, as members of a JSON object in ASCII, without a `{` in a string.
+pub fn sign(
+    fields: &str,
+    started: Timestamp,
+    number: u64,
+    id: Option<&str>,
+    key: &ChainKey,
+) -> String {
+    // What no id may hold becomes a `?`, which no reader takes for an id: no quoting is needed.
+    let id = id.map_or_else(
+        || "null".to_owned(),
+        |id| {
+            let id: String = id.chars().map(|c| if in_ids(c) { c } else { '?' }).collect();
+            format!(r#""{id}""#)
+        },
+    );
+    let signed = format!(r#"{{{fields},"server":{started},"line":{number},"key":{id}"#);
+    let mac = hex(&mac(key, &signed));
+    format!(r#"{PREFIX}{signed},"line_mac":"{mac}"}}"#)
+}
+
+fn mac(key: &ChainKey, signed: &str) -> [u8; 32] {
+    key.mac(format!("{VERSION}{signed}").as_bytes())
+}
+
+/// A text that has the form of a line.
+pub struct Line<'a> {
+    signed: &'a str,
+    key: Option<&'a str>,
+    mac: [u8; 32],
+}
+
+impl<'a> Line<'a> {
+    /// Whatever stands before it, such as the time and `LOG:`, is not part of it. `None`: it is none of ours.
+    pub fn parse(text: &'a str) -> Option<Self> {
+        if text.len() > MAX_LINE {
+            return None;
+        }
+        let start = text.rfind("password_verify: {")? + PREFIX.len();
+        let object = text[start..].trim_end();
+        let (signed, mac) = object.strip_suffix(r#""}"#)?.rsplit_once(r#","line_mac":""#)?;
+        let (_, key) = signed.rsplit_once(r#","key":"#)?;
+        let key = match key {
+            "null" => None,
+            id => Some(id.strip_prefix('"')?.strip_suffix('"').filter(|id| is_id(id))?),
+        };
+        Some(Self { signed, key, mac: unhex(mac)? })
+    }
+
+    /// The id of the key that it was made with.
+    pub const fn key(&self) -> Option<&'a str> {
+        self.key
+    }
+
+    /// Is it as it was made, with that key?
+    pub fn is_genuine(&self, key: &ChainKey) -> bool {
+        mac(key, self.signed).ct_eq(&self.mac).into()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::keyring::Keyring;
+
+    fn key(byte: &str) -> ChainKey {
+        let text = format!("k1:{}=\n", byte.repeat(43));
+        ChainKey::for_log(Keyring::parse(&text).unwrap().active().1)
+    }
+
+    #[test]
+    fn a_line_is_known_wherever_it_stands() {
+        let line = sign(r#""audit":"head","seq":7"#, -5, 12, Some("k1"), &key("A"));
+        let start = r#"password_verify: {"audit":"head","seq":7,"server":-5,"line":12,"key":"k1","line_mac":""#;
+        assert!(line.starts_with(start), "{line}");
+        for text in [
+            line.clone(),
+            format!("{line}\n"),
+            format!("2026-01-01 UTC [7] password_verify: {{x LOG:  {line}  "),
+        ] {
+            let parsed = Line::parse(&text).unwrap();
+            assert_eq!(parsed.key(), Some("k1"));
+            assert!(parsed.is_genuine(&key("A")), "{text}");
+            assert!(!parsed.is_genuine(&key("E")), "another key");
+            assert!(!parsed.is_genuine(&ChainKey::Plain), "no key");
+        }
+    }
+
+    #[test]
+    fn a_changed_line_is_not_genuine() {
+        let line = sign(r#""seq":7"#, 1, 12, None, &ChainKey::Plain);
+        assert!(Line::parse(&line).unwrap().is_genuine(&ChainKey::Plain));
+        for (from, to) in [
+            ("\"seq\":7", "\"seq\":8"),
+            ("\"line\":12", "\"line\":13"),
+            ("\"server\":1", "\"server\":2"),
+            ("\"key\":null", "\"key\":\"k1\""),
+            ("{\"seq\"", "{ \"seq\""),
+        ] {
+            let changed = line.replace(from, to);
+            assert_ne!(changed, line);
+            assert!(!Line::parse(&changed).unwrap().is_genuine(&ChainKey::Plain), "{changed}");
+        }
+    }
+
+    #[test]
+    fn what_has_another_form_is_none_of_ours() {
+        let line = sign(r#""seq":7"#, 1, 12, None, &ChainKey::Plain);
+        for text in [
+            String::new(),
+            "password_verify: {}".into(),
+            line.replace("password_verify: ", "password_verify:"),
+            line[..line.len() - 1].to_owned(),
+            line.replace("\"}", "00\"}"),
+            line.replace("\"key\":null", "\"key\":k1"),
+            format!("{line}x"),
+            format!("{}{line}", "x".repeat(MAX_LINE)),
+        ] {
+            assert!(Line::parse(&text).is_none(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_mac_of_the_audit_is_none_of_a_line() {
+        let text = format!("k1:{}=\n", "A".repeat(43));
+        let ring = Keyring::parse(&text).unwrap();
+        let line = sign(r#""seq":7"#, 1, 12, Some("k1"), &ChainKey::from(ring.active().1));
+        assert!(!Line::parse(&line).unwrap().is_genuine(&key("A")));
+    }
+}
