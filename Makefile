@@ -7,6 +7,7 @@
 #   make uninstall          remove it from there again
 #   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
+#   make million            a million rows imported beside logins: docs/million.md
 #   make bench              everything against other libraries and applications: docs/bench/
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
@@ -15,7 +16,7 @@
 
 export PG_CONFIG KEEP DESTDIR
 
-.PHONY: all bench demo figures attacks test setup build install uninstall installcheck lint clean
+.PHONY: all bench demo figures million attacks test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -39,6 +40,9 @@ attacks: install
 
 figures: install
 	@scripts/figures.sh
+
+million: install
+	@scripts/million.sh
 
 bench: install
 	@scripts/bench.sh

@@ -1,0 +1,145 @@
+#!/usr/bin/env bash
+# What an import with a savepoint a row does to the logins beside it, measured in a throw-away cluster, with fsync
+# as everywhere. ROWS says how many, a million by default, which takes some minutes. Writes docs/million.md.
+. "$(dirname "$0")/lib.sh"
+need_pg_config
+bin=$("$PG_CONFIG" --bindir)
+rows=${ROWS:-1000000}
+out=${OUT:-docs/million.md}
+
+folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-million.XXXXXX")
+chown "$PV_SERVER_USER" "$folder"
+server() { (cd "$folder" && as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"); }
+logins=
+finish() {
+    [ -z "$logins" ] || kill "$logins" 2>/dev/null || true
+    server -m immediate stop 2>/dev/null || true
+    rm -rf "$folder"
+}
+trap finish EXIT
+
+say "starting a throw-away $("$PG_CONFIG" --version) in $folder"
+(
+    cd "$folder"
+    as_server "$bin/initdb" -D "$folder/data" -U admin -A trust -E UTF8 --locale=C --no-sync >/dev/null
+)
+as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<CONF
+shared_preload_libraries = 'password_verify'
+listen_addresses = ''
+unix_socket_directories = '$folder'
+max_wal_size = 8GB
+password_verify.argon2_memory = 7MB
+password_verify.argon2_iterations = 5
+password_verify.argon2_parallelism = 1
+CONF
+server start || die "the server does not start: $(cat "$folder/log")"
+psql() { "$bin/psql" -X -q -At -v ON_ERROR_STOP=1 -h "$folder" -U admin "$@"; }
+sql() { psql -d shop -c "$1"; }
+psql -d postgres -c 'CREATE DATABASE shop'
+sql "CREATE SCHEMA auth; CREATE EXTENSION password_verify SCHEMA auth; CREATE ROLE app LOGIN;
+     GRANT USAGE ON SCHEMA auth TO app; SELECT auth.pv_grant('app', 'verifier')" >/dev/null
+for user in 1 2 3 4 5 6 7 8; do
+    sql "SELECT auth.pv_set_password($user::bigint, 'correct horse battery staple')" >/dev/null
+done
+
+# Ten logins a second: nine of users that there are, one of a user that there is not.
+cat >"$folder/known.sql" <<'SQL'
+\set user random(1, 8)
+SELECT 1 / valid::int FROM auth.pv_validate_password(:user::bigint, 'correct horse battery staple')
+SQL
+cat >"$folder/unknown.sql" <<'SQL'
+\set user random(100000000, 999999999)
+SELECT 1 / (NOT valid)::int FROM auth.pv_validate_password(:user::bigint, 'guess')
+SQL
+chmod 777 "$folder"
+begin_logins() {
+    rm -f "$folder"/latency.*
+    "$bin/pgbench" -n -M prepared -h "$folder" -U app -c 4 -j 1 -R 10 -T 36000 \
+        -f "$folder/known.sql@9" -f "$folder/unknown.sql@1" -l --log-prefix="$folder/latency" shop \
+        >/dev/null 2>"$folder/pgbench.err" &
+    logins=$!
+}
+end_logins() { kill "$logins" && wait "$logins" 2>/dev/null || true; logins=; }
+now() { date +%s.%N; }
+# slowest: of the logins that ended between two times, in milliseconds; and how many there were.
+slowest() {
+    cat "$folder"/latency.* | awk -v from="$1" -v to="$2" '
+        { at = $5 + $6 / 1e6 } at >= from && at <= to { n++; if ($3 > most) most = $3 }
+        END { printf "%.0f ms | %d", most / 1000, n }'
+}
+span() { awk "BEGIN { printf \"%.0f s\", $2 - $1 }"; }
+# import: of this many rows, which then end like this.
+import() {
+    psql -d shop <<SQL
+BEGIN;
+DO \$\$ BEGIN
+    FOR n IN 1..$rows LOOP
+        BEGIN
+            PERFORM auth.pv_import_hash('$1' || n, '\$2b\$10\$E2zMiFD6CER8OUVZQXoz4uLyfVXBR4P.yr8A8gbpIH0kOewADosZC');
+        EXCEPTION WHEN OTHERS THEN
+            RAISE WARNING '%', SQLERRM;
+        END;
+    END LOOP;
+END \$\$;
+$2;
+SQL
+}
+await_end() {
+    while [ "$(sql 'SELECT count(*) FROM (SELECT FROM password_verify.open_change LIMIT 1) left_over')" != 0 ]; do
+        sleep 0.5
+    done
+}
+
+say "ten logins a second with nothing beside them"
+begin_logins
+t0=$(now); sleep 20; t1=$(now)
+lines=
+for end in COMMIT ROLLBACK; do
+    say "$rows rows, then $end"
+    a=$(now); import "$end$rows-" "$end" || die "the import has failed"; b=$(now)
+    await_end; c=$(now); sleep 20; d=$(now)
+    lines+="| \`$end\`: until it is sent and answered | $(span "$a" "$b") | $(slowest "$a" "$b") |
+| until all of its end is on record | $(span "$b" "$c") | $(slowest "$b" "$c") |
+| 20 seconds after that | $(span "$c" "$d") | $(slowest "$c" "$d") |
+"
+done
+alone="$(span "$t0" "$t1") | $(slowest "$t0" "$t1")"
+end_logins
+intact=$(sql "SELECT intact FROM auth.pv_verify_events()")
+ended=$(sql "SELECT string_agg(outcome || ' ' || count, ', ' ORDER BY outcome) FROM (SELECT outcome, count(*)
+               FROM password_verify.event WHERE action = 'end' GROUP BY outcome) ends")
+problems=$(grep -c ERROR "$folder/pgbench.err" || true)
+
+cat >"$out" <<TABLE
+# A million rows imported with a savepoint each
+
+\`\`\`sql
+BEGIN;
+DO \$\$ BEGIN
+    FOR n IN 1..$rows LOOP
+        BEGIN
+            PERFORM auth.pv_import_hash(…);
+        EXCEPTION WHEN OTHERS THEN …;
+        END;
+    END LOOP;
+END \$\$;
+COMMIT;
+\`\`\`
+
+Ten logins a second beside it, nine of users that there are and one of a user that there is not, each with a hash of
+7 MB and 5 passes. A login's time is counted from when it was due, not from when it could be sent.
+
+Measured by \`make million\` on $(date -u +%Y-%m-%d) with $rows rows: $(nproc --all) processors
+($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version), a local disk with fsync on.
+${NOTE:-}
+
+| | took | slowest login | logins |
+| --- | --- | --- | --- |
+| nothing beside them | $alone |
+$lines
+Logins that failed: $problems. Ends on record: $ended. The audit is intact: \`$intact\`.
+
+The aim is a login below 100 ms. What an open savepoint costs: a row of \`password_verify.open_change\`, no memory of
+the worker; and of the importing session what PostgreSQL itself keeps of one.
+TABLE
+cat "$out"
