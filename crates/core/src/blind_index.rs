@@ -1,10 +1,9 @@
 //! Where a user's record lies: a keyed hash of the user id (a *blind index*).
 //!
 //! Records are ordered by it, and a look-up takes the record at or before it. For a known user that
-//! is the user's own; for an unknown one it is some other user's, chosen by the key, always the same
-//! one, in steps that read as much as the known user's. Its Argon2id parameters are what
-//! the unknown user is hashed with, so that a stranger's id looks like somebody's. Without the key
-//! nobody can place a record of their own next to a victim's and watch it.
+//! is the user's own; for an unknown one it is some other user's, chosen by the key, in steps that read as
+//! much as the known user's. Without the key nobody can place a record of their own next to a victim's
+//! and watch it.
 
 use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
@@ -45,6 +44,11 @@ impl Key {
     pub fn lock_tag(&self, user: &UserId) -> [u32; 2] {
         let [a, b, c, d, e, f, g, h, ..] = self.mac(&[&[0xFF], user.as_str().as_bytes()]);
         [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
+    }
+
+    /// What tells the cell of an unknown user ([`crate::decoy`]), for known ones too. Unrelated to the place.
+    pub fn decoy(&self, user: &UserId) -> [u8; 16] {
+        self.mac(&[&[0xFD], user.as_str().as_bytes()])
     }
 
     /// What a throttle budget is stored under: of an account, an address, a pair of both, a login role.
@@ -109,6 +113,8 @@ mod tests {
             key.budget(2, &[4; 17], None),
             key.budget(3, &[4; 4], None),
             key.blind_index(&a),
+            key.decoy(&a),
+            key.decoy(&b),
         ];
         for (i, one) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|other| other != one), "{i}");

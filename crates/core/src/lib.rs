@@ -15,6 +15,8 @@
 //! | [`verifier`] | the PHC string: made, parsed, compared |
 //! | [`record`] | what is kept: such a verifier, or what another system kept |
 //! | [`history`] | earlier passwords, so that none is used again |
+//! | [`cost_class`] | what computing it costs, apart from whose it is |
+//! | [`decoy`] | what an unknown user's password is hashed against |
 //! | [`reset_token`] | a token with which a password can be reset once |
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
@@ -38,6 +40,8 @@ pub mod client_addr;
 pub mod clock;
 pub mod common;
 pub mod cost;
+pub mod cost_class;
+pub mod decoy;
 pub mod event;
 pub mod fold;
 pub mod history;
