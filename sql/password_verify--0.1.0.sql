@@ -235,6 +235,25 @@ COMMENT ON COLUMN password_verify.open_change.key IS 'the transaction, and what 
 COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget that is cleared when this commits';
 COMMENT ON COLUMN password_verify.open_change.by_session IS 'its session clears it, unless the server crashes first';
 
+-- What computing the records of users costs, and which unknown users are hashed at that cost. Written by the
+-- worker only; the library reads and writes it directly, in this order of columns. A record can be computed
+-- without it: then unknown users are hashed as new passwords are.
+CREATE TABLE password_verify.cost_class (
+    key      uuid PRIMARY KEY,
+    template text COLLATE "C" NOT NULL,
+    users    bigint NOT NULL,
+    part     bigint NOT NULL,
+    current  boolean NOT NULL,
+    cells    bytea NOT NULL CHECK (pg_catalog.octet_length(cells) OPERATOR(pg_catalog.=) 128),
+    CHECK (pg_catalog.octet_length(template) OPERATOR(pg_catalog.<=) 512)
+) USING heap WITH (fillfactor = 50);
+COMMENT ON TABLE password_verify.cost_class IS 'what computing records costs, and which unknown users are hashed at that cost';
+COMMENT ON COLUMN password_verify.cost_class.template IS 'a record of that cost with zeros for salt and output';
+COMMENT ON COLUMN password_verify.cost_class.users IS 'records of that cost';
+COMMENT ON COLUMN password_verify.cost_class.part IS 'of 2^48: the part of the unknown users that takes this cost';
+COMMENT ON COLUMN password_verify.cost_class.current IS 'is it what new passwords are hashed with?';
+COMMENT ON COLUMN password_verify.cost_class.cells IS 'that part as a set of 1024 cells';
+
 -- Statistics and toast tables are not behind row security.
 DO $statistics$
 DECLARE
@@ -249,7 +268,8 @@ BEGIN
                               'password_verify.throttle'::pg_catalog.regclass,
                               'password_verify.event'::pg_catalog.regclass,
                               'password_verify.event_fold'::pg_catalog.regclass,
-                              'password_verify.open_change'::pg_catalog.regclass)
+                              'password_verify.open_change'::pg_catalog.regclass,
+                              'password_verify.cost_class'::pg_catalog.regclass)
            AND a.attnum OPERATOR(pg_catalog.>) 0
     LOOP
         EXECUTE pg_catalog.format('ALTER TABLE %s ALTER %I SET STATISTICS 0', target.relation, target.attname);
@@ -267,6 +287,7 @@ SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', 'WHERE ki
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event_fold', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.open_change', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.cost_class', '');
 
 --------------------------------------------------------------------------------
 -- 4. Functions of the application: verifier, enroller
@@ -938,10 +959,12 @@ ALTER TABLE password_verify.throttle ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event_fold ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.open_change ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.cost_class ENABLE ROW LEVEL SECURITY;
 
 -- 8d. Nobody builds on the row types, which would stand in the way of an upgrade.
 REVOKE ALL ON TYPE password_verify.credential, password_verify.blind_index_key, password_verify.throttle,
-    password_verify.event, password_verify.event_fold, password_verify.open_change FROM PUBLIC;
+    password_verify.event, password_verify.event_fold, password_verify.open_change,
+    password_verify.cost_class FROM PUBLIC;
 
 -- 8e. What the owner needs beyond what it owns: to name the functions that it grants.
 GRANT USAGE ON SCHEMA @extschema@ TO pv_owner;

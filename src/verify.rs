@@ -249,28 +249,30 @@ impl Ready {
 
 impl Target {
     fn find(store: &Store, user: &UserId) -> Result<Self, Error> {
-        let current = settings::cost()?;
-        let decoy = || Record::Argon2id(Verifier::decoy(current));
+        let (limit, current) = (settings::hash_memory_limit(), settings::cost()?);
+        // Looked for and read whether it is used or not, so that nothing tells.
+        let decoy = match store.decoy(user)? {
+            Some(template) => Record::parse(&template, limit),
+            None => Ok(Record::Argon2id(Verifier::decoy(current))),
+        };
         Ok(match store.find(user)? {
             Found::Own(row) => {
                 let stored = row.open()?;
-                let record = Record::parse(stored.expose(), settings::hash_memory_limit())
+                let record = Record::parse(stored.expose(), limit)
                     .map_err(|why| Error::stored(why, row.number))?;
                 Self::Own { record, stored, row }
             }
-            // A real record, always the same one for the same id: a stranger's id takes as long as
-            // somebody's. A broken record is its own user's trouble only.
             Found::Neighbour(row) => {
-                let stored = match row.open() {
-                    // A key that is missing is everybody's trouble: nothing tells who has a record.
-                    Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) => return Err(error),
-                    opened => opened.ok(),
-                };
-                let limit = settings::hash_memory_limit();
-                let record = stored.and_then(|text| Record::parse(text.expose(), limit).ok());
-                Self::Decoy(record.unwrap_or_else(decoy))
+                // A key that is missing is everybody's trouble: nothing tells who has a record.
+                if let Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) = row.open() {
+                    return Err(error);
+                }
+                // One that asks for too much errs as those do that it stands for.
+                Self::Decoy(decoy.map_err(|why| Error::stored(why, store.place(user)))?)
             }
-            Found::Nothing => Self::Decoy(decoy()),
+            Found::Nothing => {
+                Self::Decoy(decoy.map_err(|why| Error::stored(why, store.place(user)))?)
+            }
         })
     }
 

@@ -113,6 +113,7 @@ fn pg_write_all_data() {
         "DELETE FROM password_verify.event",
         "DELETE FROM password_verify.event_fold",
         "DELETE FROM password_verify.open_change",
+        "DELETE FROM password_verify.cost_class",
     ] {
         assert_eq!(app.execute(sql, &[]).unwrap(), 0, "{sql}");
     }

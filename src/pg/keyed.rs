@@ -28,6 +28,39 @@ impl<const N: usize> Keyed<N> {
         Ok(Self { table: Table::open(table, access)?, index: Index::open(index, access)? })
     }
 
+    /// To read, unless that means waiting for a lock.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open_at_once(table: &CStr, index: &CStr) -> Result<Option<Self>, Error> {
+        let Some(table) = Table::open_at_once(table, Access::Read)? else { return Ok(None) };
+        let Some(index) = Index::open_at_once(index, Access::Read)? else { return Ok(None) };
+        Ok(Some(Self { table, index }))
+    }
+
+    /// What `read` makes of every row, of a table that has few. No trace is left in statistics.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
+    pub fn peek_all<T>(
+        &self,
+        count: usize,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        let (first, seek) = (Key::default(), Seek::AtOrAfter);
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, scan::now(), first, seek) };
+        let mut found = Vec::new();
+        while found.len() < count {
+            // SAFETY: a tuple of this table, valid while it is read.
+            let row = scan.peek(|tuple| read(unsafe { table::columns::<N>(&self.table, tuple) }?));
+            let Some(row) = row else { break };
+            found.push(row?);
+        }
+        Ok(found)
+    }
+
     /// What `read` makes of the row under a key. No trace is left in statistics, and as much is read
     /// where there is none: the row before it, which a table that is asked always has.
     ///

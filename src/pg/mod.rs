@@ -18,7 +18,8 @@
 //! | [`slot`] | a hash slot | given back whatever ends the session |
 //! | [`transaction`] | changes | recorded before the transaction can commit |
 //! | [`caller`] | who calls | as the server knows it |
-//! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`] | the worker's tables | typed in, typed out |
+//! | `moves` | records that change their class of cost | counted once they are committed |
+//! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`], [`cost_classes`] | the worker's tables | typed in, typed out |
 //! | [`worker`], `writer`, `batch`, `ends`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
 //! | [`renewals`] | records made anew at a login | written by the worker, or not at all |
 //! | [`keyring`], `key_file` | the keys | from a private file outside the data directory or from a command, or no server |
@@ -33,6 +34,7 @@ pub mod arg;
 mod batch;
 pub mod caller;
 pub mod changes;
+pub mod cost_classes;
 pub mod credential;
 mod ends;
 pub mod extension;
@@ -45,6 +47,7 @@ pub mod keyed;
 pub mod keyring;
 pub mod ledger;
 pub mod log;
+mod moves;
 pub mod place;
 mod record;
 pub mod renewals;

@@ -9,11 +9,14 @@
 
 use std::time::Duration;
 
+use password_verify_core::decoy;
 use password_verify_core::user_id::UserId;
 use pgrx::pg_sys;
 
+use super::cost_classes::CostClasses;
 use super::credential::Credential;
 use super::key::ActiveKey;
+use super::moves;
 use super::place::PlaceLock;
 use super::scan::{self, Scan, Seek};
 use super::session::patiently;
@@ -71,6 +74,8 @@ pub struct Store {
     table: Table,
     index: Index,
     key: ActiveKey,
+    /// Where it is read.
+    classes: Option<CostClasses>,
 }
 
 impl Store {
@@ -80,7 +85,11 @@ impl Store {
         let key = ActiveKey::read()?;
         let table = Table::open(c"credential", access)?;
         let index = Index::open(c"credential_pkey", access)?;
-        Ok(Self { table, index, key })
+        let classes = match access {
+            Access::Read => Some(CostClasses::open(access)?),
+            Access::Write => None,
+        };
+        Ok(Self { table, index, key, classes })
     }
 
     /// The same, unless that means waiting for a lock.
@@ -97,7 +106,24 @@ impl Store {
         let Some(index) = Index::open_at_once(c"credential_pkey", access)? else {
             return Ok(None);
         };
-        Ok(Some(Self { table, index, key }))
+        let classes = match access {
+            Access::Read => match CostClasses::open_at_once()? {
+                None => return Ok(None),
+                opened => opened,
+            },
+            Access::Write => None,
+        };
+        Ok(Some(Self { table, index, key, classes }))
+    }
+
+    /// What the password of an unknown user is hashed against, if this is one: a record of some cost, always the
+    /// same for the same id; `None`: what a new password would cost.
+    ///
+    /// # Errors
+    /// What [`CostClasses::of`] says.
+    pub fn decoy(&self, user: &UserId) -> Result<Option<String>, Error> {
+        let cell = decoy::cell(self.key.key.decoy(user));
+        self.classes.as_ref().map_or(Ok(None), |classes| classes.of(cell))
     }
 
     /// The row at or before the user's place.
@@ -211,15 +237,20 @@ impl Store {
             if !self.try_lock_row(&mut tid) {
                 return Ok(None);
             }
+            let before = moves::class_of(&row);
             // SAFETY: the row is locked by this transaction and is its latest version, so neither
             // call waits or fails on it.
             unsafe {
                 match edit(&mut row)? {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
-                    Edit::Delete => pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid),
+                    Edit::Delete => {
+                        pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid);
+                        moves::note(before.as_deref(), None);
+                    }
                     Edit::Replace => {
                         let tuple = row.form(&self.table)?;
                         pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+                        moves::note(before.as_deref(), moves::class_of(&row).as_deref());
                     }
                 }
                 // What comes later in the same statement sees it.
@@ -323,7 +354,8 @@ impl Store {
         result == pg_sys::TM_Result::TM_Ok
     }
 
-    fn place(&self, user: &UserId) -> RecordNumber {
+    /// Where the user's record lies, or would.
+    pub fn place(&self, user: &UserId) -> RecordNumber {
         self.key.key.blind_index(user)
     }
 
@@ -358,6 +390,7 @@ impl Store {
             pg_sys::CatalogTupleInsert(self.table.as_ptr(), tuple);
             pg_sys::CommandCounterIncrement();
         }
+        moves::note(None, moves::class_of(&row).as_deref());
         Ok(())
     }
 }

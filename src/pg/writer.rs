@@ -12,12 +12,14 @@ use password_verify_core::fold::{Folding, Placed};
 use pgrx::pg_sys;
 
 use super::batch::Batch;
+use super::cost_classes::CostClasses;
 use super::ends::Ends;
 use super::journal::Journal;
 use super::keyed::Key;
 use super::record::to_event;
 use super::shared::budgets::{self, SEATS, Unwritten};
 use super::shared::databases::{self, Legacy};
+use super::shared::moves;
 use super::shared::queue::{self, Record};
 use super::shared::segment;
 use super::table::Access;
@@ -120,7 +122,9 @@ impl Writer {
         if look_at_folds {
             self.folds_seen = Instant::now();
         }
-        if entries.is_empty() && due.is_empty() && !self.ends.is_waiting() {
+        let moved = moves::waiting(self.database);
+        let nothing = entries.is_empty() && due.is_empty() && moved.is_empty();
+        if nothing && !self.ends.is_waiting() {
             return Ok(false);
         }
         let count = entries.len();
@@ -138,8 +142,12 @@ impl Writer {
             }
             batch.write_budgets(entries.iter().flat_map(|(touched, _)| *touched))?;
             self.ends.slice(&mut batch)?;
+            if !moved.is_empty() {
+                CostClasses::open(Access::Write)?.count(&moved)?;
+            }
             Ok(Done::from(batch))
         })?;
+        moves::counted(self.database, &moved);
         databases::committed(self.number, count);
         self.finish(done)?;
         Ok(true)

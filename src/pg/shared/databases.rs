@@ -10,6 +10,7 @@ use password_verify_core::fold::Allowance;
 use pgrx::pg_sys;
 
 use super::budgets;
+use super::moves;
 use super::queue::{NONE, Queue};
 use super::renewals;
 use super::segment::{self, Central, Condition};
@@ -306,6 +307,7 @@ pub fn leave(number: usize, departure: Departure) {
     if departure == Departure::Dropped {
         let oid = Central::lock().parts().2[number].oid;
         budgets::forget(oid);
+        moves::forget(oid);
         renewals::forget(oid);
     }
     let again = {

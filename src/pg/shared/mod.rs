@@ -7,6 +7,7 @@
 //! | [`queue`] | events on their way to the worker |
 //! | [`renewals`] | records made anew, on their way to the worker |
 //! | [`slots`] | how many hash at once, and who is next |
+//! | [`moves`] | records that have moved from one class of cost to another, on their way to the worker |
 //! | [`databases`] | who serves which database, and what it has counted |
 //!
 //! Plain integers and bytes only: every process maps it, and a crashed one must not leave a pointer.
@@ -14,6 +15,7 @@
 
 pub mod budgets;
 pub mod databases;
+pub mod moves;
 pub mod queue;
 pub mod renewals;
 pub mod segment;

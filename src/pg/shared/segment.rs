@@ -10,6 +10,7 @@ use pgrx::pg_sys;
 
 use super::budgets::{self, Slot};
 use super::databases::{Board, Database, MAX_DATABASES};
+use super::moves;
 use super::queue::{Entry, Queue};
 use super::renewals::{self, Renewal};
 use super::slots::{Slots, Waiter};
@@ -20,8 +21,9 @@ const NAME: &CStr = c"password_verify";
 
 /// Locks of the budget cache; each guards its share of the buckets.
 pub const SHARDS: usize = 64;
-/// One for the queue and the databases, one for the hash slots, one for each shard, and one for renewals.
-const LOCKS: usize = 3 + SHARDS;
+/// One for the queue and the databases, one for the hash slots, one for each shard, one for renewals, and one
+/// for records that have moved.
+const LOCKS: usize = 4 + SHARDS;
 
 /// What lies at the beginning. The entries of the queue, the budgets, the conditions on which sessions wait
 /// for a hash slot, and their places in that queue lie behind it.
@@ -42,6 +44,8 @@ pub struct Header {
     pub settled: [Condition; SHARDS],
     /// Under a lock of their own.
     renewals: [Renewal; renewals::PLACES],
+    /// Likewise.
+    moves: [moves::Slot; moves::PLACES],
 }
 
 /// Where it is mapped. Set in the postmaster, inherited by every process.
@@ -249,6 +253,23 @@ impl Waiting {
     pub fn places(&mut self) -> &mut [Renewal; renewals::PLACES] {
         // SAFETY: valid since the server's start; the lock makes this process the only one here.
         unsafe { &mut (*HEADER.load(Ordering::Relaxed)).renewals }
+    }
+}
+
+/// Records that have moved from one class of cost to another, for as long as their lock is held.
+pub struct Traffic {
+    _held: Held,
+}
+
+impl Traffic {
+    pub fn lock() -> Self {
+        Self { _held: Held::take(3 + SHARDS) }
+    }
+
+    /// All places there are.
+    pub fn slots(&mut self) -> &mut [moves::Slot; moves::PLACES] {
+        // SAFETY: valid since the server's start; the lock makes this process the only one here.
+        unsafe { &mut (*HEADER.load(Ordering::Relaxed)).moves }
     }
 }
 

@@ -1,0 +1,109 @@
+//! `password_verify.cost_class`: what computing records costs, and which unknown users are hashed at that cost.
+
+use password_verify_core::cost_class::ClassKey;
+use password_verify_core::decoy::{Cells, Class, Classes, MAX_CLASSES, contains};
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+
+use super::keyed::{Keyed, Row};
+use super::shared::moves::Tally;
+use super::table::Access;
+use super::text;
+use crate::error::Error;
+
+const COLUMNS: usize = 6;
+
+/// The table, opened.
+pub struct CostClasses(Keyed<COLUMNS>);
+
+impl CostClasses {
+    /// # Errors
+    /// What [`Keyed::open`] says.
+    pub fn open(access: Access) -> Result<Self, Error> {
+        Keyed::open(c"cost_class", c"cost_class_pkey", access).map(Self)
+    }
+
+    /// To read, unless that means waiting for a lock.
+    ///
+    /// # Errors
+    /// As [`CostClasses::open`].
+    pub fn open_at_once() -> Result<Option<Self>, Error> {
+        Ok(Keyed::open_at_once(c"cost_class", c"cost_class_pkey")?.map(Self))
+    }
+
+    /// A record of the class that a cell belongs to; `None`: what new passwords are hashed with.
+    ///
+    /// Every class is read, [`MAX_CLASSES`] at most, and the more steps that takes the more versions their rows have:
+    /// the same for all cells, which known and unknown users have alike. A row that is being written can be missed
+    /// once (`scan::now`), so a cell that nobody has is looked for once more.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns.
+    pub fn of(&self, cell: usize) -> Result<Option<String>, Error> {
+        let look = || -> Result<Option<String>, Error> {
+            let rows = self.0.peek_all(2 * MAX_CLASSES, |row| {
+                let (_, class) = read(row)?;
+                Ok(contains(&class.cells, cell).then_some(class.template))
+            })?;
+            Ok(rows.into_iter().flatten().next())
+        };
+        match look()? {
+            Some(template) => Ok(Some(template)),
+            None => look(),
+        }
+    }
+
+    /// Counts what has been committed, and gives unknown users the cost that this means for them. A look at every
+    /// class and every cell, however many records there are.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn count(&self, tallies: &[Tally]) -> Result<(), Error> {
+        let mut classes = Classes::new(self.0.after(None, 2 * MAX_CLASSES, read)?);
+        for tally in tallies {
+            classes.follow(tally.made.to, tally.template.clone());
+            classes.apply(tally.made, tally.count);
+        }
+        classes.take_changed().into_iter().try_for_each(|(key, class)| self.write(key, class))
+    }
+
+    fn write(&self, mut key: ClassKey, class: Option<&Class>) -> Result<(), Error> {
+        let row = match class {
+            None => None,
+            Some(class) => Some([
+                Some(pg_sys::Datum::from(key.as_mut_ptr())),
+                Some(text::to_datum(&class.template)?),
+                bigint(class.users),
+                bigint(class.part),
+                class.current.into_datum(),
+                class.cells.as_slice().into_datum(),
+            ]),
+        };
+        // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares.
+        unsafe { self.0.put(key, row) }
+    }
+}
+
+fn bigint(number: u64) -> Option<pg_sys::Datum> {
+    i64::try_from(number).unwrap_or(i64::MAX).into_datum()
+}
+
+fn read(row: Row<COLUMNS>) -> Result<(ClassKey, Class), Error> {
+    let [Some(key), Some(template), Some(users), Some(part), Some(current), Some(cells)] = row
+    else {
+        return Err(Error::NotInstalled);
+    };
+    let number = |datum: pg_sys::Datum| u64::try_from(datum.value() as i64).unwrap_or(0);
+    // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares, copied while the row is there.
+    let (key, template, cells) =
+        unsafe { (*key.cast_mut_ptr::<ClassKey>(), text::to_utf8(template)?, text::bytes(cells)) };
+    let cells: Cells = cells.as_slice().try_into().map_err(|_| Error::NotInstalled)?;
+    let class = Class {
+        template: template.expose().to_owned(),
+        users: number(users),
+        part: number(part),
+        current: current.value() & 1 != 0,
+        cells,
+    };
+    Ok((key, class))
+}

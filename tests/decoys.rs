@@ -1,0 +1,295 @@
+//! What the time of an unknown id tells, over the life of an installation: no more than that of a known one.
+#![allow(clippy::unwrap_used)]
+
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::imports::{BCRYPT, import};
+use password_verify_tests::site::{ask, change, create, manage, set, validate};
+use password_verify_tests::trail::{settle, wait_until};
+use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
+use postgres::{Client, GenericClient};
+
+const WRONG: &str = "seven wet umbrellas hum";
+
+/// A session, and the processor time that it has taken: the same on a busy machine.
+struct Session {
+    client: Client,
+    schedstat: String,
+}
+
+impl Session {
+    fn of(mut client: Client) -> Self {
+        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        Self { client, schedstat: format!("/proc/{pid}/schedstat") }
+    }
+
+    fn worked(&self) -> Duration {
+        let text = fs::read_to_string(&self.schedstat).unwrap();
+        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    /// The least work of so many attempts.
+    fn work(&mut self, user: &str, calls: usize) -> f64 {
+        let works = (0..calls).map(|_| {
+            let before = self.worked();
+            let no = Answer::no("invalid_credentials");
+            assert_eq!(validate(&mut self.client, user, WRONG), no, "{user}");
+            self.worked() - before
+        });
+        works.min().unwrap().as_secs_f64()
+    }
+}
+
+/// Does it look like a record of today? Nobody is halfway between the classes on a scale of ratios. Work that has
+/// been disturbed is more, never less: what looks like today's is looked at again.
+fn modern(session: &mut Session, ids: &[String], halfway: f64) -> Vec<bool> {
+    let mut look = |id: &String| {
+        let quick = session.work(id, 2);
+        let work = if quick > halfway { quick.min(session.work(id, 1)) } else { quick };
+        work > halfway
+    };
+    ids.iter().map(&mut look).collect()
+}
+
+fn flips(before: &[bool], after: &[bool]) -> usize {
+    before.iter().zip(after).filter(|(before, after)| before != after).count()
+}
+
+/// 100 users of another system; 300 sign-ups; then half of the former log in for the first time. Known and
+/// unknown ids that have changed their time: none by growth, half of those that can by migration.
+#[test]
+fn growth_and_migration_tell_unknown_ids_from_known_ones_no_more() {
+    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    site.allow_failures();
+    site.configure(&["argon2_memory = '14MB'"]);
+    let (mut app, mut manager) = (Session::of(site.login()), site.login_with(&["manager"]));
+    let mut admin = site.admin();
+    let imported: Vec<String> = (0..100).map(|i| format!("imported{i}")).collect();
+    for user in &imported {
+        assert_eq!(import(&mut manager, user, BCRYPT), Answer::yes());
+    }
+    assert_eq!(create(&mut app.client, "today", GOOD), Answer::yes());
+    settle(&mut admin);
+    let (old, new) = (app.work("imported99", 5), app.work("today", 5));
+    assert!(new > old * 3.0, "two kinds of users: {old} {new}");
+    let halfway = (old * new).sqrt();
+    let known = imported[..60].to_vec();
+    let strangers: Vec<String> = (0..200).map(|i| format!("stranger{i}")).collect();
+
+    let known_at_first = modern(&mut app, &known, halfway);
+    let at_first = modern(&mut app, &strangers, halfway);
+    let like_imported = at_first.iter().filter(|modern| !**modern).count();
+    assert!(known_at_first.iter().all(|modern| !modern));
+    // Half of them: 5 deviations of 7.
+    assert!((65..=135).contains(&like_imported), "{like_imported} of 200 strangers");
+
+    for i in 0..300 {
+        assert_eq!(create(&mut app.client, &format!("new{i}"), GOOD), Answer::yes());
+    }
+    settle(&mut admin);
+    let known_grown = modern(&mut app, &known, halfway);
+    let grown = modern(&mut app, &strangers, halfway);
+    println!(
+        "{} known, {} unknown by growth",
+        flips(&known_at_first, &known_grown),
+        flips(&at_first, &grown)
+    );
+    assert_eq!(flips(&known_at_first, &known_grown), 0);
+    assert_eq!(flips(&at_first, &grown), 0);
+
+    for user in imported.iter().step_by(2) {
+        assert_eq!(validate(&mut app.client, user, GOOD), Answer::yes());
+        // One after the other: there are few places for renewals.
+        let sql = "SELECT algorithm = 'argon2id' FROM auth.pv_users WHERE user_id = $1";
+        wait_until("made anew", || admin.query_one(sql, &[user]).unwrap().get(0));
+    }
+    wait_until("moves are counted", || users_of(&mut admin, "bcrypt") == 50);
+    let known_moved = flips(&known_grown, &modern(&mut app, &known, halfway));
+    let moved = modern(&mut app, &strangers, halfway);
+    let strangers_moved = flips(&grown, &moved);
+    println!(
+        "{known_moved} of 60 known, {strangers_moved} of {like_imported} unknown by migration"
+    );
+    assert_eq!(known_moved, 30);
+    // Half of them, and each on its own: five deviations, so one false alarm in a million.
+    let (mean, off) = (like_imported as f64 / 2.0, 2.5 * (like_imported as f64).sqrt());
+    assert!((strangers_moved as f64 - mean).abs() <= off, "{strangers_moved}, {mean} ± {off}");
+    // And none the other way.
+    assert!(grown.iter().zip(&moved).all(|(before, after)| *after || !before));
+}
+
+/// Users that are counted in classes whose template has this in it.
+fn users_of(client: &mut impl GenericClient, scheme: &str) -> i64 {
+    let sql = "SELECT COALESCE(sum(users), 0)::bigint FROM password_verify.cost_class
+                WHERE position('$' || $1 || '$' IN template) > 0";
+    client.query_one(sql, &[&scheme]).unwrap().get(0)
+}
+
+/// How the unknown ids are divided: for each class its template, and how many cells it has.
+fn classes(client: &mut impl GenericClient) -> Vec<(String, i64, String)> {
+    let sql =
+        "SELECT template, users, encode(cells, 'hex') FROM password_verify.cost_class ORDER BY key";
+    client.query(sql, &[]).unwrap().iter().map(|row| (row.get(0), row.get(1), row.get(2))).collect()
+}
+
+#[test]
+fn what_is_rolled_back_changes_nobodys_time() {
+    let site = Site::new();
+    let (mut app, mut manager) = (site.login(), site.login_with(&["manager"]));
+    let mut admin = site.admin();
+    site.enroll("today", GOOD);
+    for user in ["mallory", "alice", "bob"] {
+        assert_eq!(import(&mut manager, user, BCRYPT), Answer::yes());
+    }
+    wait_until("all are counted", || users_of(&mut admin, "bcrypt") == 3);
+    let before = classes(&mut admin);
+    let sql = "SELECT success FROM auth.pv_change_password($1::text, $2, $3)";
+    for _ in 0..5 {
+        let mut open = app.transaction().unwrap();
+        assert!(open.query_one(sql, &[&"mallory", &GOOD, &OTHER]).unwrap().get::<_, bool>(0));
+        open.rollback().unwrap();
+        let mut open = app.transaction().unwrap();
+        let mut savepoint = open.savepoint("inside").unwrap();
+        assert!(savepoint.query_one(sql, &[&"mallory", &GOOD, &OTHER]).unwrap().get::<_, bool>(0));
+        savepoint.rollback().unwrap();
+        open.commit().unwrap();
+    }
+    // What comes after it is counted.
+    site.enroll("later", GOOD);
+    wait_until("the next is counted", || users_of(&mut admin, "argon2id") == 2);
+    let cells = |classes: Vec<(String, i64, String)>| -> Vec<(String, String)> {
+        classes.into_iter().map(|(template, _, cells)| (template, cells)).collect()
+    };
+    assert_eq!(users_of(&mut admin, "bcrypt"), 3);
+    assert_eq!(cells(before), cells(classes(&mut admin)));
+}
+
+/// Records of that algorithm.
+fn counted(client: &mut impl GenericClient, algorithm: &str) -> i64 {
+    let sql = "SELECT count(*) FROM auth.pv_users WHERE algorithm = $1";
+    client.query_one(sql, &[&algorithm]).unwrap().get(0)
+}
+
+#[test]
+fn every_record_is_counted_where_it_is() {
+    let site = Site::new();
+    let mut manager = site.login_with(&["manager", "registrar", "verifier"]);
+    let mut admin = site.admin();
+    for i in 0..6 {
+        site.enroll(&format!("today{i}"), GOOD);
+        assert_eq!(import(&mut manager, &format!("bcrypt{i}"), BCRYPT), Answer::yes());
+    }
+    assert_eq!(set(&mut manager, "bcrypt0", OTHER), Answer::yes());
+    assert_eq!(change(&mut manager, "today0", GOOD, OTHER), Answer::yes());
+    assert!(manage(&mut manager, "pv_delete_user", "today1"));
+    assert!(manage(&mut manager, "pv_delete_user", "bcrypt1"));
+    assert!(manage(&mut manager, "pv_disable_user", "bcrypt2"));
+    assert_eq!(validate(&mut manager, "bcrypt3", GOOD), Answer::yes());
+    // A sign-up that vanishes, one in a savepoint that stays, and the usual loop of an import.
+    let mut app = site.login();
+    app.batch_execute(
+        "BEGIN; SELECT auth.pv_create_password('gone', 'correct horse battery staple'); ROLLBACK;
+         BEGIN; SAVEPOINT a; SELECT auth.pv_create_password('stays', 'correct horse battery staple');
+         SAVEPOINT b; SELECT auth.pv_create_password('gone', 'correct horse battery staple');
+         ROLLBACK TO b; RELEASE a; COMMIT",
+    )
+    .unwrap();
+    let row = format!("PERFORM auth.pv_import_hash('loop' || i, '{BCRYPT}')");
+    admin
+        .batch_execute(&format!(
+            "DO $$ BEGIN FOR i IN 1..300 LOOP
+                 BEGIN {row}; IF i % 3 = 0 THEN RAISE division_by_zero; END IF;
+                 EXCEPTION WHEN division_by_zero THEN NULL; END;
+             END LOOP; END $$"
+        ))
+        .unwrap();
+    wait_until("every record is counted", || {
+        let all: i64 = admin.query_one("SELECT count(*) FROM auth.pv_users", &[]).unwrap().get(0);
+        let bcrypt = users_of(&mut admin, "bcrypt");
+        all == 211
+            && counted(&mut admin, "bcrypt") == 203
+            && bcrypt == 203
+            && users_of(&mut admin, "argon2id") == 8
+    });
+    // All unknown ids have a class, and each one: today's has half of them.
+    let sql = "SELECT bit_count(cells) FROM password_verify.cost_class";
+    let rows = admin.query(sql, &[]).unwrap();
+    let cells: Vec<i64> = rows.iter().map(|row| row.get(0)).collect();
+    assert_eq!(cells.iter().sum::<i64>(), 1024);
+    assert!(cells.iter().all(|cells| (384..=640).contains(cells)), "{cells:?}");
+}
+
+#[test]
+fn a_restored_database_keeps_the_times_of_unknown_ids() {
+    let site = Site::new();
+    let mut manager = site.login_with(&["manager"]);
+    site.enroll("today", GOOD);
+    for i in 0..20 {
+        assert_eq!(import(&mut manager, &format!("imported{i}"), BCRYPT), Answer::yes());
+    }
+    let mut admin = site.admin();
+    wait_until("all are counted", || users_of(&mut admin, "bcrypt") == 20);
+    let file = site.cluster.folder().join("decoys.dump");
+    let mut pg_dump = site.cluster.command("pg_dump");
+    run(pg_dump.args(["-Fc", "-U", "postgres", "-f"]).arg(&file).arg(&site.database));
+    let restored = format!("{}_restored", site.database);
+    site.cluster
+        .admin("postgres")
+        .batch_execute(&format!("CREATE DATABASE {restored} TEMPLATE template0"))
+        .unwrap();
+    run(site.cluster.command("pg_restore").args(["-d", &restored]).arg(&file));
+    assert_eq!(classes(&mut site.cluster.admin(&restored)), classes(&mut admin));
+}
+
+#[test]
+fn a_lowered_memory_limit_fails_for_unknown_ids_too() {
+    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    site.allow_failures();
+    let mut manager = site.login_with(&["manager"]);
+    // python3 -c "import argon2; print(argon2.low_level.hash_secret(b'x', b'somesaltsomesalt', 1, 32768, 1, 32, argon2.Type.ID))"
+    let hash = "$argon2id$v=19$m=32768,t=1,p=1$c29tZXNhbHRzb21lc2FsdA$eOKSL4f/6ERLnEfxmyv/KsSzgf7pSmW8WSM4DjHlZdk";
+    for i in 0..20 {
+        assert_eq!(import(&mut manager, &format!("imported{i}"), hash), Answer::yes());
+    }
+    site.enroll("today", GOOD);
+    wait_until("all are counted", || {
+        let all = classes(&mut site.admin());
+        all.iter().map(|(_, users, _)| users).sum::<i64>() == 21
+    });
+    drop(manager);
+    site.cluster.down();
+    site.cluster.configure(&[PRELOADED[0], "password_verify.hash_memory_limit = '16MB'"]);
+    site.cluster.up();
+    let mut app = site.login();
+    let sql = "SELECT * FROM auth.pv_validate_password($1::text, 'guess')";
+    assert_eq!(sqlstate(app.query_one(sql, &[&"imported7"])), "54000");
+    let (mut failed, mut answered) = (0, 0);
+    for i in 0..40 {
+        match app.query_one(sql, &[&format!("stranger{i}")]) {
+            Err(error) if error.code().unwrap().code() == "54000" => failed += 1,
+            row => {
+                assert!(!row.unwrap().get::<_, bool>(0));
+                answered += 1;
+            }
+        }
+    }
+    // Half of them: neither is rarer than that once in ten million.
+    assert!(failed >= 4 && answered >= 4, "{failed} failed, {answered} were answered");
+}
+
+#[test]
+fn without_classes_unknown_ids_look_like_today() {
+    let site = Site::new();
+    site.enroll("today", GOOD);
+    settle(&mut site.admin());
+    site.admin().batch_execute("DELETE FROM password_verify.cost_class").unwrap();
+    let mut app = site.login();
+    assert_eq!(validate(&mut app, "today", GOOD), Answer::yes());
+    assert_eq!(validate(&mut app, "stranger", GOOD), Answer::no("invalid_credentials"));
+    let sql = "SELECT * FROM auth.pv_create_password('other', $1)";
+    assert_eq!(ask(&mut app, sql, &[&GOOD]).unwrap(), Answer::yes());
+    wait_until("the next is counted", || users_of(&mut site.admin(), "argon2id") == 1);
+}
