@@ -11,6 +11,7 @@
 //! | [`uncounted`] | statistics | reads that are not counted |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
 //! | [`key`] | the key of the blind index | one key, or an error |
+//! | [`list`] | dynamic shared memory for a file | a whole one or none; freed when nobody reads it |
 //! | [`log`] | the log hook | our errors are logged without the statement |
 //! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
 //! | [`shared`] | shared memory | locks that are given back, waits that end |
@@ -46,6 +47,7 @@ mod key_file;
 pub mod keyed;
 pub mod keyring;
 pub mod ledger;
+pub mod list;
 pub mod log;
 mod moves;
 pub mod place;

@@ -73,6 +73,7 @@ fn put<const N: usize>(field: &mut [std::ffi::c_char; N], value: &CStr) {
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     signals(die);
+    crate::blocklist::reload_if_missed();
     let (number, oid) = wait_for_database();
     SERVED.set(Some((number, Departure::Failed)));
     // SAFETY: a plain function of this library. The database exists or PostgreSQL says so and ends
@@ -189,6 +190,7 @@ fn reload_if_asked() {
         // SAFETY: outside of a transaction, as every process does it.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         super::keyring::announce();
+        crate::blocklist::reload();
     }
 }
 

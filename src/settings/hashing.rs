@@ -94,7 +94,7 @@ pub fn define() {
         c"File of breached passwords, made by password_verify_blocklist.",
         c"Passwords in it are refused as new ones.",
         &BLOCKLIST_FILE,
-        GucContext::Postmaster,
+        GucContext::Sighup,
         GucFlags::SUPERUSER_ONLY,
     );
     size(

@@ -150,3 +150,22 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_that_was_opened_before_is_opened_again_unread() {
+    let bytes = file_of("a few", 100);
+    let (first, again) = (Filter::open(&bytes).ok().unwrap(), Filter::reopen(&bytes).ok().unwrap());
+    for password in passwords("a few", 100).chain(passwords("others", 100)) {
+        assert_eq!(first.contains(&password), again.contains(&password));
+    }
+    // What has changed meanwhile is not noticed, but makes nothing panic.
+    for at in 0..bytes.len() {
+        for end in [at, bytes.len()] {
+            let mut changed = bytes[..end].to_vec();
+            changed.iter_mut().skip(at).take(1).for_each(|byte| *byte ^= 0x81);
+            if let Ok(filter) = Filter::reopen(&changed) {
+                let _ = filter.contains("anything");
+            }
+        }
+    }
+}

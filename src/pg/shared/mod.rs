@@ -4,6 +4,7 @@
 //! | --- | --- |
 //! | [`segment`] | the piece itself, its locks and condition variables |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
+//! | [`published`] | which list of breached passwords a reload has put in place |
 //! | [`queue`] | events on their way to the worker |
 //! | [`renewals`] | records made anew, on their way to the worker |
 //! | [`slots`] | how many hash at once, and who is next |
@@ -16,6 +17,7 @@
 pub mod budgets;
 pub mod databases;
 pub mod moves;
+pub mod published;
 pub mod queue;
 pub mod renewals;
 pub mod segment;

@@ -11,6 +11,7 @@ use pgrx::pg_sys;
 use super::budgets::{self, Slot};
 use super::databases::{Board, Database, MAX_DATABASES};
 use super::moves;
+use super::published::Published;
 use super::queue::{Entry, Queue};
 use super::renewals::{self, Renewal};
 use super::slots::{Slots, Waiter};
@@ -35,6 +36,7 @@ pub struct Header {
     pub queue: Queue,
     pub slots: Slots,
     pub keyring: Reloads,
+    pub blocklist: Published,
     pub databases: [Database; MAX_DATABASES],
     pub boards: [Board; MAX_DATABASES],
     /// Workers without a database wait here for one that wants them.
@@ -132,6 +134,7 @@ unsafe extern "C-unwind" fn on_startup() {
         if !found {
             ptr::write_bytes(base, 0, size());
             crate::pg::keyring::begin_again();
+            crate::blocklist::begin_again();
             (*header).vacancy.init();
             (*header).lines.started.store(session::now(), Ordering::Relaxed);
             (*header).settled.iter_mut().for_each(Condition::init);
@@ -295,6 +298,12 @@ pub fn log_lines() -> &'static Lines {
     unsafe { &(*HEADER.load(Ordering::Relaxed)).lines }
 }
 
+/// Which list of breached passwords sessions look at.
+pub fn blocklist() -> &'static Published {
+    // SAFETY: valid since the server's start, and made of atomics.
+    unsafe { &(*HEADER.load(Ordering::Relaxed)).blocklist }
+}
+
 /// Where workers wait for a database.
 pub fn vacancy() -> &'static Condition {
     // SAFETY: valid since the server's start.
@@ -325,7 +334,7 @@ impl Lines {
     }
 }
 
-/// Counts reloads of the keyring.
+/// Counts reloads of a file, and complains of it once.
 #[repr(C)]
 pub struct Reloads {
     count: AtomicU64,
