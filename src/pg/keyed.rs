@@ -38,7 +38,8 @@ impl<const N: usize> Keyed<N> {
         Ok(Some(Self { table, index }))
     }
 
-    /// What `read` makes of every row, of a table that has few. No trace is left in statistics.
+    /// What `read` makes of every row, of a table that has few. No trace is left in statistics. Entries of former
+    /// versions are passed, whoever asks, until VACUUM has removed them.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
@@ -53,8 +54,11 @@ impl<const N: usize> Keyed<N> {
         let mut scan = unsafe { Scan::begin(&self.table, &self.index, scan::now(), first, seek) };
         let mut found = Vec::new();
         while found.len() < count {
-            // SAFETY: a tuple of this table, valid while it is read.
-            let row = scan.peek(|tuple| read(unsafe { table::columns::<N>(&self.table, tuple) }?));
+            pgrx::check_for_interrupts!();
+            let row = scan.peek_past(usize::MAX, |tuple| {
+                // SAFETY: a tuple of this table, valid while it is read.
+                read(unsafe { table::columns::<N>(&self.table, tuple) }?)
+            });
             let Some(row) = row else { break };
             found.push(row?);
         }

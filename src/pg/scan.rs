@@ -104,7 +104,16 @@ impl<'a> Scan<'a> {
     ///
     /// For the same reason it does not mark entries as dead, and so passes them again each time; therefore it
     /// gives up after [`PASSED`] of others, as if there were none before.
-    pub fn peek<T>(&mut self, mut read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
+    pub fn peek<T>(&mut self, read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
+        self.peek_past(PASSED, read)
+    }
+
+    /// The same, giving up after so many entries of others.
+    pub fn peek_past<T>(
+        &mut self,
+        most: usize,
+        mut read: impl FnMut(pg_sys::HeapTuple) -> T,
+    ) -> Option<T> {
         let relation = self.table.as_ptr();
         let mut passed = 0;
         loop {
@@ -117,7 +126,7 @@ impl<'a> Scan<'a> {
                 }
                 if self.is_of_another() {
                     passed += 1;
-                    if passed > PASSED {
+                    if passed > most {
                         return None;
                     }
                 }

@@ -19,7 +19,7 @@ use super::keyed::Key;
 use super::record::to_event;
 use super::shared::budgets::{self, SEATS, Unwritten};
 use super::shared::databases::{self, Legacy};
-use super::shared::moves;
+use super::shared::moves::{self, Tally};
 use super::shared::queue::{self, Record};
 use super::shared::segment;
 use super::table::Access;
@@ -32,6 +32,9 @@ use crate::error::Error;
 const BATCH: usize = 512;
 /// How often it is looked whether a fold's minute is over.
 const FOLDS_EVERY: Duration = Duration::from_secs(1);
+
+/// How often records are counted that have moved from one class of cost to another.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// The state of the worker of one database.
 pub struct Writer {
@@ -46,6 +49,8 @@ pub struct Writer {
     /// Transactions with changes that have ended and are not yet on record as ended.
     ends: Ends,
     folds_seen: Instant,
+    /// When records were counted that had moved.
+    counted: Option<Instant>,
     tidy: Tidy,
 }
 
@@ -98,6 +103,7 @@ impl Writer {
             folding,
             ends,
             folds_seen: Instant::now(),
+            counted: None,
             tidy: Tidy::new(number),
         };
         if why.is_some() {
@@ -122,7 +128,7 @@ impl Writer {
         if look_at_folds {
             self.folds_seen = Instant::now();
         }
-        let moved = moves::waiting(self.database);
+        let moved = self.moved();
         let nothing = entries.is_empty() && due.is_empty() && moved.is_empty();
         if nothing && !self.ends.is_waiting() {
             return Ok(false);
@@ -148,9 +154,19 @@ impl Writer {
             Ok(Done::from(batch))
         })?;
         moves::counted(self.database, &moved);
+        if !moved.is_empty() {
+            self.counted = Some(Instant::now());
+        }
         databases::committed(self.number, count);
         self.finish(done)?;
         Ok(true)
+    }
+
+    /// Records that have moved since the last look. Versions of few rows are left behind, which every login passes
+    /// where an old snapshot keeps them: one of a row in a second.
+    fn moved(&self) -> Vec<Tally> {
+        let due = self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY);
+        if due || worker::is_stopping() { moves::waiting(self.database) } else { Vec::new() }
     }
 
     /// The tables, unless they are not those that this worker has begun with.
