@@ -7,7 +7,7 @@ use password_verify_core::user_id::NotAUserId;
 use password_verify_core::verifier::NotAVerifier;
 use password_verify_core::workspace::OutOfMemory;
 
-use crate::pg::log::ROUTINE;
+use crate::pg::log::{self, ROUTINE};
 use crate::pg::{ErrorReport, SqlState};
 
 /// The internal number of a record: `password_verify.credential.blind_index`. Pseudo-random, and of
@@ -160,23 +160,14 @@ impl Error {
                 "no hash slot came free in time",
                 "Try again when fewer passwords are being hashed.",
             ),
-            Self::Corrupt(number) => {
-                return (
-                    ERRCODE_DATA_CORRUPTED,
-                    format!("credential record {} is corrupt", uuid(number)),
-                    "Set a new password for the user whose password_verify.credential.blind_index this is.",
-                );
+            Self::Corrupt(_) => {
+                (ERRCODE_DATA_CORRUPTED, "a credential record is corrupt", NAMED_IN_LOG)
             }
-            Self::OverLimit(number) => {
-                return (
-                    ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                    format!(
-                        "credential record {} asks for more work than is allowed",
-                        uuid(number)
-                    ),
-                    "Set a new password for the user whose password_verify.credential.blind_index this is.",
-                );
-            }
+            Self::OverLimit(_) => (
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "a credential record asks for more work than is allowed",
+                NAMED_IN_LOG,
+            ),
             Self::SettingsTooWeak => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "the argon2 settings of password_verify are below the owasp minimum",
@@ -204,16 +195,11 @@ impl Error {
                 "password_verify.argon2_memory is above password_verify.hash_memory_limit",
                 "Lower argon2_memory, or raise hash_memory_limit, which takes a restart.",
             ),
-            Self::OverMemoryLimit(number) => {
-                return (
-                    ERRCODE_PROGRAM_LIMIT_EXCEEDED,
-                    format!(
-                        "credential record {} asks for more memory than one hash may take",
-                        uuid(number)
-                    ),
-                    "Raise password_verify.hash_memory_limit, which takes a restart.",
-                );
-            }
+            Self::OverMemoryLimit(_) => (
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "a credential record asks for more memory than one hash may take",
+                "Raise password_verify.hash_memory_limit, which takes a restart.",
+            ),
             Self::OutOfMemory => (
                 ERRCODE_OUT_OF_MEMORY,
                 "out of memory for a password hash",
@@ -267,11 +253,17 @@ impl Error {
     }
 }
 
+/// Whoever asked is not told which record it is: only whether there is one would be news to them.
+const NAMED_IN_LOG: &str = "Set a new password for the user whose record it is: the server log has its password_verify.credential.blind_index.";
+
 /// The border: from here on it is PostgreSQL's error.
 impl From<Error> for ErrorReport {
     #[track_caller]
     fn from(error: Error) -> Self {
         let (state, message, hint) = error.row();
+        if let Some(number) = error.record() {
+            log::record(&message, &uuid(number));
+        }
         let report = Self::new(state, message, ROUTINE);
         if hint.is_empty() { report } else { report.set_hint(hint) }
     }
@@ -293,6 +285,22 @@ impl From<OutOfMemory> for Error {
 }
 
 impl Error {
+    /// The record that is to blame.
+    fn record(self) -> Option<RecordNumber> {
+        match self {
+            Self::Corrupt(number) | Self::OverLimit(number) | Self::OverMemoryLimit(number) => {
+                Some(number)
+            }
+            _ => None,
+        }
+    }
+
+    /// Does it depend on one record? Then it is an answer about its user, and charged like one. A missing key
+    /// is not: unknown users get that too, and whoever has lost one finds nobody locked out afterwards.
+    pub fn is_of_a_record(self) -> bool {
+        self.record().is_some()
+    }
+
     /// What a stored text that is no verifier means.
     pub fn stored(why: NotAVerifier, record: RecordNumber) -> Self {
         match why {

@@ -96,7 +96,7 @@ fn redeem(
             return Ok(Err(Denial::because(Reason::Busy)));
         }
     };
-    let found = find_token(submitted)?;
+    let found = find_token(submitted).inspect_err(|why| charged.note_error(*why))?;
     audit::wait(&charged.settle_token(found.as_ref().map(|(_, user)| user)))?;
     Ok(found.ok_or(Denial::because(Reason::InvalidToken)))
 }

@@ -245,6 +245,14 @@ impl Charged {
         self.attempt.begin_hash();
     }
 
+    /// It ends in an error. One that comes from a record tells something of its user, like a hash: it stays
+    /// charged.
+    pub fn note_error(&self, why: Error) {
+        if why.is_of_a_record() {
+            self.begin_hash();
+        }
+    }
+
     /// Nothing will be hashed for it: it gets back what it has paid.
     pub fn withdraw(self, reason: Reason) -> Conclusion {
         self.attempt.refuse(reason.into())

@@ -242,7 +242,8 @@ impl Admitted {
 impl Ready {
     fn fetch(self) -> Result<Fetched, Error> {
         let Self { admitted, slot, store } = self;
-        let target = Target::find(&store, &admitted.user)?;
+        let target = Target::find(&store, &admitted.user)
+            .inspect_err(|why| admitted.charged.note_error(*why))?;
         Ok(Fetched { admitted, slot, target })
     }
 }

@@ -237,6 +237,7 @@ fn a_dump_and_a_base_backup_hold_neither_salt_nor_tag() {
 #[test]
 fn a_record_that_was_moved_or_altered_opens_nothing() {
     let site = sealed_site(&line("a", &fresh_key()));
+    site.allow_failures();
     let (mut app, mut admin) = (site.login(), site.admin());
     for (user, password) in [("victim", GOOD), ("mallory", OTHER), ("bystander", GOOD)] {
         site.enroll(user, password);
@@ -281,7 +282,9 @@ fn a_record_that_was_moved_or_altered_opens_nothing() {
         for password in [GOOD, OTHER] {
             let (state, message, hint) = refused(app.query(VALIDATE, &[&"victim", &password]));
             assert_eq!(state, "XX001", "{change}");
-            assert_eq!(message, format!("credential record {place} is corrupt"));
+            assert_eq!(message, "a credential record is corrupt");
+            let told = format!("a credential record is corrupt: {place}");
+            assert!(site.cluster.log().contains(&told), "{change}");
             assert!(hint.contains("blind_index"), "{hint}");
         }
         let sql = "SELECT auth.pv_change_password('victim', $1, $2)";
@@ -294,6 +297,7 @@ fn a_record_that_was_moved_or_altered_opens_nothing() {
             assert_eq!(sqlstate(app.query(VALIDATE, &[&"victim", &GOOD])), "XX001", "{change}");
         }
         admin.execute(back, &[]).unwrap();
+        admin.query("SELECT auth.pv_unlock_user('victim'::text)", &[]).unwrap();
     }
     // Nobody else notices, and there are two ways out.
     admin
@@ -351,6 +355,7 @@ fn no_character_of_a_record_can_be_another_one() {
             assert_eq!(state, expected, "character {at} as {to}");
             tried += 1;
         }
+        admin.query("SELECT auth.pv_unlock_user('42'::text)", &[]).unwrap();
     }
     assert!(tried > 1000, "{tried}");
     admin.execute(&update, &[&good]).unwrap();

@@ -413,16 +413,13 @@ fn a_record_that_asks_for_too_much_memory_is_its_own_users_trouble() {
         for password in [GOOD, "guess"] {
             let (state, message, hint) = refused(app.query(sql, &[&"dear", &password]));
             assert_eq!(state, "54000");
-            let expected =
-                format!("credential record {number} asks for more memory than one hash may take");
-            assert_eq!(message, expected);
+            assert_eq!(message, "a credential record asks for more memory than one hash may take");
             assert!(hint.contains("password_verify.hash_memory_limit"), "{hint}");
         }
     }
-    // About a third of all strangers have it for a neighbour.
-    for i in 0..40 {
-        let stranger = format!("stranger{i}");
-        assert_eq!(validate(&mut app, &stranger, GOOD), Answer::no("invalid_credentials"));
+    assert!(site.cluster.log().contains(&format!("one hash may take: {number}")));
+    for user in ["cheap", "other"] {
+        assert_eq!(validate(&mut app, user, GOOD), Answer::yes());
     }
     for user in ["cheap", "other"] {
         assert_eq!(validate(&mut app, user, GOOD), Answer::yes());

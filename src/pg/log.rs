@@ -66,6 +66,13 @@ unsafe fn is_end_of_worker(error: *const pg_sys::ErrorData) -> bool {
     }
 }
 
+/// Which record an error is about, whatever level of messages the client has asked for.
+pub fn record(message: &str, number: &str) {
+    let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
+    let message = format!("{message}: {number}");
+    ErrorReport::new(state, message, ROUTINE).report(PgLogLevel::LOG_SERVER_ONLY);
+}
+
 /// A line of JSON, numbered and signed.
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
