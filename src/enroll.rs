@@ -18,6 +18,7 @@ use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::slot::HashSlot;
+use crate::pg::statistics;
 use crate::pg::store::{Edit, Found, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
@@ -128,8 +129,11 @@ pub fn change(
         if proof.is_of(new.password()) {
             return refused(Reason::Reused);
         }
-        if let Err(reason) = require_unused(&user, &new, client)? {
-            return refused(reason);
+        match require_unused(&user, &new, client) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return refused(reason),
+            Err(Error::Locked) => return refused(Reason::Busy),
+            Err(error) => return Err(error),
         }
         let Some(verifier) = hash(&new)? else { return refused(Reason::Busy) };
         let mut written = Written::Unchanged;
@@ -247,9 +251,25 @@ pub fn recorded_if(
 ) -> Result<Option<Answer>, Error> {
     session::require_writable()?;
     extension::require_not_new()?;
+    // Where the answer has a reason, a table that somebody has locked is one.
+    let has_reason = matches!(
+        action,
+        Action::Create | Action::Set | Action::Change | Action::Reset | Action::Import
+    );
+    let deadline = Instant::now() + settings::queue_timeout();
+    match extension::require_recordable(deadline) {
+        Err(Error::Locked) if has_reason => {
+            statistics::count_unrecorded();
+            return Ok(Some(Err(Reason::Busy)));
+        }
+        recordable => recordable?,
+    }
     let prepared = transaction::prepare()?;
     let record = audit::record(action, Some(user), client);
-    let answer = make()?;
+    let answer = match make() {
+        Err(Error::Locked) if has_reason => Some(Err(Reason::Busy)),
+        answer => answer?,
+    };
     match answer {
         Some(Ok(())) => {
             prepared.changed(

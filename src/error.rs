@@ -14,6 +14,70 @@ use crate::pg::{ErrorReport, SqlState};
 /// no use without the table.
 pub type RecordNumber = [u8; 16];
 
+/// The name of an object, as far as PostgreSQL keeps one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Name([u8; 64]);
+
+impl Name {
+    /// The beginning of it, if it is longer.
+    pub fn of(name: &std::ffi::CStr) -> Self {
+        let mut bytes = [0; 64];
+        bytes.iter_mut().zip(name.to_bytes()).for_each(|(to, from)| *to = *from);
+        Self(bytes)
+    }
+}
+
+impl std::fmt::Display for Name {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let bytes = self.0.split(|byte| *byte == 0).next().unwrap_or_default();
+        f.write_str(&String::from_utf8_lossy(bytes))
+    }
+}
+
+/// What is not as it was created.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Obstacle {
+    /// It would run somebody's code inside a login, or be passed over.
+    Trigger,
+    /// A foreign key, or one that is checked later.
+    Constraint,
+    Rule,
+    /// Dropped, added, or of another type.
+    Column,
+    /// It is no ordinary table.
+    Storage,
+    Parent,
+    Child,
+    /// The index of the primary key.
+    Index,
+}
+
+impl Obstacle {
+    fn hint(self, name: Name, table: Name) -> String {
+        let table = format!("password_verify.{table}");
+        match self {
+            Self::Trigger => format!("Drop or disable trigger \"{name}\" on {table}."),
+            Self::Constraint => format!("Drop constraint \"{name}\", which concerns {table}."),
+            Self::Rule => format!("Drop rule \"{name}\" on {table}."),
+            Self::Column => {
+                format!(
+                    "Column \"{name}\" of {table} is not as it was created; restore the table from a backup."
+                )
+            }
+            Self::Storage => {
+                format!(
+                    "Give {table} its access method back: it must be an ordinary table, USING heap."
+                )
+            }
+            Self::Parent => format!("Detach {table} from \"{name}\", of which it is a part."),
+            Self::Child => format!("Detach or drop \"{name}\", which inherits from {table}."),
+            Self::Index => {
+                format!("Index \"{name}\" of {table} is not as it was created; create it again.")
+            }
+        }
+    }
+}
+
 /// Everything that can end a call in an exception.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
@@ -78,6 +142,12 @@ pub enum Error {
     Prepare,
     /// Validation on a standby is not allowed by the settings.
     StandbyValidation,
+    /// Another session has locked a table until the deadline, and the answer has no `reason` to say so.
+    Locked,
+    /// A table is not as it was created: what is in the way, its name, and that of the table.
+    InTheWay(Obstacle, Name, Name),
+    /// Somebody's index or constraint has refused a row.
+    Objection,
     /// The extension is not there any more. Only a worker meets this.
     Dropped,
     /// The extension is there, and its schema is not. Only a worker meets this.
@@ -240,6 +310,22 @@ impl Error {
                 "schema password_verify has been renamed, or its tables have",
                 "Give it its name back. What is to be recorded waits until then.",
             ),
+            Self::Locked => (
+                ERRCODE_LOCK_NOT_AVAILABLE,
+                "a table of password_verify is locked by another session",
+                "Try again when VACUUM FULL, CLUSTER, REINDEX or LOCK TABLE has ended.",
+            ),
+            // The hint is made where the names are at hand.
+            Self::InTheWay(..) => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "a table of password_verify is not as it was created",
+                "",
+            ),
+            Self::Objection => (
+                ERRCODE_INTEGRITY_CONSTRAINT_VIOLATION,
+                "an index or constraint that was added to a table of password_verify refuses a row",
+                "Drop it, or make it accept every row: its expression has failed.",
+            ),
             Self::Dropped | Self::Replaced => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "password_verify is not installed in this database",
@@ -265,6 +351,9 @@ impl From<Error> for ErrorReport {
             log::record(&message, &uuid(number));
         }
         let report = Self::new(state, message, ROUTINE);
+        if let Error::InTheWay(obstacle, name, table) = error {
+            return report.set_hint(obstacle.hint(name, table));
+        }
         if hint.is_empty() { report } else { report.set_hint(hint) }
     }
 }

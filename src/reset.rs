@@ -1,7 +1,7 @@
 //! Reset tokens: issued to one service, redeemed by another.
 
 use core::net::IpAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use password_verify_core::account::Account;
 use password_verify_core::event::Action;
@@ -96,15 +96,21 @@ fn redeem(
             return Ok(Err(Denial::because(Reason::Busy)));
         }
     };
-    let found = find_token(submitted).inspect_err(|why| charged.note_error(*why))?;
+    let found = match find_token(submitted, charged.deadline()) {
+        Err(Error::Locked) => {
+            audit::wait(&charged.withdraw(Reason::Busy))?;
+            return Ok(Err(Denial::because(Reason::Busy)));
+        }
+        found => found.inspect_err(|why| charged.note_error(*why))?,
+    };
     audit::wait(&charged.settle_token(found.as_ref().map(|(_, user)| user)))?;
     Ok(found.ok_or(Denial::because(Reason::InvalidToken)))
 }
 
-fn find_token(submitted: &Submitted) -> Result<Option<(Token, UserId)>, Error> {
+fn find_token(submitted: &Submitted, deadline: Instant) -> Result<Option<(Token, UserId)>, Error> {
     let Submitted::Text(text) = submitted else { return Ok(None) };
     let Some(token) = Token::parse(text.expose()) else { return Ok(None) };
-    let row = Store::open(Access::Read)?.at(token.place())?;
+    let row = Store::open_by(Access::Read, deadline)?.at(token.place())?;
     Ok(match row {
         Some(row) if row.redeems(&token, session::now())? => {
             let number = row.number;

@@ -104,6 +104,10 @@ pub fn admit(
     extension::require_not_new()?;
     let start = Instant::now();
     let deadline = start + settings::queue_timeout();
+    match extension::require_recordable(deadline) {
+        Err(Error::Locked) => return Ok(Admission::Busy),
+        recordable => recordable?,
+    }
     let record = audit::record(action, user, client);
     let Some(attempt) = Attempt::begin(record, settings::throttle(), deadline)? else {
         return Ok(Admission::Busy);
@@ -147,7 +151,10 @@ fn pin_all(
     client: Option<IpAddr>,
     deadline: Instant,
 ) -> Result<bool, Error> {
-    let key = ActiveKey::read()?.key;
+    let key = match ActiveKey::read_by(deadline) {
+        Err(Error::Locked) => return Ok(false),
+        read => read?.key,
+    };
     let rules = settings::throttle();
     let mut client = client.map(|addr| ClientAddr::from(addr).to_bytes().to_vec());
     let mut caller = session::login_role().to_be_bytes().to_vec();
@@ -171,8 +178,11 @@ fn pin_all(
     }
     for (seat, about, user) in seats {
         let key = key.budget(seat as u8, about, user);
-        if !attempt.pin(seat, &key, deadline, || load(key))? {
-            return Ok(false);
+        let load = || Ledger::open_by(Access::Read, deadline)?.read(key);
+        match attempt.pin(seat, &key, deadline, load) {
+            Ok(true) => {}
+            Ok(false) | Err(Error::Locked) => return Ok(false),
+            Err(error) => return Err(error),
         }
     }
     Ok(true)

@@ -220,22 +220,32 @@ impl Candidate {
 
 impl Admitted {
     fn await_slot(self) -> Result<Result<Ready, Settled>, Error> {
-        let start = Instant::now();
+        let (start, deadline) = (Instant::now(), self.charged.deadline());
+        let mut opened: Option<Store> = None;
         loop {
-            let slot = HashSlot::take(self.charged.deadline());
+            let slot = HashSlot::take(deadline);
             statistics::count_slot_time(start.elapsed());
-            let Some(slot) = slot else {
-                let conclusion = Some(self.charged.withdraw(Reason::Busy));
-                let outcome = Outcome::Denied(Denial::because(Reason::Busy));
-                return Ok(Err(Settled { conclusion, outcome }));
+            let Some(slot) = slot else { return Ok(Err(self.busy())) };
+            let store = match opened.take() {
+                None => Store::open_at_once(Access::Read)?,
+                opened => opened,
             };
-            if let Some(store) = Store::open_at_once(Access::Read)? {
+            if let Some(store) = store {
                 return Ok(Ok(Ready { admitted: self, slot, store }));
             }
-            // Somebody has locked a table, as VACUUM FULL does. Nobody waits for that in a slot.
+            // Somebody has locked a table, as VACUUM FULL does. Nobody waits for that in a slot. Once it
+            // is open it stays so: the second round is the last.
             drop(slot);
-            drop(Store::open(Access::Read)?);
+            opened = match Store::open_by(Access::Read, deadline) {
+                Err(Error::Locked) => return Ok(Err(self.busy())),
+                store => Some(store?),
+            };
         }
+    }
+
+    fn busy(self) -> Settled {
+        let conclusion = Some(self.charged.withdraw(Reason::Busy));
+        Settled { conclusion, outcome: Outcome::Denied(Denial::because(Reason::Busy)) }
     }
 }
 
@@ -384,7 +394,8 @@ impl Proof {
         patience: Duration,
         change: impl Fn(&mut Credential) -> Result<(), Error>,
     ) -> Result<Written, Error> {
-        Store::open(Access::Write)?.edit(&self.user, patience, |row| {
+        let store = Store::open_by(Access::Write, Instant::now() + patience)?;
+        store.edit(&self.user, patience, |row| {
             if !row.open()?.same_as(&self.stored) {
                 return Ok(Edit::Keep);
             }

@@ -19,13 +19,18 @@ fn globals(cluster: &Cluster) -> String {
     sql.lines().filter(ours).collect::<Vec<_>>().join("\n")
 }
 
+/// What a dump is, or why there is none. It says nothing beside.
 fn dump(site: &Site, user: &str) -> Result<PathBuf, String> {
     let file = site.cluster.folder().join(format!("{}-{user}.dump", site.database));
     let mut pg_dump = site.cluster.command("pg_dump");
     pg_dump.args(["-Fc", "-U", user, "-f"]).arg(&file).arg(&site.database);
     let output = pg_dump.output().unwrap();
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    if output.status.success() { Ok(file) } else { Err(error) }
+    if !output.status.success() {
+        return Err(error);
+    }
+    assert_eq!(error, "", "a dump is silent");
+    Ok(file)
 }
 
 /// Restores into a database of that name on another server, and says what pg_restore complained of.
@@ -91,6 +96,105 @@ fn dump_and_restore_on_another_server() {
     assert_eq!(restore(&file, &second.cluster, "again", ""), "");
     let again = Site { database: "again".into(), ..second };
     is_alive(&again.cluster, &site, "again");
+}
+
+/// The statements of the README, in its order or with the grant on the schema at the end.
+fn set_up(site: &Site, schema: &str, grant_first: bool) {
+    let usage = format!("GRANT USAGE ON SCHEMA {schema} TO {}", site.app);
+    let extension = format!("CREATE EXTENSION password_verify SCHEMA {schema}");
+    let mut statements = match grant_first {
+        true => vec![usage, extension],
+        false => vec![extension, usage],
+    };
+    if schema == "auth" {
+        statements.insert(0, "CREATE SCHEMA auth".into());
+    } else {
+        // Before PostgreSQL 15 everybody may create there.
+        statements.insert(
+            0,
+            "REVOKE CREATE ON SCHEMA public FROM PUBLIC; ALTER SCHEMA public OWNER TO postgres"
+                .into(),
+        );
+    }
+    for kind in ["verifier", "enroller"] {
+        statements.push(format!("SELECT {schema}.pv_grant('{}', '{kind}')", site.app));
+    }
+    site.admin().batch_execute(&statements.join(";\n")).unwrap();
+}
+
+#[test]
+fn whoever_could_reach_the_functions_can_after_a_restore() {
+    let here = Cluster::shared();
+    let elsewhere = Arc::new(Cluster::start(PRELOADED));
+    let mut roles = String::new();
+    for schema in ["auth", "public"] {
+        for grant_first in [true, false] {
+            let site = Site::bare(Arc::clone(&here), "");
+            set_up(&site, schema, grant_first);
+            let file = dump(&site, "postgres").unwrap();
+            if roles.is_empty() {
+                elsewhere.admin("postgres").batch_execute(&globals(&here)).unwrap();
+                roles = "there".into();
+            } else {
+                let role = format!("CREATE ROLE {} LOGIN", site.app);
+                elsewhere.admin("postgres").batch_execute(&role).unwrap();
+            }
+            let what = format!("{schema}, {grant_first}");
+            assert_eq!(restore(&file, &elsewhere, &site.database, ""), "", "{what}");
+            for cluster in [&here, &elsewhere] {
+                let mut app = cluster.connect(&site.app, &site.database);
+                let sql = format!("SELECT success FROM {schema}.pv_create_password('42', $1)");
+                let row = app
+                    .query_one(&sql, &[&GOOD])
+                    .unwrap_or_else(|error| panic!("{what}: {error:?}"));
+                assert!(row.get::<_, bool>(0), "{what}");
+                let sql = format!("SELECT valid FROM {schema}.pv_validate_password('42', $1)");
+                assert!(app.query_one(&sql, &[&GOOD]).unwrap().get::<_, bool>(0), "{what}");
+                // Nobody has more than was granted: the owner nothing of the schema.
+                let sql = format!("SELECT COALESCE(string_agg(a.grantee::regrole::text || ' ' || a.privilege_type, ', ' ORDER BY 1), '')
+                    FROM pg_namespace n, aclexplode(n.nspacl) a
+                   WHERE n.nspname = '{schema}' AND a.grantee NOT IN (0, n.nspowner)");
+                let held: String =
+                    cluster.admin(&site.database).query_one(&sql, &[]).unwrap().get(0);
+                assert_eq!(held, format!("{} USAGE", site.app), "{what}");
+            }
+            // Grants go on there: the restored ones can be taken back.
+            let mut admin = elsewhere.admin(&site.database);
+            admin
+                .execute(&format!("SELECT {schema}.pv_revoke('{}', 'verifier')", site.app), &[])
+                .unwrap();
+            let mut app = elsewhere.connect(&site.app, &site.database);
+            let sql = format!("SELECT {schema}.pv_validate_password('42', 'guess')");
+            assert_eq!(sqlstate(app.query(&sql, &[])), "42501", "{what}");
+        }
+    }
+}
+
+#[test]
+fn nobody_builds_on_the_row_types() {
+    // PUBLIC has USAGE of every type. These cannot be named without USAGE on their schema.
+    let site = Site::new();
+    let mut admin = site.admin();
+    admin.batch_execute(&format!("CREATE SCHEMA mine AUTHORIZATION {}", site.app)).unwrap();
+    let mut app = site.login();
+    for sql in [
+        "CREATE TABLE mine.t (c password_verify.credential)",
+        "CREATE TABLE mine.t (c password_verify.credential[])",
+        "CREATE TABLE mine.t (c password_verify._credential)",
+        "CREATE TABLE mine.t (c password_verify.credential.verifier%TYPE)",
+        "CREATE TABLE mine.t (LIKE password_verify.credential)",
+        "CREATE TABLE mine.t OF password_verify.event",
+        "CREATE TABLE mine.t () INHERITS (password_verify.event)",
+        "CREATE FUNCTION mine.f(password_verify.event) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE FUNCTION mine.f(x password_verify.event.mac%TYPE) RETURNS int LANGUAGE sql AS 'SELECT 1'",
+        "CREATE VIEW mine.v AS SELECT NULL::password_verify.throttle AS x",
+        "CREATE DOMAIN mine.d AS password_verify.throttle",
+        "SELECT ROW('a')::password_verify.blind_index_key",
+    ] {
+        let state = sqlstate(app.batch_execute(sql));
+        // A syntax error is no way in either.
+        assert!(["42501", "42601"].contains(&state.as_str()), "{sql}: {state}");
+    }
 }
 
 #[test]

@@ -345,11 +345,14 @@ fn whoever_waits_for_a_table_holds_no_slot() {
 
 fn waiting_for(table: &str, locked: &Site, free: &Site) {
     let (mut admin, mut other) = (free.admin(), free.login());
-    let mut lock_waits = locked.cluster.admin("postgres");
+    let mut watcher = free.admin();
     let mut lock_waits = |count: i64| {
-        let sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'";
+        // Not in PostgreSQL's queue for the lock, and not for a slot.
+        let sql = "SELECT count(*) FROM pg_stat_activity
+                    WHERE usename = $1 AND state = 'active' AND wait_event_type = 'Extension'";
         wait_until("they wait for the table", || {
-            lock_waits.query_one(sql, &[]).unwrap().get::<_, i64>(0) == count
+            let waiting: i64 = watcher.query_one(sql, &[&locked.app]).unwrap().get(0);
+            waiting == count && slots(&mut watcher) == (0, 0)
         });
     };
     thread::scope(|scope| {

@@ -1,6 +1,7 @@
 //! One transaction of a worker: rows of the audit, and the budgets they are about.
 
 use std::collections::BTreeSet;
+use std::ffi::CStr;
 
 use password_verify_core::chain::{Chain, Opening};
 use password_verify_core::event::{Action, Event, Outcome};
@@ -18,6 +19,10 @@ use super::shared::budgets::{self, Place, Seat, Stored, Unwritten};
 use super::shared::queue::{NONE, Record};
 use super::table::Access;
 use crate::error::Error;
+
+/// What a worker has to open before it can write anything.
+pub const TABLES: [&CStr; 5] =
+    [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class"];
 
 /// The tables, opened, and what is to be believed once it is committed.
 pub struct Batch {

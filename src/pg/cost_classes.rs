@@ -1,5 +1,7 @@
 //! `password_verify.cost_class`: what computing records costs, and which unknown users are hashed at that cost.
 
+use std::time::Instant;
+
 use password_verify_core::cost_class::ClassKey;
 use password_verify_core::decoy::{Cells, Class, Classes, MAX_CLASSES, contains};
 use pgrx::datum::IntoDatum;
@@ -23,12 +25,12 @@ impl CostClasses {
         Keyed::open(c"cost_class", c"cost_class_pkey", access).map(Self)
     }
 
-    /// To read, unless that means waiting for a lock.
+    /// The same, waiting for it until the deadline.
     ///
     /// # Errors
     /// As [`CostClasses::open`].
-    pub fn open_at_once() -> Result<Option<Self>, Error> {
-        Ok(Keyed::open_at_once(c"cost_class", c"cost_class_pkey")?.map(Self))
+    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
+        Keyed::open_by(c"cost_class", c"cost_class_pkey", access, deadline).map(Self)
     }
 
     /// A record of the class that a cell belongs to; `None`: what new passwords are hashed with.

@@ -1,10 +1,33 @@
 //! The row of `pg_extension` that is ours.
 
+use std::time::Instant;
+
 use pgrx::pg_sys;
 
+use super::{batch, session, table};
 use crate::error::Error;
 
 const EXTNAME: i16 = 2;
+
+/// Could the worker write, as far as can be told from here? Otherwise an attempt would be charged, and
+/// hashed, and then not be answered.
+///
+/// # Errors
+/// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
+pub fn require_recordable(deadline: Instant) -> Result<(), Error> {
+    if session::in_recovery() { Ok(()) } else { table::require_free(&batch::TABLES, deadline) }
+}
+
+/// Was a row written by this transaction? What VACUUM has frozen keeps the number of who wrote it, which
+/// may have become this one's since: it is an old row all the same.
+unsafe fn is_of_this_transaction(row: &pg_sys::HeapTupleHeaderData) -> bool {
+    let frozen = pg_sys::HEAP_XMIN_FROZEN;
+    if u32::from(row.t_infomask) & frozen == frozen {
+        return false;
+    }
+    // SAFETY: the caller's promise, a row on a page: its first field is the number of who wrote it.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(row.t_choice.t_heap.t_xmin) }
+}
 
 /// Was the extension created or altered by the transaction that calls? The worker, which is another
 /// session, sees its tables only when that is committed.
@@ -28,10 +51,7 @@ pub fn require_not_new() -> Result<(), Error> {
         let scan =
             pg_sys::systable_beginscan(table, index, true, std::ptr::null_mut(), 1, &mut key);
         let tuple = pg_sys::systable_getnext(scan);
-        let ours = !tuple.is_null()
-            && pg_sys::TransactionIdIsCurrentTransactionId(
-                (*(*tuple).t_data).t_choice.t_heap.t_xmin,
-            );
+        let ours = !tuple.is_null() && is_of_this_transaction(&*(*tuple).t_data);
         pg_sys::systable_endscan(scan);
         pg_sys::table_close(table, lock);
         if ours { Err(Error::JustInstalled) } else { Ok(()) }

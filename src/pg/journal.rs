@@ -112,10 +112,10 @@ pub unsafe fn from_columns(
 
 impl Journal {
     /// # Errors
-    /// [`Error::NotInstalled`].
+    /// What [`Table::open`] says.
     pub fn open(access: Access) -> Result<Self, Error> {
         let table = Table::open(c"event", access)?;
-        let index = Index::open(c"event_pkey", access)?;
+        let index = Index::open(c"event_pkey", &table)?;
         Ok(Self { table, index })
     }
 
@@ -141,18 +141,16 @@ impl Journal {
         row[2..COLUMNS - 1].copy_from_slice(&to_columns(event)?);
         row[COLUMNS - 1] = mac.as_slice().into_datum();
         // SAFETY: the types of the SQL file, in its order.
-        unsafe {
-            let tuple = table::form(&self.table, row)?;
-            pg_sys::CatalogTupleInsert(self.table.as_ptr(), tuple);
-            pg_sys::heap_freetuple(tuple);
-        }
-        Ok(())
+        unsafe { self.table.insert(table::form(&self.table, row)?) }
     }
 
     /// Deletes a row that was just read.
-    pub fn delete(&self, row: &mut Row) {
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub fn delete(&self, row: &mut Row) -> Result<(), Error> {
         // SAFETY: a row of this table, which nobody else writes.
-        unsafe { pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut row.place) };
+        unsafe { self.table.delete(&mut row.place) }
     }
 
     /// The last row.

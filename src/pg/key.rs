@@ -1,13 +1,17 @@
 //! The key of the blind index: made by CREATE EXTENSION, kept by the first record, carried by dumps.
 
+use std::time::Instant;
+
 use password_verify_core::blind_index::Key;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
+use super::lock;
 use super::scan;
 use super::table::{self, Access, Table, unwinding};
 use super::text;
 use crate::error::Error;
+use crate::salt;
 
 /// The key that places are computed with.
 pub struct ActiveKey {
@@ -23,7 +27,15 @@ impl ActiveKey {
     /// # Errors
     /// [`Error::NotInstalled`] without a key, [`Error::TwoKeys`] with two in use.
     pub fn read() -> Result<Self, Error> {
-        Self::read_from(&Table::open(c"blind_index_key", Access::Read)?)
+        Self::read_by(lock::deadline())
+    }
+
+    /// The same, waiting for the table until the deadline.
+    ///
+    /// # Errors
+    /// As [`ActiveKey::read`].
+    pub fn read_by(deadline: Instant) -> Result<Self, Error> {
+        Self::read_from(&Table::open_by(c"blind_index_key", Access::Read, deadline)?)
     }
 
     /// The same from the table, opened already.
@@ -59,14 +71,15 @@ impl ActiveKey {
             return Ok(());
         }
         let keys = Table::open(c"blind_index_key", Access::Write)?;
-        let row = [self.key.expose().as_slice().into_datum(), true.into_datum()];
-        // SAFETY: bytea and boolean, as the SQL file declares; the table has no index, so two first
-        // records at the same time leave two equal keys and nobody waits.
-        unsafe {
-            let tuple = table::form(&keys, row)?;
-            pg_sys::CatalogTupleInsert(keys.as_ptr(), tuple);
-        }
-        Ok(())
+        let mut id: [u8; 16] = salt::random()?;
+        let row = [
+            self.key.expose().as_slice().into_datum(),
+            true.into_datum(),
+            Some(pg_sys::Datum::from(id.as_mut_ptr())),
+        ];
+        // SAFETY: bytea, boolean and uuid, as the SQL file declares. The key itself is in no index, so two
+        // first records at the same time leave two equal keys and nobody waits.
+        unsafe { keys.insert(table::form(&keys, row)?) }
     }
 }
 
@@ -93,7 +106,7 @@ impl<'a> Rows<'a> {
             if tuple.is_null() {
                 return Ok(None);
             }
-            let [key, used] = table::columns::<2>(self.table, tuple)?;
+            let [key, used, _] = table::columns::<3>(self.table, tuple)?;
             let key = text::bytes(key.ok_or(Error::NotInstalled)?);
             let key = Key::new(&key).ok_or(Error::NotInstalled)?;
             Ok(Some((key, used.is_some_and(|used| used.value() != 0))))

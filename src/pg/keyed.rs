@@ -1,9 +1,11 @@
 //! Tables that are found by a uuid and written by the worker only.
 
 use std::ffi::CStr;
+use std::time::Instant;
 
 use pgrx::pg_sys;
 
+use super::lock;
 use super::scan::{self, Scan, Seek};
 use super::table::{self, Access, Index, Table};
 use super::uncounted::Uncounted;
@@ -23,19 +25,24 @@ pub type Row<const N: usize> = [Option<pg_sys::Datum>; N];
 
 impl<const N: usize> Keyed<N> {
     /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn open(table: &CStr, index: &CStr, access: Access) -> Result<Self, Error> {
-        Ok(Self { table: Table::open(table, access)?, index: Index::open(index, access)? })
+    /// What [`Table::open`] says.
+    pub fn open(table: &'static CStr, index: &CStr, access: Access) -> Result<Self, Error> {
+        Self::open_by(table, index, access, lock::deadline())
     }
 
-    /// To read, unless that means waiting for a lock.
+    /// The same, waiting for it until the deadline.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn open_at_once(table: &CStr, index: &CStr) -> Result<Option<Self>, Error> {
-        let Some(table) = Table::open_at_once(table, Access::Read)? else { return Ok(None) };
-        let Some(index) = Index::open_at_once(index, Access::Read)? else { return Ok(None) };
-        Ok(Some(Self { table, index }))
+    /// As [`Keyed::open`].
+    pub fn open_by(
+        table: &'static CStr,
+        index: &CStr,
+        access: Access,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let table = Table::open_by(table, access, deadline)?;
+        let index = Index::open_by(index, &table, deadline)?;
+        Ok(Self { table, index })
     }
 
     /// What `read` makes of every row, of a table that has few. No trace is left in statistics. Entries of former
@@ -107,16 +114,10 @@ impl<const N: usize> Keyed<N> {
             drop(scan);
             match (&mut place, row) {
                 (Some(place), Some(row)) => {
-                    let tuple = table::form(&self.table, row)?;
-                    pg_sys::CatalogTupleUpdate(self.table.as_ptr(), place, tuple);
-                    pg_sys::heap_freetuple(tuple);
+                    self.table.update(place, table::form(&self.table, row)?)?;
                 }
-                (Some(place), None) => pg_sys::CatalogTupleDelete(self.table.as_ptr(), place),
-                (None, Some(row)) => {
-                    let tuple = table::form(&self.table, row)?;
-                    pg_sys::CatalogTupleInsert(self.table.as_ptr(), tuple);
-                    pg_sys::heap_freetuple(tuple);
-                }
+                (Some(place), None) => self.table.delete(place)?,
+                (None, Some(row)) => self.table.insert(table::form(&self.table, row)?)?,
                 (None, None) => {}
             }
             // Another change of the same row in this transaction finds it.

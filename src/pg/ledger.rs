@@ -1,11 +1,14 @@
 //! `password_verify.throttle`: the budgets that are not at rest.
 
+use std::time::Instant;
+
 use password_verify_core::account::Timestamp;
 use password_verify_core::throttle::Budget;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::keyed::{Key, Keyed};
+use super::lock;
 use super::shared::budgets::{Seat, Stored};
 use super::table::Access;
 use crate::error::Error;
@@ -17,7 +20,15 @@ impl Ledger {
     /// # Errors
     /// [`Error::NotInstalled`].
     pub fn open(access: Access) -> Result<Self, Error> {
-        Keyed::open(c"throttle", c"throttle_pkey", access).map(Self)
+        Self::open_by(access, lock::deadline())
+    }
+
+    /// The same, waiting for it until the deadline.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
+        Keyed::open_by(c"throttle", c"throttle_pkey", access, deadline).map(Self)
     }
 
     /// The budget under a key; `None` is one at rest.

@@ -5,7 +5,10 @@
 //! | [`arg`] | function arguments | a user id is canonical, a password is bounded before it is read, copies are wiped |
 //! | [`row`] | composite results | as many columns as were declared |
 //! | [`session`] | preloading, time, waiting, read-only | facts about the call, not about its arguments |
-//! | [`table`] | tables, indexes, tuples | closed whatever happens |
+//! | [`table`] | tables, indexes, tuples | closed whatever happens, waited for until a deadline |
+//! | `lock` | locks of tables | never in PostgreSQL's queue |
+//! | `shape` | what the tables look like | as they were created, or an error that says what is in the way |
+//! | `write` | writes | as the executor writes: every index, every constraint |
 //! | [`scan`] | index scans | the committed state; no planner, no setting in between |
 //! | `text` | text and bytes | UTF-8 on this side; what comes in leaves no copy |
 //! | [`uncounted`] | statistics | reads that are not counted |
@@ -48,6 +51,7 @@ pub mod keyed;
 pub mod keyring;
 pub mod ledger;
 pub mod list;
+mod lock;
 pub mod log;
 mod moves;
 pub mod place;
@@ -56,6 +60,7 @@ pub mod renewals;
 pub mod row;
 pub mod scan;
 pub mod session;
+mod shape;
 pub mod shared;
 pub mod slot;
 pub mod statistics;
@@ -68,4 +73,5 @@ pub mod uncounted;
 pub mod verify_events;
 mod work;
 pub mod worker;
+mod write;
 mod writer;

@@ -148,7 +148,7 @@ pub fn patiently<T>(
 }
 
 /// Sleeps for a glance, or until the session is cancelled or terminated.
-fn rest() {
+pub fn rest() {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: MyLatch is this backend's own latch, valid for its whole life.
     unsafe {

@@ -7,7 +7,7 @@
 //! **Writes** never wait for a lock of unknown length: a row that another transaction holds is
 //! looked at again for a second, and then the answer is "busy".
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use password_verify_core::decoy;
 use password_verify_core::user_id::UserId;
@@ -16,6 +16,7 @@ use pgrx::pg_sys;
 use super::cost_classes::CostClasses;
 use super::credential::Credential;
 use super::key::ActiveKey;
+use super::lock;
 use super::moves;
 use super::place::PlaceLock;
 use super::scan::{self, Scan, Seek};
@@ -80,13 +81,21 @@ pub struct Store {
 
 impl Store {
     /// # Errors
-    /// [`Error::NotInstalled`], [`Error::TwoKeys`].
+    /// [`Error::NotInstalled`], [`Error::TwoKeys`], [`Error::Locked`], [`Error::InTheWay`].
     pub fn open(access: Access) -> Result<Self, Error> {
-        let key = ActiveKey::read()?;
-        let table = Table::open(c"credential", access)?;
-        let index = Index::open(c"credential_pkey", access)?;
+        Self::open_by(access, lock::deadline())
+    }
+
+    /// The same, waiting for the tables until the deadline.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
+        let key = ActiveKey::read_by(deadline)?;
+        let table = Table::open_by(c"credential", access, deadline)?;
+        let index = Index::open_by(c"credential_pkey", &table, deadline)?;
         let classes = match access {
-            Access::Read => Some(CostClasses::open(access)?),
+            Access::Read => Some(CostClasses::open_by(access, deadline)?),
             Access::Write => None,
         };
         Ok(Self { table, index, key, classes })
@@ -97,23 +106,10 @@ impl Store {
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::TwoKeys`].
     pub fn open_at_once(access: Access) -> Result<Option<Self>, Error> {
-        let Some(table) = Table::open_at_once(c"blind_index_key", Access::Read)? else {
-            return Ok(None);
-        };
-        let key = ActiveKey::read_from(&table)?;
-        drop(table);
-        let Some(table) = Table::open_at_once(c"credential", access)? else { return Ok(None) };
-        let Some(index) = Index::open_at_once(c"credential_pkey", access)? else {
-            return Ok(None);
-        };
-        let classes = match access {
-            Access::Read => match CostClasses::open_at_once()? {
-                None => return Ok(None),
-                opened => opened,
-            },
-            Access::Write => None,
-        };
-        Ok(Some(Self { table, index, key, classes }))
+        match Self::open_by(access, Instant::now()) {
+            Err(Error::Locked) => Ok(None),
+            opened => opened.map(Some),
+        }
     }
 
     /// What the password of an unknown user is hashed against, if this is one: a record of some cost, always the
@@ -244,12 +240,11 @@ impl Store {
                 match edit(&mut row)? {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
                     Edit::Delete => {
-                        pg_sys::CatalogTupleDelete(self.table.as_ptr(), &mut tid);
+                        self.table.delete(&mut tid)?;
                         moves::note(before.as_deref(), None);
                     }
                     Edit::Replace => {
-                        let tuple = row.form(&self.table)?;
-                        pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+                        self.table.update(&mut tid, row.form(&self.table)?)?;
                         moves::note(before.as_deref(), moves::class_of(&row).as_deref());
                     }
                 }
@@ -322,7 +317,7 @@ impl Store {
         // SAFETY: the row is locked by this transaction and is its latest version; its columns but for
         // the seal are what they were.
         unsafe {
-            pg_sys::CatalogTupleUpdate(self.table.as_ptr(), &mut tid, tuple);
+            self.table.update(&mut tid, tuple)?;
             pg_sys::CommandCounterIncrement();
         }
         batch.sealed += 1;
@@ -385,9 +380,9 @@ impl Store {
 
     fn add(&self, mut row: Credential) -> Result<(), Error> {
         let tuple = row.form(&self.table)?;
-        // SAFETY: a tuple of this table, which has no triggers, no foreign keys, and one index.
+        // SAFETY: a tuple of this table.
         unsafe {
-            pg_sys::CatalogTupleInsert(self.table.as_ptr(), tuple);
+            self.table.insert(tuple)?;
             pg_sys::CommandCounterIncrement();
         }
         moves::note(None, moves::class_of(&row).as_deref());

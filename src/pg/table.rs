@@ -1,9 +1,18 @@
 //! Tables and indexes, opened and closed, and the columns of their rows.
+//!
+//! Whoever opens one waits for its lock for a bounded time and never in PostgreSQL's queue: VACUUM FULL
+//! and LOCK TABLE stand in that queue for as long as others hold the table. And it is looked at before it
+//! is used ([`super::shape`]): these tables are read and written without a planner.
 
+use std::cell::RefCell;
 use std::ffi::CStr;
+use std::time::Instant;
 
 use pgrx::pg_sys;
 
+use super::shape;
+use super::write::Writer;
+use super::{lock, session};
 use crate::error::Error;
 
 /// Everything private lives in this schema. Nobody else can create anything in it.
@@ -19,7 +28,7 @@ pub enum Access {
 }
 
 impl Access {
-    fn lock(self) -> pg_sys::LOCKMODE {
+    pub(super) fn lock(self) -> pg_sys::LOCKMODE {
         match self {
             Self::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
             Self::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
@@ -50,40 +59,123 @@ fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
     if oid == pg_sys::InvalidOid { Err(Error::NotInstalled) } else { Ok(oid) }
 }
 
-/// Takes the lock if nobody stands in the way.
-fn lock_at_once(oid: pg_sys::Oid, access: Access) -> bool {
-    // SAFETY: an oid just looked up; a relation dropped meanwhile is PostgreSQL's own error when it is
-    // opened, and its lock goes with the transaction.
-    unsafe { pg_sys::ConditionalLockRelationOid(oid, access.lock()) }
+/// Finds a relation and locks it; [`Error::Locked`] where that is not done by the deadline.
+fn locked(name: &CStr, access: Access, deadline: Instant) -> Result<pg_sys::Oid, Error> {
+    loop {
+        let oid = relation(name)?;
+        if lock::take(oid, access) {
+            // Another one may have the name since: REINDEX CONCURRENTLY exchanges them.
+            if relation(name)? == oid {
+                return Ok(oid);
+            }
+            lock::give_back(oid, access);
+        }
+        if Instant::now() >= deadline {
+            return Err(Error::Locked);
+        }
+        session::rest();
+    }
+}
+
+/// Could these tables be opened to be written, by the worker that will have to? Waits for it until the
+/// deadline, and holds nothing afterwards. Costs a few microseconds a table.
+///
+/// # Errors
+/// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
+pub fn require_free(tables: &[&'static CStr], deadline: Instant) -> Result<(), Error> {
+    for name in tables {
+        let oid = locked(name, Access::Write, deadline)?;
+        // SAFETY: the oid of a table that has just been locked.
+        let relation = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
+        let looked_at = shape::require_table(relation, name);
+        // SAFETY: opened and locked here, closed and unlocked once.
+        unsafe { pg_sys::table_close(relation, Access::Write.lock()) };
+        looked_at?;
+    }
+    Ok(())
 }
 
 /// An open table.
 pub struct Table {
     relation: pg_sys::Relation,
     access: Access,
+    name: &'static CStr,
+    /// Its indexes, opened by the first write.
+    writer: RefCell<Option<Writer>>,
 }
 
 impl Table {
-    /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn open(name: &CStr, access: Access) -> Result<Self, Error> {
-        let oid = relation(name)?;
-        // SAFETY: an oid just looked up; a table dropped meanwhile is PostgreSQL's own error.
-        Ok(Self { relation: unsafe { pg_sys::table_open(oid, access.lock()) }, access })
-    }
-
-    /// The same, unless that means waiting for a lock.
+    /// Waits for it as long as an attempt may wait, or a worker without becoming a nuisance.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn open_at_once(name: &CStr, access: Access) -> Result<Option<Self>, Error> {
-        let oid = relation(name)?;
-        if !lock_at_once(oid, access) {
-            return Ok(None);
-        }
-        // SAFETY: as in `open`; the lock is held and given back by `drop`.
+    /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
+    pub fn open(name: &'static CStr, access: Access) -> Result<Self, Error> {
+        Self::open_by(name, access, lock::deadline())
+    }
+
+    /// Waits for it until the deadline.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
+    pub fn open_by(name: &'static CStr, access: Access, deadline: Instant) -> Result<Self, Error> {
+        let oid = locked(name, access, deadline)?;
+        // SAFETY: an oid that has just been locked; a table dropped before that is PostgreSQL's own
+        // error, and its lock goes with the transaction.
         let relation = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        Ok(Some(Self { relation, access }))
+        let table = Self { relation, access, name, writer: RefCell::default() };
+        shape::require_table(relation, name)?;
+        Ok(table)
+    }
+
+    /// Adds a row, which is freed.
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; PostgreSQL's own.
+    ///
+    /// # Safety
+    /// A tuple of this table, which is open for [`Access::Write`].
+    pub unsafe fn insert(&self, tuple: pg_sys::HeapTuple) -> Result<(), Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.writing(|writer| writer.insert(tuple)) }
+    }
+
+    /// Puts a row, which is freed, in the place of one that nobody else is changing.
+    ///
+    /// # Errors
+    /// As [`Table::insert`].
+    ///
+    /// # Safety
+    /// As [`Table::insert`], and the place of a row of this table.
+    pub unsafe fn update(
+        &self,
+        place: &mut pg_sys::ItemPointerData,
+        tuple: pg_sys::HeapTuple,
+    ) -> Result<(), Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.writing(|writer| writer.update(place, tuple)) }
+    }
+
+    /// Deletes a row that nobody else is changing.
+    ///
+    /// # Errors
+    /// As [`Table::insert`].
+    ///
+    /// # Safety
+    /// As [`Table::update`].
+    pub unsafe fn delete(&self, place: &mut pg_sys::ItemPointerData) -> Result<(), Error> {
+        // SAFETY: the caller's promise.
+        unsafe { self.writing(|writer| writer.delete(place)) }
+    }
+
+    unsafe fn writing(&self, write: impl FnOnce(&Writer)) -> Result<(), Error> {
+        let mut writer = self.writer.borrow_mut();
+        if writer.is_none() {
+            *writer = Some(Writer::begin(self.relation)?);
+        }
+        if let Some(writer) = writer.as_ref() {
+            write(writer);
+        }
+        Ok(())
     }
 
     /// The relation, for the functions of this folder.
@@ -101,7 +193,8 @@ impl Table {
 impl Drop for Table {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: opened by `open`, closed once.
+            self.writer.take();
+            // SAFETY: opened by `open_by`, closed once.
             unsafe { pg_sys::table_close(self.relation, self.access.lock_to_release()) };
         }
     }
@@ -114,26 +207,26 @@ pub struct Index {
 }
 
 impl Index {
-    /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn open(name: &CStr, access: Access) -> Result<Self, Error> {
-        let oid = relation(name)?;
-        // SAFETY: as for a table.
-        Ok(Self { relation: unsafe { pg_sys::index_open(oid, access.lock()) }, access })
-    }
-
-    /// The same, unless that means waiting for a lock.
+    /// The one with which rows of that table are found, opened for the same.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn open_at_once(name: &CStr, access: Access) -> Result<Option<Self>, Error> {
-        let oid = relation(name)?;
-        if !lock_at_once(oid, access) {
-            return Ok(None);
-        }
+    /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
+    pub fn open(name: &CStr, table: &Table) -> Result<Self, Error> {
+        Self::open_by(name, table, lock::deadline())
+    }
+
+    /// The same, waiting until the deadline.
+    ///
+    /// # Errors
+    /// As [`Index::open`].
+    pub fn open_by(name: &CStr, table: &Table, deadline: Instant) -> Result<Self, Error> {
+        let access = table.access;
+        let oid = locked(name, access, deadline)?;
         // SAFETY: as for a table.
         let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        Ok(Some(Self { relation, access }))
+        let index = Self { relation, access };
+        shape::require_index(relation, table.relation, table.name)?;
+        Ok(index)
     }
 
     /// The relation, for the functions of this folder.
@@ -145,7 +238,7 @@ impl Index {
 impl Drop for Index {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: opened by `open`, closed once.
+            // SAFETY: opened by `open_by`, closed once.
             unsafe { pg_sys::index_close(self.relation, self.access.lock_to_release()) };
         }
     }

@@ -149,7 +149,7 @@ impl Tidy {
             let mut rows = journal.of_epoch_before(epoch, seq);
             while left > 0 {
                 let Some(mut row) = rows.next()? else { break };
-                journal.delete(&mut row);
+                journal.delete(&mut row)?;
                 (seq, left) = (row.seq, left - 1);
             }
             if left == 0 {

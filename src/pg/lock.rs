@@ -1,0 +1,82 @@
+//! Locks of tables and indexes, without standing in PostgreSQL's queue for them.
+
+use std::time::{Duration, Instant};
+
+use pgrx::pg_sys;
+
+use super::table::Access;
+use crate::settings;
+
+/// How long a worker waits. Then it ends, and attempts are `busy` until the next one has come through.
+const WORKER: Duration = Duration::from_secs(1);
+
+/// Until when whoever calls may wait for a table.
+pub fn deadline() -> Instant {
+    // SAFETY: a plain pointer of this process, set in background workers only.
+    let is_worker = unsafe { !pg_sys::MyBgworkerEntry.is_null() };
+    Instant::now() + if is_worker { WORKER } else { settings::queue_timeout() }
+}
+
+/// Takes a lock unless that means waiting.
+pub fn take(oid: pg_sys::Oid, access: Access) -> bool {
+    // SAFETY: an oid just looked up; a relation dropped meanwhile is PostgreSQL's own error when it is
+    // opened, and its lock goes with the transaction.
+    unsafe {
+        if pg_sys::ConditionalLockRelationOid(oid, access.lock()) {
+            return true;
+        }
+        if is_covered(oid, access) {
+            // Refused for somebody who waits, as VACUUM FULL does, for this very transaction. Nobody
+            // else can hold what stands in the way, so this is granted at once, before whoever waits.
+            pg_sys::LockRelationOid(oid, access.lock());
+            return true;
+        }
+    }
+    false
+}
+
+/// Gives a lock back before the transaction ends.
+pub fn give_back(oid: pg_sys::Oid, access: Access) {
+    // SAFETY: taken by `take`, given back once.
+    unsafe { pg_sys::UnlockRelationOid(oid, access.lock()) };
+}
+
+/// Does this transaction hold a lock that keeps everybody away whom the lock for this access would?
+fn is_covered(oid: pg_sys::Oid, access: Access) -> bool {
+    let stronger: &[u32] = match access {
+        Access::Read => &[
+            pg_sys::AccessShareLock,
+            pg_sys::RowShareLock,
+            pg_sys::RowExclusiveLock,
+            pg_sys::ShareUpdateExclusiveLock,
+            pg_sys::ShareLock,
+            pg_sys::ShareRowExclusiveLock,
+            pg_sys::ExclusiveLock,
+            pg_sys::AccessExclusiveLock,
+        ],
+        Access::Write => &[
+            pg_sys::RowExclusiveLock,
+            pg_sys::ShareRowExclusiveLock,
+            pg_sys::ExclusiveLock,
+            pg_sys::AccessExclusiveLock,
+        ],
+    };
+    // SAFETY: a plain value of this process.
+    let database = unsafe { pg_sys::MyDatabaseId };
+    let tag = pg_sys::LOCKTAG {
+        locktag_field1: database.into(),
+        locktag_field2: oid.into(),
+        locktag_field3: 0,
+        locktag_field4: 0,
+        locktag_type: pg_sys::LockTagType::LOCKTAG_RELATION as u8,
+        locktag_lockmethodid: pg_sys::DEFAULT_LOCKMETHOD as u8,
+    };
+    // SAFETY: looks into a table of this process; the tag is valid.
+    stronger.iter().any(|mode| unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
+        let held = pg_sys::LockHeldByMe(&tag, *mode as pg_sys::LOCKMODE);
+        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16")))]
+        let held = pg_sys::LockHeldByMe(&tag, *mode as pg_sys::LOCKMODE, false);
+        held
+    })
+}

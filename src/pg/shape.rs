@@ -1,0 +1,318 @@
+//! What the tables look like, and that they still do.
+//!
+//! They are read and written by the position and the type of their columns, past the planner, rules and
+//! triggers. A superuser can change them nevertheless; then nothing is read and nothing is written, and
+//! the error says what is in the way. Indexes and CHECKs are welcome.
+//!
+//! It costs some look-ups in the catalog, once for each time that PostgreSQL forgets what it knows of the
+//! table.
+
+use std::ffi::{CStr, c_char};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
+
+use pgrx::pg_sys;
+
+use crate::error::{Error, Name, Obstacle};
+
+/// A table: its columns in their order, and how many of them its key has.
+struct Shape {
+    name: &'static CStr,
+    columns: &'static [pg_sys::Oid],
+    key: usize,
+}
+
+const BOOL: pg_sys::Oid = pg_sys::BOOLOID;
+const BYTES: pg_sys::Oid = pg_sys::BYTEAOID;
+const INT2: pg_sys::Oid = pg_sys::INT2OID;
+const INT4: pg_sys::Oid = pg_sys::INT4OID;
+const INT8: pg_sys::Oid = pg_sys::INT8OID;
+const TEXT: pg_sys::Oid = pg_sys::TEXTOID;
+const TIME: pg_sys::Oid = pg_sys::TIMESTAMPTZOID;
+const UUID: pg_sys::Oid = pg_sys::UUIDOID;
+
+/// THE list, as the SQL file creates them.
+const SHAPES: &[Shape] = &[
+    Shape {
+        name: c"credential",
+        columns: &[UUID, TEXT, TEXT, BOOL, TIME, TIME, TIME, TIME, TEXT, TIME, TEXT],
+        key: 1,
+    },
+    Shape { name: c"blind_index_key", columns: &[BYTES, BOOL, UUID], key: 0 },
+    Shape { name: c"throttle", columns: &[UUID, INT2, INT4, TIME, TIME, TIME], key: 1 },
+    Shape {
+        name: c"event",
+        columns: &[
+            INT8, INT8, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, INT4,
+            INT8, INT4, TEXT, BYTES,
+        ],
+        key: 2,
+    },
+    Shape {
+        name: c"event_fold",
+        columns: &[
+            UUID, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, INT4, INT8,
+            INT4, TEXT,
+        ],
+        key: 1,
+    },
+    Shape {
+        name: c"open_change",
+        columns: &[UUID, INT8, INT8, INT8, INT8, TIME, UUID, BOOL],
+        key: 1,
+    },
+    Shape { name: c"cost_class", columns: &[UUID, TEXT, INT8, INT8, BOOL, BYTES], key: 1 },
+];
+
+/// Tables and indexes that were looked at and are as they should be. More than there are.
+static LOOKED_AT: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
+/// Counts what PostgreSQL has told us to forget.
+static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
+
+/// Is this table as it was created?
+///
+/// # Errors
+/// [`Error::InTheWay`]; [`Error::NotInstalled`] for a table that is none of ours.
+pub fn require_table(relation: pg_sys::Relation, name: &'static CStr) -> Result<(), Error> {
+    once(relation, || {
+        let shape = of(name)?;
+        // SAFETY: the relation is open.
+        unsafe { check_table(relation, shape) }
+    })
+}
+
+/// Is this index the one with which rows of that table are found?
+///
+/// # Errors
+/// As [`require_table`].
+pub fn require_index(
+    relation: pg_sys::Relation,
+    table: pg_sys::Relation,
+    name: &'static CStr,
+) -> Result<(), Error> {
+    once(relation, || {
+        let shape = of(name)?;
+        // SAFETY: the relations are open.
+        unsafe { check_index(relation, table, shape) }
+    })
+}
+
+fn of(name: &CStr) -> Result<&'static Shape, Error> {
+    SHAPES.iter().find(|shape| shape.name == name).ok_or(Error::NotInstalled)
+}
+
+/// Looks, unless it was looked before and PostgreSQL has not told us to forget it. What is found to be
+/// wrong is not remembered: some of it goes away without a word.
+fn once(relation: pg_sys::Relation, look: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
+    listen();
+    // SAFETY: the relation is open.
+    let oid = unsafe { (*relation).rd_id }.to_u32();
+    if LOOKED_AT.iter().any(|seen| seen.load(Relaxed) == oid) {
+        return Ok(());
+    }
+    let before = FORGOTTEN.load(Relaxed);
+    look()?;
+    if FORGOTTEN.load(Relaxed) == before
+        && let Some(free) = LOOKED_AT.iter().find(|seen| seen.load(Relaxed) == 0)
+    {
+        free.store(oid, Relaxed);
+    }
+    Ok(())
+}
+
+/// Once a process: PostgreSQL says when what it knows of a relation is out of date.
+fn listen() {
+    static LISTENING: AtomicU32 = AtomicU32::new(0);
+    if LISTENING.swap(1, Relaxed) == 0 {
+        // SAFETY: a plain function of this library, which stays loaded.
+        unsafe { pg_sys::CacheRegisterRelcacheCallback(Some(forget), pg_sys::Datum::null()) };
+    }
+}
+
+unsafe extern "C-unwind" fn forget(_arg: pg_sys::Datum, relation: pg_sys::Oid) {
+    FORGOTTEN.fetch_add(1, Relaxed);
+    for seen in &LOOKED_AT {
+        if relation == pg_sys::InvalidOid || seen.load(Relaxed) == relation.to_u32() {
+            seen.store(0, Relaxed);
+        }
+    }
+}
+
+unsafe fn check_table(relation: pg_sys::Relation, shape: &Shape) -> Result<(), Error> {
+    let table = Name::of(shape.name);
+    // SAFETY: the caller's promise; names are C strings for as long as they are copied.
+    unsafe {
+        let class = &*(*relation).rd_rel;
+        if class.relkind as u8 != pg_sys::RELKIND_RELATION
+            || class.relam != pg_sys::HEAP_TABLE_AM_OID
+        {
+            return Err(Error::InTheWay(Obstacle::Storage, table, table));
+        }
+        check_columns((*relation).rd_att, shape)?;
+        let triggers = (*relation).trigdesc;
+        if !triggers.is_null() {
+            for i in 0..(*triggers).numtriggers as usize {
+                let trigger = &*(*triggers).triggers.add(i);
+                if trigger.tgenabled as u8 == pg_sys::TRIGGER_DISABLED {
+                    continue;
+                }
+                let constraint = pg_sys::get_constraint_name(trigger.tgconstraint);
+                return Err(if constraint.is_null() {
+                    Error::InTheWay(Obstacle::Trigger, name_at(trigger.tgname), table)
+                } else {
+                    Error::InTheWay(Obstacle::Constraint, name_at(constraint), table)
+                });
+            }
+        }
+        let rules = (*relation).rd_rules;
+        if !rules.is_null() && (*rules).numLocks > 0 {
+            let rule = (**(*rules).rules).ruleId;
+            let name = catalog::rule_name(rule);
+            return Err(Error::InTheWay(Obstacle::Rule, name, table));
+        }
+        let oid = (*relation).rd_id;
+        if let Some(parent) = catalog::parent(oid) {
+            let name = name_at(pg_sys::get_rel_name(parent));
+            return Err(Error::InTheWay(Obstacle::Parent, name, table));
+        }
+        if class.relhassubclass
+            && let Some(child) = catalog::child(oid)
+        {
+            let name = name_at(pg_sys::get_rel_name(child));
+            return Err(Error::InTheWay(Obstacle::Child, name, table));
+        }
+    }
+    Ok(())
+}
+
+unsafe fn check_columns(columns: pg_sys::TupleDesc, shape: &Shape) -> Result<(), Error> {
+    let table = Name::of(shape.name);
+    // SAFETY: the caller's promise: as many attributes as it says.
+    unsafe {
+        let count = (*columns).natts as usize;
+        for i in 0..count {
+            #[cfg(not(feature = "pg18"))]
+            let column = &*(*columns).attrs.as_ptr().add(i);
+            #[cfg(feature = "pg18")]
+            let column = &*pg_sys::TupleDescAttr(columns, i as i32);
+            let plain = !column.attisdropped
+                && column.atttypmod == -1
+                && column.attgenerated == 0
+                && column.attidentity == 0;
+            if !plain || shape.columns.get(i) != Some(&column.atttypid) {
+                let name = name_at(column.attname.data.as_ptr());
+                return Err(Error::InTheWay(Obstacle::Column, name, table));
+            }
+        }
+        if count == shape.columns.len() { Ok(()) } else { Err(Error::NotInstalled) }
+    }
+}
+
+unsafe fn check_index(
+    index: pg_sys::Relation,
+    table: pg_sys::Relation,
+    shape: &Shape,
+) -> Result<(), Error> {
+    // SAFETY: the caller's promise; an index has as many elements in each array as it has columns.
+    unsafe {
+        let (class, row) = (&*(*index).rd_rel, &*(*index).rd_index);
+        let family = if shape.columns[0] == INT8 {
+            pg_sys::INTEGER_BTREE_FAM_OID
+        } else {
+            UUID_BTREE_FAM_OID
+        };
+        let keys = usize::try_from(row.indnkeyatts).unwrap_or_default();
+        let as_created = row.indrelid == (*table).rd_id
+            && class.relam == pg_sys::BTREE_AM_OID
+            && row.indisvalid
+            && keys == shape.key
+            && keys > 0
+            && (0..keys).all(|i| {
+                i32::from(*row.indkey.values.as_ptr().add(i)) == i as i32 + 1
+                    && *(*index).rd_opfamily.add(i) == family
+                    && *(*index).rd_indoption.add(i) == 0
+            })
+            && pg_sys::RelationGetIndexPredicate(index).is_null();
+        if as_created {
+            return Ok(());
+        }
+        let name = name_at(class.relname.data.as_ptr());
+        Err(Error::InTheWay(Obstacle::Index, name, Name::of(shape.name)))
+    }
+}
+
+/// `uuid_ops` for btree indexes, the same number in every major.
+const UUID_BTREE_FAM_OID: pg_sys::Oid = pg_sys::Oid::from_u32(2968);
+
+/// # Safety
+/// A C string or null.
+unsafe fn name_at(name: *const c_char) -> Name {
+    // SAFETY: the caller's promise.
+    if name.is_null() { Name::of(c"?") } else { Name::of(unsafe { CStr::from_ptr(name) }) }
+}
+
+/// Rows of catalogs that PostgreSQL has no look-up for. Their numbers are the same in every major.
+mod catalog {
+    use std::ffi::c_char;
+
+    use pgrx::pg_sys;
+
+    use super::{Name, name_at};
+
+    const INHERITS: Catalog = Catalog { table: 2611, index: 2680, column: 1 };
+    const INHERITS_BY_PARENT: Catalog = Catalog { table: 2611, index: 2187, column: 2 };
+    const REWRITE: Catalog = Catalog { table: 2618, index: 2692, column: 1 };
+
+    /// A catalog, an index of it that begins with an oid, and which column that is.
+    struct Catalog {
+        table: u32,
+        index: u32,
+        column: i16,
+    }
+
+    /// Whom a table inherits from.
+    pub fn parent(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        first(&INHERITS, table, 2, |datum| pg_sys::Oid::from_u32(datum.value() as u32))
+    }
+
+    /// Who inherits from it.
+    pub fn child(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
+        first(&INHERITS_BY_PARENT, table, 1, |datum| pg_sys::Oid::from_u32(datum.value() as u32))
+    }
+
+    /// The name of a rule.
+    pub fn rule_name(rule: pg_sys::Oid) -> Name {
+        // SAFETY: the second column is a name, which is a C string.
+        let name =
+            first(&REWRITE, rule, 2, |datum| unsafe { name_at(datum.cast_mut_ptr::<c_char>()) });
+        name.unwrap_or(Name::of(c"?"))
+    }
+
+    /// A column, never NULL, of the first row with that oid.
+    fn first<T>(
+        catalog: &Catalog,
+        oid: pg_sys::Oid,
+        column: i32,
+        read: impl FnOnce(pg_sys::Datum) -> T,
+    ) -> Option<T> {
+        // SAFETY: a catalog is read through its index; the key lives until the scan ends, and the value
+        // is copied while its row is there.
+        unsafe {
+            let mut key = pg_sys::ScanKeyData::default();
+            let equal = pg_sys::BTEqualStrategyNumber as u16;
+            let value = pg_sys::Datum::from(oid);
+            pg_sys::ScanKeyInit(&mut key, catalog.column, equal, pg_sys::F_OIDEQ.into(), value);
+            let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+            let table = pg_sys::table_open(pg_sys::Oid::from_u32(catalog.table), lock);
+            let index = pg_sys::Oid::from_u32(catalog.index);
+            let scan =
+                pg_sys::systable_beginscan(table, index, true, std::ptr::null_mut(), 1, &mut key);
+            let tuple = pg_sys::systable_getnext(scan);
+            let mut is_null = false;
+            let found = (!tuple.is_null())
+                .then(|| read(pg_sys::heap_getattr(tuple, column, (*table).rd_att, &mut is_null)));
+            pg_sys::systable_endscan(scan);
+            pg_sys::table_close(table, lock);
+            found
+        }
+    }
+}
