@@ -74,7 +74,7 @@ fn an_index_of_a_dba_on_the_audit_crashes_nobody() {
              CREATE INDEX ON password_verify.event USING gin (to_tsvector('simple', coalesce(user_id, '')));
              CREATE UNIQUE INDEX ON password_verify.event (mac);
              CREATE INDEX ON password_verify.throttle (abs(count));
-             CREATE INDEX ON password_verify.open_change (xid) WHERE clears;
+             CREATE INDEX ON password_verify.open_change (xid) WHERE clears IS NOT NULL;
              CREATE INDEX ON password_verify.event_fold (upper(action))",
         )
         .unwrap();
