@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::imports::BCRYPT;
 use password_verify_tests::site::validate;
-use password_verify_tests::trail::{settle, wait_until};
+use password_verify_tests::trail::{settle, stat, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, Site};
 use postgres::Client;
 
@@ -137,7 +137,8 @@ fn an_import_that_was_rolled_back_does_not_tell_who_exists() {
         let known = fastest("alice");
         // 40 000 entries between two users: some of these have all of them before them.
         let unknown = (0..6).map(|n| fastest(&format!("nobody{n}"))).max().unwrap();
-        let limit = known + Duration::from_millis(8);
+        // Each of them would take a microsecond or more, twice, for the credential and for the budget.
+        let limit = 2 * known + Duration::from_millis(30);
         assert!(unknown < limit, "{end}: {unknown:?} for nobody, {known:?} for alice");
     }
 }
@@ -145,47 +146,34 @@ fn an_import_that_was_rolled_back_does_not_tell_who_exists() {
 /// It says nothing in the log, but the worker has to notice all the same.
 #[test]
 fn a_database_that_is_gone_is_noticed_by_a_silent_server() {
-    let site = own_server(&[]);
+    let site = own_server(&["log_min_messages = panic"]);
     site.configure(&["audit_durability = async"]);
-    let mut app = site.login();
-    let mut other = site.cluster.admin("postgres");
-    assert!(!validate(&mut app, "nobody", "guess").0);
-    other.batch_execute("ALTER SYSTEM SET log_min_messages = panic").unwrap();
-    other.batch_execute("SELECT pg_reload_conf()").unwrap();
-    thread::sleep(Duration::from_millis(300));
-    // A worker that is gone, and one more event. Then the database is gone before the next worker comes.
-    wait_until("its worker has left", || {
-        let sql = "SELECT count(*) FROM pg_stat_activity
-                    WHERE backend_type = 'password_verify' AND datname IS NOT NULL";
-        number(&mut other, sql) == 0
+    let beside = Site::on(Arc::clone(&site.cluster));
+    let (mut app, mut admin) = (site.login(), site.admin());
+    // Something that the worker cannot write, and so tries again every second.
+    let mut tries = 0;
+    wait_until("an event waits", || {
+        admin.batch_execute("ROLLBACK").unwrap();
+        assert!(!validate(&mut app, "nobody", "guess").0);
+        admin.batch_execute("BEGIN; LOCK TABLE password_verify.event").unwrap();
+        // Every time another user: what repeats is counted, in another table.
+        tries += 1;
+        validate(&mut app, &format!("nobody{tries}"), "guess") != Answer::no("busy")
     });
-    let stopped: Vec<i32> = {
-        let sql = "SELECT pid FROM pg_stat_activity WHERE backend_type = 'password_verify'";
-        other.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
-    };
-    let signal = |name: &str| {
-        for pid in &stopped {
-            let mut kill = std::process::Command::new("kill");
-            assert!(kill.args([name, &pid.to_string()]).status().unwrap().success());
-        }
-    };
-    signal("-STOP");
-    let asked = thread::spawn(move || {
-        let sql =
-            "SET statement_timeout = '1s'; SELECT auth.pv_validate_password('nobody', 'guess')";
-        let _ = app.batch_execute(sql);
+    admin
+        .batch_execute("ALTER TABLE password_verify.event ADD COLUMN theirs integer; COMMIT")
+        .unwrap();
+    let mut other = beside.admin();
+    let waits = |other: &mut Client| stat(other, "queue_used") - stat(other, "queue_discarded");
+    thread::sleep(Duration::from_secs(2));
+    assert!(waits(&mut other) > 0, "it waits to be written");
+    // A worker may be connected at this moment.
+    wait_until("it is gone", || {
+        let drop = format!("DROP DATABASE {} WITH (FORCE)", site.database);
+        site.cluster.admin("postgres").batch_execute(&drop).is_ok()
     });
-    asked.join().unwrap();
-    other.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", site.database)).unwrap();
-    signal("-CONT");
-    // Nobody comes back for it again and again.
-    thread::sleep(Duration::from_secs(4));
-    let pids = |other: &mut Client| -> Vec<i32> {
-        let sql =
-            "SELECT pid FROM pg_stat_activity WHERE backend_type = 'password_verify' ORDER BY 1";
-        other.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
-    };
-    let before = pids(&mut other);
-    thread::sleep(Duration::from_secs(3));
-    assert_eq!(pids(&mut other), before, "workers come and go");
+    wait_until("what was to be written for it is discarded", || {
+        stat(&mut other, "queue_discarded") > 0
+    });
+    assert_eq!(stat(&mut other, "queue_used"), 0);
 }

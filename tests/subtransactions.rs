@@ -112,13 +112,12 @@ fn an_end_that_is_interrupted_goes_on() {
         let mut admin = site.admin();
         number(&mut admin, "SELECT count(*) FROM password_verify.event WHERE action = 'end'")
     };
+    // The next worker comes although nobody asks for anything.
     for stop in 1..4 {
         wait_until("some of it is done", || ended() > before + stop * 2000);
         if let Some(pid) = worker(&mut admin) {
             admin.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
         }
-        // The next worker comes when somebody asks for one.
-        assert!(!validate(&mut site.login(), "nobody", "guess").0);
     }
     assert!(ended() < before + i64::from(ROWS), "it was not done before it was interrupted");
     site.cluster.kill_postmaster();

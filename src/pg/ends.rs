@@ -54,10 +54,14 @@ impl Ends {
         Ok(())
     }
 
-    /// Is there a slice to do?
+    /// Is there a slice to do, by this worker or another?
+    pub fn is_unfinished(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Is there one for this worker? A server that shuts down does not wait for it.
     pub fn is_waiting(&self) -> bool {
-        // A server that shuts down does not wait for it.
-        !self.waiting.is_empty() && !worker::is_stopping()
+        self.is_unfinished() && !worker::is_stopping()
     }
 
     /// A change, whose transaction is open.

@@ -181,8 +181,9 @@ impl Writer {
         self.chain = chain;
         written.iter().for_each(|budget| budgets::written(budget, self.database));
         let (head, opened_at) = (self.chain.head(), self.opened_at);
-        let allowance = self.folding.allowance();
+        let (allowance, unfinished) = (self.folding.allowance(), self.ends.is_unfinished());
         databases::bequeath(self.number, |legacy| {
+            legacy.unfinished = unfinished;
             (legacy.epoch, legacy.seq, legacy.mac) = (head.epoch, head.seq, head.mac);
             (legacy.opened_at, legacy.allowance) = (opened_at, allowance);
         });

@@ -10,10 +10,11 @@ use password_verify_core::fold::Allowance;
 use pgrx::pg_sys;
 
 use super::budgets;
+use super::condition::Condition;
 use super::moves;
 use super::queue::{NONE, Queue};
 use super::renewals;
-use super::segment::{self, Central, Condition};
+use super::segment::{self, Central};
 use crate::error::Error;
 use crate::pg::session;
 
@@ -75,6 +76,8 @@ pub struct Legacy {
     pub seq: i64,
     pub mac: [u8; 32],
     pub opened_at: Timestamp,
+    /// Is there more to write than what is in the queue?
+    pub unfinished: bool,
     /// Rows that a flood may still make.
     pub allowance: Allowance,
     /// How far the tidying of budgets has come, and when it begins again.
@@ -322,7 +325,7 @@ pub fn leave(number: usize, departure: Departure) {
                 let all = database.ready as usize;
                 queue.discarded += all as u64;
                 queue.remove_first(entries, database, all);
-                database.wanted_since = 0;
+                (database.wanted_since, database.legacy) = (0, Legacy::default());
                 segment::database(number).generation.fetch_add(1, Ordering::Release);
                 if database.held == 0 {
                     database.vacate();
@@ -330,8 +333,9 @@ pub fn leave(number: usize, departure: Departure) {
                 }
             }
         }
-        // Something came while it was leaving.
-        database.ready > 0 && database.want()
+        // Something came while it was leaving, or it had more to do.
+        let more = database.ready > 0 || database.legacy.unfinished;
+        more && database.want()
     };
     segment::database(number).done.broadcast();
     if again {

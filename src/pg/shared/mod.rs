@@ -2,7 +2,8 @@
 //!
 //! | file | what lies there |
 //! | --- | --- |
-//! | [`segment`] | the piece itself, its locks and condition variables |
+//! | [`segment`] | the piece itself and its locks |
+//! | [`condition`] | condition variables |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
 //! | [`published`] | which list of breached passwords a reload has put in place |
 //! | [`queue`] | events on their way to the worker |
@@ -15,6 +16,7 @@
 //! Nothing that PostgreSQL could raise an error in is called while a lock is held.
 
 pub mod budgets;
+pub mod condition;
 pub mod databases;
 pub mod moves;
 pub mod published;

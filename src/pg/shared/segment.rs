@@ -4,11 +4,11 @@ use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ptr;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
 use super::budgets::{self, Slot};
+use super::condition::Condition;
 use super::databases::{Board, Database, MAX_DATABASES};
 use super::moves;
 use super::published::Published;
@@ -371,52 +371,4 @@ pub fn ready(waiter: u32) -> &'static Condition {
     assert!((waiter as usize) < settings::queue_length());
     // SAFETY: valid since the server's start, and a condition guards itself.
     unsafe { &*READY.load(Ordering::Relaxed).add(waiter as usize) }
-}
-
-/// A condition variable of PostgreSQL.
-#[repr(C)]
-pub struct Condition(std::cell::UnsafeCell<pg_sys::ConditionVariable>);
-
-// SAFETY: guarded by a spinlock of its own; made to be used by many processes.
-unsafe impl Sync for Condition {}
-
-impl Condition {
-    pub fn init(&mut self) {
-        // SAFETY: ours alone while the segment is made.
-        unsafe { pg_sys::ConditionVariableInit(self.0.get()) };
-    }
-
-    /// Wakes everybody.
-    pub fn broadcast(&self) {
-        // SAFETY: made by `init`.
-        unsafe { pg_sys::ConditionVariableBroadcast(self.0.get()) };
-    }
-
-    /// Looks until `look` has something or the deadline is over; `None` then. Cancelling,
-    /// `statement_timeout` and termination end the wait.
-    pub fn wait<T>(&self, deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
-        if let Some(found) = look() {
-            return Some(found);
-        }
-        // SAFETY: made by `init`. After an error PostgreSQL itself cancels the sleep.
-        unsafe { pg_sys::ConditionVariablePrepareToSleep(self.0.get()) };
-        let found = loop {
-            if let Some(found) = look() {
-                break Some(found);
-            }
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break None;
-            }
-            let milliseconds = left.min(Duration::from_secs(60)).as_millis().max(1) as i64;
-            // SAFETY: as above.
-            unsafe {
-                let event = pg_sys::PG_WAIT_EXTENSION;
-                pg_sys::ConditionVariableTimedSleep(self.0.get(), milliseconds, event);
-            }
-        };
-        // SAFETY: as above.
-        unsafe { pg_sys::ConditionVariableCancelSleep() };
-        found
-    }
 }
