@@ -29,11 +29,13 @@ pub struct Limits {
     pub yescrypt_blocks: u64,
     /// bcrypt and what is built on it: the binary logarithm of its rounds.
     pub bcrypt_cost: u32,
-    /// PBKDF2 and SCRAM: iterations times blocks of output. A block is a digest long; one of SHA-512
+    /// PBKDF2, SCRAM, sha1-crypt and FSHP: iterations times blocks of output. A block is a digest long; one of SHA-512
     /// counts twice.
     pub pbkdf2_iterations: u64,
     /// SHA-crypt: rounds. Each hashes the password again. passlib has 656,000.
     pub sha_crypt_rounds: u32,
+    /// MD5 of Solaris: rounds beside the first 4096. Every other one hashes 1.5 KB.
+    pub sun_md5_rounds: u32,
     /// phpass and Drupal: the binary logarithm of rounds. Each hashes the password again.
     pub phpass_log2: u32,
     /// Extended DES: rounds, of 25 in the traditional one. The format ends here, too.
@@ -52,6 +54,7 @@ impl Limits {
             bcrypt_cost: 16,
             pbkdf2_iterations: 10_000_000,
             sha_crypt_rounds: 700_000,
+            sun_md5_rounds: 2_000_000,
             phpass_log2: 20,
             des_rounds: (1 << 24) - 1,
         }

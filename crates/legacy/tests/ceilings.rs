@@ -51,6 +51,12 @@ fn of_schemes() {
     ends_at("sha256-crypt", &[("rounds", 700_000)], "rounds", salt);
     ends_at("sha512-crypt", &[("rounds", 700_000)], "rounds", salt);
     ends_at("xdes-crypt", &[("rounds", (1 << 24) - 1), ("salt", 1)], "rounds", "");
+    for name in ["sha1-crypt", "fshp-sha1", "fshp-sha256", "fshp-sha384", "fshp-sha512"] {
+        ends_at(name, &[("rounds", 10_000_000)], "rounds", salt);
+    }
+    ends_at("sun-md5-crypt", &[("rounds", 2_000_000)], "rounds", salt);
+    ends_at("sasl-pbkdf2-sha256", &[("i", 10_000_000), ("l", 32)], "i", salt);
+    ends_at("better-auth-scrypt", &[("ln", 19), ("r", 8), ("p", 1), ("l", 32)], "ln", salt);
     for name in ["phpass", "drupal-sha512", "drupal-sha512-md5"] {
         ends_at(name, &[("ln", 20)], "ln", "$c2FsdHNhbHQ");
     }
@@ -80,6 +86,13 @@ fn of_texts() {
         ("$P$Jsaltsalt123456789012345678901/".to_string(), Refusal::OverLimit),
         ("$P$4saltsalt123456789012345678901/".to_string(), Refusal::Malformed),
         ("_....zzzzmgMRAEE/bSE".to_string(), Refusal::Malformed),
+        ("$sha1$10000001$iVdJqfSE$v4qYKl1zqYThwpjJAoKX6UvlHq/a".into(), Refusal::OverLimit),
+        ("$md5,rounds=2000001$saltsalt$$wBvMOEqbSjU.hu5T2VEP01".into(), Refusal::OverLimit),
+        ("$p5k2$ffffffff$u9HvcT4d$Sd1gwSVCLZYAuqZ25piRnbBEoAesaa/g".into(), Refusal::OverLimit),
+        ("{FSHP0|0|10000001}qUqP5cyxm6YcTAhz05Hph5gvu9M=".into(), Refusal::OverLimit),
+        (format!("{{PBKDF2}}$1$salt$10000001${}", "00".repeat(20)), Refusal::OverLimit),
+        (format!("$pbkdf2$f=SHA256,w=10000001,l=16$c2FsdA${tag}"), Refusal::OverLimit),
+        (format!("{{scrypt}}$ff0801$c2FsdA${tag}"), Refusal::OverLimit),
         ("scrypt:4294967296:8:1$salt$00112233445566778899aabbccddeeff".into(), Refusal::OverLimit),
     ] {
         assert_eq!(parse(&text, &LIMITS, &site()).err(), Some(expected), "{text}");

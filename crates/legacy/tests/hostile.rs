@@ -42,7 +42,10 @@ fn every_truncation_is_refused_or_another_scheme() {
                 let same =
                     part.scheme.to_text() == whole_text && part.output.same_as(&whole.output);
                 // Base64 that is read with and without its padding is the one exception.
-                assert!(!same || vector.hash[end..].bytes().all(|c| c == b'='), "{text}");
+                let padding = vector.hash[end..].bytes().all(|c| c == b'=');
+                // passlib's SCRAM has several hashes of a password, of which one is enough.
+                let whole = text.starts_with("$scram$") && vector.hash[end..].starts_with(',');
+                assert!(!same || padding || whole, "{text}");
             }
         }
         for end in 0..whole_text.len() {

@@ -55,9 +55,7 @@ impl Method for Md5Crypt {
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         let (password, salt) = (c_string(password), self.salt.as_slice());
         let digest = Zeroizing::new(self.rounds(password, &self.first(password, salt), salt));
-        Ok(filled(OUTPUT_BYTES, |out| {
-            out.iter_mut().zip(ORDER).for_each(|(byte, from)| *byte = digest[from]);
-        }))
+        Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&*written(&digest))))
     }
 
     fn remainder(&self, _: &[u8]) -> Remainder {
@@ -102,4 +100,9 @@ impl Md5Crypt {
         }
         *digest
     }
+}
+
+/// A digest of MD5 in the order in which crypt(3) writes its bytes.
+pub fn written(digest: &[u8; OUTPUT_BYTES]) -> Zeroizing<[u8; OUTPUT_BYTES]> {
+    Zeroizing::new(ORDER.map(|from| digest[from]))
 }

@@ -1,11 +1,15 @@
 //! The computations. Each file has one, its parameters and its ceilings.
 
+mod after_preparation;
 mod argon2;
 mod bcrypt;
+mod database;
 mod des;
 mod des_crypt;
 mod digest;
 mod firebase;
+mod fshp;
+mod keyed;
 mod md5_crypt;
 mod memory;
 mod pbkdf2;
@@ -14,14 +18,20 @@ mod postgresql;
 mod prepared;
 mod saslprep;
 mod scrypt;
+mod sha1_crypt;
 mod sha_crypt;
+mod sun_md5;
 mod yescrypt;
 
+pub use after_preparation::AfterPreparation;
 pub use argon2::{Argon2, Variant};
 pub use bcrypt::{Bcrypt, OUTPUT_BYTES as BCRYPT_OUTPUT_BYTES, Prehash};
+pub use database::{Mysql41, SqlServer};
 pub use des_crypt::DesCrypt;
 pub use digest::{Digest, Hash, SaltAt};
 pub use firebase::Firebase;
+pub use fshp::Fshp;
+pub use keyed::Keyed;
 pub use md5_crypt::Md5Crypt;
 pub use pbkdf2::{Pbkdf2, Prf};
 pub use phpass::{Phpass, Rounds};
@@ -29,6 +39,8 @@ pub use postgresql::{PgMd5, Scram};
 pub use prepared::Prepared;
 pub use scrypt::{Cost, Scrypt};
 pub use sha_crypt::{ShaCrypt, Size};
+pub use sha1_crypt::{OUTPUT_BYTES as SHA1_CRYPT_OUTPUT_BYTES, Sha1Crypt};
+pub use sun_md5::SunMd5;
 pub use yescrypt::Yescrypt;
 
 use zeroize::Zeroizing;
@@ -90,20 +102,27 @@ pub enum Remainder {
 /// What reads the fields of a file's methods; `None` where the name is not one of them.
 type Read = fn(&str, &Fields<'_>) -> Result<Option<Box<dyn Method>>, Refusal>;
 
-const READERS: [Read; 14] = [
+const READERS: [Read; 21] = [
+    AfterPreparation::read,
     Argon2::read,
     Bcrypt::read,
     DesCrypt::read,
     Digest::read,
     Firebase::read,
+    Fshp::read,
+    Keyed::read,
     Md5Crypt::read,
+    Mysql41::read,
     Pbkdf2::read,
     PgMd5::read,
     Phpass::read,
     Prepared::read,
     Scram::read,
     Scrypt::read,
+    Sha1Crypt::read,
     ShaCrypt::read,
+    SqlServer::read,
+    SunMd5::read,
     Yescrypt::read,
 ];
 

@@ -17,17 +17,30 @@ const MAX_NFC_GROWTH: usize = 3;
 pub enum Prepared {
     /// WordPress: white space at its ends is cut off.
     Trimmed,
-    /// PostgreSQL's SCRAM: SASLprep.
+    /// SCRAM, PostgreSQL's and passlib's: SASLprep.
     Sasl,
+    /// better-auth: NFKC.
+    Nfkc,
 }
 
 impl Prepared {
-    const ALL: [Self; 2] = [Self::Trimmed, Self::Sasl];
+    const ALL: [Self; 3] = [Self::Trimmed, Self::Sasl, Self::Nfkc];
 
     fn called(self) -> &'static str {
         match self {
             Self::Trimmed => "trimmed",
             Self::Sasl => "saslprep",
+            Self::Nfkc => "nfkc",
+        }
+    }
+
+    /// The password as the system hashed it.
+    pub fn prepare(self, password: &[u8]) -> Zeroizing<Vec<u8>> {
+        match (self, std::str::from_utf8(password)) {
+            (Self::Sasl, _) => saslprep::prepared(password),
+            (Self::Nfkc, Ok(text)) => saslprep::normalized(text),
+            (Self::Trimmed, _) => Zeroizing::new(trim(password).to_vec()),
+            (Self::Nfkc, Err(_)) => Zeroizing::new(password.to_vec()),
         }
     }
 
@@ -52,10 +65,7 @@ impl Method for Prepared {
     }
 
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
-        let prepared = match self {
-            Self::Trimmed => Zeroizing::new(trim(password).to_vec()),
-            Self::Sasl => saslprep::prepared(password),
-        };
+        let prepared = self.prepare(password);
         let composed = composed(&prepared);
         let bytes = composed.as_ref().map_or(prepared.as_slice(), |text| text.as_bytes());
         Ok(filled(bytes.len(), |out| out.copy_from_slice(bytes)))

@@ -57,7 +57,7 @@ fn directed(text: &str) -> bool {
 }
 
 /// Section 2.2: NFKC, which makes a text at most eleven times longer (Unicode Standard Annex 15).
-fn normalized(text: &str) -> Zeroizing<Vec<u8>> {
+pub fn normalized(text: &str) -> Zeroizing<Vec<u8>> {
     let mut normalized = Zeroizing::new(String::with_capacity(11 * text.len()));
     normalized.extend(text.nfkc());
     Zeroizing::new(std::mem::take(&mut *normalized).into_bytes())

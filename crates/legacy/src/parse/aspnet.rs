@@ -18,6 +18,7 @@ pub fn parse(text: &str, _: &Site) -> Result<Found, Refusal> {
             Ok(found(Prf::Sha1, V2_ITERATIONS, salt, output))
         }
         // Three zero bytes: else it is any base64.
+        [1, 0, 0, 0, prf, ..] if *prf > 2 => Err(Refusal::UnsupportedFormat),
         [1, 0, 0, 0, rest @ ..] => version3(rest).ok_or(Refusal::Malformed),
         _ => Err(Refusal::UnsupportedFormat),
     }

@@ -36,6 +36,9 @@ pub fn passlib(text: &str, _: &Site) -> Result<Found, Refusal> {
         ["v=2", "t=2a" | "t=2b" | "t=2y", cost] => {
             make(Prehash::HmacSha256, need(cost.strip_prefix("r="))?, salt, output)
         }
+        [version, ..] if version.starts_with("v=") && version != "v=2" => {
+            Err(Refusal::UnsupportedFormat)
+        }
         _ => Err(Refusal::Malformed),
     }
 }

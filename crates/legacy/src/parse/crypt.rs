@@ -2,7 +2,10 @@
 
 use super::{Found, length, need, parts};
 use crate::codec::{crypt_be, crypt_digit, crypt_le, crypt_number, decimal};
-use crate::method::{Cost, DesCrypt, Md5Crypt, Scrypt, ShaCrypt, Size, Yescrypt};
+use crate::method::{
+    Cost, DesCrypt, Md5Crypt, SHA1_CRYPT_OUTPUT_BYTES, Scrypt, Sha1Crypt, ShaCrypt, Size, SunMd5,
+    Yescrypt,
+};
 use crate::{Refusal, Site};
 
 /// SHA-crypt's rounds where the text names none.
@@ -31,6 +34,29 @@ pub fn md5(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, name, salt, output] = parts(text, '$')?;
     let method = Md5Crypt { apache: name == "apr1", salt: salt.into() };
     Ok(Found::new(method, exactly(16, output)?))
+}
+
+/// NetBSD: `$sha1$rounds$salt$output`
+pub fn sha1(text: &str, _: &Site) -> Result<Found, Refusal> {
+    let [_, _, rounds, salt, output] = parts(text, '$')?;
+    let method = Sha1Crypt { rounds: need(decimal(rounds))?, salt: salt.into() };
+    Ok(Found::new(method, exactly(SHA1_CRYPT_OUTPUT_BYTES, output)?))
+}
+
+/// Solaris: `$md5$salt$$output`, `$md5,rounds=904$salt$$output`, and from a salt that was cut short, with one
+/// dollar. All that comes before the last one is hashed.
+pub fn sun_md5(text: &str, _: &Site) -> Result<Found, Refusal> {
+    let (config, output) = need(text.rsplit_once('$'))?;
+    let [_, name, salt] = parts(config.strip_suffix('$').unwrap_or(config), '$')?;
+    let rounds = match name.strip_prefix("md5,rounds=") {
+        Some(rounds) => need(decimal(rounds).filter(|&rounds| rounds > 0))?,
+        None if name == "md5" => 0,
+        None => return Err(Refusal::Malformed),
+    };
+    if !salt.bytes().all(|c| crypt_digit(c).is_some()) {
+        return Err(Refusal::Malformed);
+    }
+    Ok(Found::new(SunMd5 { rounds, salt: config.into() }, exactly(16, output)?))
 }
 
 /// `$5$salt$output`, `$6$rounds=100000$salt$output`

@@ -5,25 +5,29 @@ use std::borrow::Cow;
 
 use serde_json::{Map, Value};
 
-use super::{Found, length, need};
+use super::{Found, bcrypt, length, need};
 use crate::Refusal;
 use crate::codec::{any_base64, decimal};
-use crate::method::{Argon2, Pbkdf2, Prf, Variant};
+use crate::method::{Argon2, Pbkdf2, Prehash, Prf, Variant};
 
 /// `hashIterations` and `algorithm` are in the one, `value` and `salt` in the other.
 pub fn parse(credential: &Map<String, Value>) -> Result<Found, Refusal> {
     let (data, secret) = (inner(credential, "credentialData")?, inner(credential, "secretData")?);
-    let bytes = |key| need(secret.get(key).and_then(Value::as_str).and_then(any_base64));
+    let text = |key| need(secret.get(key).and_then(Value::as_str));
+    // What others have added writes its values as it likes.
+    let prf = match need(data.get("algorithm").and_then(Value::as_str))? {
+        "pbkdf2" => Some(Prf::Sha1),
+        "pbkdf2-sha256" => Some(Prf::Sha256),
+        "pbkdf2-sha512" => Some(Prf::Sha512),
+        "argon2" => None,
+        "bcrypt" => return bcrypt::after(text("value")?, Prehash::None),
+        _ => return Err(Refusal::UnsupportedFormat),
+    };
+    let bytes = |key| need(any_base64(text(key)?));
     let (value, salt) = (bytes("value")?, bytes("salt")?);
     let iterations = data.get("hashIterations").and_then(Value::as_u64);
     let iterations = u32::try_from(need(iterations)?).unwrap_or(u32::MAX);
-    let prf = match need(data.get("algorithm").and_then(Value::as_str))? {
-        "pbkdf2" => Prf::Sha1,
-        "pbkdf2-sha256" => Prf::Sha256,
-        "pbkdf2-sha512" => Prf::Sha512,
-        "argon2" => return argon2(&data, iterations, salt, value),
-        _ => return Err(Refusal::UnsupportedFormat),
-    };
+    let Some(prf) = prf else { return argon2(&data, iterations, salt, value) };
     Ok(Found::new(Pbkdf2 { prf, iterations, length: length(&value), salt }, value))
 }
 

@@ -2,12 +2,15 @@
 
 mod aspnet;
 mod bcrypt;
+mod better_auth;
 mod crypt;
+mod database;
 mod django;
 mod firebase;
 mod json;
 mod keycloak;
 mod ldap;
+mod pbkdf2;
 mod phc;
 mod php;
 mod postgresql;
@@ -32,11 +35,12 @@ impl Found {
 type Parser = fn(&str, &Site) -> Result<Found, Refusal>;
 
 /// How texts begin; the first that fits decides.
-const PREFIXES: [(&str, Parser); 44] = [
+const PREFIXES: [(&str, Parser); 57] = [
     ("$argon2id$", phc::argon2),
     ("$argon2i$", phc::argon2),
     ("$argon2d$", phc::argon2),
     ("$scrypt$", phc::scrypt),
+    ("$pbkdf2$f=", pbkdf2::mattermost),
     ("$pbkdf2$", phc::pbkdf2),
     ("$pbkdf2-sha1$", phc::pbkdf2),
     ("$pbkdf2-sha256$", phc::pbkdf2),
@@ -53,7 +57,13 @@ const PREFIXES: [(&str, Parser); 44] = [
     ("$6$", crypt::sha),
     ("$7$", crypt::scrypt),
     ("$y$", crypt::yescrypt),
+    ("$sha1$", crypt::sha1),
+    ("$md5$", crypt::sun_md5),
+    ("$md5,", crypt::sun_md5),
     ("_", crypt::xdes),
+    ("$p5k2$", pbkdf2::p5k2),
+    ("$scram$", pbkdf2::passlib_scram),
+    ("grub.pbkdf2.sha512.", pbkdf2::grub),
     ("$P$", php::phpass),
     ("$H$", php::phpass),
     ("$S$", php::drupal),
@@ -66,12 +76,18 @@ const PREFIXES: [(&str, Parser); 44] = [
     ("scrypt$", django::scrypt),
     ("md5$", django::digest),
     ("sha1$", django::digest),
+    ("crypt$", django::crypt),
+    ("sha256$", werkzeug::keyed),
+    ("sha512$", werkzeug::keyed),
     ("scrypt:", werkzeug::scrypt),
     ("pbkdf2:sha1:", werkzeug::pbkdf2),
     ("pbkdf2:sha256:", werkzeug::pbkdf2),
     ("pbkdf2:sha512:", werkzeug::pbkdf2),
     ("SCRAM-SHA-256$", postgresql::scram),
     ("md5", postgresql::md5),
+    ("*", database::mysql),
+    ("S:", database::oracle),
+    ("0x0100", database::sql_server),
     ("$firescrypt$", firebase::kratos),
     ("$fbscrypt$", firebase::supabase),
     ("$firebase-scrypt$", firebase::site),
@@ -92,8 +108,8 @@ pub fn parse(hash: &str, limits: &Limits, site: &Site) -> Result<Imported, Refus
 }
 
 fn found(hash: &str, site: &Site) -> Result<Found, Refusal> {
-    // The traditional crypt(3) has no prefix: it is any 13 characters of its alphabet.
-    if let Some(found) = crypt::des(hash) {
+    // The traditional crypt(3) has no prefix: it is any 13 characters of its alphabet. better-auth has none.
+    if let Some(found) = crypt::des(hash).or_else(|| better_auth::parse(hash)) {
         return Ok(found);
     }
     let prefix = PREFIXES.iter().find(|(prefix, _)| hash.starts_with(prefix));

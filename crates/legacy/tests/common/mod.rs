@@ -28,6 +28,27 @@ fn vector(line: &'static str) -> Vector {
     Vector { system, format, user, password: bytes(password), hash }
 }
 
+/// A password as passlib's tests have it.
+pub struct PasslibVector {
+    pub handler: &'static str,
+    pub user: &'static str,
+    pub password: Vec<u8>,
+    pub hash: &'static str,
+}
+
+/// All of passlib.txt.
+pub fn passlib_vectors() -> Vec<PasslibVector> {
+    let rows = include_str!("../passlib.txt").lines().filter(|line| !line.starts_with('#'));
+    rows.map(|line| {
+        let [handler, user, password, hash] = line.split('\t').collect::<Vec<_>>()[..] else {
+            panic!("{line}")
+        };
+        let password = if password == "-" { "" } else { password };
+        PasslibVector { handler, user, password: bytes(password), hash }
+    })
+    .collect()
+}
+
 fn bytes(hex: &str) -> Vec<u8> {
     let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).unwrap();
     (0..hex.len()).step_by(2).map(byte).collect()

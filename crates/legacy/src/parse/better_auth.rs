@@ -1,0 +1,21 @@
+//! better-auth, a library for TypeScript. It has one set of parameters, and writes them nowhere.
+
+use super::{Found, length};
+use crate::codec::hex;
+use crate::method::{AfterPreparation, Cost, Prepared, Scrypt};
+
+/// Digits of salt, which is hashed as the text that it is.
+const SALT: usize = 32;
+/// Bytes of output.
+const OUTPUT: usize = 64;
+
+/// 32 digits of salt, `:`, 128 digits of output.
+pub fn parse(text: &str) -> Option<Found> {
+    let (salt, output) = text.split_once(':').filter(|(salt, _)| salt.len() == SALT)?;
+    let output = hex(output).filter(|output| output.len() == OUTPUT)?;
+    hex(salt)?;
+    let cost = Cost { log_n: 14, r: 16, p: 1 };
+    let method = Scrypt { cost, length: length(&output), salt: salt.into() };
+    let method = AfterPreparation::new(Prepared::Nfkc, Box::new(method))?;
+    Some(Found::new(method, output))
+}
