@@ -8,6 +8,7 @@ use password_verify_core::account::Timestamp;
 use password_verify_core::client_addr::ClientAddr;
 use password_verify_core::event::{Action, Outcome};
 use password_verify_core::reason::Reason;
+use password_verify_core::repeat::Comparison;
 use password_verify_core::throttle::Verdict;
 use password_verify_core::user_id::UserId;
 
@@ -18,6 +19,7 @@ use crate::pg::key::ActiveKey;
 use crate::pg::ledger::Ledger;
 use crate::pg::session;
 use crate::pg::shared::budgets::{self, Seat, Stored};
+use crate::pg::shared::segment;
 use crate::pg::statistics;
 use crate::pg::table::Access;
 use crate::{audit, settings};
@@ -283,10 +285,23 @@ impl Charged {
         self.attempt.settle(answer.map_or_else(Outcome::from, |()| Outcome::Valid), true)
     }
 
+    /// By which a wrong password is known again, where the policy forgives repeats. Made for every user and
+    /// address, known or not, which takes as long.
+    pub fn mark(&self, comparison: &Comparison) -> Option<u64> {
+        settings::throttle_forgive_repeats().then(|| comparison.mark(segment::repeat_key()))
+    }
+
     /// Settles the charge: a right password gets back what it cost, a wrong one does not. `verdict` is
     /// what a right password is worth here; `None` means that it was not right.
-    pub fn settle(self, worth: Option<Result<(), Reason>>) -> (Conclusion, Result<(), Denial>) {
+    pub fn settle(
+        self,
+        worth: Option<Result<(), Reason>>,
+        mark: Option<u64>,
+    ) -> (Conclusion, Result<(), Denial>) {
         let Self { attempt, second_chance, .. } = self;
+        if let (None, Some(mark)) = (worth, mark) {
+            attempt.forgive_repeat(mark);
+        }
         let (right, answer) = match (worth, second_chance) {
             (Some(worth), None | Some(SecondChance { known: true, .. })) => {
                 (true, worth.map_err(Denial::because))

@@ -141,6 +141,8 @@ struct Compared {
     charged: Charged,
     /// `None`: unknown user or wrong password, nothing tells which.
     proof: Option<Proof>,
+    /// By which the password is known when it comes again, where the policy asks for that.
+    mark: Option<u64>,
 }
 
 /// Produced by [`Compared::settle`], or by [`Candidate::admit`] and [`Admitted::await_slot`] for what they
@@ -301,7 +303,10 @@ impl Fetched {
         let start = Instant::now();
         let mut workspace = slot.workspace(target.record().cost())?;
         charged.begin_hash();
-        let right = target.record().matches(&password, user.as_str(), &mut workspace)?;
+        let comparison = target.record().compare(&password, user.as_str(), &mut workspace)?;
+        let right = comparison.is_right();
+        let mark = charged.mark(&comparison);
+        drop(comparison);
         let proof = match target {
             Target::Own { record, stored, row } if right => {
                 let worth = match purpose {
@@ -313,14 +318,14 @@ impl Fetched {
             Target::Own { .. } | Target::Decoy(_) => None,
         };
         statistics::count_hash(start.elapsed());
-        Ok(Compared { charged, proof })
+        Ok(Compared { charged, proof, mark })
     }
 }
 
 impl Compared {
     fn settle(self) -> Settled {
-        let Self { charged, proof } = self;
-        let (conclusion, answer) = charged.settle(proof.as_ref().map(|proof| proof.worth));
+        let Self { charged, proof, mark } = self;
+        let (conclusion, answer) = charged.settle(proof.as_ref().map(|proof| proof.worth), mark);
         let outcome = match (answer, proof) {
             (Ok(()), Some(proof)) => Outcome::Right(proof),
             (Err(denial), _) => Outcome::Denied(denial),

@@ -47,6 +47,7 @@ fn defaults_units_and_contexts() {
             "password_verify.throttle_entries = 65536 [1024, 16777216] postmaster",
             "password_verify.throttle_first_wait = 30 s [1, 86400] superuser",
             "password_verify.throttle_forget_after = 43200 min [60, 5256000] superuser",
+            "password_verify.throttle_forgive_repeats = off superuser",
             "password_verify.throttle_free_failures = 5 [1, 100] superuser",
             "password_verify.throttle_lock_after = 100 [1, 100] superuser",
             "password_verify.throttle_max_wait = 3600 s [1, 604800] superuser",

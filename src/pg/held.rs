@@ -191,6 +191,18 @@ impl Attempt {
         }
     }
 
+    /// A wrong password: where this client is known and has tried it before, the account gets back its
+    /// charge.
+    pub fn forgive_repeat(&self, mark: u64) {
+        let holds = self.current().budgets;
+        if let Some(known) = holds[Seat::Known as usize] {
+            let charged = holds[Seat::Account as usize].is_some_and(|account| account.charged);
+            if budgets::repeats(known.place, mark, session::now(), charged) {
+                self.withdraw_one(Seat::Account);
+            }
+        }
+    }
+
     /// Nothing was hashed: the event is recorded, nothing is charged.
     pub fn refuse(self, outcome: Outcome) -> Conclusion {
         self.withdraw();

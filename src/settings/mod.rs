@@ -21,7 +21,7 @@ pub use hashing::{
     rules,
 };
 pub use keys::{keyring_command, keyring_file};
-pub use throttle::{queue_timeout, throttle, throttle_entries};
+pub use throttle::{queue_timeout, throttle, throttle_entries, throttle_forgive_repeats};
 
 use crate::pg::session;
 

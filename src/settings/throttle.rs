@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use password_verify_core::throttle::{Rate, Rules};
-use pgrx::guc::{GucFlags, GucSetting};
+use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use super::{policy, size, value};
 
@@ -21,6 +21,7 @@ static CLIENT_REFILL: GucSetting<i32> = GucSetting::<i32>::new(5);
 static CALLER_HASHES: GucSetting<i32> = GucSetting::<i32>::new(0);
 static CALLER_REFILL: GucSetting<i32> = GucSetting::<i32>::new(60);
 static QUEUE_TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(5000);
+static FORGIVE_REPEATS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static ENTRIES: GucSetting<i32> = GucSetting::<i32>::new(65536);
 
 pub fn define() {
@@ -73,6 +74,14 @@ pub fn define() {
         (0, 5_256_000),
         GucFlags::UNIT_MIN,
     );
+    GucRegistry::define_bool_guc(
+        c"password_verify.throttle_forgive_repeats",
+        c"Does not charge an account for a wrong password that a known client has tried just before.",
+        c"At most 20 times a day for each user and address.",
+        &FORGIVE_REPEATS,
+        GucContext::Suset,
+        GucFlags::default(),
+    );
     policy(
         c"password_verify.throttle_client_failures",
         c"Wrong passwords of one client address, over all accounts.",
@@ -115,7 +124,7 @@ pub fn define() {
     );
     size(
         c"password_verify.throttle_entries",
-        c"Budgets that are kept in shared memory, 80 bytes each.",
+        c"Budgets that are kept in shared memory, 104 bytes each.",
         c"Others are read from the table when they are needed.",
         &ENTRIES,
         (1024, 16_777_216),
@@ -140,6 +149,11 @@ pub fn throttle() -> Rules {
         client: rate(&CLIENT_FAILURES, &CLIENT_REFILL),
         caller: rate(&CALLER_HASHES, &CALLER_REFILL),
     }
+}
+
+/// Is an account not charged for what a known client repeats?
+pub fn throttle_forgive_repeats() -> bool {
+    FORGIVE_REPEATS.get()
 }
 
 /// How long an attempt waits for others: 10 ms to 1 minute.

@@ -52,6 +52,7 @@ pub mod policy;
 pub mod reason;
 pub mod record;
 pub mod renewal;
+pub mod repeat;
 pub mod reset_token;
 pub mod seal;
 pub mod secret;

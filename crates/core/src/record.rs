@@ -16,6 +16,7 @@ use password_verify_legacy::{Limits, Output, Refusal, Scheme, Site};
 use crate::cost::{Cost, MAX_MEMORY_KIB};
 use crate::policy::Password;
 use crate::reason::Reason;
+use crate::repeat::Comparison;
 use crate::seal::MAX_LABEL;
 use crate::secret::Secret;
 use crate::verifier::{NotAVerifier, SALT_BYTES, Verifier};
@@ -95,15 +96,32 @@ impl Record {
         user_id: &str,
         workspace: &mut Workspace,
     ) -> Result<bool, OutOfMemory> {
+        Ok(self.compare(password, user_id, workspace)?.is_right())
+    }
+
+    /// The same, with what was computed.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub fn compare(
+        &self,
+        password: &Password,
+        user_id: &str,
+        workspace: &mut Workspace,
+    ) -> Result<Comparison, OutOfMemory> {
         let compute =
             |scheme: &Scheme| scheme.compute(submitted(password), user_id).map_err(|_| OutOfMemory);
         let possible = password.as_submitted().len() <= MAX_SUBMITTED;
         match self {
-            Self::Argon2id(verifier) => verifier.matches(password, workspace),
-            Self::Legacy(scheme, output) => Ok(compute(scheme)?.same_as(output) && possible),
+            Self::Argon2id(verifier) => {
+                verifier.compare_bytes(password.expose().as_bytes(), workspace)
+            }
+            Self::Legacy(scheme, output) => {
+                let computed = compute(scheme)?;
+                Ok(Comparison::new(computed.same_as(output) && possible, computed.expose()))
+            }
             Self::Wrapped(scheme, verifier) => {
-                let right = verifier.matches_bytes(compute(scheme)?.expose(), workspace)?;
-                Ok(right && possible)
+                Ok(verifier.compare_bytes(compute(scheme)?.expose(), workspace)?.and(possible))
             }
         }
     }

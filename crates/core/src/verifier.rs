@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::cost::{Cost, NotACost};
 use crate::policy::{NewPassword, Password};
+use crate::repeat::Comparison;
 use crate::secret::Secret;
 use crate::workspace::{OutOfMemory, Workspace};
 
@@ -138,9 +139,21 @@ impl Verifier {
         bytes: &[u8],
         workspace: &mut Workspace,
     ) -> Result<bool, OutOfMemory> {
+        Ok(self.compare_bytes(bytes, workspace)?.is_right())
+    }
+
+    /// The same, with what was computed.
+    ///
+    /// # Errors
+    /// [`OutOfMemory`].
+    pub(crate) fn compare_bytes(
+        &self,
+        bytes: &[u8],
+        workspace: &mut Workspace,
+    ) -> Result<Comparison, OutOfMemory> {
         let mut tag = Zeroizing::new(vec![0; self.tag.len()]);
         workspace.argon2id(self.cost, bytes, &self.salt, &mut tag)?;
-        Ok(tag.ct_eq(&self.tag).into())
+        Ok(Comparison::new(tag.ct_eq(&self.tag).into(), &tag))
     }
 
     /// The parameters it was made with.

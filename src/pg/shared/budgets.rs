@@ -6,6 +6,7 @@
 use std::time::Instant;
 
 use password_verify_core::account::Timestamp;
+use password_verify_core::repeat::Repeats;
 use password_verify_core::throttle::{Budget, Kind, Rules, Settled, Verdict};
 use pgrx::pg_sys;
 
@@ -42,6 +43,8 @@ pub struct Slot {
     budget: Budget,
     /// From when on it need not be kept, by the policy of the session that changed it last.
     rests_at: Timestamp,
+    /// Of a known client: what it has tried. Never written down.
+    repeats: Repeats,
 }
 
 /// What a budget is kept for. Some have the same rules and are kept apart.
@@ -122,6 +125,7 @@ impl Slot {
             used: now,
             budget: Budget::default(),
             rests_at: 0,
+            repeats: Repeats::default(),
         }
     }
 
@@ -300,6 +304,12 @@ pub fn alter(place: Place, rules: &Rules, change: impl FnOnce(&mut Budget)) -> b
         }
         changed
     })
+}
+
+/// Another wrong password of a client. Is it one that its account is not charged for? Nothing is remembered of a
+/// client that is not known.
+pub fn repeats(place: Place, mark: u64, now: Timestamp, charged: bool) -> bool {
+    place.with(|slot| slot.budget.is_known(now) && slot.repeats.note(mark, now, charged))
 }
 
 /// A pinned budget as it is.

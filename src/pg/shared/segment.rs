@@ -15,7 +15,7 @@ use super::published::Published;
 use super::queue::{Entry, Queue};
 use super::renewals::{self, Renewal};
 use super::slots::{Slots, Waiter};
-use crate::pg::session;
+use crate::pg::{ErrorReport, session};
 use crate::settings;
 
 const NAME: &CStr = c"password_verify";
@@ -37,6 +37,8 @@ pub struct Header {
     pub slots: Slots,
     pub keyring: Reloads,
     pub blocklist: Published,
+    /// Under which wrong passwords are known again. Made when the server starts, and never changed.
+    repeat_key: [u8; 32],
     pub databases: [Database; MAX_DATABASES],
     pub boards: [Board; MAX_DATABASES],
     /// Workers without a database wait here for one that wants them.
@@ -135,6 +137,10 @@ unsafe extern "C-unwind" fn on_startup() {
             ptr::write_bytes(base, 0, size());
             crate::pg::keyring::begin_again();
             crate::blocklist::begin_again();
+            (*header).repeat_key = crate::salt::random().unwrap_or_else(|error| {
+                ErrorReport::from(error).report(pgrx::PgLogLevel::FATAL);
+                std::process::abort()
+            });
             (*header).vacancy.init();
             (*header).lines.started.store(session::now(), Ordering::Relaxed);
             (*header).settled.iter_mut().for_each(Condition::init);
@@ -284,6 +290,12 @@ pub fn database(number: usize) -> &'static Board {
         let all = &(*HEADER.load(Ordering::Relaxed)).boards;
         &all[number]
     }
+}
+
+/// The key under which wrong passwords are known again.
+pub fn repeat_key() -> &'static [u8; 32] {
+    // SAFETY: valid since the server's start, and not changed since.
+    unsafe { &(*HEADER.load(Ordering::Relaxed)).repeat_key }
 }
 
 /// How often the keyring was reloaded.

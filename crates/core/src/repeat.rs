@@ -1,0 +1,114 @@
+//! Telling a wrong password that was tried before from another one, without keeping either.
+//!
+//! A device that nobody has told the new password repeats the old one until the account is locked. What it
+//! tries is not a guess, as long as it is the same. It is known again by a MAC of what the slow hash made of
+//! it, so that what is kept is worth less to a thief than the record, and to nobody after a restart.
+
+use blake2::Blake2bMac;
+use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
+use zeroize::Zeroizing;
+
+use crate::account::Timestamp;
+
+/// Repeats that are given back to an account in a day, for each address.
+pub const A_DAY: u32 = 20;
+
+/// A day, in microseconds.
+const DAY: i64 = 86_400_000_000;
+
+/// What came of comparing a password with a record.
+pub struct Comparison {
+    right: bool,
+    /// What the hash made of it.
+    output: Zeroizing<Vec<u8>>,
+}
+
+impl Comparison {
+    pub(crate) fn new(right: bool, output: &[u8]) -> Self {
+        Self { right, output: Zeroizing::new(output.to_vec()) }
+    }
+
+    /// Is it the password, and is this so?
+    pub(crate) fn and(self, possible: bool) -> Self {
+        Self { right: self.right && possible, ..self }
+    }
+
+    /// Is it the password?
+    pub fn is_right(&self) -> bool {
+        self.right
+    }
+
+    /// By which it is known when it comes again. Never zero.
+    pub fn mark(&self, key: &[u8; 32]) -> u64 {
+        // Invariant: BLAKE2b takes keys of up to 64 bytes, and this one has 32.
+        #[allow(clippy::expect_used)]
+        let mut mac = Blake2bMac::<U16>::new_from_slice(key).expect("a 32-byte key");
+        mac.update(&self.output);
+        let [a, b, c, d, e, f, g, h, ..]: [u8; 16] = mac.finalize_fixed().into();
+        u64::from_be_bytes([a, b, c, d, e, f, g, h]).max(1)
+    }
+}
+
+/// The last two wrong passwords of one user from one address, and what was given back for them. All zeros: none.
+#[repr(C)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Repeats {
+    last: [u64; 2],
+    day: u32,
+    given_back: u32,
+}
+
+impl Repeats {
+    /// Another wrong password. True where the account gets back what it was `charged`.
+    pub fn note(&mut self, mark: u64, now: Timestamp, charged: bool) -> bool {
+        let [newest, other] = self.last;
+        let repeated = mark == newest || mark == other;
+        self.last = [mark, if mark == newest { other } else { newest }];
+        let today = now.div_euclid(DAY) as u32;
+        // Whichever way the clock has moved: another day is another day.
+        if self.day != today {
+            (self.day, self.given_back) = (today, 0);
+        }
+        let gives = repeated && charged && self.given_back < A_DAY;
+        self.given_back += u32::from(gives);
+        gives
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mark_depends_on_output_and_key() {
+        let mark = |output: &[u8], key| Comparison::new(false, output).mark(&[key; 32]);
+        assert_eq!(mark(b"a", 1), mark(b"a", 1));
+        assert_ne!(mark(b"a", 1), mark(b"b", 1));
+        assert_ne!(mark(b"a", 1), mark(b"a", 2));
+        // python3 -c "import hashlib; print(hashlib.blake2b(b'a', key=bytes([1]*32), digest_size=16).hexdigest()[:16])"
+        let known = 0x7d71_10c8_7cb3_8c0a;
+        assert_eq!(mark(b"a", 1), known);
+    }
+
+    #[test]
+    fn the_last_two_are_known_again() {
+        let mut repeats = Repeats::default();
+        let mut note = |mark| repeats.note(mark, 0, true);
+        assert_eq!([note(1), note(2), note(1), note(2), note(2)], [false, false, true, true, true]);
+        assert_eq!([note(3), note(1), note(2)], [false; 3], "one of three has come too long ago");
+        assert_eq!([note(1), note(2), note(3), note(1)], [true, true, false, false]);
+    }
+
+    #[test]
+    fn twenty_a_day_are_given_back() {
+        let mut repeats = Repeats::default();
+        let mut given_back =
+            |now, charged, count| (0..count).filter(|_| repeats.note(7, now, charged)).count();
+        assert_eq!(given_back(0, true, 51), 20, "the first of them is none");
+        assert_eq!(given_back(DAY - 1, true, 50), 0);
+        assert_eq!(given_back(DAY, false, 50), 0, "what was not charged is not given back");
+        assert_eq!(given_back(DAY, true, 50), 20);
+        assert_eq!(given_back(0, true, 50), 20, "the clock was set back");
+        assert_eq!(given_back(i64::MIN, true, 1) + given_back(i64::MAX, true, 1), 2);
+    }
+}
