@@ -4,7 +4,7 @@
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use password_verify_tests::cluster::{PRELOADED, major};
+use password_verify_tests::cluster::{PRELOADED, major, run};
 use password_verify_tests::site::validate;
 use password_verify_tests::{Answer, Cluster, GOOD, Site, refused, sqlstate};
 
@@ -250,4 +250,29 @@ fn dropping_leaves_nothing_but_the_role() {
     admin.batch_execute(CREATE).unwrap();
     let sql = "SELECT count(*) FROM auth.pv_users";
     assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 0);
+}
+
+#[test]
+fn a_transaction_whose_number_has_come_round_is_not_the_one_that_installed_it() {
+    let cluster = Arc::new(Cluster::start(&[PRELOADED, &["autovacuum = off"]].concat()));
+    let site = Site::on(Arc::clone(&cluster));
+    site.enroll("42", GOOD);
+    password_verify_tests::trail::settle(&mut site.admin());
+    let sql = "SELECT xmin::text FROM pg_extension WHERE extname = 'password_verify'";
+    let installed: String = site.admin().query_one(sql, &[]).unwrap().get(0);
+    for database in [&site.database, "postgres", "template1"] {
+        cluster.admin(database).batch_execute("VACUUM FREEZE").unwrap();
+    }
+    // Four billion transactions later.
+    cluster.down();
+    let mut resetwal = cluster.command("pg_resetwal");
+    run(resetwal.args(["-e", "1", "-x", &installed, "-D"]).arg(cluster.data()));
+    cluster.up();
+    let mut admin = site.admin();
+    let mut transaction = admin.transaction().unwrap();
+    let sql = "SELECT (pg_current_xact_id()::text::numeric % 4294967296)::text";
+    let number: String = transaction.query_one(sql, &[]).unwrap().get(0);
+    assert_eq!(number, installed);
+    let sql = "SELECT auth.pv_set_password('42', $1)";
+    transaction.query(sql, &[&GOOD]).unwrap();
 }
