@@ -5,6 +5,7 @@
 //! which of its changes are there to stay; savepoints included.
 
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 use password_verify_core::event::{Action, Outcome};
@@ -30,6 +31,8 @@ struct Changes {
     end: u32,
     record: Record,
     last: Option<Ticket>,
+    /// The newest of its changes, oldest first: see [`ahead`].
+    recent: VecDeque<Ticket>,
     clears: Vec<(pg_sys::SubTransactionId, Place)>,
     /// Budgets beyond those. Cleared at once too if they are in the cache by then.
     more: Vec<(pg_sys::SubTransactionId, Key)>,
@@ -49,12 +52,28 @@ pub fn prepare() -> Result<Prepared, Error> {
     register_callbacks();
     let deadline = Instant::now() + settings::audit_timeout();
     let database = databases::mine()?;
-    let served = databases::await_worker(database, deadline);
+    let served = databases::await_worker(database, deadline) && wait_for_oldest(deadline);
     let entry = served.then(|| queue::reserve(database, deadline)).flatten();
     let entry = entry.ok_or_else(unrecorded)?;
     // Invariant: one change is made at a time, and what it has prepared is used or dropped.
     assert_eq!(PREPARED.replace(entry), NONE, "a change inside a change");
     Ok(Prepared { database, deadline })
+}
+
+/// Changes of one transaction that may wait for the worker. One that makes them faster than they are written
+/// waits for itself: what others do is written behind this many at most, not behind a full queue.
+fn ahead() -> usize {
+    (settings::audit_queue() / 32).max(1)
+}
+
+/// Waits until no more changes of this transaction than that are on their way; false if there are by the
+/// deadline.
+fn wait_for_oldest(deadline: Instant) -> bool {
+    let oldest = CHANGES.with_borrow_mut(|changes| {
+        let recent = &mut changes.as_mut()?.recent;
+        if recent.len() < ahead() { None } else { recent.pop_front() }
+    });
+    oldest.is_none_or(|ticket| ticket.wait(deadline))
 }
 
 fn unrecorded() -> Error {
@@ -116,7 +135,14 @@ impl Prepared {
             record.action = Action::End as u8;
             record.xid = top;
             record.user_len = 0;
-            let changes = Changes { end, record, last: None, clears: Vec::new(), more: Vec::new() };
+            let changes = Changes {
+                end,
+                record,
+                last: None,
+                recent: VecDeque::new(),
+                clears: Vec::new(),
+                more: Vec::new(),
+            };
             CHANGES.set(Some(changes));
         }
         let mut touched = [NONE; SEATS];
@@ -148,6 +174,7 @@ impl Prepared {
         CHANGES.with_borrow_mut(|changes| {
             if let Some(changes) = changes {
                 changes.last = Some(ticket);
+                changes.recent.push_back(ticket);
             }
         });
         Ok(())
