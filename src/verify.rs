@@ -14,7 +14,7 @@ use password_verify_core::reason::Reason;
 use password_verify_core::record::Record;
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
-use password_verify_core::verifier::Verifier;
+use password_verify_core::verifier::{NotAVerifier, Verifier};
 
 use crate::audit;
 use crate::error::Error;
@@ -264,9 +264,11 @@ impl Target {
     fn find(store: &Store, user: &UserId) -> Result<Self, Error> {
         let (limit, current) = (settings::hash_memory_limit(), settings::cost()?);
         // Looked for and read whether it is used or not, so that nothing tells.
-        let decoy = match store.decoy(user)? {
-            Some(template) => Record::parse(&template, limit),
-            None => Ok(Record::Argon2id(Verifier::decoy(current))),
+        let today = || Record::Argon2id(Verifier::decoy(current));
+        let decoy = match store.decoy(user)?.map(|template| Record::parse(&template, limit)) {
+            // A template that is broken is nobody's record.
+            None | Some(Err(NotAVerifier::Malformed)) => Ok(today()),
+            Some(decoy) => decoy,
         };
         Ok(match store.find(user)? {
             Found::Own(row) => {

@@ -295,8 +295,12 @@ fn without_classes_unknown_ids_look_like_today() {
     let site = Site::new();
     site.enroll("today", GOOD);
     settle(&mut site.admin());
-    site.admin().batch_execute("DELETE FROM password_verify.cost_class").unwrap();
     let mut app = site.login();
+    site.admin()
+        .batch_execute("UPDATE password_verify.cost_class SET template = 'broken'")
+        .unwrap();
+    assert_eq!(validate(&mut app, "stranger", GOOD), Answer::no("invalid_credentials"));
+    site.admin().batch_execute("DELETE FROM password_verify.cost_class").unwrap();
     assert_eq!(validate(&mut app, "today", GOOD), Answer::yes());
     assert_eq!(validate(&mut app, "stranger", GOOD), Answer::no("invalid_credentials"));
     let sql = "SELECT * FROM auth.pv_create_password('other', $1)";
