@@ -70,3 +70,9 @@ def credentials(cluster):
             f" FROM generate_series(1, {USERS - ACCOUNTS}) n,"
             " (SELECT * FROM password_verify.credential WHERE user_id <> '' LIMIT 1) real"
         )
+        connection.execute(
+            "INSERT INTO password_verify.account"
+            " SELECT c.blind_index, c.user_id, NULL, NULL, NULL, c.created_at, ''"
+            " FROM password_verify.credential c"
+            " WHERE NOT EXISTS (SELECT FROM password_verify.account a WHERE a.blind_index = c.blind_index)"
+        )

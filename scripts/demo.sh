@@ -80,7 +80,7 @@ say "6. Even with pg_read_all_data and pg_write_all_data, which read and write e
 succeeds admin "GRANT pg_read_all_data, pg_write_all_data TO app"
 answers app "SELECT count(*) FROM password_verify.credential" "0"
 is_refused app "SET row_security = off; SELECT * FROM password_verify.credential"
-is_refused app "INSERT INTO password_verify.credential VALUES (gen_random_uuid(), '42', 'mine', false, NULL, NULL, now(), now())"
+is_refused app "INSERT INTO password_verify.credential VALUES (gen_random_uuid(), '42', 'mine', false, NULL, now(), now())"
 answers app "WITH hit AS (UPDATE password_verify.credential SET verifier = 'mine' RETURNING 1) SELECT count(*) AS overwritten FROM hit" "0"
 answers app "SELECT valid, reason FROM auth.pv_validate_password(42::bigint, 'velvet anvil under monsoon')" "t +\|"
 succeeds admin "REVOKE pg_read_all_data, pg_write_all_data FROM app"

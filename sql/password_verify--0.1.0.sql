@@ -119,10 +119,10 @@ CREATE TABLE password_verify.credential (
     verifier    text COLLATE "C" NOT NULL,
     must_change boolean NOT NULL,
     expires_at  timestamptz,
-    disabled_at timestamptz,
     created_at  timestamptz NOT NULL,
     changed_at  timestamptz NOT NULL,
     reset_digest     text COLLATE "C",
+    reset_issued_at  timestamptz,
     reset_expires_at timestamptz,
     former      text COLLATE "C",
     -- A row never comes near the 8 kB above which PostgreSQL would move a column of STORAGE MAIN to a toast table.
@@ -140,8 +140,31 @@ COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or
 
 -- The row that is at or before every place, so that a look-up always finds one.
 INSERT INTO password_verify.credential
-VALUES ('00000000-0000-0000-0000-000000000000', '', '', false, NULL, NULL,
+VALUES ('00000000-0000-0000-0000-000000000000', '', '', false, NULL,
         pg_catalog.now(), pg_catalog.now());
+
+-- One row for each of those, apart from it: managers write this one, users the other, and neither waits for
+-- the other's transaction. A row that is missing or was changed is an error.
+CREATE TABLE password_verify.account (
+    blind_index uuid PRIMARY KEY,
+    user_id     text COLLATE "C" NOT NULL,
+    disabled_at timestamptz,
+    change_required_at timestamptz,
+    tokens_revoked_at  timestamptz,
+    created_at  timestamptz NOT NULL,
+    seal        text COLLATE "C" NOT NULL,
+    CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
+    CHECK (pg_catalog.octet_length(seal) OPERATOR(pg_catalog.<=) 320)
+) USING heap WITH (fillfactor = 90);
+COMMENT ON TABLE password_verify.account IS 'one row a user: what managers have said of the account';
+COMMENT ON COLUMN password_verify.account.blind_index IS 'as in password_verify.credential';
+COMMENT ON COLUMN password_verify.account.change_required_at IS 'passwords of that time and before have to be changed';
+COMMENT ON COLUMN password_verify.account.tokens_revoked_at IS 'reset tokens of that time and before are worth nothing';
+COMMENT ON COLUMN password_verify.account.seal IS 'over the other columns, with a key of the keyring if there is one; else empty';
+
+-- As with credentials: a look-up always finds a row.
+INSERT INTO password_verify.account
+VALUES ('00000000-0000-0000-0000-000000000000', '', NULL, NULL, NULL, pg_catalog.now(), '');
 
 -- The key of the blind index. CREATE EXTENSION makes one; the first row written under it adds it
 -- once more as in use. A dump carries only keys in use, and those win over a fresh one.
@@ -270,6 +293,7 @@ BEGIN
                a.attlen OPERATOR(pg_catalog.<) 0 AS varies
           FROM pg_catalog.pg_attribute a
          WHERE a.attrelid IN ('password_verify.credential'::pg_catalog.regclass,
+                              'password_verify.account'::pg_catalog.regclass,
                               'password_verify.blind_index_key'::pg_catalog.regclass,
                               'password_verify.throttle'::pg_catalog.regclass,
                               'password_verify.event'::pg_catalog.regclass,
@@ -288,6 +312,7 @@ $statistics$;
 
 -- What a dump carries.
 SELECT pg_catalog.pg_extension_config_dump('password_verify.credential', 'WHERE user_id <> ''''');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.account', 'WHERE user_id <> ''''');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.blind_index_key', 'WHERE in_use');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', 'WHERE kind >= 0');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event', '');
@@ -567,10 +592,13 @@ CREATE FUNCTION @extschema@.pv_rotation_left()
     AS $function$
 SELECT pg_catalog.count(*)
   FROM password_verify.credential c
+  LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
  CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
-   AND CASE WHEN active.key IS NULL THEN pg_catalog.starts_with(c.verifier, '$sealed$')
-            ELSE NOT pg_catalog.starts_with(c.verifier, pg_catalog.concat('$sealed$v=1$', active.key, '$')) END
+   AND CASE WHEN active.key IS NULL
+            THEN pg_catalog.starts_with(c.verifier, '$sealed$') OR pg_catalog.starts_with(a.seal, '$sealed$')
+            ELSE NOT (pg_catalog.starts_with(c.verifier, pg_catalog.concat('$sealed$v=1$', active.key, '$'))
+                      AND pg_catalog.starts_with(a.seal, pg_catalog.concat('$sealed$v=1$', active.key, '$'))) END
 $function$;
 COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would seal again';
 
@@ -653,12 +681,15 @@ SELECT c.user_id,
        pg_catalog.split_part(shown.label, ' ', 1),
        pg_catalog.split_part(shown.label, ' ', 2),
        CASE WHEN pg_catalog.starts_with(c.verifier, '$sealed$') THEN pg_catalog.split_part(c.verifier, '$', 4) END,
-       c.must_change,
+       -- NULL where there is no row that says it.
+       c.must_change OR (a.change_required_at IS NOT NULL AND a.change_required_at OPERATOR(pg_catalog.>=) c.changed_at)
+                     OR CASE WHEN a.blind_index IS NULL THEN NULL ELSE false END,
        c.expires_at,
-       c.disabled_at,
+       a.disabled_at,
        c.created_at,
        c.changed_at
   FROM password_verify.credential c
+  LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
  CROSS JOIN LATERAL (SELECT CASE
        WHEN pg_catalog.starts_with(c.verifier, '$sealed$')
        THEN pg_catalog.split_part(c.verifier, '$', 6)
@@ -688,14 +719,18 @@ SELECT pg_catalog.split_part(used.key, '$', 1),
        pg_catalog.split_part(used.key, '$', 2),
        COALESCE(used.key OPERATOR(pg_catalog.=) active.key, used.key IS NULL AND active.key IS NULL),
        pg_catalog.sum(used.records)::pg_catalog.int8
-  FROM (SELECT CASE WHEN pg_catalog.starts_with(c.verifier, '$sealed$')
-                    THEN pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 4), '$',
-                                           pg_catalog.split_part(c.verifier, '$', 5)) END AS key,
-               1 AS records
+  -- A record counts for each key that is needed for it: of its password, and of its account.
+  FROM (SELECT key.of, 1
           FROM password_verify.credential c
+          LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
+         CROSS JOIN LATERAL (
+               SELECT DISTINCT CASE WHEN pg_catalog.starts_with(sealed.text, '$sealed$')
+                                    THEN pg_catalog.concat(pg_catalog.split_part(sealed.text, '$', 4), '$',
+                                                           pg_catalog.split_part(sealed.text, '$', 5)) END
+                 FROM (VALUES (c.verifier), (COALESCE(a.seal, ''))) AS sealed (text)) AS key (of)
          WHERE c.user_id OPERATOR(pg_catalog.<>) ''
          UNION ALL
-        SELECT password_verify.active_key(), 0) used
+        SELECT password_verify.active_key(), 0) used (key, records)
  CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
  GROUP BY used.key, active.key
 $function$;
@@ -965,6 +1000,7 @@ $privileges$;
 -- (FORCE and a policy that lets the owner do everything would say the same, but pg_dump of older
 -- minor releases dumps the policies of extensions too, and a restore then finds them there already.)
 ALTER TABLE password_verify.credential ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.account ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.blind_index_key ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.throttle ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event ENABLE ROW LEVEL SECURITY;

@@ -6,7 +6,7 @@
 use core::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::account::{State, Terms, Timestamp};
 use password_verify_core::event::Action;
 use password_verify_core::policy::{NewPassword, Password, Submitted};
 use password_verify_core::reason::Reason;
@@ -79,7 +79,7 @@ pub fn set(
         let now = session::now();
         let apply = |row: &mut Credential| {
             row.replace(record.expose(), now, settings::history())?;
-            row.account = Account { must_change, expires_at, ..row.account };
+            row.terms = Terms { expires_at, must_change };
             Ok::<_, Error>(())
         };
         let store = Store::open(Access::Write)?;
@@ -92,7 +92,7 @@ pub fn set(
             let written = match edited {
                 Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
                     let mut row = Credential::new(number, user, &record, now);
-                    row.account = Account { must_change, expires_at, ..row.account };
+                    row.terms = Terms { expires_at, must_change };
                     row
                 })?,
                 done_or_busy => done_or_busy,
@@ -163,19 +163,24 @@ pub fn has_password(user: &UserId) -> Result<bool, Error> {
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`. Was there something to do?
 pub fn disable(user: &UserId) -> Result<bool, Error> {
     let now = session::now();
-    alter(Action::Disable, user, |account| {
-        account.disabled_at.get_or_insert(now);
+    alter(Action::Disable, user, true, |state, _| {
+        state.disabled_at.get_or_insert(now);
     })
 }
 
 /// `pv_enable_user`. Was there something to do?
 pub fn enable(user: &UserId) -> Result<bool, Error> {
-    alter(Action::Enable, user, |account| account.disabled_at = None)
+    alter(Action::Enable, user, true, |state, _| state.disabled_at = None)
 }
 
 /// `pv_require_change`: the password is only good for choosing another. Was there something to do?
 pub fn require_change(user: &UserId) -> Result<bool, Error> {
-    alter(Action::RequireChange, user, |account| account.must_change = true)
+    let now = session::now();
+    alter(Action::RequireChange, user, false, |state, row| {
+        if !state.of(row.terms, row.changed_at).must_change {
+            state.require_change(now, row.changed_at);
+        }
+    })
 }
 
 /// `pv_delete_user`. Was there something to do?
@@ -208,12 +213,21 @@ pub fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
     Ok(Some(Verifier::create(new, cost, salt::random()?, &mut workspace)?))
 }
 
-fn alter(action: Action, user: &UserId, change: impl Fn(&mut Account)) -> Result<bool, Error> {
-    edit(action, user, |row| {
-        let before = row.account;
-        change(&mut row.account);
-        Ok(if row.account == before { Edit::Keep } else { Edit::Replace })
-    })
+/// Takes effect at once, whatever becomes of a transaction that holds the user's password: see [`Store::alter`].
+fn alter(
+    action: Action,
+    user: &UserId,
+    anew: bool,
+    change: impl FnMut(&mut State, &Credential),
+) -> Result<bool, Error> {
+    let answer = recorded_if(action, user, None, || {
+        match Store::open(Access::Write)?.alter(user, PATIENCE, anew, change)? {
+            Written::Done => Ok(Some(Ok(()))),
+            Written::Unchanged => Ok(None),
+            Written::Busy => Err(Error::Busy),
+        }
+    })?;
+    Ok(answer.is_some())
 }
 
 pub fn edit(

@@ -114,6 +114,8 @@ pub enum Error {
     ServerBusy,
     /// A stored verifier does not parse.
     Corrupt(RecordNumber),
+    /// What is kept of an account beside its verifier is missing, or was changed or moved.
+    CorruptAccount(RecordNumber),
     /// A stored verifier asks for more than the ceilings allow.
     OverLimit(RecordNumber),
     /// `password_verify.argon2_*` are below every row of the OWASP recommendation.
@@ -233,6 +235,11 @@ impl Error {
             Self::Corrupt(_) => {
                 (ERRCODE_DATA_CORRUPTED, "a credential record is corrupt", NAMED_IN_LOG)
             }
+            Self::CorruptAccount(_) => (
+                ERRCODE_DATA_CORRUPTED,
+                "an account record is corrupt",
+                "Call pv_disable_user or pv_enable_user for the user whose record it is: the server log has its password_verify.credential.blind_index. It is written anew, and the password has to be changed.",
+            ),
             Self::OverLimit(_) => (
                 ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 "a credential record asks for more work than is allowed",
@@ -377,9 +384,10 @@ impl Error {
     /// The record that is to blame.
     fn record(self) -> Option<RecordNumber> {
         match self {
-            Self::Corrupt(number) | Self::OverLimit(number) | Self::OverMemoryLimit(number) => {
-                Some(number)
-            }
+            Self::Corrupt(number)
+            | Self::CorruptAccount(number)
+            | Self::OverLimit(number)
+            | Self::OverMemoryLimit(number) => Some(number),
             _ => None,
         }
     }

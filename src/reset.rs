@@ -3,7 +3,7 @@
 use core::net::IpAddr;
 use std::time::{Duration, Instant};
 
-use password_verify_core::account::Account;
+use password_verify_core::account::Terms;
 use password_verify_core::event::Action;
 use password_verify_core::policy::Submitted;
 use password_verify_core::reason::Reason;
@@ -26,11 +26,11 @@ use crate::{salt, settings};
 /// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
 /// a user who has no password.
 pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error> {
-    let expires_at = session::now() + i64::try_from(valid_for.as_micros()).unwrap_or(0);
+    let life = i64::try_from(valid_for.as_micros()).unwrap_or(0);
     let mut issued = None;
     edit(Action::IssueToken, user, |row| {
         let token = Token::new(row.number, Zeroizing::new(salt::random()?));
-        row.issue(&token, expires_at)?;
+        row.issue(&token, session::now(), life)?;
         issued = Some(token.expose());
         Ok(Edit::Replace)
     })?;
@@ -67,7 +67,7 @@ pub fn reset(
                 return Ok(Edit::Keep);
             }
             row.replace(verifier.expose(), now, settings::history())?;
-            row.account = Account { must_change: false, expires_at: None, ..row.account };
+            row.terms = Terms::default();
             Ok(Edit::Replace)
         })?;
         Ok(Some(match written {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use core::net::IpAddr;
 
+use password_verify_core::account::Terms;
 use password_verify_core::event::Action;
 use password_verify_core::policy::{Password, Submitted};
 use password_verify_core::reason::Reason;
@@ -311,9 +312,10 @@ impl Fetched {
         drop(comparison);
         let proof = match target {
             Target::Own { record, stored, row } if right => {
+                let account = row.account()?;
                 let worth = match purpose {
-                    Purpose::LogIn => row.account.may_log_in(session::now()),
-                    Purpose::Change => row.account.may_change(session::now()),
+                    Purpose::LogIn => account.may_log_in(session::now()),
+                    Purpose::Change => account.may_change(session::now()),
                 };
                 Some(Proof { user, password, record, stored, row, client, purpose, worth })
             }
@@ -369,8 +371,7 @@ impl Proof {
         let now = session::now();
         self.rewrite(patience, |row| {
             row.replace(verifier.expose(), now, settings::history())?;
-            row.account.must_change = false;
-            row.account.expires_at = None;
+            row.terms = Terms::default();
             Ok(())
         })
     }

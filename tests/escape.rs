@@ -107,6 +107,8 @@ fn pg_write_all_data() {
         "UPDATE password_verify.credential SET verifier = 'x'",
         "UPDATE password_verify.credential SET user_id = 'mine' WHERE user_id = 'victim'",
         "DELETE FROM password_verify.credential",
+        "UPDATE password_verify.account SET disabled_at = NULL",
+        "DELETE FROM password_verify.account",
         "DELETE FROM password_verify.blind_index_key",
         "DELETE FROM password_verify.throttle",
         "UPDATE password_verify.event SET user_id = 'somebody else'",
@@ -117,7 +119,7 @@ fn pg_write_all_data() {
     ] {
         assert_eq!(app.execute(sql, &[]).unwrap(), 0, "{sql}");
     }
-    let forged = "INSERT INTO password_verify.credential VALUES (gen_random_uuid(), 'x', 'y', false, NULL, NULL, now(), now())";
+    let forged = "INSERT INTO password_verify.credential VALUES (gen_random_uuid(), 'x', 'y', false, NULL, now(), now())";
     assert_eq!(sqlstate(app.execute(forged, &[])), "42501");
     let forged = "INSERT INTO password_verify.blind_index_key VALUES (decode(repeat('00', 32), 'hex'), true)";
     assert_eq!(sqlstate(app.execute(forged, &[])), "42501");

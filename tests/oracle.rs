@@ -26,11 +26,16 @@ fn crowd() -> Site {
     admin
         .batch_execute(
             "INSERT INTO password_verify.credential
-             SELECT gen_random_uuid(), 'crowd' || i, c.verifier, false, NULL, NULL, now(), now()
-               FROM generate_series(1, 20000) i, password_verify.credential c WHERE c.user_id = 'known0'",
+             SELECT gen_random_uuid(), 'crowd' || i, c.verifier, false, NULL, now(), now()
+               FROM generate_series(1, 20000) i, password_verify.credential c WHERE c.user_id = 'known0';
+             INSERT INTO password_verify.account
+             SELECT c.blind_index, c.user_id, NULL, NULL, NULL, c.created_at, ''
+               FROM password_verify.credential c WHERE c.user_id LIKE 'crowd%'",
         )
         .unwrap();
-    admin.batch_execute("VACUUM ANALYZE password_verify.credential").unwrap();
+    admin
+        .batch_execute("VACUUM ANALYZE password_verify.credential, password_verify.account")
+        .unwrap();
     site
 }
 
@@ -213,15 +218,18 @@ fn a_look_up_writes_nothing() {
     };
     // Records of the WAL between two positions that are about the credentials. (The position itself
     // moves with every attempt, which is recorded.)
-    let sql = "SELECT pg_relation_filenode('password_verify.credential')::oid, pg_relation_filenode('password_verify.credential_pkey')::oid";
-    let row = site.admin().query_one(sql, &[]).unwrap();
-    let (table, index): (u32, u32) = (row.get(0), row.get(1));
+    let sql =
+        "SELECT pg_relation_filenode(t)::oid FROM unnest(ARRAY['credential', 'credential_pkey',
+               'account', 'account_pkey']) n, to_regclass('password_verify.' || n) t";
+    let relations: Vec<u32> =
+        site.admin().query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
+    assert_eq!(relations.len(), 4);
     let about_credentials = |from: &str, to: &str| -> usize {
         let mut waldump = site.cluster.command("pg_waldump");
         waldump.arg("-p").arg(site.cluster.data().join("pg_wal")).args(["-s", from, "-e", to]);
         let records = String::from_utf8(run(&mut waldump).stdout).unwrap();
         let ours = |line: &&str| {
-            [table, index]
+            relations
                 .iter()
                 .any(|rel| line.contains(&format!("/{rel} ")) || line.contains(&format!("/{rel};")))
         };

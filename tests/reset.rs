@@ -302,8 +302,8 @@ fn with_a_keyring_a_token_cannot_be_forged_by_whoever_writes_the_table() {
     let token = issue(&mut registrar, "43");
     // The digest of a token of one's own, put beside the victim's record; and its life made longer.
     for forged in [
-        "UPDATE password_verify.credential v SET (reset_digest, reset_expires_at) =
-            (SELECT m.reset_digest, m.reset_expires_at FROM password_verify.credential m WHERE m.user_id = '43')
+        "UPDATE password_verify.credential v SET (reset_digest, reset_issued_at, reset_expires_at) =
+            (SELECT m.reset_digest, m.reset_issued_at, m.reset_expires_at FROM password_verify.credential m WHERE m.user_id = '43')
           WHERE v.user_id = '42'",
         "UPDATE password_verify.credential SET reset_expires_at = reset_expires_at + interval '1 d' WHERE user_id = '43'",
     ] {

@@ -34,8 +34,11 @@ fn keys(client: &mut Client) -> String {
 
 /// Adds records that nobody logs in with: copies of one user's, not sealed, in places of their own.
 fn fill(site: &Site, phc: &str, records: i32) {
-    let sql = "INSERT INTO password_verify.credential
-               SELECT gen_random_uuid(), 'copy ' || i, $1, false, NULL, NULL, now(), now() FROM generate_series(1, $2) i";
+    let sql = "WITH new AS (INSERT INTO password_verify.credential
+               SELECT gen_random_uuid(), 'copy ' || i, $1, false, NULL, now(), now() FROM generate_series(1, $2) i
+               RETURNING *)
+               INSERT INTO password_verify.account
+               SELECT blind_index, user_id, NULL, NULL, NULL, created_at, '' FROM new";
     site.admin().execute(sql, &[&phc, &records]).unwrap();
 }
 
@@ -44,8 +47,9 @@ const PHC: &str = "$argon2id$v=19$m=7168,t=5,p=1$c29tZSBzYWx0IG9mIDE2$AAECAwQFBg
 
 /// Everything of all records but the seal.
 fn contents(client: &mut Client) -> String {
-    let sql = "SELECT count(*) || ' ' || md5(string_agg(concat_ws(',', blind_index, user_id, must_change, expires_at, disabled_at, created_at, changed_at), ';'
-                      ORDER BY blind_index)) FROM password_verify.credential";
+    let sql = "SELECT count(*) || ' ' || md5(string_agg(concat_ws(',', blind_index, user_id, must_change, expires_at, disabled_at,
+                      change_required_at, tokens_revoked_at, created_at, changed_at), ';' ORDER BY blind_index))
+                 FROM password_verify.credential JOIN password_verify.account USING (blind_index, user_id, created_at)";
     text(client, sql)
 }
 

@@ -1,15 +1,16 @@
 //! One row of `password_verify.credential`.
 
-use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::account::{Account, State, Terms, Timestamp};
 use password_verify_core::history;
 use password_verify_core::record::{Record, label};
 use password_verify_core::reset_token::Token;
-use password_verify_core::seal::{self, Binding, CREDENTIAL};
+use password_verify_core::seal::{self, Binding, Owner};
 use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
+use super::accounts::AccountRow;
 use super::keyring;
 use super::table::{self, Table};
 use super::text;
@@ -17,12 +18,8 @@ use crate::error::{Error, RecordNumber};
 
 /// What people without the key see of it.
 const RESET_LABEL: &str = "reset -";
-/// What the digest of its reset token is sealed for.
-const RESET_PURPOSE: &str = "reset token";
 /// Likewise of earlier passwords.
 const HISTORY_LABEL: &str = "history -";
-/// Likewise.
-const HISTORY_PURPOSE: &str = "password history";
 
 /// A row.
 pub struct Credential {
@@ -32,8 +29,10 @@ pub struct Credential {
     pub user_id: String,
     /// The text of a record.
     verifier: Kept,
-    /// What the verifier is worth.
-    pub account: Account,
+    /// What was decided with the password.
+    pub terms: Terms,
+    /// What managers have said of the account: of its row in another table.
+    state: Result<State, Error>,
     /// When the user was created.
     pub created_at: Timestamp,
     /// When the password was last set by somebody.
@@ -47,12 +46,13 @@ pub struct Credential {
 struct Reset {
     /// Its digest as it is stored, sealed or not.
     text: Secret,
+    issued_at: Timestamp,
     expires_at: Timestamp,
 }
 
 enum Kept {
-    /// As it was stored, sealed or not, and the state that it was sealed with.
-    Stored { text: Secret, account: Account, changed_at: Timestamp },
+    /// As it was stored, sealed or not, and what it was sealed with.
+    Stored { text: Secret, terms: Terms, changed_at: Timestamp },
     /// Set since.
     Plain(Secret),
 }
@@ -64,7 +64,8 @@ impl Credential {
             number,
             user_id: user.as_str().to_owned(),
             verifier: Kept::Plain(record.expose()),
-            account: Account::default(),
+            terms: Terms::default(),
+            state: Ok(State::default()),
             created_at: now,
             changed_at: now,
             reset: None,
@@ -89,10 +90,10 @@ impl Credential {
                 verifier,
                 must_change,
                 expires_at,
-                disabled_at,
                 created_at,
                 changed_at,
                 reset_digest,
+                reset_issued_at,
                 reset_expires_at,
                 former,
             ] = table::columns::<11>(table, tuple)?;
@@ -102,8 +103,7 @@ impl Credential {
                 text::to_utf8(column.ok_or(broken)?).map_err(|_| broken)
             };
             let time = |datum: pg_sys::Datum| datum.value() as Timestamp;
-            let account = Account {
-                disabled_at: disabled_at.map(time),
+            let terms = Terms {
                 expires_at: expires_at.map(time),
                 must_change: must_change.ok_or(broken)?.value() != 0,
             };
@@ -111,20 +111,53 @@ impl Credential {
             Ok(Self {
                 number,
                 user_id: string(user_id)?.expose().to_owned(),
-                verifier: Kept::Stored { text: string(verifier)?, account, changed_at },
-                account,
+                verifier: Kept::Stored { text: string(verifier)?, terms, changed_at },
+                terms,
+                state: Err(Error::CorruptAccount(number)),
                 created_at: created_at.map(time).ok_or(broken)?,
                 changed_at,
-                reset: match (reset_digest, reset_expires_at) {
-                    (Some(text), Some(expires_at)) => {
+                reset: match (reset_digest, reset_issued_at, reset_expires_at) {
+                    (Some(text), Some(issued_at), Some(expires_at)) => {
                         let text = text::to_utf8(text).map_err(|_| broken)?;
-                        Some(Reset { text, expires_at: time(expires_at) })
+                        let (issued_at, expires_at) = (time(issued_at), time(expires_at));
+                        Some(Reset { text, issued_at, expires_at })
                     }
                     _ => None,
                 },
                 former: former.map(|text| text::to_utf8(text).map_err(|_| broken)).transpose()?,
             })
         }
+    }
+
+    /// Takes over what is said of the account: in its own row if that is the row at hand, which is opened in
+    /// any case.
+    pub fn judge(&mut self, account: Option<Result<AccountRow, Error>>) {
+        let number = self.number;
+        self.state = match account {
+            Some(Ok(row)) => row.open().and_then(|state| {
+                let its = (row.number, row.created_at) == (number, self.created_at)
+                    && row.user_id == self.user_id;
+                if its { Ok(state) } else { Err(Error::CorruptAccount(number)) }
+            }),
+            Some(Err(Error::NotInstalled)) => Err(Error::NotInstalled),
+            Some(Err(_)) | None => Err(Error::CorruptAccount(number)),
+        };
+    }
+
+    /// What managers have said of the account.
+    ///
+    /// # Errors
+    /// What [`AccountRow::open`] says.
+    pub fn state(&self) -> Result<State, Error> {
+        self.state
+    }
+
+    /// What the verifier is worth.
+    ///
+    /// # Errors
+    /// As [`Credential::state`].
+    pub fn account(&self) -> Result<Account, Error> {
+        Ok(self.state?.of(self.terms, self.changed_at))
     }
 
     /// The text of the record, unparsed: it may be corrupt.
@@ -134,8 +167,8 @@ impl Credential {
     pub fn open(&self) -> Result<Secret, Error> {
         match &self.verifier {
             Kept::Plain(text) => Ok(Secret::new(text.expose().to_owned())),
-            Kept::Stored { text, account, changed_at } => {
-                keyring::open(text.expose(), &self.binding(*account, *changed_at), self.number)
+            Kept::Stored { text, terms, changed_at } => {
+                keyring::open(text.expose(), &self.binding(*terms, *changed_at), self.number)
             }
         }
     }
@@ -146,10 +179,10 @@ impl Credential {
     /// # Errors
     /// What [`keyring::seal`] says; [`Error::Corrupt`] for a row that is not stored yet.
     pub fn renewal(&self, record: &Secret) -> Result<([u8; 32], Secret), Error> {
-        let Kept::Stored { text, account, changed_at } = &self.verifier else {
+        let Kept::Stored { text, terms, changed_at } = &self.verifier else {
             return Err(Error::Corrupt(self.number));
         };
-        let binding = self.binding(*account, *changed_at);
+        let binding = self.binding(*terms, *changed_at);
         let renewed = keyring::seal(record, &label(record.expose()), &binding)?;
         Ok((seal::digest(text.expose()), renewed))
     }
@@ -175,7 +208,7 @@ impl Credential {
         former.extend(self.open_former().unwrap_or_default());
         former.truncate(history);
         self.verifier = Kept::Plain(record);
-        self.changed_at = now;
+        self.changed_at = self.state.map_or(now, |state| state.change_at(now));
         self.reset = None;
         let text = history::write(&former);
         self.former = text.map(|text| self.seal_former(&text)).transpose()?;
@@ -197,38 +230,52 @@ impl Credential {
     }
 
     fn former_binding(&self) -> Binding<'_> {
-        Binding { purpose: HISTORY_PURPOSE, ..self.binding(Account::default(), self.changed_at) }
+        Binding::history(self.owner(self.changed_at))
     }
 
     /// Makes a token with which the password can be reset, instead of any before it.
     ///
     /// # Errors
-    /// What [`keyring::seal`] says.
-    pub fn issue(&mut self, token: &Token, expires_at: Timestamp) -> Result<(), Error> {
-        let text = keyring::seal(&token.digest(), RESET_LABEL, &self.reset_binding(expires_at))?;
-        self.reset = Some(Reset { text, expires_at });
+    /// What [`Credential::state`] and [`keyring::seal`] say.
+    pub fn issue(&mut self, token: &Token, now: Timestamp, life: Timestamp) -> Result<(), Error> {
+        let issued_at = self.state?.issue_at(now);
+        let expires_at = now.saturating_add(life);
+        let binding = self.reset_binding(issued_at, expires_at);
+        let text = keyring::seal(&token.digest(), RESET_LABEL, &binding)?;
+        self.reset = Some(Reset { text, issued_at, expires_at });
         Ok(())
     }
 
     /// Can the password be reset with this token?
     ///
     /// # Errors
-    /// What [`keyring::open`] says.
+    /// What [`Credential::state`] and [`keyring::open`] say.
     pub fn redeems(&self, token: &Token, now: Timestamp) -> Result<bool, Error> {
-        let Some(reset) = self.reset.as_ref().filter(|reset| now < reset.expires_at) else {
-            return Ok(false);
-        };
+        let Some(reset) = self.usable_token(now)? else { return Ok(false) };
         Ok(token.is_of(&self.open_reset(reset)?))
     }
 
+    /// When the token was issued with which the password could be reset, if there is one.
+    ///
+    /// # Errors
+    /// What [`Credential::state`] says.
+    pub fn token_issued_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
+        Ok(self.usable_token(now)?.map(|reset| reset.issued_at))
+    }
+
+    fn usable_token(&self, now: Timestamp) -> Result<Option<&Reset>, Error> {
+        let state = self.state?;
+        let usable = |reset: &&Reset| now < reset.expires_at && !state.is_revoked(reset.issued_at);
+        Ok(self.reset.as_ref().filter(usable))
+    }
+
     fn open_reset(&self, reset: &Reset) -> Result<Secret, Error> {
-        let binding = self.reset_binding(reset.expires_at);
+        let binding = self.reset_binding(reset.issued_at, reset.expires_at);
         keyring::open(reset.text.expose(), &binding, self.number)
     }
 
-    fn reset_binding(&self, expires_at: Timestamp) -> Binding<'_> {
-        let account = Account { expires_at: Some(expires_at), ..Account::default() };
-        Binding { purpose: RESET_PURPOSE, ..self.binding(account, self.changed_at) }
+    fn reset_binding(&self, issued_at: Timestamp, expires_at: Timestamp) -> Binding<'_> {
+        Binding::reset(self.owner(self.changed_at), issued_at, expires_at)
     }
 
     /// Is it stored as it would be stored today?
@@ -242,9 +289,12 @@ impl Credential {
         }
     }
 
-    fn binding(&self, account: Account, changed_at: Timestamp) -> Binding<'_> {
-        let (user_id, created_at) = (self.user_id.as_str(), self.created_at);
-        Binding { purpose: CREDENTIAL, user_id, account, created_at, changed_at }
+    fn binding(&self, terms: Terms, changed_at: Timestamp) -> Binding<'_> {
+        Binding::verifier(self.owner(changed_at), terms)
+    }
+
+    fn owner(&self, changed_at: Timestamp) -> Owner<'_> {
+        Owner { user_id: &self.user_id, created_at: self.created_at, changed_at }
     }
 
     /// The row as a tuple, allocated in the current memory context, and sealed as it is now.
@@ -253,14 +303,14 @@ impl Credential {
     /// What [`keyring::open`], [`keyring::seal`], [`text::to_datum`] and [`table::form`] say.
     pub fn form(&mut self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
         let plain = self.open()?;
-        let binding = self.binding(self.account, self.changed_at);
+        let binding = self.binding(self.terms, self.changed_at);
         let verifier = keyring::seal(&plain, &label(plain.expose()), &binding)?;
         let reset = match &self.reset {
             Some(reset) => {
-                let (digest, binding) =
-                    (self.open_reset(reset)?, self.reset_binding(reset.expires_at));
+                let binding = self.reset_binding(reset.issued_at, reset.expires_at);
+                let digest = self.open_reset(reset)?;
                 let text = keyring::seal(&digest, RESET_LABEL, &binding)?;
-                Some((text::to_datum(text.expose())?, reset.expires_at))
+                Some((text::to_datum(text.expose())?, reset))
             }
             None => None,
         };
@@ -275,16 +325,16 @@ impl Credential {
             Some(pg_sys::Datum::from(self.number.as_mut_ptr())),
             Some(text::to_datum(&self.user_id)?),
             Some(text::to_datum(verifier.expose())?),
-            self.account.must_change.into_datum(),
-            self.account.expires_at.into_datum(),
-            self.account.disabled_at.into_datum(),
+            self.terms.must_change.into_datum(),
+            self.terms.expires_at.into_datum(),
             self.created_at.into_datum(),
             self.changed_at.into_datum(),
             reset.map(|(digest, _)| digest),
-            reset.and_then(|(_, expires_at)| expires_at.into_datum()),
+            reset.and_then(|(_, reset)| reset.issued_at.into_datum()),
+            reset.and_then(|(_, reset)| reset.expires_at.into_datum()),
             former,
         ];
-        // SAFETY: uuid, text, text, boolean, four timestamptz (int64), text, timestamptz and text, as the
+        // SAFETY: uuid, text, text, boolean, three timestamptz (int64), text, two timestamptz and text, as the
         // SQL file declares; the tuple holds copies.
         unsafe { table::form(table, row) }
     }

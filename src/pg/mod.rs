@@ -13,6 +13,7 @@
 //! | `text` | text and bytes | UTF-8 on this side; what comes in leaves no copy |
 //! | [`uncounted`] | statistics | reads that are not counted |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out |
+//! | [`accounts`] | `password_verify.account` | what is missing or altered is an error |
 //! | [`key`] | the key of the blind index | one key, or an error |
 //! | [`list`] | dynamic shared memory for a file | a whole one or none; freed when nobody reads it |
 //! | [`log`] | the log hook | our errors are logged without the statement |
@@ -34,6 +35,7 @@
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
 pub use pgrx::pg_sys::panic::ErrorReport;
 
+pub mod accounts;
 pub mod arg;
 mod batch;
 pub mod caller;

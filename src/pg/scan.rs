@@ -174,6 +174,38 @@ impl<'a> Scan<'a> {
     }
 }
 
+/// Who is at a place of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupant {
+    Nobody,
+    Row,
+    /// Somebody who may still be taken back.
+    Uncertain,
+}
+
+/// Who is at that place, counting what other transactions have not committed yet.
+pub fn occupant(table: &Table, index: &Index, place: [u8; 16]) -> Occupant {
+    let mut dirty = pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+        ..Default::default()
+    };
+    let snapshot = &raw mut dirty;
+    // SAFETY: the snapshot lives until the end of this function, and the scan is dropped before it.
+    let mut scan = unsafe { Scan::begin(table, index, snapshot, place, Seek::Exactly) };
+    let mut occupant = Occupant::Nobody;
+    while !scan.next().is_null() {
+        // A dirty snapshot names the transaction that has not ended yet, if there is one.
+        // SAFETY: the scan writes through the same pointer, and only inside `next`.
+        let (inserting, deleting) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
+        let ended = pg_sys::InvalidTransactionId;
+        if inserting != ended || deleting != ended {
+            return Occupant::Uncertain;
+        }
+        occupant = Occupant::Row;
+    }
+    occupant
+}
+
 impl Drop for Scan<'_> {
     fn drop(&mut self) {
         if !unwinding() {

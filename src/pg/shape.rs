@@ -34,9 +34,10 @@ const UUID: pg_sys::Oid = pg_sys::UUIDOID;
 const SHAPES: &[Shape] = &[
     Shape {
         name: c"credential",
-        columns: &[UUID, TEXT, TEXT, BOOL, TIME, TIME, TIME, TIME, TEXT, TIME, TEXT],
+        columns: &[UUID, TEXT, TEXT, BOOL, TIME, TIME, TIME, TEXT, TIME, TIME, TEXT],
         key: 1,
     },
+    Shape { name: c"account", columns: &[UUID, TEXT, TIME, TIME, TIME, TIME, TEXT], key: 1 },
     Shape { name: c"blind_index_key", columns: &[BYTES, BOOL, UUID], key: 0 },
     Shape { name: c"throttle", columns: &[UUID, INT2, INT4, TIME, TIME, TIME], key: 1 },
     Shape {

@@ -9,19 +9,21 @@
 
 use std::time::{Duration, Instant};
 
+use password_verify_core::account::State;
 use password_verify_core::decoy;
 use password_verify_core::user_id::UserId;
 use pgrx::pg_sys;
 
+use super::accounts::{AccountRow, Accounts, Locked};
 use super::cost_classes::CostClasses;
 use super::credential::Credential;
 use super::key::ActiveKey;
 use super::lock;
 use super::moves;
 use super::place::PlaceLock;
-use super::scan::{self, Scan, Seek};
-use super::session::patiently;
-use super::table::{Access, Index, Table};
+use super::scan::{self, Occupant, Scan, Seek};
+use super::session::{self, patiently};
+use super::table::{self, Access, Index, Table};
 use super::uncounted::Uncounted;
 use crate::error::{Error, RecordNumber};
 
@@ -70,10 +72,14 @@ pub struct Resealed {
     pub finished: bool,
 }
 
-/// The credential table, opened for one look-up or one write.
+/// How often a look-up begins again whose user is removed, or made anew, meanwhile.
+const LOOKS: usize = 4;
+
+/// The tables of credentials and accounts, opened for one look-up or one write.
 pub struct Store {
     table: Table,
     index: Index,
+    accounts: Accounts,
     key: ActiveKey,
     /// Where it is read.
     classes: Option<CostClasses>,
@@ -98,7 +104,7 @@ impl Store {
             Access::Read => Some(CostClasses::open_by(access, deadline)?),
             Access::Write => None,
         };
-        Ok(Self { table, index, key, classes })
+        Ok(Self { table, index, accounts: Accounts::open_by(access, deadline)?, key, classes })
     }
 
     /// The same, unless that means waiting for a lock.
@@ -122,17 +128,43 @@ impl Store {
         self.classes.as_ref().map_or(Ok(None), |classes| classes.of(cell))
     }
 
-    /// The row at or before the user's place.
-    ///
-    /// Looks twice, whatever the first look found, because a row that is being written can be missed
-    /// once ([`scan::now`]).
+    /// The row at or before the user's place, with what is said of the account.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when that row is the user's own and cannot be read.
+    /// [`Error::Corrupt`], [`Error::CorruptAccount`] when one of the user's own rows cannot be read;
+    /// [`Error::UnknownKey`], [`Error::OtherKey`] when the key of an account is missing, whosever it is.
     pub fn find(&self, user: &UserId) -> Result<Found, Error> {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let found = self.find_once(user)?;
+            match &found {
+                Found::Own(row) => match row.state() {
+                    // Two tables are read at two moments.
+                    Err(Error::CorruptAccount(_)) if looks < LOOKS => continue,
+                    state => drop(state?),
+                },
+                Found::Neighbour(row) => match row.state() {
+                    Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) => return Err(error),
+                    Ok(_) | Err(_) => {}
+                },
+                Found::Nothing => {}
+            }
+            return Ok(found);
+        }
+    }
+
+    /// Looks twice, whatever the first look found, because a row that is being written can be missed
+    /// once ([`scan::now`]).
+    fn find_once(&self, user: &UserId) -> Result<Found, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
         let (first, second) = (self.look(user)?, self.look(user)?);
-        Ok(if matches!(second, Found::Own(_)) { second } else { first })
+        let account = self.accounts.near(self.place(user));
+        let mut found = if matches!(second, Found::Own(_)) { second } else { first };
+        if let Found::Own(row) | Found::Neighbour(row) = &mut found {
+            row.judge(account);
+        }
+        Ok(found)
     }
 
     /// The row at that place, unless it is the one that belongs to nobody. As many steps whether there is one
@@ -141,6 +173,18 @@ impl Store {
     /// # Errors
     /// [`Error::Corrupt`] when it cannot be read.
     pub fn at(&self, place: RecordNumber) -> Result<Option<Credential>, Error> {
+        let mut looks = 0;
+        loop {
+            looks += 1;
+            let found = self.at_once(place)?;
+            let broken = |row: &Credential| matches!(row.state(), Err(Error::CorruptAccount(_)));
+            if looks >= LOOKS || !found.as_ref().is_some_and(broken) {
+                return Ok(found);
+            }
+        }
+    }
+
+    fn at_once(&self, place: RecordNumber) -> Result<Option<Credential>, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
         let look = || {
             let now = scan::now();
@@ -152,8 +196,13 @@ impl Store {
             row.transpose()
         };
         let (first, second) = (look()?, look()?);
+        let account = self.accounts.near(place);
         let here = |row: &Credential| row.number == place && !row.user_id.is_empty();
-        Ok(second.filter(here).or(first.filter(here)))
+        let mut found = second.filter(here).or(first.filter(here));
+        if let Some(row) = &mut found {
+            row.judge(account);
+        }
+        Ok(found)
     }
 
     fn look(&self, user: &UserId) -> Result<Found, Error> {
@@ -188,12 +237,22 @@ impl Store {
         let written = patiently(patience, || {
             // Held between looking and inserting only. Whoever looks next sees the row.
             let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
-            match self.occupant(place) {
+            match scan::occupant(&self.table, &self.index, place) {
                 Occupant::Uncertain => Ok(None),
                 Occupant::Row => Ok(Some(Written::Unchanged)),
                 Occupant::Nobody => {
+                    // One that is left of a record that somebody has deleted by hand is written over.
+                    let over = match self.accounts.lock(place) {
+                        Locked::Busy => return Ok(None),
+                        Locked::Nobody => None,
+                        Locked::Row(_, tid) => Some(tid),
+                    };
                     self.key.keep()?;
-                    self.add(row(place))?;
+                    let row = row(place);
+                    let (user, created_at) = (user.as_str(), row.created_at);
+                    let account = AccountRow::new(place, user, created_at, State::default());
+                    self.add(row)?;
+                    self.accounts.put(&account, over)?;
                     Ok(Some(Written::Done))
                 }
             }
@@ -230,14 +289,23 @@ impl Store {
                 Ok(row) if row.user_id != user.as_str() => return Err(Error::Corrupt(place)),
                 row => row?,
             };
-            if !self.try_lock_row(&mut tid) {
+            if !table::try_lock_row(&self.table, &mut tid) {
                 return Ok(None);
             }
             let before = moves::class_of(&row);
+            row.judge(self.accounts.near(place));
+            let edit = edit(&mut row)?;
+            if edit == Edit::Delete {
+                match self.accounts.lock(place) {
+                    Locked::Busy => return Ok(None),
+                    Locked::Nobody => {}
+                    Locked::Row(_, tid) => self.accounts.remove(tid)?,
+                }
+            }
             // SAFETY: the row is locked by this transaction and is its latest version, so neither
             // call waits or fails on it.
             unsafe {
-                match edit(&mut row)? {
+                match edit {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
                     Edit::Delete => {
                         self.table.delete(&mut tid)?;
@@ -251,6 +319,56 @@ impl Store {
                 // What comes later in the same statement sees it.
                 pg_sys::CommandCounterIncrement();
             }
+            Ok(Some(Written::Done))
+        })?;
+        Ok(written.unwrap_or(Written::Busy))
+    }
+
+    /// Lets `change` say something of the account of a user who has a record, which may be in the hands of any
+    /// other transaction. `anew`: what is broken is written anew, so that nothing is allowed that was not: the
+    /// password has to be changed, and tokens are worth nothing.
+    ///
+    /// # Errors
+    /// [`Error::CorruptAccount`] for what is broken, unless it is to be written anew; PostgreSQL's own.
+    pub fn alter(
+        &self,
+        user: &UserId,
+        patience: Duration,
+        anew: bool,
+        mut change: impl FnMut(&mut State, &Credential),
+    ) -> Result<Written, Error> {
+        let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
+        let written = patiently(patience, || {
+            let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
+            let found = match self.look(user)? {
+                Found::Own(row) => Found::Own(row),
+                Found::Neighbour(_) | Found::Nothing => self.look(user)?,
+            };
+            let Found::Own(mut row) = found else { return Ok(Some(Written::Unchanged)) };
+            let over = match self.accounts.lock(place) {
+                Locked::Busy => return Ok(None),
+                Locked::Nobody => None,
+                Locked::Row(account, tid) => {
+                    row.judge(Some(account));
+                    Some(tid)
+                }
+            };
+            let before = row.state();
+            let mut state = match before {
+                Err(Error::CorruptAccount(_)) if anew => {
+                    let mut strict = State::default();
+                    strict.require_change(session::now(), row.changed_at);
+                    strict.revoke_tokens(session::now(), None);
+                    strict
+                }
+                before => before?,
+            };
+            change(&mut state, &row);
+            if before == Ok(state) {
+                return Ok(Some(Written::Unchanged));
+            }
+            let account = AccountRow::new(place, user.as_str(), row.created_at, state);
+            self.accounts.put(&account, over)?;
             Ok(Some(Written::Done))
         })?;
         Ok(written.unwrap_or(Written::Busy))
@@ -298,7 +416,11 @@ impl Store {
         mut tid: pg_sys::ItemPointerData,
         batch: &mut Resealed,
     ) -> Result<(), Error> {
-        if row.is_sealed_as_new() {
+        let account = self.accounts.near(row.number);
+        let is_new = |account: &AccountRow| account.is_sealed_as_new();
+        let account_is_new = matches!(&account, Some(Ok(account)) if is_new(account));
+        row.judge(account);
+        if row.is_sealed_as_new() && account_is_new {
             return Ok(());
         }
         let Ok(user) = UserId::from_text(&row.user_id) else { return Ok(()) };
@@ -306,76 +428,44 @@ impl Store {
             batch.busy += 1;
             return Ok(());
         };
-        let Ok(tuple) = row.form(&self.table) else {
+        // Both are held before either is written.
+        let tuple = if row.is_sealed_as_new() { None } else { Some(row.form(&self.table)) };
+        let state = if account_is_new { None } else { Some(row.state()) };
+        let (Ok(tuple), Ok(state)) = (tuple.transpose(), state.transpose()) else {
             batch.unopened += 1;
             return Ok(());
         };
-        if !self.try_lock_row(&mut tid) {
+        let over = match state.map(|_| self.accounts.lock(row.number)) {
+            None => None,
+            Some(Locked::Row(_, over)) => Some(over),
+            Some(Locked::Busy | Locked::Nobody) => {
+                batch.busy += 1;
+                return Ok(());
+            }
+        };
+        if tuple.is_some() && !table::try_lock_row(&self.table, &mut tid) {
             batch.busy += 1;
             return Ok(());
         }
-        // SAFETY: the row is locked by this transaction and is its latest version; its columns but for
-        // the seal are what they were.
-        unsafe {
-            self.table.update(&mut tid, tuple)?;
-            pg_sys::CommandCounterIncrement();
+        if let Some(tuple) = tuple {
+            // SAFETY: the row is locked by this transaction and is its latest version; its columns but for
+            // the seal are what they were.
+            unsafe {
+                self.table.update(&mut tid, tuple)?;
+                pg_sys::CommandCounterIncrement();
+            }
+        }
+        if let Some(state) = state {
+            let account = AccountRow::new(row.number, &row.user_id, row.created_at, state);
+            self.accounts.put(&account, over)?;
         }
         batch.sealed += 1;
         Ok(())
     }
 
-    /// Locks a row that has just been seen, unless that would mean waiting or it is no longer the
-    /// latest version. For deleting too, so that there is one way to do it.
-    fn try_lock_row(&self, tid: &mut pg_sys::ItemPointerData) -> bool {
-        let mut tuple = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
-        let mut buffer: pg_sys::Buffer = 0;
-        let mut failure = pg_sys::TM_FailureData::default();
-        // SAFETY: `t_self` is a tuple of this table; the call fills in the rest, pins a buffer
-        // whatever its result, and skips instead of waiting.
-        let result = unsafe {
-            let result = pg_sys::heap_lock_tuple(
-                self.table.as_ptr(),
-                &mut tuple,
-                pg_sys::GetCurrentCommandId(true),
-                pg_sys::LockTupleMode::LockTupleExclusive,
-                pg_sys::LockWaitPolicy::LockWaitSkip,
-                false,
-                &mut buffer,
-                &mut failure,
-            );
-            pg_sys::ReleaseBuffer(buffer);
-            result
-        };
-        result == pg_sys::TM_Result::TM_Ok
-    }
-
     /// Where the user's record lies, or would.
     pub fn place(&self, user: &UserId) -> RecordNumber {
         self.key.key.blind_index(user)
-    }
-
-    /// Who is at that place, counting what other transactions have not committed yet.
-    fn occupant(&self, place: RecordNumber) -> Occupant {
-        let mut dirty = pg_sys::SnapshotData {
-            snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
-            ..Default::default()
-        };
-        let snapshot = &raw mut dirty;
-        // SAFETY: the snapshot lives until the end of this function, and the scan is dropped before it.
-        let mut scan =
-            unsafe { Scan::begin(&self.table, &self.index, snapshot, place, Seek::Exactly) };
-        let mut occupant = Occupant::Nobody;
-        while !scan.next().is_null() {
-            // A dirty snapshot names the transaction that has not ended yet, if there is one.
-            // SAFETY: the scan writes through the same pointer, and only inside `next`.
-            let (inserting, deleting) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
-            let ended = pg_sys::InvalidTransactionId;
-            if inserting != ended || deleting != ended {
-                return Occupant::Uncertain;
-            }
-            occupant = Occupant::Row;
-        }
-        occupant
     }
 
     fn add(&self, mut row: Credential) -> Result<(), Error> {
@@ -388,12 +478,4 @@ impl Store {
         moves::note(None, moves::class_of(&row).as_deref());
         Ok(())
     }
-}
-
-/// Who is at a place of the index.
-enum Occupant {
-    Nobody,
-    Row,
-    /// Somebody who may still be taken back.
-    Uncertain,
 }

@@ -290,3 +290,28 @@ pub unsafe fn form<const N: usize>(
         Ok(pg_sys::heap_form_tuple(table.tuple_desc(), values, nulls))
     }
 }
+
+/// Locks a row that has just been seen, unless that would mean waiting or it is no longer the latest
+/// version. For deleting too, so that there is one way to do it.
+pub fn try_lock_row(table: &Table, tid: &mut pg_sys::ItemPointerData) -> bool {
+    let mut tuple = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
+    let mut buffer: pg_sys::Buffer = 0;
+    let mut failure = pg_sys::TM_FailureData::default();
+    // SAFETY: `t_self` is a tuple of this table; the call fills in the rest, pins a buffer whatever its
+    // result, and skips instead of waiting.
+    let result = unsafe {
+        let result = pg_sys::heap_lock_tuple(
+            table.as_ptr(),
+            &mut tuple,
+            pg_sys::GetCurrentCommandId(true),
+            pg_sys::LockTupleMode::LockTupleExclusive,
+            pg_sys::LockWaitPolicy::LockWaitSkip,
+            false,
+            &mut buffer,
+            &mut failure,
+        );
+        pg_sys::ReleaseBuffer(buffer);
+        result
+    };
+    result == pg_sys::TM_Result::TM_Ok
+}

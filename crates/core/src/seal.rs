@@ -15,7 +15,7 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305};
 use zeroize::Zeroizing;
 
-use crate::account::{Account, Timestamp};
+use crate::account::{State, Terms, Timestamp};
 use crate::chain::hex;
 use crate::keyring::{Key, Keyring, is_id};
 use crate::secret::Secret;
@@ -24,8 +24,6 @@ use crate::secret::Secret;
 pub const NONCE_BYTES: usize = 24;
 /// The first bytes of what is sealed.
 pub const PREFIX: &str = "$sealed$v=1$";
-/// Purpose of a user's verifier, in [`Binding::purpose`].
-pub const CREDENTIAL: &str = "credential";
 /// Longest label, in bytes.
 pub const MAX_LABEL: usize = 64;
 
@@ -38,16 +36,58 @@ const FINGERPRINT: &str = "fingerprint v1";
 /// What a secret belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding<'a> {
-    /// What it is for: a constant of the caller.
-    pub purpose: &'a str,
+    /// What it is for.
+    purpose: &'static str,
+    /// Canonical.
+    user_id: &'a str,
+    /// What else is kept with it, in an order of the purpose's own.
+    times: [Option<Timestamp>; 4],
+    flag: bool,
+}
+
+/// Whose secret it is, and of which password.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Owner<'a> {
     /// Canonical.
     pub user_id: &'a str,
-    /// What else is kept of the user.
-    pub account: Account,
     /// When the user was created.
     pub created_at: Timestamp,
-    /// When the secret was last set by somebody.
+    /// When the password was last set by somebody.
     pub changed_at: Timestamp,
+}
+
+impl<'a> Binding<'a> {
+    /// Of a user's verifier.
+    pub fn verifier(owner: Owner<'a>, terms: Terms) -> Self {
+        Self::new("credential", owner, [None, terms.expires_at], terms.must_change)
+    }
+
+    /// Of earlier verifiers.
+    pub fn history(owner: Owner<'a>) -> Self {
+        Self::new("password history", owner, [None, None], false)
+    }
+
+    /// Of the digest of a reset token.
+    pub fn reset(owner: Owner<'a>, issued_at: Timestamp, expires_at: Timestamp) -> Self {
+        Self::new("reset token", owner, [Some(issued_at), Some(expires_at)], false)
+    }
+
+    /// Of what managers have said of an account: there is no secret, and what is sealed is empty.
+    pub fn state(user_id: &'a str, created_at: Timestamp, state: &State) -> Self {
+        let State { disabled_at, change_required_at, tokens_revoked_at } = *state;
+        let times = [disabled_at, change_required_at, tokens_revoked_at, Some(created_at)];
+        Self { purpose: "account", user_id, times, flag: false }
+    }
+
+    fn new(
+        purpose: &'static str,
+        owner: Owner<'a>,
+        [first, second]: [Option<Timestamp>; 2],
+        flag: bool,
+    ) -> Self {
+        let Owner { user_id, created_at, changed_at } = owner;
+        Self { purpose, user_id, times: [first, second, Some(created_at), Some(changed_at)], flag }
+    }
 }
 
 /// A stored text, taken apart.
@@ -166,18 +206,17 @@ fn cipher(key: &Key) -> XChaCha20Poly1305 {
 
 /// Each part with its length before it: no two bindings give the same bytes.
 fn associated_data(head: &str, binding: &Binding) -> Vec<u8> {
-    let Binding { purpose, user_id, account, created_at, changed_at } = *binding;
-    let Account { disabled_at, expires_at, must_change } = account;
+    let Binding { purpose, user_id, times, flag } = *binding;
     let mut data = Vec::with_capacity(160 + head.len() + user_id.len());
     for text in [head, purpose, user_id] {
         data.extend((text.len() as u64).to_be_bytes());
         data.extend(text.as_bytes());
     }
-    for time in [disabled_at, expires_at, Some(created_at), Some(changed_at)] {
+    for time in times {
         data.push(u8::from(time.is_some()));
         data.extend(time.unwrap_or(0).to_be_bytes());
     }
-    data.push(u8::from(must_change));
+    data.push(u8::from(flag));
     data
 }
 
@@ -191,9 +230,8 @@ mod tests {
     const HERE: Binding = Binding {
         purpose: "test",
         user_id: "42",
-        account: Account { disabled_at: None, expires_at: Some(5), must_change: false },
-        created_at: 1,
-        changed_at: 2,
+        times: [None, Some(5), Some(1), Some(2)],
+        flag: false,
     };
 
     fn ring() -> Keyring {
@@ -236,17 +274,48 @@ mod tests {
     #[test]
     fn it_opens_nowhere_else() {
         let text = sealed("x");
-        let account = HERE.account;
+        let times = |place: usize, time| {
+            let mut times = HERE.times;
+            times[place] = time;
+            Binding { times, ..HERE }
+        };
         for other in [
             Binding { purpose: "other", ..HERE },
             Binding { user_id: "43", ..HERE },
-            Binding { account: Account { disabled_at: Some(0), ..account }, ..HERE },
-            Binding { account: Account { expires_at: None, ..account }, ..HERE },
-            Binding { account: Account { must_change: true, ..account }, ..HERE },
-            Binding { created_at: 0, ..HERE },
-            Binding { changed_at: 3, ..HERE },
+            times(0, Some(0)),
+            times(1, None),
+            times(1, Some(0)),
+            times(2, Some(0)),
+            times(3, Some(3)),
+            Binding { flag: true, ..HERE },
         ] {
             assert_eq!(open(&text, &other, Some(&ring())), Err(NotOpened::Broken), "{other:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_bindings_are_one() {
+        let owner = Owner { user_id: "42", created_at: 1, changed_at: 2 };
+        let terms = Terms { expires_at: Some(3), must_change: true };
+        let state = State { disabled_at: Some(3), ..State::default() };
+        let required = State { change_required_at: Some(3), ..State::default() };
+        let all = [
+            Binding::verifier(owner, terms),
+            Binding::verifier(owner, Terms { must_change: false, ..terms }),
+            Binding::verifier(Owner { changed_at: 9, ..owner }, terms),
+            Binding::history(owner),
+            Binding::reset(owner, 3, 4),
+            Binding::reset(owner, 4, 3),
+            Binding::state("42", 1, &state),
+            Binding::state("42", 2, &state),
+            Binding::state("43", 1, &state),
+            Binding::state("42", 1, &required),
+            Binding::state("42", 1, &State { tokens_revoked_at: Some(3), ..State::default() }),
+            Binding::state("42", 1, &State::default()),
+        ];
+        let data = all.map(|binding| associated_data("", &binding));
+        for (i, one) in data.iter().enumerate() {
+            assert!(data[i + 1..].iter().all(|other| other != one), "{i}");
         }
     }
 

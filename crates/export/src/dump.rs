@@ -2,10 +2,13 @@
 
 use std::path::Path;
 
+use password_verify_core::keyring::Keyring;
+
+use crate::account::Accounts;
 use crate::failure::Failure;
 use crate::input::{Input, Piece};
 use crate::progress::Progress;
-use crate::row::{Columns, Row, number};
+use crate::row::{ACCOUNT, CREDENTIAL, Columns, Row, number};
 use crate::sql::Sql;
 use crate::statement::Statement;
 
@@ -24,6 +27,8 @@ pub struct Dump {
     input: Input,
     sql: Sql,
     place: Place,
+    /// What is said of accounts, if that was there already.
+    accounts: Option<Accounts>,
     /// Was there a section of ours?
     found: bool,
 }
@@ -32,6 +37,7 @@ enum Place {
     Statements,
     /// Rows of another table.
     Others,
+    Accounts(Columns),
     Ours(Columns),
 }
 
@@ -60,14 +66,18 @@ impl Dump {
     }
 
     fn of(input: Input) -> Self {
-        Self { input, sql: Sql::new(), place: Place::Statements, found: false }
+        Self { input, sql: Sql::new(), place: Place::Statements, accounts: None, found: false }
     }
 
     /// The next row, `None` after the end of a dump that had a section of ours, however empty.
     ///
     /// # Errors
     /// [`Failure::Failed`]. Whether there are more rows is not known then.
-    pub fn next(&mut self, progress: &Progress) -> Result<Option<Line>, Failure> {
+    pub fn next(
+        &mut self,
+        progress: &Progress,
+        ring: Option<&Keyring>,
+    ) -> Result<Option<Line>, Failure> {
         loop {
             let first = self.input.bytes == 0;
             progress.at(self.input.bytes);
@@ -79,23 +89,36 @@ impl Dump {
             match &self.place {
                 Place::Statements => {
                     if let Some(place) = statements(&mut self.sql, &piece)? {
-                        if matches!(place, Place::Ours(_))
-                            && std::mem::replace(&mut self.found, true)
-                        {
-                            return Err(second(self.input.line));
+                        match place {
+                            Place::Ours(_) if std::mem::replace(&mut self.found, true) => {
+                                return Err(second(self.input.line));
+                            }
+                            Place::Ours(_) if self.accounts.is_none() => return Err(no_accounts()),
+                            Place::Accounts(_) => self.accounts = Some(Accounts::default()),
+                            _ => {}
                         }
                         self.place = place;
                     }
                 }
-                Place::Others | Place::Ours(_) if piece.line() == Some(b"\\.") => {
+                Place::Others | Place::Accounts(_) | Place::Ours(_)
+                    if piece.line() == Some(b"\\.") =>
+                {
                     self.place = Place::Statements;
                 }
+                Place::Accounts(columns) if piece.begins => {
+                    if let (Some(line), Some(accounts)) = (piece.line(), &mut self.accounts) {
+                        accounts.add(line, columns, ring);
+                    }
+                }
                 Place::Ours(columns) if piece.begins => {
-                    let row = piece.line().and_then(|line| Row::read(line, columns));
+                    let mut row = piece.line().and_then(|line| Row::read(line, columns));
                     let number = number(piece.bytes, columns);
+                    if let (Some(row), Some(accounts)) = (&mut row, &self.accounts) {
+                        row.judge(accounts.get(number.as_deref()));
+                    }
                     return Ok(Some(Line { line: self.input.line, number, row }));
                 }
-                Place::Others | Place::Ours(_) => {}
+                Place::Others | Place::Accounts(_) | Place::Ours(_) => {}
             }
         }
     }
@@ -108,8 +131,10 @@ impl Dump {
                 "the dump has no section COPY password_verify.credential: is it whole, of the right \
                  database, with data, and in plain text?",
             ),
-            Place::Others if !self.found => failed("the dump is cut off, before the passwords"),
-            Place::Others => Ok(None),
+            Place::Others | Place::Accounts(_) if !self.found => {
+                failed("the dump is cut off, before the passwords")
+            }
+            Place::Others | Place::Accounts(_) => Ok(None),
             Place::Ours(_) => failed("the dump is cut off: it had more rows than were read"),
         }
     }
@@ -129,10 +154,16 @@ fn statements(sql: &mut Sql, piece: &Piece) -> Result<Option<Place>, Failure> {
         from = end;
         match Statement::read(&statement) {
             Statement::Credentials(names) => {
-                let columns = Columns::of(&names).map_err(|missing| {
+                let columns = Columns::of(&names, CREDENTIAL).map_err(|missing| {
                     Failure::Failed(format!("password_verify.credential has no column {missing}"))
                 })?;
                 return Ok(Some(Place::Ours(columns)));
+            }
+            Statement::Accounts(names) => {
+                let columns = Columns::of(&names, ACCOUNT).map_err(|missing| {
+                    Failure::Failed(format!("password_verify.account has no column {missing}"))
+                })?;
+                return Ok(Some(Place::Accounts(columns)));
             }
             Statement::Copy => return Ok(Some(Place::Others)),
             Statement::Insert => {
@@ -154,6 +185,14 @@ fn statements(sql: &mut Sql, piece: &Piece) -> Result<Option<Place>, Failure> {
     Ok(None)
 }
 
+fn no_accounts() -> Failure {
+    Failure::Failed(
+        "the dump has no section COPY password_verify.account before that of the passwords: who is disabled \
+         is not in it; give pg_dump both tables"
+            .into(),
+    )
+}
+
 fn second(line: u64) -> Failure {
     Failure::Failed(format!(
         "line {line}: the dump has the passwords of another database too; nothing of that was written: \
@@ -166,11 +205,12 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    const HEAD: &str = "COPY password_verify.credential (blind_index, user_id, verifier, must_change, expires_at, disabled_at, created_at, changed_at) FROM stdin;\n";
+    const ACCOUNTS: &str = "COPY password_verify.account (blind_index, user_id, disabled_at, change_required_at, tokens_revoked_at, created_at, seal) FROM stdin;\n\\.\n";
+    const HEAD: &str = "COPY password_verify.credential (blind_index, user_id, verifier, must_change, expires_at, created_at, changed_at) FROM stdin;\n";
 
     fn row(user: &str) -> String {
         let now = "2026-01-02 03:04:05+00";
-        format!("0123abcd-0000-0000-0000-000000000000\t{user}\t$x\tf\t\\N\t\\N\t{now}\t{now}\n")
+        format!("0123abcd-0000-0000-0000-000000000000\t{user}\t$x\tf\t\\N\t{now}\t{now}\n")
     }
 
     /// The user ids, `-` for what is no row, and how it ended.
@@ -178,7 +218,7 @@ mod tests {
         let mut dump = Dump::of(Input::of(Cursor::new(text.to_owned().into_bytes())));
         let (mut found, progress) = (Vec::new(), Progress::none());
         loop {
-            match dump.next(&progress) {
+            match dump.next(&progress, None) {
                 Ok(Some(Line { line, row, .. })) => {
                     found.push((line, row.map_or("-".into(), |row| row.user_id)))
                 }
@@ -197,27 +237,30 @@ mod tests {
         let fake = format!("{HEAD}{}\\.\n", row("fake"));
         let (a, b) = (row("a"), row("b\\\\"));
         let text = format!(
-            "SET client_encoding = 'UTF8';\nCREATE FUNCTION f() AS $_$\n{fake}$_$;\nCOPY public.t (x) FROM stdin;\n{HEAD}{a}\\.\n\
+            "{ACCOUNTS}SET client_encoding = 'UTF8';\nCREATE FUNCTION f() AS $_$\n{fake}$_$;\nCOPY public.t (x) FROM stdin;\n{HEAD}{a}\\.\n\
              COMMENT ON TABLE t IS 'it''s\n{fake}';\n\n{HEAD}{a}{b}\\.\n\nCOPY public.u (x) FROM stdin;\n{HEAD}{a}\\.\n"
         );
-        assert_eq!(read(&text), (vec![(18, "a".into()), (19, "b\\".into())], None));
+        assert_eq!(read(&text), (vec![(20, "a".into()), (21, "b\\".into())], None));
         assert_eq!(read(&text.replace('\n', "\r\n")), read(&text));
-        assert_eq!(read(&format!("{HEAD}\\.\n")), (vec![], None));
+        assert_eq!(read(&format!("{ACCOUNTS}{HEAD}\\.\n")), (vec![], None));
+        assert!(
+            failure(&format!("{HEAD}\\.\n")).contains("no section COPY password_verify.account")
+        );
     }
 
     #[test]
     fn what_is_no_row_is_told() {
         let long = "x".repeat(200_000);
-        let text = format!("{HEAD}{}\n\n{long}\n{}\\.\n", row("a").trim_end(), row("b"));
+        let text = format!("{ACCOUNTS}{HEAD}{}\n\n{long}\n{}\\.\n", row("a").trim_end(), row("b"));
         let told: Vec<_> =
-            [(2, "a"), (3, "-"), (4, "-"), (5, "b")].map(|(n, s)| (n, s.into())).into();
+            [(4, "a"), (5, "-"), (6, "-"), (7, "b")].map(|(n, s)| (n, s.into())).into();
         assert_eq!(read(&text), (told, None));
     }
 
     #[test]
     fn a_dump_that_is_cut_off() {
         let text = format!(
-            "SET x = 1;\nCOPY a.b (c) FROM stdin;\n1\n2\n\\.\n{HEAD}{}{}\\.\n",
+            "SET x = 1;\nCOPY a.b (c) FROM stdin;\n1\n2\n\\.\n{ACCOUNTS}{HEAD}{}{}\\.\n",
             row("a"),
             row("b")
         );
@@ -244,11 +287,11 @@ mod tests {
         ] {
             assert!(failure(text).contains(said), "{text}: {}", failure(text));
         }
-        let two = format!("{HEAD}{}\\.\n", row("a")).repeat(2);
+        let two = format!("{ACCOUNTS}{HEAD}{}\\.\n", row("a")).repeat(2);
         let (rows, ended) = read(&two);
         assert_eq!(rows.len(), 1);
         assert!(
-            ended.unwrap().starts_with("line 4: the dump has the passwords of another database")
+            ended.unwrap().starts_with("line 8: the dump has the passwords of another database")
         );
     }
 }

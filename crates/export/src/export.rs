@@ -52,7 +52,7 @@ fn rows(
     count: &mut Count,
     progress: &Progress,
 ) -> Result<(), Failure> {
-    while let Some(line) = dump.next(progress)? {
+    while let Some(line) = dump.next(progress, ring)? {
         let why = match &line.row {
             Some(row) if row.is_nobody() => continue,
             Some(row) => match row.open(ring) {

@@ -1,6 +1,7 @@
 //! `password_verify_export`: what a dump holds, as plain PHC strings.
 #![forbid(unsafe_code)]
 
+mod account;
 mod args;
 mod copy_text;
 mod dump;

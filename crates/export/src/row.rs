@@ -1,10 +1,11 @@
 //! One row of `password_verify.credential`, as a dump has it.
 
-use password_verify_core::account::{Account, Timestamp};
+use password_verify_core::account::{Terms, Timestamp};
 use password_verify_core::keyring::Keyring;
-use password_verify_core::seal::{Binding, CREDENTIAL, NotOpened, Sealed};
+use password_verify_core::seal::{Binding, NotOpened, Owner, Sealed};
 use password_verify_core::secret::Secret;
 
+use crate::account::Account;
 use crate::copy_text::decode;
 use crate::timestamp;
 
@@ -14,24 +15,30 @@ const ANY_SEALED: &str = "$sealed$";
 /// Where the columns are. A later version may have more of them, in another order.
 pub struct Columns {
     all: usize,
-    places: [usize; 8],
+    places: [usize; 7],
 }
 
-const NAMES: [&str; 8] = [
+/// Those of the passwords.
+pub const CREDENTIAL: [&str; 7] =
+    ["blind_index", "user_id", "verifier", "must_change", "expires_at", "created_at", "changed_at"];
+/// Those of the accounts.
+pub const ACCOUNT: [&str; 7] = [
     "blind_index",
     "user_id",
-    "verifier",
-    "must_change",
-    "expires_at",
     "disabled_at",
+    "change_required_at",
+    "tokens_revoked_at",
     "created_at",
-    "changed_at",
+    "seal",
 ];
 
 /// A user.
 pub struct Row {
     pub user_id: String,
     verifier: Secret,
+    terms: Terms,
+    /// What of the account is in force, or why nobody knows.
+    account: Result<(), NotExported>,
     pub must_change: bool,
     pub expires_at: Option<Time>,
     pub disabled_at: Option<Time>,
@@ -40,13 +47,14 @@ pub struct Row {
 }
 
 /// A point in time: what the dump says, and what that is.
+#[derive(Clone)]
 pub struct Time {
     pub text: String,
     pub at: Timestamp,
 }
 
 /// Why there is no hash to write.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotExported {
     /// Cut off, or changed so that it is no row any more.
     Malformed,
@@ -58,6 +66,8 @@ pub enum NotExported {
     Broken,
     /// Sealed in a way that is not known here.
     Version,
+    /// What is said of its account is missing, or was changed.
+    Account,
 }
 
 impl NotExported {
@@ -74,6 +84,9 @@ impl NotExported {
                 )
             }
             Self::Broken => "it does not open: it was changed, or belongs to another row".into(),
+            Self::Account => {
+                "its row of password_verify.account is missing, was changed, or belongs to another row".into()
+            }
             Self::Version => {
                 "it is sealed in a way that a later version of this command knows".into()
             }
@@ -84,12 +97,18 @@ impl NotExported {
 impl Columns {
     /// # Errors
     /// The name of a column that is missing.
-    pub fn of(names: &[String]) -> Result<Self, &'static str> {
-        let mut places = [0; NAMES.len()];
-        for (place, name) in places.iter_mut().zip(NAMES) {
+    pub fn of(names: &[String], wanted: [&'static str; 7]) -> Result<Self, &'static str> {
+        let mut places = [0; 7];
+        for (place, name) in places.iter_mut().zip(wanted) {
             *place = names.iter().position(|other| other == name).ok_or(name)?;
         }
         Ok(Self { all: names.len(), places })
+    }
+
+    /// The fields of a line, if it is a whole one.
+    pub fn fields<'a>(&self, line: &'a [u8]) -> Option<[&'a [u8]; 7]> {
+        let fields: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
+        (fields.len() == self.all).then(|| self.places.map(|place| fields[place]))
     }
 }
 
@@ -104,25 +123,37 @@ pub fn number(line: &[u8], columns: &Columns) -> Option<String> {
 impl Row {
     /// Reads a line. `None` for what is no row.
     pub fn read(line: &[u8], columns: &Columns) -> Option<Self> {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
-        if fields.len() != columns.all {
-            return None;
-        }
-        let [_, user_id, verifier, must_change, expires_at, disabled_at, created_at, changed_at] =
-            columns.places.map(|place| fields[place]);
+        let [_, user_id, verifier, must_change, expires_at, created_at, changed_at] =
+            columns.fields(line)?;
+        let must_change = match must_change {
+            b"t" => true,
+            b"f" => false,
+            _ => return None,
+        };
+        let expires_at = optional(expires_at)?;
         Some(Self {
             user_id: text(user_id)?,
             verifier: Secret::new(text(verifier)?),
-            must_change: match must_change {
-                b"t" => true,
-                b"f" => false,
-                _ => return None,
-            },
-            expires_at: optional(expires_at)?,
-            disabled_at: optional(disabled_at)?,
+            terms: Terms { expires_at: expires_at.as_ref().map(|time| time.at), must_change },
+            account: Err(NotExported::Account),
+            must_change,
+            expires_at,
+            disabled_at: None,
             created_at: time(created_at)?,
             changed_at: time(changed_at)?,
         })
+    }
+
+    /// Takes over what is said of the account.
+    pub fn judge(&mut self, account: Result<&Account, NotExported>) {
+        self.account = account.and_then(|account| {
+            if account.user_id != self.user_id || account.created_at != self.created_at.at {
+                return Err(NotExported::Account);
+            }
+            self.disabled_at.clone_from(&account.disabled_at);
+            self.must_change = account.state.of(self.terms, self.changed_at.at).must_change;
+            Ok(())
+        });
     }
 
     /// Is it the row that belongs to nobody?
@@ -135,6 +166,11 @@ impl Row {
     /// # Errors
     /// [`NotExported`].
     pub fn open(&self, ring: Option<&Keyring>) -> Result<Secret, NotExported> {
+        let secret = self.open_verifier(ring)?;
+        self.account.clone().map(|()| secret)
+    }
+
+    fn open_verifier(&self, ring: Option<&Keyring>) -> Result<Secret, NotExported> {
         let text = self.verifier.expose();
         let Some(sealed) = Sealed::parse(text) else {
             return match text {
@@ -144,85 +180,108 @@ impl Row {
                 _ => Ok(Secret::new(text.to_owned())),
             };
         };
-        let at = |time: &Option<Time>| time.as_ref().map(|time| time.at);
-        let binding = Binding {
-            purpose: CREDENTIAL,
+        let owner = Owner {
             user_id: &self.user_id,
-            account: Account {
-                disabled_at: at(&self.disabled_at),
-                expires_at: at(&self.expires_at),
-                must_change: self.must_change,
-            },
             created_at: self.created_at.at,
             changed_at: self.changed_at.at,
         };
-        sealed.open(&binding, ring).map_err(|why| match why {
-            NotOpened::UnknownKey => NotExported::UnknownKey(sealed.key_id.to_owned()),
-            NotOpened::OtherKey => NotExported::OtherKey(sealed.key_id.to_owned()),
-            NotOpened::Broken => NotExported::Broken,
-        })
+        let binding = Binding::verifier(owner, self.terms);
+        sealed.open(&binding, ring).map_err(|why| not_opened(why, sealed.key_id))
     }
 }
 
-fn text(field: &[u8]) -> Option<String> {
+/// Why something that is sealed with that key does not open.
+pub fn not_opened(why: NotOpened, key_id: &str) -> NotExported {
+    match why {
+        NotOpened::UnknownKey => NotExported::UnknownKey(key_id.to_owned()),
+        NotOpened::OtherKey => NotExported::OtherKey(key_id.to_owned()),
+        NotOpened::Broken => NotExported::Broken,
+    }
+}
+
+pub fn text(field: &[u8]) -> Option<String> {
     String::from_utf8(decode(field)?).ok()
 }
 
-fn time(field: &[u8]) -> Option<Time> {
+pub fn time(field: &[u8]) -> Option<Time> {
     let text = text(field)?;
     timestamp::parse(&text).map(|at| Time { text, at })
 }
 
 /// What may be NULL. `None` for what is no time at all.
-fn optional(field: &[u8]) -> Option<Option<Time>> {
+pub fn optional(field: &[u8]) -> Option<Option<Time>> {
     if field == b"\\N" { Some(None) } else { time(field).map(Some) }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use password_verify_core::account::State;
 
     const NUMBER: &str = "0123abcd-0000-0000-0000-000000000000";
     const NOW: &str = "2026-01-02 03:04:05+00";
 
     fn columns(names: &[&str]) -> Result<Columns, &'static str> {
-        Columns::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>())
+        Columns::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), CREDENTIAL)
     }
 
-    fn line(fields: [&str; 8]) -> Vec<u8> {
+    fn line(fields: [&str; 7]) -> Vec<u8> {
         fields.join("\t").into_bytes()
     }
 
-    fn read(fields: [&str; 8]) -> Option<Row> {
-        Row::read(&line(fields), &columns(&NAMES).unwrap())
+    fn read(fields: [&str; 7]) -> Option<Row> {
+        Row::read(&line(fields), &columns(&CREDENTIAL).unwrap())
     }
 
     #[test]
     fn a_row() {
-        let row = read([NUMBER, "a\\tb", "$x$y", "t", "infinity", "\\N", NOW, NOW]).unwrap();
+        let row = read([NUMBER, "a\\tb", "$x$y", "t", "infinity", NOW, NOW]).unwrap();
         assert_eq!((row.user_id.as_str(), row.must_change), ("a\tb", true));
         assert_eq!(row.expires_at.as_ref().unwrap().at, i64::MAX);
-        assert!(row.disabled_at.is_none());
-        assert_eq!(row.open(None).ok().unwrap().expose(), "$x$y");
+        assert_eq!(row.open_verifier(None).ok().unwrap().expose(), "$x$y");
+        assert_eq!(row.open(None).err(), Some(NotExported::Account));
+    }
+
+    #[test]
+    fn an_account_is_of_one_user() {
+        let mut row = read([NUMBER, "42", "$x$y", "f", "\\N", NOW, NOW]).unwrap();
+        let at = row.created_at.at;
+        let account = |user: &str, created_at, required| Account {
+            user_id: user.into(),
+            created_at,
+            disabled_at: Some(row.created_at.clone()),
+            state: State { change_required_at: Some(required), ..State::default() },
+        };
+        let (good, other) = (account("42", at, at), [account("43", at, at), account("42", 0, at)]);
+        let met = account("42", at, at - 1);
+        for other in &other {
+            row.judge(Ok(other));
+            assert_eq!(row.open(None).err(), Some(NotExported::Account));
+            assert!(row.disabled_at.is_none());
+        }
+        row.judge(Ok(&met));
+        assert!(row.open(None).is_ok() && !row.must_change);
+        row.judge(Ok(&good));
+        assert!(row.open(None).is_ok() && row.must_change && row.disabled_at.is_some());
     }
 
     #[test]
     fn columns_are_found_by_name() {
-        let mut names = NAMES.to_vec();
+        let mut names = CREDENTIAL.to_vec();
         names.reverse();
         names.insert(3, "another");
         let columns = columns(&names).ok().unwrap();
-        let fields = [NOW, NOW, "\\N", "ignored", "\\N", "f", "$x$y", "42", NUMBER];
+        let fields = [NOW, NOW, "\\N", "ignored", "f", "$x$y", "42", NUMBER];
         let line = fields.join("\t").into_bytes();
         let row = Row::read(&line, &columns).unwrap();
         assert_eq!(row.user_id, "42");
         assert_eq!(number(&line, &columns).as_deref(), Some(NUMBER));
-        assert_eq!(super::tests::columns(&NAMES[..7]).err(), Some("changed_at"));
+        assert_eq!(super::tests::columns(&CREDENTIAL[..6]).err(), Some("changed_at"));
     }
 
     #[test]
     fn what_is_no_row() {
-        let good = [NUMBER, "42", "$x$y", "f", "\\N", "\\N", NOW, NOW];
+        let good = [NUMBER, "42", "$x$y", "f", "\\N", NOW, NOW];
         assert!(read(good).is_some());
         for (place, field) in [
             (1, "\\N"),
@@ -231,20 +290,20 @@ mod tests {
             (3, "true"),
             (3, "\\N"),
             (4, "never"),
-            (6, "\\N"),
-            (7, "2026-01-02"),
-            (7, "a\tb"),
+            (5, "\\N"),
+            (6, "2026-01-02"),
+            (6, "a\tb"),
         ] {
             let mut fields = good;
             fields[place] = field;
             assert!(read(fields).is_none(), "{place} {field}");
         }
-        assert!(Row::read(b"", &columns(&NAMES).ok().unwrap()).is_none());
+        assert!(Row::read(b"", &columns(&CREDENTIAL).ok().unwrap()).is_none());
     }
 
     #[test]
     fn a_number_is_said_only_if_it_is_one() {
-        let columns = columns(&NAMES).ok().unwrap();
+        let columns = columns(&CREDENTIAL).ok().unwrap();
         assert_eq!(number(NUMBER.as_bytes(), &columns).as_deref(), Some(NUMBER));
         for text in ["", "secret\tx", "$argon2id$v=19$m=65536,t=3,p=4$c2l4dG"] {
             assert_eq!(number(text.as_bytes(), &columns), None);
@@ -254,8 +313,8 @@ mod tests {
     #[test]
     fn what_does_not_open() {
         let open = |verifier| {
-            let row = read([NUMBER, "42", verifier, "f", "\\N", "\\N", NOW, NOW]).unwrap();
-            row.open(None).err()
+            let row = read([NUMBER, "42", verifier, "f", "\\N", NOW, NOW]).unwrap();
+            row.open_verifier(None).err()
         };
         let sealed = "$sealed$v=1$a$0123456789abcdef$argon2id m=1,t=1,p=1$AAAA";
         assert_eq!(open(sealed), Some(NotExported::UnknownKey("a".into())));

@@ -1,13 +1,17 @@
 //! What a statement of a dump means to us.
 
-/// The schema and the table.
-const TABLE: [&str; 2] = ["password_verify", "credential"];
+/// The schema, and its tables of passwords and of accounts.
+const SCHEMA: &str = "password_verify";
+const CREDENTIAL: &str = "credential";
+const ACCOUNT: &str = "account";
 
 /// One statement.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Statement {
     /// The rows that follow are ours, and have these columns.
     Credentials(Vec<String>),
+    /// The rows that follow are of the accounts, and have these columns.
+    Accounts(Vec<String>),
     /// Rows of another table follow.
     Copy,
     /// Our rows, in another form.
@@ -26,12 +30,16 @@ impl Statement {
         let text = String::from_utf8_lossy(text);
         if let Some(rest) = text.strip_prefix("COPY ") {
             return match rest.strip_suffix(" FROM stdin") {
-                Some(rest) => columns(rest).map_or(Self::Copy, Self::Credentials),
+                Some(rest) => match (columns(rest, CREDENTIAL), columns(rest, ACCOUNT)) {
+                    (Some(names), _) => Self::Credentials(names),
+                    (None, Some(names)) => Self::Accounts(names),
+                    (None, None) => Self::Copy,
+                },
                 None => Self::Other,
             };
         }
         if let Some(rest) = text.strip_prefix("INSERT INTO ") {
-            return if is_ours(rest).is_some() { Self::Insert } else { Self::Other };
+            return if is_ours(rest, CREDENTIAL).is_some() { Self::Insert } else { Self::Other };
         }
         match text.strip_prefix("SET ").and_then(|rest| rest.split_once(" = ")) {
             Some(("client_encoding", value)) => Self::Encoding(value.trim_matches('\'').into()),
@@ -41,9 +49,9 @@ impl Statement {
     }
 }
 
-/// The columns of our table: `password_verify.credential (blind_index, user_id)`.
-fn columns(text: &str) -> Option<Vec<String>> {
-    let mut rest = is_ours(text)?.strip_prefix(" (")?;
+/// The columns of a table of ours: `password_verify.credential (blind_index, user_id)`.
+fn columns(text: &str, table: &str) -> Option<Vec<String>> {
+    let mut rest = is_ours(text, table)?.strip_prefix(" (")?;
     let mut columns = Vec::new();
     loop {
         let (column, after) = name(rest)?;
@@ -55,11 +63,11 @@ fn columns(text: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What comes after the name of our table.
-fn is_ours(text: &str) -> Option<&str> {
+/// What comes after the name of a table of ours.
+fn is_ours<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     let (schema, rest) = name(text)?;
     let (table, rest) = name(rest.strip_prefix('.')?)?;
-    ([schema.as_str(), table.as_str()] == TABLE).then_some(rest)
+    ([schema.as_str(), table.as_str()] == [SCHEMA, wanted]).then_some(rest)
 }
 
 /// A name, with quotes or without, and what comes after it.

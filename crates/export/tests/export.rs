@@ -195,7 +195,12 @@ fn everybody_takes_their_hash_along() {
     for zone in ZONES {
         assert_eq!(this.exported(&this.dump(zone, &[])), tsv, "{zone}");
     }
-    let only = ["--data-only", "--table=password_verify.credential", "--encoding=UTF8"];
+    let only = [
+        "--data-only",
+        "--table=password_verify.credential",
+        "--table=password_verify.account",
+        "--encoding=UTF8",
+    ];
     assert_eq!(this.exported(&this.dump("Asia/Kolkata", &only)), tsv);
     assert_eq!(this.exported(&this.dump("UTC", &["--quote-all-identifiers"])), tsv);
     for format in ["-Fc", "-Ft"] {
@@ -247,14 +252,15 @@ fn json_lines(this: &Exporter, dump: &[u8], rows: &[(String, String)]) {
         // PostgreSQL reads it, and finds in it what it has.
         let same: bool = admin
             .query_one(
-                "SELECT (j->>'must_change')::boolean = c.must_change
+                "SELECT (j->>'must_change')::boolean = (c.must_change OR COALESCE(a.change_required_at >= c.changed_at, false))
                     AND (j->>'expires_at')::timestamptz IS NOT DISTINCT FROM c.expires_at
-                    AND (j->>'disabled_at')::timestamptz IS NOT DISTINCT FROM c.disabled_at
+                    AND (j->>'disabled_at')::timestamptz IS NOT DISTINCT FROM a.disabled_at
                     AND (j->>'created_at')::timestamptz = c.created_at
                     AND (j->>'changed_at')::timestamptz = c.changed_at
                     AND j->>'hash' = $2
                    FROM (SELECT $1::text::json AS j) line
                    JOIN password_verify.credential c ON c.user_id = j->>'user_id'
+                   JOIN password_verify.account a USING (blind_index)
                   WHERE c.user_id = $3",
                 &[&line, hash, id],
             )

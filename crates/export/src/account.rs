@@ -1,0 +1,127 @@
+//! Rows of `password_verify.account`, which come before those of the passwords.
+
+use std::collections::HashMap;
+
+use password_verify_core::account::{State, Timestamp};
+use password_verify_core::keyring::Keyring;
+use password_verify_core::seal::{self, Binding, Sealed};
+use password_verify_core::secret::Secret;
+
+use crate::row::{Columns, NotExported, Time, not_opened, number, optional, text, time};
+
+/// What is said of an account.
+pub struct Account {
+    pub user_id: String,
+    pub created_at: Timestamp,
+    pub disabled_at: Option<Time>,
+    pub state: State,
+}
+
+/// All of them by number, or why there is nothing to be said of one: a hundred bytes or two for each.
+#[derive(Default)]
+pub struct Accounts(HashMap<u128, Result<Account, NotExported>>);
+
+impl Accounts {
+    /// Takes a line of the dump. What is no row cannot be told from a row that is missing.
+    pub fn add(&mut self, line: &[u8], columns: &Columns, ring: Option<&Keyring>) {
+        if let Some(number) = number(line, columns).as_deref().and_then(place) {
+            let account = read(line, columns, ring);
+            // Two of a number are none: nobody can tell which it is.
+            let account =
+                if self.0.contains_key(&number) { Err(NotExported::Account) } else { account };
+            self.0.insert(number, account);
+        }
+    }
+
+    /// What is said of the account of that number.
+    ///
+    /// # Errors
+    /// [`NotExported::Account`] where there is no row; why it does not open.
+    pub fn get(&self, number: Option<&str>) -> Result<&Account, NotExported> {
+        let found = number.and_then(place).and_then(|number| self.0.get(&number));
+        found.ok_or(NotExported::Account)?.as_ref().map_err(Clone::clone)
+    }
+}
+
+fn place(number: &str) -> Option<u128> {
+    u128::from_str_radix(&number.replace('-', ""), 16).ok()
+}
+
+fn read(line: &[u8], columns: &Columns, ring: Option<&Keyring>) -> Result<Account, NotExported> {
+    let fields = columns.fields(line).ok_or(NotExported::Account)?;
+    let (account, seal) = parse(fields).ok_or(NotExported::Account)?;
+    let binding = Binding::state(&account.user_id, account.created_at, &account.state);
+    let opened = match Sealed::parse(&seal) {
+        Some(sealed) => {
+            sealed.open(&binding, ring).map_err(|why| not_opened(why, sealed.key_id))?
+        }
+        None if seal::is_sealed(&seal) => return Err(NotExported::Account),
+        None => Secret::new(seal),
+    };
+    let intact = opened.expose().is_empty();
+    if intact { Ok(account) } else { Err(NotExported::Account) }
+}
+
+fn parse(fields: [&[u8]; 7]) -> Option<(Account, String)> {
+    let [_, user_id, disabled_at, required_at, revoked_at, created_at, seal] = fields;
+    let disabled_at = optional(disabled_at)?;
+    let state = State {
+        disabled_at: disabled_at.as_ref().map(|time| time.at),
+        change_required_at: optional(required_at)?.map(|time| time.at),
+        tokens_revoked_at: optional(revoked_at)?.map(|time| time.at),
+    };
+    let (user_id, created_at) = (text(user_id)?, time(created_at)?.at);
+    Some((Account { user_id, created_at, disabled_at, state }, text(seal)?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NUMBER: &str = "0123abcd-0000-0000-0000-000000000000";
+    const NOW: &str = "2026-01-02 03:04:05+00";
+
+    fn columns() -> Columns {
+        let names = crate::row::ACCOUNT.map(str::to_owned);
+        Columns::of(&names, crate::row::ACCOUNT).ok().unwrap()
+    }
+
+    fn one(fields: [&str; 7]) -> Accounts {
+        let mut accounts = Accounts::default();
+        accounts.add(fields.join("\t").as_bytes(), &columns(), None);
+        accounts
+    }
+
+    #[test]
+    fn a_row() {
+        let accounts = one([NUMBER, "42", NOW, "infinity", "\\N", NOW, ""]);
+        let account = accounts.get(Some(NUMBER)).ok().unwrap();
+        assert_eq!(
+            (account.user_id.as_str(), account.state.change_required_at),
+            ("42", Some(i64::MAX))
+        );
+        assert_eq!(account.disabled_at.as_ref().unwrap().text, NOW);
+        let other = NUMBER.replace('1', "2");
+        assert_eq!(accounts.get(Some(&other)).err(), Some(NotExported::Account));
+        assert_eq!(accounts.get(None).err(), Some(NotExported::Account));
+    }
+
+    #[test]
+    fn what_says_nothing() {
+        let good = [NUMBER, "42", "\\N", "\\N", "\\N", NOW, ""];
+        assert!(one(good).get(Some(NUMBER)).is_ok());
+        for (place, field) in
+            [(1, "\\N"), (2, "never"), (5, "\\N"), (6, "\\N"), (6, "x"), (6, "$sealed$v=1$a")]
+        {
+            let mut fields = good;
+            fields[place] = field;
+            assert_eq!(one(fields).get(Some(NUMBER)).err(), Some(NotExported::Account), "{field}");
+        }
+        let sealed = "$sealed$v=1$a$0123456789abcdef$account -$AAAA";
+        let fields = [NUMBER, "42", "\\N", "\\N", "\\N", NOW, sealed];
+        assert_eq!(one(fields).get(Some(NUMBER)).err(), Some(NotExported::UnknownKey("a".into())));
+        let mut twice = one(good);
+        twice.add(good.join("\t").as_bytes(), &columns(), None);
+        assert_eq!(twice.get(Some(NUMBER)).err(), Some(NotExported::Account));
+    }
+}
