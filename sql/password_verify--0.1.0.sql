@@ -449,6 +449,41 @@ COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(bigint, interval) IS 'a tok
 COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(uuid, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
 COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(text, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
 
+CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
+CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
+CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id text)
+    RETURNS boolean
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(bigint) IS 'a reset token that is out is worth nothing any more; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(uuid) IS 'a reset token that is out is worth nothing any more; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(text) IS 'a reset token that is out is worth nothing any more; was there one?';
+
+CREATE FUNCTION @extschema@.pv_rename_user(
+        old_id bigint, new_id bigint,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
+CREATE FUNCTION @extschema@.pv_rename_user(
+        old_id uuid, new_id uuid,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
+CREATE FUNCTION @extschema@.pv_rename_user(
+        old_id text, new_id text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(bigint, bigint) IS 'another id for a user, who keeps password, history and state';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(uuid, uuid) IS 'another id for a user, who keeps password, history and state';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(text, text) IS 'another id for a user, who keeps password, history and state';
+
 CREATE FUNCTION @extschema@.pv_has_password(user_id bigint)
     RETURNS boolean
     LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
@@ -812,11 +847,13 @@ SELECT k.kind, k.object
                ('registrar', 'pv_set_password'),
                ('registrar', 'pv_has_password'),
                ('registrar', 'pv_issue_reset_token'),
+               ('registrar', 'pv_revoke_reset_tokens'),
                ('manager',   'pv_disable_user'),
                ('manager',   'pv_enable_user'),
                ('manager',   'pv_unlock_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
+               ('manager',   'pv_rename_user'),
                ('manager',   'pv_import_hash'),
                ('manager',   'pv_calibrate'),
                ('manager',   'pv_rotate_keys'),

@@ -22,7 +22,7 @@ use crate::pg::table::Access;
 use crate::pg::{caller, keyring, log, session, statistics, verify_events};
 use crate::throttle::{self, Denial};
 use crate::verify::{self, Purpose, Request};
-use crate::{counter, enroll, import, reset};
+use crate::{counter, enroll, import, rename, reset};
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.
 type Sql<T> = Result<T, ErrorReport>;
@@ -97,6 +97,19 @@ fn pv_issue_reset_token(
     let valid_for = u64::try_from(valid_for).map(Duration::from_micros).ok();
     let valid_for = valid_for.filter(|time| bounds.contains(time)).ok_or(Error::TokenLife)?;
     Ok(reset::issue(&user, valid_for)?.map(|token| token.expose().to_owned()))
+}
+
+#[pg_extern(sql = false)]
+fn pv_revoke_reset_tokens(user_id: Option<UserIdArg>) -> Sql<bool> {
+    session::require_ready()?;
+    Ok(reset::revoke(&user(user_id)?)?)
+}
+
+#[pg_extern(sql = false)]
+fn pv_rename_user(old_id: Option<UserIdArg>, new_id: Option<UserIdArg>) -> Sql<Row<2>> {
+    session::require_ready()?;
+    let (old, new) = (user(old_id)?, new_id.ok_or(Error::Null("new user id"))?.0?);
+    Ok(answered(rename::rename(&old, &new)?))
 }
 
 #[pg_extern(sql = false)]

@@ -17,6 +17,7 @@ use password_verify_core::verifier::Verifier;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
+use crate::pg::shared::budgets::{Place, Seat};
 use crate::pg::slot::HashSlot;
 use crate::pg::statistics;
 use crate::pg::store::{Edit, Found, Store, Written};
@@ -214,7 +215,7 @@ pub fn hash(new: &NewPassword) -> Result<Option<Verifier>, Error> {
 }
 
 /// Takes effect at once, whatever becomes of a transaction that holds the user's password: see [`Store::alter`].
-fn alter(
+pub fn alter(
     action: Action,
     user: &UserId,
     anew: bool,
@@ -263,6 +264,17 @@ pub fn recorded_if(
     client: Option<IpAddr>,
     make: impl FnOnce() -> Result<Option<Answer>, Error>,
 ) -> Result<Option<Answer>, Error> {
+    recorded_with(action, user, client, &[], make)
+}
+
+/// The same, with budgets that are to be written at once, whatever becomes of the transaction.
+pub fn recorded_with(
+    action: Action,
+    user: &UserId,
+    client: Option<IpAddr>,
+    carried: &[(Seat, Place)],
+    make: impl FnOnce() -> Result<Option<Answer>, Error>,
+) -> Result<Option<Answer>, Error> {
     session::require_writable()?;
     extension::require_not_new()?;
     // Where the answer has a reason, a table that somebody has locked is one.
@@ -289,6 +301,7 @@ pub fn recorded_if(
             prepared.changed(
                 record,
                 &throttle::charged(user, throttle::cleared_by(action))?,
+                carried,
                 throttle::load,
             )?;
         }

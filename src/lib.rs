@@ -28,6 +28,7 @@ mod error;
 mod import;
 mod kernel;
 mod pg;
+mod rename;
 mod reset;
 mod reuse;
 mod salt;

@@ -13,7 +13,7 @@ use password_verify_core::user_id::UserId;
 use zeroize::Zeroizing;
 
 use crate::audit;
-use crate::enroll::{accept, edit, hash, recorded, recorded_if};
+use crate::enroll::{accept, alter, edit, hash, recorded, recorded_if};
 use crate::error::Error;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::statistics;
@@ -35,6 +35,19 @@ pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error
         Ok(Edit::Replace)
     })?;
     Ok(issued)
+}
+
+/// `pv_revoke_reset_tokens`: a token that is out is worth nothing any more, also one that a transaction has
+/// issued and not committed yet: the time of this call is compared with that of its issue, in a row that no
+/// transaction of the user's holds. Was there one to be seen?
+pub fn revoke(user: &UserId) -> Result<bool, Error> {
+    let (now, mut seen) = (session::now(), false);
+    alter(Action::RevokeTokens, user, false, |state, row| {
+        let issued_at = row.token_issued_at(now).unwrap_or(None);
+        seen = issued_at.is_some();
+        state.revoke_tokens(now, issued_at);
+    })?;
+    Ok(seen)
 }
 
 /// `pv_reset_password`: by somebody who has such a token, which is used up if the new password is accepted.

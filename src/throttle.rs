@@ -13,12 +13,13 @@ use password_verify_core::throttle::Verdict;
 use password_verify_core::user_id::UserId;
 
 use crate::error::Error;
+use crate::pg::carried;
 use crate::pg::extension;
 use crate::pg::held::{Attempt, Conclusion};
 use crate::pg::key::ActiveKey;
 use crate::pg::ledger::Ledger;
 use crate::pg::session;
-use crate::pg::shared::budgets::{self, Seat, Stored};
+use crate::pg::shared::budgets::{self, Place, Seat, Stored};
 use crate::pg::shared::segment;
 use crate::pg::statistics;
 use crate::pg::table::Access;
@@ -350,6 +351,20 @@ pub fn charged(user: &UserId, seats: &[Seat]) -> Result<Vec<(Seat, budgets::Key)
         }
     }
     Ok(charged)
+}
+
+/// What is charged to a user is charged to another id as well, at once: which budgets are to be written.
+///
+/// # Errors
+/// What [`carried::carry_over`] says.
+pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Seat, Place)>, Error> {
+    let active = ActiveKey::read()?.key;
+    let key = |seat: Seat, user| active.budget(seat as u8, &[], Some(user));
+    let carry = |(seat, from): (Seat, budgets::Key)| {
+        let place = carried::carry_over(seat, [&from, &key(seat, new)], load)?;
+        Ok((seat, place))
+    };
+    charged(old, &[Seat::Account, Seat::Reuse])?.into_iter().map(carry).collect()
 }
 
 /// Reads an account's budget from the table.

@@ -73,6 +73,34 @@ impl Credential {
         }
     }
 
+    /// The row of the same user under another id. Hashes in which the id is keep the one they were made with;
+    /// a reset token, which names the place, is worth nothing any more.
+    ///
+    /// # Errors
+    /// What [`Credential::state`], [`Credential::open`] and [`keyring::seal`] say.
+    pub fn renamed(&self, number: RecordNumber, user: &UserId) -> Result<Self, Error> {
+        let keep_name = |text: &Secret| {
+            let record = Record::parse(text.expose(), u32::MAX)
+                .map_err(|why| Error::stored(why, self.number))?;
+            Ok::<_, Error>(record.keeping_name(&self.user_id).expose())
+        };
+        let former: Vec<_> = self.open_former()?.iter().flat_map(keep_name).collect();
+        let mut row = Self {
+            number,
+            user_id: user.as_str().to_owned(),
+            verifier: Kept::Plain(keep_name(&self.open()?)?),
+            terms: self.terms,
+            state: Ok(self.state?),
+            created_at: self.created_at,
+            changed_at: self.changed_at,
+            reset: None,
+            former: None,
+        };
+        let text = history::write(&former);
+        row.former = text.map(|text| row.seal_former(&text)).transpose()?;
+        Ok(row)
+    }
+
     /// Reads a row.
     ///
     /// # Errors

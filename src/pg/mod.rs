@@ -26,6 +26,7 @@
 //! | `moves` | records that change their class of cost | counted once they are committed |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`], [`cost_classes`] | the worker's tables | typed in, typed out |
 //! | [`worker`], `writer`, `batch`, `ends`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
+//! | [`rename`], [`carried`] | another id for a user | record and budgets, neither waited for |
 //! | [`renewals`] | records made anew at a login | written by the worker, or not at all |
 //! | [`keyring`], `key_file` | the keys | from a private file outside the data directory or from a command, or no server |
 //! | [`extension`], [`statistics`] | facts | |
@@ -39,6 +40,7 @@ pub mod accounts;
 pub mod arg;
 mod batch;
 pub mod caller;
+pub mod carried;
 pub mod changes;
 pub mod cost_classes;
 pub mod credential;
@@ -58,6 +60,7 @@ pub mod log;
 mod moves;
 pub mod place;
 mod record;
+pub mod rename;
 pub mod renewals;
 pub mod row;
 pub mod scan;

@@ -77,9 +77,9 @@ const LOOKS: usize = 4;
 
 /// The tables of credentials and accounts, opened for one look-up or one write.
 pub struct Store {
-    table: Table,
-    index: Index,
-    accounts: Accounts,
+    pub(super) table: Table,
+    pub(super) index: Index,
+    pub(super) accounts: Accounts,
     key: ActiveKey,
     /// Where it is read.
     classes: Option<CostClasses>,
@@ -240,24 +240,25 @@ impl Store {
             match scan::occupant(&self.table, &self.index, place) {
                 Occupant::Uncertain => Ok(None),
                 Occupant::Row => Ok(Some(Written::Unchanged)),
-                Occupant::Nobody => {
-                    // One that is left of a record that somebody has deleted by hand is written over.
-                    let over = match self.accounts.lock(place) {
-                        Locked::Busy => return Ok(None),
-                        Locked::Nobody => None,
-                        Locked::Row(_, tid) => Some(tid),
-                    };
-                    self.key.keep()?;
-                    let row = row(place);
-                    let (user, created_at) = (user.as_str(), row.created_at);
-                    let account = AccountRow::new(place, user, created_at, State::default());
-                    self.add(row)?;
-                    self.accounts.put(&account, over)?;
-                    Ok(Some(Written::Done))
-                }
+                Occupant::Nobody => Ok(self.put(user, row(place))?.then_some(Written::Done)),
             }
         })?;
         Ok(written.unwrap_or(Written::Busy))
+    }
+
+    /// Adds a row at a place that is free, and one for the account, under the lock of the place; false if
+    /// another transaction holds what is left there of a record that somebody has deleted by hand.
+    pub(super) fn put(&self, user: &UserId, row: Credential) -> Result<bool, Error> {
+        let over = match self.accounts.lock(row.number) {
+            Locked::Busy => return Ok(false),
+            Locked::Nobody => None,
+            Locked::Row(_, tid) => Some(tid),
+        };
+        self.key.keep()?;
+        let (number, created_at, state) = (row.number, row.created_at, row.state()?);
+        self.add(row)?;
+        self.accounts.put(&AccountRow::new(number, user.as_str(), created_at, state), over)?;
+        Ok(true)
     }
 
     /// Locks the user's row, lets `edit` change it, and does what `edit` says.
@@ -461,6 +462,10 @@ impl Store {
         }
         batch.sealed += 1;
         Ok(())
+    }
+
+    pub(super) fn lock_tag(&self, user: &UserId) -> [u32; 2] {
+        self.key.key.lock_tag(user)
     }
 
     /// Where the user's record lies, or would.

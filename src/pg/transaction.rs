@@ -110,7 +110,7 @@ impl Prepared {
     }
 
     /// Records a change that is part of the transaction now. `clears` are budgets of its user that are to
-    /// be forgotten when the transaction commits.
+    /// be forgotten when the transaction commits, `carried` others that are to be written at once.
     ///
     /// # Errors
     /// [`Error::AuditBusy`]; what `load` says.
@@ -118,6 +118,7 @@ impl Prepared {
         self,
         mut record: Record,
         clears: &[(Seat, Key)],
+        carried: &[(Seat, Place)],
         load: impl Fn(Key) -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
         // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
@@ -146,6 +147,7 @@ impl Prepared {
             CHANGES.set(Some(changes));
         }
         let mut touched = [NONE; SEATS];
+        carried.iter().for_each(|(seat, place)| touched[*seat as usize] = place.0);
         for (seat, key) in clears {
             record.clears |= seat.bit();
             let room = CHANGES.with_borrow(|changes| {

@@ -97,6 +97,12 @@ coded! {
         IssueToken = 15 => "issue_token",
         /// A new password from somebody who has such a token.
         Reset = 16 => "reset",
+        /// A user has another id from now on. This is the old one.
+        Rename = 17 => "rename",
+        /// The new one, in the same transaction as [`Action::Rename`].
+        Renamed = 18 => "renamed",
+        /// Reset tokens that are out are worth nothing any more.
+        RevokeTokens = 19 => "revoke_tokens",
         /// A new password was compared with kept ones: [`Outcome::Reused`] or [`Outcome::Valid`].
         Compare = 20 => "compare",
     }
@@ -155,6 +161,8 @@ coded! {
         OverLimit = 24 => "over_limit",
         /// See [`Reason::InvalidToken`].
         InvalidToken = 25 => "invalid_token",
+        /// See [`Reason::NoPassword`].
+        NoPassword = 26 => "no_password",
     }
 }
 
@@ -179,7 +187,8 @@ impl Outcome {
             | Self::UnsupportedFormat
             | Self::Malformed
             | Self::OverLimit
-            | Self::InvalidToken => true,
+            | Self::InvalidToken
+            | Self::NoPassword => true,
             Self::Recorded
             | Self::Valid
             | Self::ChangeRequired
@@ -211,6 +220,7 @@ impl From<Reason> for Outcome {
             Reason::Malformed => Self::Malformed,
             Reason::OverLimit => Self::OverLimit,
             Reason::InvalidToken => Self::InvalidToken,
+            Reason::NoPassword => Self::NoPassword,
             Reason::Busy => Self::Busy,
         }
     }
@@ -350,17 +360,18 @@ mod tests {
         // Rows that are out there were chained with these.
         let texts: Vec<_> = Action::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "epoch validate prove create change set disable enable require_change delete \
-                        unlock end prune import issue_token reset compare";
+                        unlock end prune import issue_token reset rename renamed revoke_tokens \
+                        compare";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq((1..=16).chain([20])));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=20));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \
                         change_required abandoned pending committed rolled_back unknown too_short \
                         too_long too_weak contains_user_id reused already_set blocklisted \
-                        unsupported_format malformed over_limit invalid_token";
+                        unsupported_format malformed over_limit invalid_token no_password";
         assert_eq!(texts.join(" "), expected);
-        assert!(Outcome::ALL.iter().map(|&it| it as u8).eq(1..=25));
+        assert!(Outcome::ALL.iter().map(|&it| it as u8).eq(1..=26));
     }
 
     #[test]
@@ -384,6 +395,7 @@ mod tests {
             Malformed,
             OverLimit,
             InvalidToken,
+            NoPassword,
             Busy,
         ];
         for reason in reasons {

@@ -37,6 +37,8 @@ pub enum Reason {
     OverLimit,
     /// No reset token, or one that is used, replaced or too old.
     InvalidToken,
+    /// There is nothing to rename.
+    NoPassword,
     /// Another transaction is writing the same user's record, or the server has no room for another hash:
     /// nothing was changed.
     Busy,
@@ -63,6 +65,7 @@ impl Reason {
             Self::Malformed => "malformed",
             Self::OverLimit => "over_limit",
             Self::InvalidToken => "invalid_token",
+            Self::NoPassword => "no_password",
             Self::Busy => "busy",
         }
     }

@@ -196,6 +196,13 @@ impl Budget {
         self.count = 0;
     }
 
+    /// Takes over the failures of another budget of the same kind where they are more. Nothing is given back.
+    pub fn take_over(&mut self, other: &Self) {
+        if other.count > 0 {
+            (self.count, self.at) = (self.count.max(other.count), self.at.max(other.at));
+        }
+    }
+
     /// Is it as good as a fresh one for every future question, while the rules stay and the clock
     /// does not move back? Then it need not be kept.
     pub fn at_rest(&self, kind: Kind, now: Timestamp, rules: &Rules) -> bool {
@@ -558,6 +565,19 @@ mod tests {
         let mut budget = Budget { known_until: 3110, ..Budget::default() };
         budget.remember(10, &RULES);
         assert_eq!(budget.known_until, 3010);
+    }
+
+    #[test]
+    fn the_larger_of_two_budgets_is_taken_over() {
+        let few = Budget { count: 2, in_flight: 1, at: 50, known_until: 9 };
+        let many = Budget { count: 7, in_flight: 3, at: 5, known_until: 50 };
+        let (mut a, mut b, mut none) = (few, many, few);
+        a.take_over(&many);
+        b.take_over(&few);
+        assert_eq!(a, Budget { count: 7, ..few });
+        assert_eq!(b, Budget { at: 50, ..many });
+        none.take_over(&Budget { at: 99, ..Budget::default() });
+        assert_eq!(none, few);
     }
 
     #[test]
