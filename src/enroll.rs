@@ -20,7 +20,7 @@ use crate::pg::session::{self, PATIENCE};
 use crate::pg::shared::budgets::{Place, Seat};
 use crate::pg::slot::HashSlot;
 use crate::pg::statistics;
-use crate::pg::store::{Edit, Found, Store, Written};
+use crate::pg::store::{Edit, Store, Written};
 use crate::pg::table::Access;
 use crate::pg::{extension, transaction};
 use crate::reuse::require_unused;
@@ -158,7 +158,7 @@ pub fn change(
 
 /// `pv_has_password`.
 pub fn has_password(user: &UserId) -> Result<bool, Error> {
-    Ok(matches!(Store::open(Access::Read)?.find(user)?, Found::Own(_)))
+    Store::open(Access::Read)?.has(user)
 }
 
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`. Was there something to do?

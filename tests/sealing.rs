@@ -417,7 +417,7 @@ fn without_the_key_every_login_says_which_and_nobody_is_charged() {
         // What does not need the key goes on.
         assert!(manage(&mut admin, "pv_has_password", "u1"));
         assert_eq!(create(&mut app, "u1", OTHER), Answer::no("already_set"));
-        assert!(!manage(&mut admin, "pv_enable_user", "u1"));
+        is_refused(admin.query("SELECT auth.pv_enable_user('u1'::text)", &[]));
         assert_eq!(key_of(&mut admin, "u1").unwrap(), "a");
         let unknown =
             "SELECT sum(records)::bigint FROM auth.pv_keys WHERE key_id = 'a' AND NOT active";

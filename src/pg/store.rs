@@ -154,6 +154,14 @@ impl Store {
         }
     }
 
+    /// Has the user a record, whatever is in it? No key is needed to tell.
+    ///
+    /// # Errors
+    /// [`Error::Corrupt`] when it cannot be read.
+    pub fn has(&self, user: &UserId) -> Result<bool, Error> {
+        Ok(matches!(self.find_once(user)?, Found::Own(_)))
+    }
+
     /// Looks twice, whatever the first look found, because a row that is being written can be missed
     /// once ([`scan::now`]).
     fn find_once(&self, user: &UserId) -> Result<Found, Error> {
