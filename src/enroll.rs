@@ -98,7 +98,8 @@ pub fn set(
                 })?,
                 done_or_busy => done_or_busy,
             };
-            Ok((written == Written::Done).then_some(()))
+            let done = written == Written::Done && store.adopt(user)? != Written::Busy;
+            Ok(done.then_some(()))
         })?;
         Ok(written.ok_or(Reason::Busy))
     })

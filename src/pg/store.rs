@@ -383,6 +383,31 @@ impl Store {
         Ok(written.unwrap_or(Written::Busy))
     }
 
+    /// Where the key is gone with which the state of the user's account is sealed, seals what the row says with
+    /// the one that there is: for who sets a password in that case, which is the way on. Whoever can write the
+    /// table could have left the row unsealed as well.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub fn adopt(&self, user: &UserId) -> Result<Written, Error> {
+        let place = self.place(user);
+        let Some(_lock) = PlaceLock::try_take(self.lock_tag(user)) else {
+            return Ok(Written::Busy);
+        };
+        let sealed_with_none =
+            |row: &AccountRow| matches!(row.open(), Err(Error::UnknownKey(_) | Error::OtherKey(_)));
+        match self.accounts.near(place) {
+            Some(Ok(row)) if row.number == place && sealed_with_none(&row) => {}
+            _ => return Ok(Written::Unchanged),
+        }
+        match self.accounts.lock(place) {
+            Locked::Row(Ok(row), over) => self.accounts.put(&row, Some(over))?,
+            Locked::Busy => return Ok(Written::Busy),
+            Locked::Row(Err(_), _) | Locked::Nobody => return Ok(Written::Unchanged),
+        }
+        Ok(Written::Done)
+    }
+
     /// Seals rows after a place as a new row would be sealed, as part of the transaction: those that are
     /// not yet, at most `limit` of them, looking at ten times as many.
     ///
