@@ -193,8 +193,12 @@ unsafe fn check_columns(columns: pg_sys::TupleDesc, shape: &Shape) -> Result<(),
         for i in 0..count {
             #[cfg(not(feature = "pg18"))]
             let column = &*(*columns).attrs.as_ptr().add(i);
+            // Behind the short form of every column.
             #[cfg(feature = "pg18")]
-            let column = &*pg_sys::TupleDescAttr(columns, i as i32);
+            let column = {
+                let behind = (*columns).compact_attrs.as_ptr().add(count);
+                &*behind.cast::<pg_sys::FormData_pg_attribute>().add(i)
+            };
             let plain = !column.attisdropped
                 && column.atttypmod == -1
                 && column.attgenerated == 0
