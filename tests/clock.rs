@@ -1,11 +1,12 @@
 //! Clocks that are set, and what is left in indexes.
 #![allow(clippy::unwrap_used)]
 
+use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::cluster::{PRELOADED, run};
 use password_verify_tests::imports::BCRYPT;
 use password_verify_tests::site::validate;
 use password_verify_tests::trail::{settle, stat, wait_until};
@@ -150,19 +151,29 @@ fn a_database_that_is_gone_is_noticed_by_a_silent_server() {
     site.configure(&["audit_durability = async"]);
     let beside = Site::on(Arc::clone(&site.cluster));
     let (mut app, mut admin) = (site.login(), site.admin());
-    // Something that the worker cannot write, and so tries again every second.
-    let mut tries = 0;
-    wait_until("an event waits", || {
-        admin.batch_execute("ROLLBACK").unwrap();
-        assert!(!validate(&mut app, "nobody", "guess").0);
-        admin.batch_execute("BEGIN; LOCK TABLE password_verify.event").unwrap();
-        // Every time another user: what repeats is counted, in another table.
-        tries += 1;
-        validate(&mut app, &format!("nobody{tries}"), "guess") != Answer::no("busy")
+    // Something that the worker cannot write, and so tries again every second. It is stopped until that is there.
+    let sql = "SELECT pid FROM pg_stat_activity
+                WHERE backend_type = 'password_verify' AND datname = current_database()";
+    let mut pid = None;
+    wait_until("a worker is there", || {
+        // Fewer wrong passwords than make anybody wait.
+        if pid.is_none() && validate(&mut app, "nobody", "guess") == Answer::no("busy") {
+            return false;
+        }
+        pid = admin.query_opt(sql, &[]).unwrap().map(|row| row.get::<_, i32>(0));
+        pid.is_some()
     });
-    admin
-        .batch_execute("ALTER TABLE password_verify.event ADD COLUMN theirs integer; COMMIT")
-        .unwrap();
+    let pid = pid.unwrap();
+    let signal = |name: &str| run(Command::new("kill").args([name, &pid.to_string()]));
+    thread::sleep(Duration::from_millis(100));
+    signal("-STOP");
+    let answer = validate(&mut app, "somebody", "guess");
+    let alter =
+        "SET lock_timeout = '1s'; ALTER TABLE password_verify.event ADD COLUMN theirs integer";
+    let altered = admin.batch_execute(alter);
+    signal("-CONT");
+    assert_eq!(answer, Answer::no("invalid_credentials"));
+    altered.unwrap();
     let mut other = beside.admin();
     let waits = |other: &mut Client| stat(other, "queue_used") - stat(other, "queue_discarded");
     thread::sleep(Duration::from_secs(2));
