@@ -155,7 +155,7 @@ CREATE TABLE password_verify.account (
     seal        text COLLATE "C" NOT NULL,
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
     CHECK (pg_catalog.octet_length(seal) OPERATOR(pg_catalog.<=) 320)
-) USING heap WITH (fillfactor = 90);
+) USING heap WITH (fillfactor = 90, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.account IS 'one row a user: what managers have said of the account';
 COMMENT ON COLUMN password_verify.account.blind_index IS 'as in password_verify.credential';
 COMMENT ON COLUMN password_verify.account.change_required_at IS 'passwords of that time and before have to be changed';

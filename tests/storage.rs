@@ -41,6 +41,29 @@ fn nothing_in_statistics_or_toast_tables() {
 }
 
 #[test]
+fn every_table_is_made_alike() {
+    let site = Site::new();
+    let mut admin = site.admin();
+    let tables = "SELECT count(*) FROM pg_class
+                   WHERE relnamespace = 'password_verify'::regnamespace AND relkind = 'r'";
+    let all = count(&mut admin, tables);
+    assert_eq!(all, 8);
+    for what in [
+        // Published with its updates.
+        "relreplident = 'd' AND EXISTS (SELECT FROM pg_index WHERE indrelid = pg_class.oid AND indisprimary)",
+        "relrowsecurity",
+        // Nobody waits for VACUUM while it gives the end of the file back.
+        "'vacuum_truncate=off' = ANY (reloptions)",
+        // A dump carries it.
+        "EXISTS (SELECT FROM pg_extension WHERE pg_class.oid = ANY (extconfig))",
+        "NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0
+                        AND COALESCE(attstattarget, -1) <> 0)",
+    ] {
+        assert_eq!(count(&mut admin, &format!("{tables} AND {what}")), all, "{what}");
+    }
+}
+
+#[test]
 fn a_password_is_nowhere_in_the_data_directory() {
     let site = Site::new();
     let canary = "canary 5f1e velvet anvil monsoon";
