@@ -289,8 +289,10 @@ fn what_does_not_open_is_told_and_the_others_are_written() {
     let everybody = ["anna", "bert", "carl", "unsealed"];
     let dump = this.text();
     assert_eq!(ids(&this.exported(dump.as_bytes())), everybody);
+    let table = |line: &str| line.starts_with("COPY password_verify.credential ");
+    let from = dump.lines().position(table).unwrap();
     let row = |id: &str| {
-        let mut lines = dump.lines().enumerate();
+        let mut lines = dump.lines().enumerate().skip(from);
         let at = lines.find(|(_, line)| line.split('\t').nth(1) == Some(id)).unwrap();
         (at.0 + 1, at.1.to_owned(), at.1.split('\t').next().unwrap().to_owned())
     };
