@@ -289,6 +289,10 @@ pub fn recorded_with(
             statistics::count_unrecorded();
             return Ok(Some(Err(Reason::Busy)));
         }
+        Err(Error::Locked) => {
+            statistics::count_change_unrecorded();
+            return Err(Error::Locked);
+        }
         recordable => recordable?,
     }
     let prepared = transaction::prepare()?;

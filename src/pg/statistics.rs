@@ -35,12 +35,13 @@ pub fn count_audit_time(took: Duration) {
 
 /// An answer `busy` had no place in the audit.
 pub fn count_unrecorded() {
-    count(counter::UNRECORDED, 1);
+    // Maybe the session's first call, which has found a table locked before it took a place.
+    count_call(counter::UNRECORDED);
 }
 
 /// A change was refused because it had no place in the audit.
 pub fn count_change_unrecorded() {
-    count(counter::CHANGES_UNRECORDED, 1);
+    count_call(counter::CHANGES_UNRECORDED);
 }
 
 /// An event was not written in time.
@@ -48,7 +49,8 @@ pub fn count_not_written() {
     count(counter::NOT_WRITTEN, 1);
 }
 
-/// One of the calls that leave no event: [`counter::HAS_PASSWORD`], [`counter::CHECK_PASSWORD`].
+/// One of the calls that leave no event: [`counter::HAS_PASSWORD`], [`counter::CHECK_PASSWORD`],
+/// [`counter::UNRECORDED`], [`counter::CHANGES_UNRECORDED`].
 pub fn count_call(counter: usize) {
     // What is not recorded takes no place in shared memory otherwise. Where there is none, nothing is counted.
     if databases::mine().is_ok() {
