@@ -2,6 +2,7 @@
 //! Kills, copies and time are in crash.rs.
 #![allow(clippy::unwrap_used)]
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{chown, symlink};
@@ -12,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::hold::Stopped;
 use password_verify_tests::keyring::{fresh_key, keyring, setting};
 use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{
@@ -305,7 +307,14 @@ fn what_does_not_come_to_an_answer_is_recorded() {
         sqlstate(site.login().query(VALIDATE, &[&"corrupt", &GOOD, &None::<&str>])),
         "XX001"
     );
-    // Hashes of a second or so.
+    settle(&mut admin);
+    assert_eq!(of_user(&mut admin, "corrupt"), ["create committed", "validate abandoned"]);
+    assert_intact(&mut admin);
+
+    // Hashes of a second or so, also for who is not there: whoever is has one like that. On a server of
+    // their own, whose slots nobody else waits for.
+    let site = Site::on(server(&[]));
+    let mut admin = site.admin();
     admin
         .batch_execute(&format!(
             "ALTER ROLE {app} IN DATABASE {db} SET password_verify.argon2_memory = '128MB';
@@ -314,24 +323,33 @@ fn what_does_not_come_to_an_answer_is_recorded() {
             db = site.database,
         ))
         .unwrap();
-    admin.execute("DELETE FROM password_verify.credential WHERE user_id = 'corrupt'", &[]).unwrap();
+    for there in ["timed out", "terminated"] {
+        site.enroll(there, GOOD);
+    }
+    settle(&mut admin);
     let mut app = site.login();
     app.batch_execute("SET statement_timeout = 100").unwrap();
-    assert_eq!(sqlstate(app.query(VALIDATE, &[&"timed out", &GOOD, &None::<&str>])), "57014");
-    thread::scope(|scope| {
-        let mut session = site.login();
-        let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-        let terminated = scope.spawn(move || {
-            sqlstate(session.query(VALIDATE, &[&"terminated", &GOOD, &None::<&str>]))
+    for user in ["timed out", "timed out, and nobody"] {
+        assert_eq!(sqlstate(app.query(VALIDATE, &[&user, &GOOD, &None::<&str>])), "57014");
+    }
+    for user in ["terminated", "terminated, and nobody"] {
+        thread::scope(|scope| {
+            let mut session = site.login();
+            let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+            let terminated = scope
+                .spawn(move || sqlstate(session.query(VALIDATE, &[&user, &GOOD, &None::<&str>])));
+            thread::sleep(Duration::from_millis(150));
+            admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+            assert_ne!(terminated.join().unwrap(), "no error");
         });
-        thread::sleep(Duration::from_millis(150));
-        admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
-        assert_ne!(terminated.join().unwrap(), "no error");
-    });
+    }
     settle(&mut admin);
-    assert_eq!(of_user(&mut admin, "corrupt"), ["create committed", "validate abandoned"]);
     for user in ["timed out", "terminated"] {
         let events = of_user(&mut admin, user);
+        let once = ["validate abandoned", "validate valid"];
+        assert_eq!(events[0], "create committed", "{user}: {events:?}");
+        assert!(events.len() == 2 && once.contains(&events[1].as_str()), "{user}: {events:?}");
+        let events = of_user(&mut admin, &format!("{user}, and nobody"));
         let once = ["validate abandoned", "validate invalid_credentials"];
         assert!(events.len() == 1 && once.contains(&events[0].as_str()), "{user}: {events:?}");
     }
@@ -784,17 +802,18 @@ fn verifying_while_others_write_finds_nothing_wrong() {
             "audit_timeout = '1s'",
             "queue_timeout = '1s'",
         ]);
-        let (mut app, mut table, mut row) = (site.login(), site.admin(), site.admin());
+        let (mut app, mut index, mut row) = (site.login(), site.admin(), site.admin());
         validate(&mut app, "42", WRONG);
-        settle(&mut table);
+        settle(&mut index);
         let mut auditors: Vec<_> = (0..8).map(|_| site.admin()).collect();
         let pid =
             |auditor: &mut Client| number(auditor, "SELECT pg_backend_pid()::bigint").to_string();
         let pids: Vec<String> = auditors.iter_mut().map(pid).collect();
         let signal = |name: &str| run(Command::new("kill").arg(name).args(&pids));
-        // The worker cannot write this budget, and for now none at all.
+        // The worker, which is there, cannot write this budget, and for now nothing at all.
+        recovers(&mut app);
         row.batch_execute("BEGIN; SELECT FROM password_verify.throttle FOR UPDATE").unwrap();
-        table.batch_execute("BEGIN; LOCK TABLE password_verify.throttle IN SHARE MODE").unwrap();
+        index.batch_execute(&hold_index("open_change_pkey")).unwrap();
         let many = "SELECT count(auth.pv_create_password(i::text, 'short')) \
                     FROM generate_series(1, 450) i";
         let _ = app.query(many, &[]);
@@ -816,7 +835,7 @@ fn verifying_while_others_write_finds_nothing_wrong() {
                 })
                 .collect();
             // Now it can, and does when it has written hundreds of rows: all but that one.
-            table.batch_execute("COMMIT").unwrap();
+            index.batch_execute("COMMIT").unwrap();
             thread::sleep(Duration::from_millis(200));
             signal("-STOP");
             // Should one of them hold what the commit needs, it goes on anyway.
@@ -835,8 +854,11 @@ fn verifying_while_others_write_finds_nothing_wrong() {
             }
         });
         recovers(&mut app);
-        settle(&mut table);
-        assert_intact(&mut table);
+        settle(&mut index);
+        assert_intact(&mut index);
+        // They had something to be in the middle of.
+        let written = "SELECT count(*) FROM auth.pv_events WHERE outcome = 'too_short'";
+        assert!(number(&mut index, written) > 400);
     }
     println!("verified {verified} times, {} false alarms", wrong.len());
     assert!(wrong.is_empty(), "{} of {verified}: {:?}", wrong.len(), wrong[0]);
@@ -909,14 +931,47 @@ fn a_flood_becomes_a_counted_row() {
 // What stands in the way of the worker
 ////////////////////////////////////////////////////////////////////////////////
 
-/// Calls at the same time, each in a session of its own that has begun before; how long each took.
-fn at_once(site: &Site, calls: &[(&str, &[&str])]) -> Vec<(Result<Answer, String>, Duration)> {
-    let kinds = ALL_KINDS;
-    let sessions: Vec<_> = calls.iter().map(|_| site.login_with(&kinds)).collect();
+/// Sessions look whether the worker could have its tables. They do not look at what only it needs: an index.
+/// (To the tablespace where it is already nothing is moved, but it is locked against everybody.)
+fn hold_index(index: &str) -> String {
+    format!("BEGIN; ALTER INDEX password_verify.{index} SET TABLESPACE pg_default")
+}
+
+const HOLD_TABLE: &str = "BEGIN; LOCK TABLE password_verify.event IN ACCESS EXCLUSIVE MODE";
+const HIDE: &str = "ALTER TABLE password_verify.event RENAME TO hidden";
+const SHOW: &str = "ALTER TABLE password_verify.hidden RENAME TO event";
+
+/// The worker of a database, stopped while it waits for something to write.
+fn stop_worker(site: &Site) -> Stopped {
+    let (mut admin, mut app) = (site.admin(), site.login());
+    let sql = "SELECT pid FROM pg_stat_activity
+                WHERE datname = current_database() AND backend_type = 'password_verify'";
+    let mut pid = || admin.query_opt(sql, &[]).unwrap().map(|row| row.get::<_, i32>(0));
+    let mut stopped = None;
+    wait_until("the worker is stopped", || {
+        recovers(&mut app);
+        if let Some(worker) = pid() {
+            // It has let go of every lock, and does not leave yet.
+            thread::sleep(Duration::from_millis(100));
+            let worker = (worker, Stopped::new(worker));
+            stopped = (pid() == Some(worker.0)).then_some(worker.1);
+        }
+        stopped.is_some()
+    });
+    stopped.unwrap()
+}
+
+/// What a call came to, and how long it took.
+type Timed = (Result<Answer, String>, Duration);
+
+/// The calls at the same time, each in a session of its own that has begun before what is done `first`.
+fn at_once(site: &Site, first: impl FnOnce()) -> Vec<Timed> {
+    let sessions: Vec<_> = CALLS.iter().map(|_| site.login_with(&ALL_KINDS)).collect();
+    first();
     thread::scope(|scope| {
         let threads: Vec<_> = sessions
             .into_iter()
-            .zip(calls)
+            .zip(CALLS)
             .map(|(mut session, (sql, args))| {
                 scope.spawn(move || {
                     let args: Vec<_> = args
@@ -956,28 +1011,93 @@ fn recovers(client: &mut Client) {
     });
 }
 
-/// What every function does while events cannot be written, and after that. `waits` if the worker waits
-/// for what blocks it, at first, and does not fail at once.
-fn fails_closed(
-    site: &Site,
-    block: impl FnOnce(&mut Client),
-    unblock: impl FnOnce(&mut Client),
-    waits: bool,
-) {
+/// What calls come to while their events cannot be written.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Fate {
+    /// Nothing could tell them: they wait for their events for as long as they may.
+    NotWritten,
+    /// A table is locked: nothing is charged, hashed or recorded.
+    Busy,
+    /// A table is missing: neither.
+    NotInstalled,
+}
+
+const CALLS: [(&str, &[&str]); 7] = [
+    (CHECKED, &["42", GOOD]),
+    (CHECKED, &["42", WRONG]),
+    (CHECKED, &["nobody", WRONG]),
+    (CREATE, &["new", GOOD]),
+    (CREATE, &["refused", "short"]),
+    (SET, &["setting", OTHER]),
+    (CHANGED, &["changing", GOOD, OTHER]),
+];
+
+/// Every call at once, and later again.
+fn meets_its_fate(site: &Site, fate: Fate, block: impl FnOnce()) -> Vec<Result<Answer, String>> {
+    let (mut admin, mut app) = (site.admin(), site.login());
+    let figures = |admin: &mut Client| {
+        ["hashes", "busy_unrecorded", "changes_unrecorded"].map(|name| stat(admin, name))
+    };
+    let before = figures(&mut admin);
+    let results = at_once(site, || {
+        if fate == Fate::NotWritten {
+            // The worker is there when it happens: one without work leaves.
+            recovers(&mut app);
+            settle(&mut admin);
+        }
+        block();
+    });
+    let as_expected = |answer: &Result<Answer, String>| match fate {
+        Fate::NotWritten => *answer == Err("58030".into()),
+        Fate::Busy => *answer == Ok(Answer::no("busy")),
+        Fate::NotInstalled => *answer == Err("55000".into()),
+    };
+    for ((sql, args), (answer, took)) in CALLS.iter().zip(&results) {
+        assert!(as_expected(answer), "{sql} {}: {answer:?} {took:?}", args[0]);
+        // What is missing is not waited for.
+        let waits = fate != Fate::NotInstalled;
+        assert!(!waits || *took >= Duration::from_millis(450), "{sql} {}: {took:?}", args[0]);
+        assert!(*took < Duration::from_secs(5), "{sql} {}: {took:?}", args[0]);
+    }
+    // Later there may be no worker at all: still no answer that is one, and no endless wait.
+    for _ in 0..3 {
+        for (answer, took) in at_once(site, || ()) {
+            let later = fate == Fate::NotWritten && is_no_answer(&answer);
+            assert!(later || as_expected(&answer), "{answer:?}");
+            assert!(took < Duration::from_secs(5), "{took:?}");
+        }
+    }
+    let call = "SELECT auth.pv_disable_user('42')";
+    let (state, _, hint) = refused(site.login_with(&["manager"]).query(call, &[]));
+    let states: &[&str] = match fate {
+        Fate::NotWritten => &["58030", "53400"],
+        Fate::Busy => &["55P03"],
+        Fate::NotInstalled => &["55000"],
+    };
+    assert!(states.contains(&state.as_str()) && !hint.is_empty(), "{state} {hint}");
+    let [hashes, busy, changes] = before;
+    match fate {
+        Fate::NotWritten => {}
+        // Counted in sessions that have not done anything before.
+        Fate::Busy => {
+            let all = 4 * CALLS.len() as i64;
+            assert_eq!(figures(&mut admin), [hashes, busy + all, changes + 1]);
+        }
+        Fate::NotInstalled => assert_eq!(figures(&mut admin), before),
+    }
+    results.into_iter().map(|(answer, _)| answer).collect()
+}
+
+type Step<'a> = &'a mut dyn FnMut(&mut Client);
+
+/// What every function does while events cannot be written, for one reason after the other, and after that. On
+/// a server of its own: the queue is everybody's.
+fn fails_closed(site: &Site, blocks: &mut [(Fate, Step<'_>)], unblock: Step<'_>) {
     site.configure(&["audit_timeout = '500ms'", "queue_timeout = '500ms'"]);
     let mut admin = site.admin();
     for user in ["42", "changing", "setting"] {
         site.enroll(user, GOOD);
     }
-    let calls: [(&str, &[&str]); 7] = [
-        (CHECKED, &["42", GOOD]),
-        (CHECKED, &["42", WRONG]),
-        (CHECKED, &["nobody", WRONG]),
-        (CREATE, &["new", GOOD]),
-        (CREATE, &["refused", "short"]),
-        (SET, &["setting", OTHER]),
-        (CHANGED, &["changing", GOOD, OTHER]),
-    ];
     let events = [
         "validate valid",
         "validate invalid_credentials",
@@ -987,38 +1107,31 @@ fn fails_closed(
         "set rolled_back",
         "prove valid",
     ];
-    // The worker is there when it happens.
-    let mut app = site.login();
-    recovers(&mut app);
+    let (mut app, mut blocker) = (site.login(), site.admin());
     settle(&mut admin);
-    let mut blocker = site.admin();
-    block(&mut blocker);
-    let results = at_once(site, &calls);
-    for ((sql, args), (answer, took)) in calls.iter().zip(&results) {
-        assert!(is_no_answer(answer), "{sql} {}: {answer:?}", args[0]);
-        assert!(!waits || *answer == Err("58030".into()), "{sql} {}: {answer:?}", args[0]);
-        assert!(*took >= Duration::from_millis(450), "{sql} {}: {took:?}", args[0]);
-        assert!(*took < Duration::from_secs(5), "{sql} {}: {took:?}", args[0]);
+    let mut results = Vec::new();
+    let mut unseen = true;
+    for (fate, block) in blocks {
+        let answers = meets_its_fate(site, *fate, || block(&mut blocker));
+        results.extend(CALLS.iter().zip(events).zip(answers));
+        unseen &= *fate != Fate::NotWritten;
     }
-    // Later there may be no worker at all: still no answer that is one, and no endless wait.
-    for _ in 0..3 {
-        for (answer, took) in at_once(site, &calls) {
-            assert!(is_no_answer(&answer), "{answer:?}");
-            assert!(took < Duration::from_secs(5), "{took:?}");
-        }
-    }
-    let (state, _, hint) = refused(app.query(CREATE, &[&"hint", &GOOD]));
-    assert!(["58030", "53400"].contains(&state.as_str()) && !hint.is_empty(), "{state} {hint}");
 
     unblock(&mut blocker);
     recovers(&mut app);
     settle(&mut admin);
     // Whoever had a place in the queue has an event.
-    for (((_, args), event), (answer, _)) in calls.iter().zip(events).zip(&results) {
-        let there = of_user(&mut admin, args[0]).contains(&event.to_owned());
+    for (((_, args), event), answer) in &results {
+        let there = of_user(&mut admin, args[0]).iter().any(|found| found == event);
         assert!(there || *answer != Err("58030".into()), "{}: {event}", args[0]);
     }
     // And nothing was changed by what was not recorded.
+    for ((_, args), _) in results.iter().map(|(call, _)| call).filter(|_| unseen) {
+        let user = args[0];
+        let there = ["42", "changing", "setting"].contains(&user);
+        let only: &[&str] = if there { &["create committed"] } else { &[] };
+        assert_eq!(of_user(&mut admin, user), only, "{user}");
+    }
     for user in ["42", "setting", "changing"] {
         assert_eq!(validate(&mut app, user, GOOD), Answer::yes(), "{user}");
     }
@@ -1028,34 +1141,68 @@ fn fails_closed(
         let later = events.iter().skip(usize::from(user != "new"));
         assert!(!later.clone().any(|event| event.ends_with("committed")), "{user}: {events:?}");
     }
+    // Nor charged.
+    for user in ["42", "nobody"].iter().filter(|_| unseen) {
+        assert_eq!(validate(&mut app, user, WRONG), Answer::no("invalid_credentials"), "{user}");
+        assert_eq!(validate(&mut app, user, WRONG), Answer::no("throttled"), "{user}");
+    }
     assert_eq!(stat(&mut admin, "queue_used"), 0);
     assert_intact(&mut admin);
     epochs(&mut admin);
 }
 
+/// So that one failure that was charged would be seen.
+const ONE_FAILURE: [&str; 2] = ["throttle_free_failures = 1", "throttle_first_wait = 60"];
+
 #[test]
 fn a_locked_event_table_fails_every_call_and_recovers() {
-    let site = Site::new();
+    let site = Site::on(server(&[]));
+    site.configure(&ONE_FAILURE);
     fails_closed(
         &site,
-        |admin| {
-            admin
-                .batch_execute("BEGIN; LOCK TABLE password_verify.event IN ACCESS EXCLUSIVE MODE")
-                .unwrap()
-        },
-        |admin| admin.batch_execute("COMMIT").unwrap(),
-        true,
+        &mut [(Fate::Busy, &mut |admin| admin.batch_execute(HOLD_TABLE).unwrap())],
+        &mut |admin| admin.batch_execute("COMMIT").unwrap(),
+    );
+}
+
+/// The worker waits for it, at first. Then there is none until it comes through.
+#[test]
+fn a_locked_index_of_the_event_table_fails_every_call_and_recovers() {
+    fails_closed(
+        &Site::on(server(&[])),
+        &mut [(Fate::NotWritten, &mut |admin| {
+            admin.batch_execute(&hold_index("event_pkey")).unwrap()
+        })],
+        &mut |admin| admin.batch_execute("COMMIT").unwrap(),
     );
 }
 
 #[test]
 fn a_missing_event_table_fails_every_call_and_recovers() {
-    let site = Site::new();
+    let site = Site::on(server(&[]));
+    site.configure(&ONE_FAILURE);
     fails_closed(
         &site,
-        |admin| admin.batch_execute("ALTER TABLE password_verify.event RENAME TO hidden").unwrap(),
-        |admin| admin.batch_execute("ALTER TABLE password_verify.hidden RENAME TO event").unwrap(),
-        false,
+        &mut [(Fate::NotInstalled, &mut |admin| admin.batch_execute(HIDE).unwrap())],
+        &mut |admin| admin.batch_execute(SHOW).unwrap(),
+    );
+}
+
+#[test]
+fn an_event_table_that_goes_missing_loses_nothing_that_was_on_its_way() {
+    let site = Site::on(server(&[]));
+    let stopped = RefCell::new(None);
+    fails_closed(
+        &site,
+        &mut [
+            (Fate::NotWritten, &mut |_| drop(stopped.replace(Some(stop_worker(&site))))),
+            (Fate::NotInstalled, &mut |admin| {
+                admin.batch_execute(HIDE).unwrap();
+                // It finds out, and rests.
+                drop(stopped.take());
+            }),
+        ],
+        &mut |admin| admin.batch_execute(SHOW).unwrap(),
     );
 }
 
@@ -1065,23 +1212,38 @@ fn a_password_in_a_statement_that_is_not_recorded_is_not_logged() {
     site.configure(&["audit_timeout = '200ms'", "queue_timeout = '200ms'"]);
     site.enroll("42", GOOD);
     let (mut admin, mut app) = (site.admin(), site.login_with(&ALL_KINDS));
-    validate(&mut app, "somebody", WRONG);
-    admin
-        .batch_execute("BEGIN; LOCK TABLE password_verify.event IN ACCESS EXCLUSIVE MODE")
-        .unwrap();
-    for sql in [
+    let calls = [
         "SELECT auth.pv_validate_password('42'::text, 'literal secret number one')",
         "SELECT auth.pv_set_password('42'::text, 'literal secret number two')",
         "DO $$ BEGIN PERFORM auth.pv_set_password('42'::text, 'literal secret number three'); END $$",
+        "SELECT auth.pv_validate_password('42'::text, 'literal secret number four'), auth.pv_disable_user('42'::text)",
+    ];
+    let index = hold_index("event_pkey");
+    for (block, unblock, states, certain) in [
+        (index.as_str(), "COMMIT", &["58030", "53400", "no error"][..], &[0, 1, 2][..0]),
+        (HOLD_TABLE, "COMMIT", &["no error", "55P03"], &[3]),
+        (HIDE, SHOW, &["55000"], &[0, 1, 2, 3]),
     ] {
-        let state = sqlstate(app.batch_execute(sql));
-        assert!(["58030", "53400", "no error"].contains(&state.as_str()), "{state}: {sql}");
+        recovers(&mut app);
+        settle(&mut admin);
+        admin.batch_execute(block).unwrap();
+        for (i, sql) in calls.into_iter().enumerate() {
+            let state = sqlstate(app.batch_execute(sql));
+            assert!(states.contains(&state.as_str()), "{state}: {sql}");
+            assert!(!certain.contains(&i) || state != "no error", "{block}: {sql}");
+        }
+        admin.batch_execute(unblock).unwrap();
     }
-    admin.batch_execute("COMMIT").unwrap();
     recovers(&mut app);
     assert_eq!(validate(&mut app, "42", GOOD), Answer::yes());
     let log = site.cluster.log();
-    assert!(log.contains("the audit event of this call was not written in time"));
+    for error in [
+        "the audit event of this call was not written in time",
+        "a table of password_verify is locked by another session",
+        "the tables of password_verify are missing or incomplete",
+    ] {
+        assert!(log.contains(error), "{error}");
+    }
     assert!(!log.contains("literal secret"));
 }
 
@@ -1089,16 +1251,13 @@ fn a_password_in_a_statement_that_is_not_recorded_is_not_logged() {
 fn a_full_queue_is_busy_and_stalls_no_other_database() {
     let cluster = server(&["password_verify.audit_queue = 64"]);
     let (stuck, other) = (Site::on(Arc::clone(&cluster)), Site::on(cluster));
-    for site in [&stuck, &other] {
-        site.configure(&["audit_timeout = '1s'", "queue_timeout = '500ms'"]);
+    // The slots are everybody's: sixteen hashes may be before one's own.
+    for (site, patience) in [(&stuck, "500ms"), (&other, "4s")] {
+        site.configure(&["audit_timeout = '1s'", &format!("queue_timeout = '{patience}'")]);
         site.enroll("42", GOOD);
     }
     let mut admin = stuck.admin();
-    let mut blocker = stuck.admin();
-    validate(&mut stuck.login(), "somebody", WRONG);
-    blocker
-        .batch_execute("BEGIN; LOCK TABLE password_verify.event IN ACCESS EXCLUSIVE MODE")
-        .unwrap();
+    let (mut blocker, mut somebody) = (stuck.admin(), stuck.login());
     let (barrier, stop) = (Barrier::new(41), AtomicBool::new(false));
     let answered = AtomicUsize::new(0);
     thread::scope(|scope| {
@@ -1108,6 +1267,7 @@ fn a_full_queue_is_busy_and_stalls_no_other_database() {
                 let (stuck, barrier) = (&stuck, &barrier);
                 scope.spawn(move || {
                     let mut app = stuck.login();
+                    barrier.wait();
                     barrier.wait();
                     let start = Instant::now();
                     let answer = ask(&mut app, CHECKED, &[&format!("user{i}"), &WRONG]);
@@ -1124,6 +1284,10 @@ fn a_full_queue_is_busy_and_stalls_no_other_database() {
                 answered.fetch_add(1, Ordering::Relaxed);
             }
         });
+        // When everybody is connected. The worker is there: one without work leaves.
+        barrier.wait();
+        validate(&mut somebody, "somebody", WRONG);
+        blocker.batch_execute(&hold_index("event_pkey")).unwrap();
         barrier.wait();
         let mut busy = 0;
         for thread in threads {
@@ -1155,9 +1319,7 @@ fn a_full_queue_is_busy_and_stalls_no_other_database() {
     let mut app = stuck.login();
     recovers(&mut app);
     settle(&mut admin);
-    blocker
-        .batch_execute("BEGIN; LOCK TABLE password_verify.event IN ACCESS EXCLUSIVE MODE")
-        .unwrap();
+    blocker.batch_execute(&hold_index("event_pkey")).unwrap();
     let answers: Vec<_> =
         (0..20).map(|i| validate(&mut app, &format!("async{i}"), WRONG)).collect();
     let room =
@@ -1170,6 +1332,15 @@ fn a_full_queue_is_busy_and_stalls_no_other_database() {
     for i in 0..room {
         assert_eq!(of_user(&mut admin, &format!("async{i}")), ["validate invalid_credentials"]);
     }
+    // Where the table itself is locked not even that many: nothing is put in the queue, and nobody else is
+    // stalled.
+    blocker.batch_execute(HOLD_TABLE).unwrap();
+    for i in 0..3 {
+        assert_eq!(validate(&mut app, &format!("locked{i}"), WRONG), Answer::no("busy"));
+    }
+    assert_eq!(stat(&mut admin, "queue_used"), 0);
+    assert_eq!(validate(&mut other.login(), "42", GOOD), Answer::yes());
+    blocker.batch_execute("COMMIT").unwrap();
     assert_intact(&mut admin);
 }
 
@@ -1469,7 +1640,7 @@ fn what_was_on_its_way_to_a_dropped_database_is_discarded_and_counted() {
     let (mut admin, mut app) = (site.admin(), site.login());
     validate(&mut app, "somebody", WRONG);
     settle(&mut admin);
-    admin.batch_execute("ALTER TABLE password_verify.event RENAME TO hidden").unwrap();
+    let stopped = stop_worker(&site);
     let answered = (0..5)
         .filter(|i| {
             validate(&mut app, &format!("user{i}"), "x".repeat(4097).as_str()) != Answer::no("busy")
@@ -1478,6 +1649,10 @@ fn what_was_on_its_way_to_a_dropped_database_is_discarded_and_counted() {
     assert!(answered > 0);
     let mut elsewhere = other.admin();
     assert!(stat(&mut elsewhere, "queue_used") >= answered as i64);
+    // When it goes on, it cannot write them.
+    admin.batch_execute(HIDE).unwrap();
+    drop(stopped);
+    assert_eq!(sqlstate(app.query(CHECKED, &[&"somebody", &WRONG])), "55000");
     drop((admin, app));
     cluster
         .admin("postgres")
