@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::imports::{BCRYPT, import};
+use password_verify_tests::imports::{BCRYPT, import, users_of};
 use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{settle, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
@@ -119,13 +119,6 @@ fn growth_and_migration_tell_unknown_ids_from_known_ones_no_more() {
     assert!((strangers_moved as f64 - mean).abs() <= off, "{strangers_moved}, {mean} ± {off}");
     // And none the other way.
     assert!(grown.iter().zip(&moved).all(|(before, after)| *after || !before));
-}
-
-/// Users that are counted in classes whose template has this in it.
-fn users_of(client: &mut impl GenericClient, scheme: &str) -> i64 {
-    let sql = "SELECT COALESCE(sum(users), 0)::bigint FROM password_verify.cost_class
-                WHERE position('$' || $1 || '$' IN template) > 0";
-    client.query_one(sql, &[&scheme]).unwrap().get(0)
 }
 
 /// How the unknown ids are divided: for each class its template, and how many cells it has.

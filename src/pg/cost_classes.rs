@@ -1,5 +1,6 @@
 //! `password_verify.cost_class`: what computing records costs, and which unknown users are hashed at that cost.
 
+use std::collections::BTreeMap;
 use std::time::Instant;
 
 use password_verify_core::cost_class::ClassKey;
@@ -61,11 +62,43 @@ impl CostClasses {
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
     pub fn count(&self, tallies: &[Tally]) -> Result<(), Error> {
-        let mut classes = Classes::new(self.0.after(None, 2 * MAX_CLASSES, read)?);
-        for tally in tallies {
-            classes.follow(tally.made.to, tally.template.clone());
-            classes.apply(tally.made, tally.count);
-        }
+        let mut classes = self.all()?;
+        apply(&mut classes, tallies);
+        self.store(&mut classes)
+    }
+
+    /// Follows classes that are found by counting records.
+    ///
+    /// # Errors
+    /// As [`CostClasses::count`].
+    pub fn follow(&self, templates: BTreeMap<ClassKey, String>) -> Result<(), Error> {
+        let mut classes = self.all()?;
+        templates.into_iter().for_each(|(key, template)| classes.follow(key, template));
+        self.store(&mut classes)
+    }
+
+    /// Counts what has been committed, which is part of what was found by counting all records.
+    ///
+    /// # Errors
+    /// As [`CostClasses::count`].
+    pub fn correct(
+        &self,
+        tallies: &[Tally],
+        found: &BTreeMap<ClassKey, u64>,
+        unread: u64,
+        today: ClassKey,
+    ) -> Result<(), Error> {
+        let mut classes = self.all()?;
+        apply(&mut classes, tallies);
+        classes.correct(found, unread, today);
+        self.store(&mut classes)
+    }
+
+    fn all(&self) -> Result<Classes, Error> {
+        Ok(Classes::new(self.0.after(None, 2 * MAX_CLASSES, read)?))
+    }
+
+    fn store(&self, classes: &mut Classes) -> Result<(), Error> {
         classes.take_changed().into_iter().try_for_each(|(key, class)| self.write(key, class))
     }
 
@@ -83,6 +116,13 @@ impl CostClasses {
         };
         // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares.
         unsafe { self.0.put(key, row) }
+    }
+}
+
+fn apply(classes: &mut Classes, tallies: &[Tally]) {
+    for tally in tallies.iter().filter(|tally| !tally.made.is_none()) {
+        classes.follow(tally.made.to, tally.template.clone());
+        classes.apply(tally.made, tally.count);
     }
 }
 

@@ -24,6 +24,7 @@
 //! | [`transaction`] | changes | recorded before the transaction can commit |
 //! | [`caller`] | who calls | as the server knows it |
 //! | `moves` | records that change their class of cost | counted once they are committed |
+//! | `recount` | an exact count of records, a slice at a time | what it finds in the way stops nothing else |
 //! | [`keyed`], [`ledger`], [`folds`], [`changes`], [`journal`], [`cost_classes`] | the worker's tables | typed in, typed out |
 //! | [`worker`], `writer`, `batch`, `ends`, `tidy`, `work`, `record` | the worker | one batch, one transaction |
 //! | [`rename`], [`carried`] | another id for a user | record and budgets, neither waited for |
@@ -60,6 +61,7 @@ pub mod log;
 mod moves;
 pub mod place;
 mod record;
+mod recount;
 pub mod rename;
 pub mod renewals;
 pub mod row;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use password_verify_core::user_id::UserId;
 
+use super::moves;
 use super::place::PlaceLock;
 use super::scan::{self, Occupant};
 use super::session::patiently;
@@ -43,17 +44,18 @@ impl Store {
                 Occupant::Row => return Ok(Some(Renamed::Taken)),
                 Occupant::Nobody => {}
             }
-            let mut moved = None;
+            let (mut moved, mut class) = (None, None);
             let removed = self.edit(old, Duration::ZERO, |row| {
+                class = moves::class_of(row);
                 moved = Some(row.renamed(place, new)?);
-                Ok(Edit::Delete)
+                Ok(Edit::Take)
             })?;
             match (removed, moved) {
                 (Written::Busy, _) => Ok(None),
                 (Written::Unchanged, _) | (_, None) => Ok(Some(Renamed::Nobody)),
                 // Only what somebody does by hand can be in the way now, and then it is all taken back.
                 (Written::Done, Some(row)) => {
-                    if self.put(new, row)? {
+                    if self.put(new, row, (self.place(old), class.as_deref()))? {
                         Ok(Some(Renamed::Done))
                     } else {
                         Err(Error::Busy)

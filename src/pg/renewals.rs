@@ -75,7 +75,7 @@ fn replace(renewal: &Taken) -> Result<(), Error> {
 }
 
 /// What PostgreSQL says, without the details, which may be values of the row.
-fn message(error: &pg_sys::panic::CaughtError) -> String {
+pub(super) fn message(error: &pg_sys::panic::CaughtError) -> String {
     use pg_sys::panic::CaughtError;
     match error {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {

@@ -57,6 +57,8 @@ pub enum Edit {
     Replace,
     /// Delete it.
     Delete,
+    /// The same for a record that goes to another place: whoever puts it there says so.
+    Take,
 }
 
 /// What a batch of [`Store::reseal`] came to.
@@ -248,15 +250,24 @@ impl Store {
             match scan::occupant(&self.table, &self.index, place) {
                 Occupant::Uncertain => Ok(None),
                 Occupant::Row => Ok(Some(Written::Unchanged)),
-                Occupant::Nobody => Ok(self.put(user, row(place))?.then_some(Written::Done)),
+                Occupant::Nobody => {
+                    let done = self.put(user, row(place), (place, None))?;
+                    Ok(done.then_some(Written::Done))
+                }
             }
         })?;
         Ok(written.unwrap_or(Written::Busy))
     }
 
     /// Adds a row at a place that is free, and one for the account, under the lock of the place; false if
-    /// another transaction holds what is left there of a record that somebody has deleted by hand.
-    pub(super) fn put(&self, user: &UserId, row: Credential) -> Result<bool, Error> {
+    /// another transaction holds what is left there of a record that somebody has deleted by hand. `was`: where it
+    /// has been, and its class there.
+    pub(super) fn put(
+        &self,
+        user: &UserId,
+        row: Credential,
+        was: (RecordNumber, Option<&str>),
+    ) -> Result<bool, Error> {
         let over = match self.accounts.lock(row.number) {
             Locked::Busy => return Ok(false),
             Locked::Nobody => None,
@@ -264,7 +275,7 @@ impl Store {
         };
         self.key.keep()?;
         let (number, created_at, state) = (row.number, row.created_at, row.state()?);
-        self.add(row)?;
+        self.add(row, was)?;
         self.accounts.put(&AccountRow::new(number, user.as_str(), created_at, state), over)?;
         Ok(true)
     }
@@ -304,7 +315,7 @@ impl Store {
             let before = moves::class_of(&row);
             row.judge(self.accounts.near(place));
             let edit = edit(&mut row)?;
-            if edit == Edit::Delete {
+            if matches!(edit, Edit::Delete | Edit::Take) {
                 match self.accounts.lock(place) {
                     Locked::Busy => return Ok(None),
                     Locked::Nobody => {}
@@ -318,11 +329,12 @@ impl Store {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
                     Edit::Delete => {
                         self.table.delete(&mut tid)?;
-                        moves::note(before.as_deref(), None);
+                        moves::note(place, before.as_deref(), None);
                     }
+                    Edit::Take => self.table.delete(&mut tid)?,
                     Edit::Replace => {
                         self.table.update(&mut tid, row.form(&self.table)?)?;
-                        moves::note(before.as_deref(), moves::class_of(&row).as_deref());
+                        moves::note(place, before.as_deref(), moves::class_of(&row).as_deref());
                     }
                 }
                 // What comes later in the same statement sees it.
@@ -506,14 +518,14 @@ impl Store {
         self.key.key.blind_index(user)
     }
 
-    fn add(&self, mut row: Credential) -> Result<(), Error> {
+    fn add(&self, mut row: Credential, was: (RecordNumber, Option<&str>)) -> Result<(), Error> {
         let tuple = row.form(&self.table)?;
         // SAFETY: a tuple of this table.
         unsafe {
             self.table.insert(tuple)?;
             pg_sys::CommandCounterIncrement();
         }
-        moves::note(None, moves::class_of(&row).as_deref());
+        moves::note_moved(was, (row.number, moves::class_of(&row).as_deref()));
         Ok(())
     }
 }

@@ -17,6 +17,7 @@ use super::ends::Ends;
 use super::journal::Journal;
 use super::keyed::Key;
 use super::record::to_event;
+use super::recount::Recount;
 use super::shared::budgets::{self, SEATS, Unwritten};
 use super::shared::databases::{self, Legacy};
 use super::shared::moves::{self, Tally};
@@ -52,6 +53,7 @@ pub struct Writer {
     /// When records were counted that had moved.
     counted: Option<Instant>,
     tidy: Tidy,
+    recount: Recount,
 }
 
 /// What a batch has done, to be believed once it is committed.
@@ -105,6 +107,7 @@ impl Writer {
             folds_seen: Instant::now(),
             counted: None,
             tidy: Tidy::new(number),
+            recount: Recount::default(),
         };
         if why.is_some() {
             // What the last worker was about to remove was of another chain.
@@ -253,6 +256,7 @@ impl Writer {
         }
         let deleted = work::transaction(|| self.tidy.events())?;
         self.tidy.deleted(deleted);
+        self.recount.slice(self.database, now);
         // Also one of a time that is yet to come: the clock was set back.
         if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;

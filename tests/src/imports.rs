@@ -68,3 +68,10 @@ pub fn stored(client: &mut impl GenericClient, user: &str) -> String {
 pub fn users(client: &mut impl GenericClient) -> i64 {
     client.query_one("SELECT count(*) FROM auth.pv_users", &[]).unwrap().get(0)
 }
+
+/// Users that are counted in classes whose template has this in it.
+pub fn users_of(client: &mut impl GenericClient, scheme: &str) -> i64 {
+    let sql = "SELECT COALESCE(sum(users), 0)::bigint FROM password_verify.cost_class
+                WHERE position('$' || $1 || '$' IN template) > 0";
+    client.query_one(sql, &[&scheme]).unwrap().get(0)
+}

@@ -28,6 +28,9 @@
 //! one time. Beyond [`MAX_CLASSES`] classes the rarest are not followed: their users are recognised by their time.
 //! And so is a class while its users are fewer than one in a thousand, but the other way round: most of
 //! those with its time are nobody.
+//!
+//! Users are counted by what committed transactions report. A crash loses the reports of about a second, and a class
+//! whose count comes to zero too early has no cells until all records have been counted again ([`crate::recount`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -165,10 +168,16 @@ impl Classes {
         self.lay_out();
     }
 
-    /// Counts as somebody has found them; no cell moves for it, but of a class without users.
-    pub fn correct(&mut self, found: &BTreeMap<ClassKey, u64>) {
+    /// Counts as somebody has found them, and so many records that could not be read: each may be of any class. No
+    /// cell moves for it, but of a class without users, and to one that is far commoner than it seemed. `today`: the
+    /// class of today's settings, should nobody have told yet.
+    pub fn correct(&mut self, found: &BTreeMap<ClassKey, u64>, unread: u64, today: ClassKey) {
+        if self.current().is_none() && self.follows(today) {
+            self.make_current(today);
+        }
         for key in self.all.keys().copied().collect::<Vec<_>>() {
-            let users = found.get(&key).copied().unwrap_or(0);
+            let least = found.get(&key).copied().unwrap_or(0);
+            let users = self.all[&key].users.clamp(least, least.saturating_add(unread));
             if self.all[&key].users == users {
                 continue;
             }

@@ -17,6 +17,7 @@
 //! | [`history`] | earlier passwords, so that none is used again |
 //! | [`cost_class`] | what computing it costs, apart from whose it is |
 //! | [`decoy`] | what an unknown user's password is hashed against |
+//! | [`recount`] | an exact count of records while they move |
 //! | [`reset_token`] | a token with which a password can be reset once |
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
@@ -51,6 +52,7 @@ pub mod name;
 pub mod policy;
 pub mod reason;
 pub mod record;
+pub mod recount;
 pub mod renewal;
 pub mod repeat;
 pub mod reset_token;

@@ -245,10 +245,13 @@ fn a_count_that_was_wrong_moves_no_cell() {
     world.make(TODAY, 100);
     let strangers = world.strangers();
     let found = [(TODAY, 105), (BCRYPT, 90)].into_iter().collect();
-    world.classes.correct(&found);
+    world.classes.correct(&found, 0, TODAY);
     assert_eq!(world.strangers(), strangers);
     assert_eq!(world.classes.get(BCRYPT).unwrap().users, 90);
-    world.classes.correct(&[(TODAY, 105)].into_iter().collect());
+    // Some of those that could not be read may be of it.
+    world.classes.correct(&[(TODAY, 105), (BCRYPT, 80)].into_iter().collect(), 5, TODAY);
+    assert_eq!(world.classes.get(BCRYPT).unwrap().users, 85);
+    world.classes.correct(&[(TODAY, 105)].into_iter().collect(), 0, TODAY);
     assert!(!world.classes.follows(BCRYPT));
     // More moves than there are users, and of classes that nobody knows.
     let mut classes = world.classes;

@@ -12,6 +12,7 @@ use pgrx::pg_sys;
 use super::budgets;
 use super::condition::Condition;
 use super::moves;
+use super::passes;
 use super::queue::{NONE, Queue};
 use super::renewals;
 use super::segment::{self, Central};
@@ -311,6 +312,7 @@ pub fn leave(number: usize, departure: Departure) {
         let oid = Central::lock().parts().2[number].oid;
         budgets::forget(oid);
         moves::forget(oid);
+        passes::forget(oid);
         renewals::forget(oid);
     }
     let again = {

@@ -1,13 +1,15 @@
 //! Records that have been made, moved from one class of cost to another, or deleted, on their way to the worker.
 //!
-//! Their transaction is committed. What has no place is lost, as is what a crash finds here: the worker then
-//! counts a user wrong, and no more than that.
+//! Their transaction is committed. What has no place is lost, as is what a crash finds here: users are counted wrong
+//! then until all records have been counted anew ([`super::passes`]).
 
 use password_verify_core::cost_class::ClassKey;
 use password_verify_core::decoy::Move;
 use password_verify_core::record::MAX_BYTES;
+use password_verify_core::recount::{Behind, Span};
 use pgrx::pg_sys;
 
+use super::passes::{self, Pass};
 use super::segment::Traffic;
 
 /// Different ones at the same time, of all databases. One database has half of them at most.
@@ -31,6 +33,8 @@ pub struct Slot {
     to: ClassKey,
     ours: bool,
     count: u64,
+    /// Of those, what a count of all records would miss that goes on meanwhile.
+    behind: Behind,
     template_len: u16,
     template: [u8; MAX_BYTES],
 }
@@ -49,6 +53,7 @@ impl Slot {
         (self.database, self.from, self.to, self.ours) = (database, from, to, ours);
         // Invariant: a template is a record, which has MAX_BYTES at most; `add` has looked.
         (self.count, self.template_len) = (tally.count, text.len() as u16);
+        self.behind = Behind::default();
         self.template[..text.len()].copy_from_slice(text);
     }
 
@@ -59,43 +64,72 @@ impl Slot {
     }
 }
 
-/// Leaves it for the worker; false if there is no place.
-pub fn add(database: pg_sys::Oid, tally: &Tally) -> bool {
+/// Leaves it for the worker, and where those records were and are; false if there is no place.
+pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
     if tally.template.len() > MAX_BYTES {
         return false;
     }
     let mut traffic = Traffic::lock();
-    let slots = traffic.slots();
-    let same = |slot: &Slot| slot.is_of(database) && slot.made() == tally.made;
-    if let Some(slot) = slots.iter_mut().find(|slot| same(slot)) {
-        slot.count = slot.count.saturating_add(tally.count);
+    let (slots, passes) = traffic.parts();
+    let pass = passes::existing(passes, database);
+    let behind = pass.map_or(Behind::default(), |pass| pass.behind(from, to, tally.count));
+    if tally.made.is_none() && behind.left == behind.came {
         return true;
     }
+    let same = |slot: &Slot| slot.is_of(database) && slot.made() == tally.made;
     let held = slots.iter().filter(|slot| slot.is_of(database)).count();
-    let free = slots.iter_mut().find(|slot| slot.is_of(pg_sys::InvalidOid));
-    match free.filter(|_| held < PLACES / 2) {
-        Some(slot) => {
-            slot.put(database, tally);
-            true
-        }
-        None => false,
-    }
+    let number = slots.iter().position(same).or_else(|| {
+        let free = slots.iter().position(|slot| slot.is_of(pg_sys::InvalidOid));
+        let free = free.filter(|_| held < PLACES / 2)?;
+        slots[free].put(database, &Tally { count: 0, ..tally.clone() });
+        Some(free)
+    });
+    let Some(slot) = number.map(|number| &mut slots[number]) else { return false };
+    slot.count = slot.count.saturating_add(tally.count);
+    slot.behind.left = slot.behind.left.saturating_add(behind.left);
+    slot.behind.came = slot.behind.came.saturating_add(behind.came);
+    true
 }
 
 /// What waits for the worker of a database.
 pub fn waiting(database: pg_sys::Oid) -> Vec<Tally> {
-    let mut found = Vec::with_capacity(PLACES / 2);
     let mut traffic = Traffic::lock();
-    found.extend(traffic.slots().iter().filter(|slot| slot.is_of(database)).map(Slot::tally));
-    found
+    let (slots, passes) = traffic.parts();
+    take_note(slots, passes, database)
+}
+
+/// The same for who holds the lock. A count of all records that goes on knows of them from now on.
+pub fn take_note(
+    slots: &mut [Slot; PLACES],
+    passes: &mut [Pass; passes::PLACES],
+    database: pg_sys::Oid,
+) -> Vec<Tally> {
+    let mut pass = passes::existing(passes, database);
+    let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
+    theirs
+        .map(|slot| {
+            let behind = std::mem::take(&mut slot.behind);
+            if let Some(pass) = &mut pass {
+                pass.moved(slot.from, slot.to, behind);
+            }
+            slot.tally()
+        })
+        .collect()
+}
+
+/// A count of all records begins: it has missed nothing yet.
+pub fn begin_anew(slots: &mut [Slot; PLACES], database: pg_sys::Oid) {
+    let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
+    theirs.for_each(|slot| slot.behind = Behind::default());
 }
 
 /// These are counted, and stored.
 pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
     let mut traffic = Traffic::lock();
+    let (slots, _) = traffic.parts();
     for tally in tallies {
         let theirs = |slot: &&mut Slot| slot.is_of(database) && slot.made() == tally.made;
-        if let Some(slot) = traffic.slots().iter_mut().find(theirs) {
+        if let Some(slot) = slots.iter_mut().find(theirs) {
             slot.count -= tally.count.min(slot.count);
             if slot.count == 0 {
                 slot.database = pg_sys::InvalidOid;
@@ -107,6 +141,7 @@ pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
 /// The database is gone.
 pub fn forget(database: pg_sys::Oid) {
     let mut traffic = Traffic::lock();
-    let theirs = traffic.slots().iter_mut().filter(|slot| slot.is_of(database));
+    let (slots, _) = traffic.parts();
+    let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
     theirs.for_each(|slot| slot.database = pg_sys::InvalidOid);
 }

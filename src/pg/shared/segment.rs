@@ -11,6 +11,7 @@ use super::budgets::{self, Slot};
 use super::condition::Condition;
 use super::databases::{Board, Database, MAX_DATABASES};
 use super::moves;
+use super::passes::{self, Pass};
 use super::published::Published;
 use super::queue::{Entry, Queue};
 use super::renewals::{self, Renewal};
@@ -50,6 +51,8 @@ pub struct Header {
     renewals: [Renewal; renewals::PLACES],
     /// Likewise.
     moves: [moves::Slot; moves::PLACES],
+    /// Under the same lock as those.
+    passes: [Pass; passes::PLACES],
 }
 
 /// Where it is mapped. Set in the postmaster, inherited by every process.
@@ -275,10 +278,11 @@ impl Traffic {
         Self { _held: Held::take(3 + SHARDS) }
     }
 
-    /// All places there are.
-    pub fn slots(&mut self) -> &mut [moves::Slot; moves::PLACES] {
+    /// All places there are, and how far counts have come that go on meanwhile.
+    pub fn parts(&mut self) -> (&mut [moves::Slot; moves::PLACES], &mut [Pass; passes::PLACES]) {
+        let header = HEADER.load(Ordering::Relaxed);
         // SAFETY: valid since the server's start; the lock makes this process the only one here.
-        unsafe { &mut (*HEADER.load(Ordering::Relaxed)).moves }
+        unsafe { (&mut (*header).moves, &mut (*header).passes) }
     }
 }
 
