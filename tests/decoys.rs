@@ -3,6 +3,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::thread;
 use std::time::Duration;
 
 use password_verify_tests::cluster::{PRELOADED, run};
@@ -13,6 +14,10 @@ use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
 use postgres::{Client, GenericClient};
 
 const WRONG: &str = "seven wet umbrellas hum";
+/// `GOOD` at next to no cost: python3 -c "import hashlib; print(hashlib.scrypt(b'correct horse battery staple',
+/// salt=b'sixteenbytesalt!', n=64, r=8, p=1, dklen=32))"
+const QUICK: &str =
+    "$scrypt$ln=6,r=8,p=1$c2l4dGVlbmJ5dGVzYWx0IQ$4lujuI2mpBX/bfVAdPK+V+P3UlxSk/ji2SPeje7aqGg";
 
 /// A session, and the processor time that it has taken: the same on a busy machine.
 struct Session {
@@ -44,14 +49,21 @@ impl Session {
 }
 
 /// Does it look like a record of today? Nobody is halfway between the classes on a scale of ratios. Work that has
-/// been disturbed is more, never less: what looks like today's is looked at again.
-fn modern(session: &mut Session, ids: &[String], halfway: f64) -> Vec<bool> {
-    let mut look = |id: &String| {
-        let quick = session.work(id, 2);
-        let work = if quick > halfway { quick.min(session.work(id, 1)) } else { quick };
-        work > halfway
+/// been disturbed is more, never less: what looks like today's is looked at up to twice again.
+fn modern(sessions: &mut [Session], ids: &[String], halfway: f64) -> Vec<bool> {
+    let part = ids.len().div_ceil(sessions.len());
+    let look = |session: &mut Session, ids: &[String]| -> Vec<bool> {
+        ids.iter().map(|id| (0..3).all(|_| session.work(id, 1) > halfway)).collect()
     };
-    ids.iter().map(&mut look).collect()
+    // At the same time: what a session works does not count what the others do.
+    thread::scope(|scope| {
+        let parts: Vec<_> = sessions
+            .iter_mut()
+            .zip(ids.chunks(part))
+            .map(|(session, ids)| scope.spawn(move || look(session, ids)))
+            .collect();
+        parts.into_iter().flat_map(|part| part.join().unwrap()).collect()
+    })
 }
 
 fn flips(before: &[bool], after: &[bool]) -> usize {
@@ -62,36 +74,42 @@ fn flips(before: &[bool], after: &[bool]) -> usize {
 /// unknown ids that have changed their time: none by growth, half of those that can by migration.
 #[test]
 fn growth_and_migration_tell_unknown_ids_from_known_ones_no_more() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::new();
     site.allow_failures();
-    site.configure(&["argon2_memory = '14MB'"]);
-    let (mut app, mut manager) = (Session::of(site.login()), site.login_with(&["manager"]));
-    let mut admin = site.admin();
+    let mut apps: Vec<Session> = (0..4).map(|_| Session::of(site.login())).collect();
+    let (mut admin, mut manager) = (site.admin(), site.login_with(&["manager"]));
     let imported: Vec<String> = (0..100).map(|i| format!("imported{i}")).collect();
     for user in &imported {
-        assert_eq!(import(&mut manager, user, BCRYPT), Answer::yes());
+        assert_eq!(import(&mut manager, user, QUICK), Answer::yes());
     }
-    assert_eq!(create(&mut app.client, "today", GOOD), Answer::yes());
+    assert_eq!(create(&mut apps[0].client, "today", GOOD), Answer::yes());
     settle(&mut admin);
-    let (old, new) = (app.work("imported99", 5), app.work("today", 5));
+    let (old, new) = (apps[0].work("imported99", 5), apps[0].work("today", 5));
     assert!(new > old * 3.0, "two kinds of users: {old} {new}");
     let halfway = (old * new).sqrt();
     let known = imported[..60].to_vec();
     let strangers: Vec<String> = (0..200).map(|i| format!("stranger{i}")).collect();
 
-    let known_at_first = modern(&mut app, &known, halfway);
-    let at_first = modern(&mut app, &strangers, halfway);
+    let known_at_first = modern(&mut apps, &known, halfway);
+    let at_first = modern(&mut apps, &strangers, halfway);
     let like_imported = at_first.iter().filter(|modern| !**modern).count();
     assert!(known_at_first.iter().all(|modern| !modern));
-    // Half of them: 5 deviations of 7.
+    // Half of them: 5 deviations of 7, so a false alarm in two million runs.
     assert!((65..=135).contains(&like_imported), "{like_imported} of 200 strangers");
 
-    for i in 0..300 {
-        assert_eq!(create(&mut app.client, &format!("new{i}"), GOOD), Answer::yes());
-    }
+    thread::scope(|scope| {
+        for (part, app) in apps.iter_mut().enumerate() {
+            scope.spawn(move || {
+                for i in 0..75 {
+                    let user = format!("new{part} {i}");
+                    assert_eq!(create(&mut app.client, &user, GOOD), Answer::yes());
+                }
+            });
+        }
+    });
     settle(&mut admin);
-    let known_grown = modern(&mut app, &known, halfway);
-    let grown = modern(&mut app, &strangers, halfway);
+    let known_grown = modern(&mut apps, &known, halfway);
+    let grown = modern(&mut apps, &strangers, halfway);
     println!(
         "{} known, {} unknown by growth",
         flips(&known_at_first, &known_grown),
@@ -101,20 +119,20 @@ fn growth_and_migration_tell_unknown_ids_from_known_ones_no_more() {
     assert_eq!(flips(&at_first, &grown), 0);
 
     for user in imported.iter().step_by(2) {
-        assert_eq!(validate(&mut app.client, user, GOOD), Answer::yes());
+        assert_eq!(validate(&mut apps[0].client, user, GOOD), Answer::yes());
         // One after the other: there are few places for renewals.
         let sql = "SELECT algorithm = 'argon2id' FROM auth.pv_users WHERE user_id = $1";
         wait_until("made anew", || admin.query_one(sql, &[user]).unwrap().get(0));
     }
-    wait_until("moves are counted", || users_of(&mut admin, "bcrypt") == 50);
-    let known_moved = flips(&known_grown, &modern(&mut app, &known, halfway));
-    let moved = modern(&mut app, &strangers, halfway);
+    wait_until("moves are counted", || users_of(&mut admin, "scrypt") == 50);
+    let known_moved = flips(&known_grown, &modern(&mut apps, &known, halfway));
+    let moved = modern(&mut apps, &strangers, halfway);
     let strangers_moved = flips(&grown, &moved);
     println!(
         "{known_moved} of 60 known, {strangers_moved} of {like_imported} unknown by migration"
     );
     assert_eq!(known_moved, 30);
-    // Half of them, and each on its own: five deviations, so one false alarm in a million.
+    // Half of them, and each on its own: five deviations, which is another one in two million.
     let (mean, off) = (like_imported as f64 / 2.0, 2.5 * (like_imported as f64).sqrt());
     assert!((strangers_moved as f64 - mean).abs() <= off, "{strangers_moved}, {mean} ± {off}");
     // And none the other way.
@@ -298,5 +316,6 @@ fn without_classes_unknown_ids_look_like_today() {
     assert_eq!(validate(&mut app, "stranger", GOOD), Answer::no("invalid_credentials"));
     let sql = "SELECT * FROM auth.pv_create_password('other', $1)";
     assert_eq!(ask(&mut app, sql, &[&GOOD]).unwrap(), Answer::yes());
-    wait_until("the next is counted", || users_of(&mut site.admin(), "argon2id") == 1);
+    // That one, or both if all records were counted meanwhile.
+    wait_until("the next is counted", || users_of(&mut site.admin(), "argon2id") > 0);
 }
