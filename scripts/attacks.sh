@@ -7,7 +7,8 @@ say "attacking $("$PG_CONFIG" --version) (usually 10 minutes)"
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 cargo test --locked --package password-verify-tests --no-fail-fast \
-    --test throttle --test audit --test crash --test worker --test bad_weather --test reset -- --nocapture | tee "$log" |
+    --test throttle --test audit --test crash --test worker --test bad_weather --test reset \
+    --test restricted --test reuse --test forgive --test record_errors -- --nocapture | tee "$log" |
     grep -E '^test result|FAILED' || true
 failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | wc -l)
 [ "$failed" = 0 ] || die "$failed attacks got through, or a test is wrong: see its output"
