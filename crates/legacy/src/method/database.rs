@@ -85,7 +85,7 @@ impl Method for SqlServer {
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         let text = String::from_utf8_lossy(password);
         let capitals =
-            Zeroizing::new(self.capitals.then(|| text.to_uppercase()).unwrap_or_default());
+            Zeroizing::new(if self.capitals { text.to_uppercase() } else { String::new() });
         let text = if self.capitals { capitals.as_str() } else { &text };
         let mut hash = Sha1::new();
         text.encode_utf16().for_each(|unit| hash.update(unit.to_le_bytes()));

@@ -46,14 +46,14 @@ const DIGESTS: [(&str, Hash, bool); 13] = [
 pub fn parse(text: &str, site: &Site) -> Result<Found, Refusal> {
     let (name, rest) = need(text.strip_prefix('{').and_then(|text| text.split_once('}')))?;
     let name = name.to_ascii_uppercase();
-    let decode: fn(&str) -> Option<Vec<u8>>;
     let (name, encoded) = match name.rsplit_once('.') {
         Some((name, "HEX")) => (name, Some(true)),
         Some((name, "B64" | "BASE64")) => (name, Some(false)),
         _ => (name.as_str(), None),
     };
     let is_hex = encoded.unwrap_or(name == "PLAIN-MD5");
-    decode = if is_hex { |text| hex(&text.to_ascii_lowercase()) } else { any_base64 };
+    let decode: fn(&str) -> Option<Vec<u8>> =
+        if is_hex { |text| hex(&text.to_ascii_lowercase()) } else { any_base64 };
     let is_text = TEXTS.iter().any(|entry| entry.0 == name);
     if is_text && encoded.is_some() && name != "MD5" {
         let decoded = String::from_utf8(need(decode(rest))?).map_err(|_| Refusal::Malformed)?;
