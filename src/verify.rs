@@ -156,6 +156,8 @@ struct Settled {
 }
 
 /// Produced by [`Settled::audit`]: what may be answered.
+// As `Target`: taken apart as soon as it is made.
+#[allow(clippy::large_enum_variant)]
 #[must_use]
 pub enum Outcome {
     /// Anything but yes.

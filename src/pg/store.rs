@@ -146,10 +146,11 @@ impl Store {
                     Err(Error::CorruptAccount(_)) if looks < LOOKS => continue,
                     state => drop(state?),
                 },
-                Found::Neighbour(row) => match row.state() {
-                    Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) => return Err(error),
-                    Ok(_) | Err(_) => {}
-                },
+                Found::Neighbour(row) => {
+                    if let Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) = row.state() {
+                        return Err(error);
+                    }
+                }
                 Found::Nothing => {}
             }
             return Ok(found);
