@@ -97,8 +97,9 @@ fn an_index_of_a_dba_on_the_credentials_crashes_nobody() {
     site.admin()
         .batch_execute(
             "CREATE INDEX ON password_verify.credential (lower(user_id));
-             CREATE INDEX ON password_verify.credential (changed_at) WHERE disabled_at IS NULL;
-             CREATE INDEX ON password_verify.credential (disabled_at) INCLUDE (user_id) WHERE disabled_at IS NOT NULL;
+             CREATE INDEX ON password_verify.credential (changed_at) WHERE former IS NULL;
+             CREATE INDEX ON password_verify.account (created_at) WHERE disabled_at IS NULL;
+             CREATE INDEX ON password_verify.account (disabled_at) INCLUDE (user_id) WHERE disabled_at IS NOT NULL;
              CREATE INDEX ON password_verify.credential USING brin (created_at);
              CREATE INDEX ON password_verify.credential USING hash (user_id);
              CREATE UNIQUE INDEX ON password_verify.credential (user_id);
@@ -110,8 +111,9 @@ fn an_index_of_a_dba_on_the_credentials_crashes_nobody() {
         &site,
         &[
             ("credential", "lower(user_id) = 'ann'"),
-            ("credential", "disabled_at IS NULL AND changed_at > '2000-01-01'::timestamptz"),
-            ("credential", "disabled_at > '2000-01-01'::timestamptz"),
+            ("credential", "former IS NULL AND changed_at > '2000-01-01'::timestamptz"),
+            ("account", "disabled_at IS NULL AND created_at > '2000-01-01'::timestamptz"),
+            ("account", "disabled_at > '2000-01-01'::timestamptz"),
             ("credential", "created_at > '2000-01-01'::timestamptz"),
             ("credential", "user_id = 'Ann'"),
         ],
@@ -155,7 +157,7 @@ fn a_check_of_a_dba_is_kept_and_tells_no_value() {
     admin
         .batch_execute(
             "ALTER TABLE password_verify.credential ADD CONSTRAINT no_bobs CHECK (user_id <> 'Bob');
-             ALTER TABLE password_verify.credential ADD CONSTRAINT nobody_disabled CHECK (disabled_at IS NULL)",
+             ALTER TABLE password_verify.account ADD CONSTRAINT nobody_disabled CHECK (disabled_at IS NULL)",
         )
         .unwrap();
     let mut app = site.login();
