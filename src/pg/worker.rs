@@ -80,15 +80,14 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     // this process. No user is the bootstrap superuser, whatever that role may not do.
     unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
-        let mut watch = pg_sys::ErrorContextCallback {
+        let mut callback = pg_sys::ErrorContextCallback {
             previous: pg_sys::error_context_stack,
             callback: Some(on_connection_error),
             arg: std::ptr::null_mut(),
         };
+        let _watch = Watch::begin(&mut callback);
         let flags = pg_sys::BGWORKER_BYPASS_ALLOWCONN;
-        pg_sys::error_context_stack = &raw mut watch;
         pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, flags);
-        pg_sys::error_context_stack = watch.previous;
     }
     signals(stop);
     pin_settings();
@@ -105,6 +104,30 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     SERVED.set(Some((number, departure)));
     // SAFETY: ends this process. With 0 the postmaster would not start another.
     unsafe { pg_sys::proc_exit(1) };
+}
+
+/// While this lives, PostgreSQL tells a function of every error. Also an error that unwinds ends it: what is
+/// raised further up would call through a pointer into a frame that is gone.
+struct Watch(*mut pg_sys::ErrorContextCallback);
+
+impl Watch {
+    /// # Safety
+    /// `callback` outlives this.
+    unsafe fn begin(callback: *mut pg_sys::ErrorContextCallback) -> Self {
+        // SAFETY: the caller's promise; the stack is this process's own.
+        unsafe {
+            let before = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = callback;
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: what was there when this began, and lies in a frame further up.
+        unsafe { pg_sys::error_context_stack = self.0 };
+    }
 }
 
 fn wait_for_database() -> (usize, pg_sys::Oid) {
