@@ -1,4 +1,5 @@
 //! Accounts in an incident: what a manager does takes effect at once, whatever the application holds.
+#![allow(clippy::unwrap_used)]
 
 use std::thread;
 use std::time::{Duration, Instant};

@@ -1,4 +1,5 @@
 //! Users whose id changes, and reset tokens that have to die.
+#![allow(clippy::unwrap_used)]
 
 use std::thread;
 use std::time::{Duration, Instant};

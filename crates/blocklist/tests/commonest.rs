@@ -1,5 +1,6 @@
 //! The list of the commonest passwords that the extension includes.
 #![cfg(feature = "build")]
+#![allow(clippy::unwrap_used)]
 
 use std::fs;
 use std::path::Path;

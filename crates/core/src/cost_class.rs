@@ -113,7 +113,7 @@ mod tests {
         let zeros = "A".repeat(22);
         for (text, expected) in [
             (
-                format!("$legacy$c2l4dGVlbmJ5dGVzYWx0IQ$bcrypt$cost=5$c2l4dGVlbmJ5dGVzYWx0IQ"),
+                "$legacy$c2l4dGVlbmJ5dGVzYWx0IQ$bcrypt$cost=5$c2l4dGVlbmJ5dGVzYWx0IQ".to_owned(),
                 Some(format!("$legacy${zeros}$bcrypt$cost=5${zeros}")),
             ),
             ("$legacy$AAAA".into(), None),
