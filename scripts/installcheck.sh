@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 
-say "testing with $("$PG_CONFIG" --version) (usually 16 minutes, with a first build 19)"
+say "testing with $("$PG_CONFIG" --version) (usually 30 minutes, with a first build 34)"
 # Every test has a database of its own: more of them at a time than the workers that serve them would wait for
 # one another.
 processors=$(nproc)
