@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -178,58 +178,71 @@ fn a_login_behind_an_index_that_is_locked_is_busy_in_time() {
     recovers(&site);
 }
 
+/// Says at the end of a scope that it is over, after a failure too.
+struct Raise<'a>(&'a AtomicBool);
+
+impl Drop for Raise<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What a DBA may do to tables that are in use.
+fn maintain(admin: &mut Client) {
+    for table in ["credential", "event", "throttle"] {
+        for statement in [
+            "REINDEX TABLE CONCURRENTLY password_verify.{t}",
+            "REINDEX TABLE password_verify.{t}",
+            "CREATE INDEX CONCURRENTLY one_more ON password_verify.{t} ((1))",
+            "DROP INDEX CONCURRENTLY password_verify.one_more",
+            "CLUSTER password_verify.{t} USING {t}_pkey",
+            "VACUUM (FULL, FREEZE) password_verify.{t}",
+            "ALTER TABLE password_verify.{t} SET UNLOGGED",
+            "ALTER TABLE password_verify.{t} SET LOGGED",
+            "ALTER TABLE password_verify.{t} REPLICA IDENTITY FULL",
+            "ALTER TABLE password_verify.{t} REPLICA IDENTITY NOTHING",
+            "ALTER TABLE password_verify.{t} REPLICA IDENTITY DEFAULT",
+            "ANALYZE password_verify.{t}",
+        ] {
+            let statement = statement.replace("{t}", table);
+            let done = admin.batch_execute(&statement);
+            done.map_err(|error| format!("{statement}: {error:?}")).unwrap();
+        }
+    }
+}
+
 #[test]
 fn maintenance_of_every_kind_beside_logins_disturbs_nobody() {
     let cluster = Arc::new(Cluster::start(PRELOADED));
     let site = Site::on(Arc::clone(&cluster));
     site.allow_failures();
     site.enroll("Ann", GOOD);
-    let done = AtomicBool::new(false);
+    let over = AtomicBool::new(false);
+    // How many times each of those who log in has come round.
+    let rounds = [AtomicUsize::new(0), AtomicUsize::new(0)];
     thread::scope(|scope| {
-        let logins: Vec<_> = (0..2)
-            .map(|i| {
-                let (site, done) = (&site, &done);
-                let end = Instant::now() + Duration::from_secs(100);
-                scope.spawn(move || {
-                    let (mut app, mut n) = (site.login(), 0);
-                    while Instant::now() < end && !done.load(Ordering::Relaxed) {
-                        n += 1;
-                        assert_eq!(validate(&mut app, "Ann", GOOD), Answer::yes());
-                        assert_eq!(create(&mut app, &format!("user{i}-{n}"), GOOD), Answer::yes());
-                        assert_eq!(
-                            validate(&mut app, &format!("user{i}-{n}"), OTHER),
-                            Answer::no("invalid_credentials")
-                        );
-                    }
-                    n
-                })
-            })
-            .collect();
-        let mut admin = site.admin();
-        for table in ["credential", "event", "throttle"] {
-            for statement in [
-                "REINDEX TABLE CONCURRENTLY password_verify.{t}",
-                "REINDEX TABLE password_verify.{t}",
-                "CREATE INDEX CONCURRENTLY one_more ON password_verify.{t} ((1))",
-                "DROP INDEX CONCURRENTLY password_verify.one_more",
-                "CLUSTER password_verify.{t} USING {t}_pkey",
-                "VACUUM (FULL, FREEZE) password_verify.{t}",
-                "ALTER TABLE password_verify.{t} SET UNLOGGED",
-                "ALTER TABLE password_verify.{t} SET LOGGED",
-                "ALTER TABLE password_verify.{t} REPLICA IDENTITY FULL",
-                "ALTER TABLE password_verify.{t} REPLICA IDENTITY NOTHING",
-                "ALTER TABLE password_verify.{t} REPLICA IDENTITY DEFAULT",
-                "ANALYZE password_verify.{t}",
-            ] {
-                let statement = statement.replace("{t}", table);
-                admin
-                    .batch_execute(&statement)
-                    .unwrap_or_else(|error| panic!("{statement}: {error:?}"));
-            }
+        for (i, rounds) in rounds.iter().enumerate() {
+            let (site, over) = (&site, &over);
+            scope.spawn(move || {
+                let mut app = site.login();
+                while !over.load(Ordering::Relaxed) {
+                    let user = format!("user{i}-{}", rounds.load(Ordering::Relaxed));
+                    assert_eq!(validate(&mut app, "Ann", GOOD), Answer::yes());
+                    assert_eq!(create(&mut app, &user, GOOD), Answer::yes());
+                    let wrong = Answer::no("invalid_credentials");
+                    assert_eq!(validate(&mut app, &user, OTHER), wrong);
+                    rounds.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
-        done.store(true, Ordering::Relaxed);
-        for login in logins {
-            assert!(login.join().unwrap() > 3);
+        // They end with this, however it ends.
+        let _over = Raise(&over);
+        let mut admin = site.admin();
+        let start = Instant::now();
+        // A quick machine is through before anybody has come round.
+        while rounds.iter().any(|rounds| rounds.load(Ordering::Relaxed) < 4) {
+            assert!(start.elapsed() < Duration::from_secs(300), "rounds: {rounds:?}");
+            maintain(&mut admin);
         }
     });
     recovers(&site);

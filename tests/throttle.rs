@@ -1163,7 +1163,11 @@ fn a_flood_of_ids_makes_nothing_forgotten() {
     for user in ["victim", "quiet"] {
         (0..5).for_each(|_| assert_eq!(guess(&mut app, user, None), WRONG));
     }
+    let since = Instant::now();
     (0..5).for_each(|i| assert_eq!(guess(&mut app, &format!("first{i}"), AWAY), WRONG));
+    // A slow machine takes so long that the client gets an attempt back: one a minute, no more.
+    let again = [AtomicUsize::new(0), AtomicUsize::new(0)];
+    let came_back = || again.iter().map(|again| again.load(Ordering::Relaxed)).sum::<usize>();
 
     let size = statistic(&site, "throttle_entries_size");
     assert!((1024..2048).contains(&size), "{size}");
@@ -1174,7 +1178,11 @@ fn a_flood_of_ids_makes_nothing_forgotten() {
         while !over.load(Ordering::Relaxed) {
             assert_eq!(login(&mut app, "victim", GOOD, None), THROTTLED);
             assert_eq!(login(&mut app, "victim", GOOD, HOME), VALID, "a known client");
-            assert_eq!(login(&mut app, "first0", GOOD, AWAY), THROTTLED, "a client");
+            let answer = login(&mut app, "first0", GOOD, AWAY);
+            if answer != THROTTLED {
+                assert_eq!(answer, WRONG, "a client");
+                again[0].fetch_add(1, Ordering::Relaxed);
+            }
             let sql = "SELECT value FROM auth.pv_stats WHERE statistic = 'throttle_entries_used'";
             let used: i64 = admin.query_one(sql, &[]).unwrap().get(0);
             assert!(used <= size, "{used}");
@@ -1197,8 +1205,16 @@ fn a_flood_of_ids_makes_nothing_forgotten() {
                     .collect::<Vec<_>>()
             },
         );
-        for answer in answers.concat() {
-            assert_eq!(answer, (expected.to_owned(), (ids / 4) as i64));
+        for answers in answers {
+            let mut left = ids / 4;
+            for (reason, count) in answers {
+                left -= count as usize;
+                if reason != expected {
+                    assert_eq!(reason, WRONG);
+                    again[1].fetch_add(count as usize, Ordering::Relaxed);
+                }
+            }
+            assert_eq!(left, 0);
         }
     };
     thread::scope(|scope| {
@@ -1212,9 +1228,12 @@ fn a_flood_of_ids_makes_nothing_forgotten() {
         let before = statistic(&site, "validate_invalid_credentials");
         flood("refused", 20_000, "'10.5.5.5'", THROTTLED);
         println!("20,000 ids refused in {:?}", start.elapsed());
-        assert_eq!(statistic(&site, "validate_invalid_credentials"), before);
         over.store(true, Ordering::Relaxed);
         watching.join().unwrap();
+        let hashed = statistic(&site, "validate_invalid_credentials") - before;
+        assert!((0..=came_back() as i64).contains(&hashed), "{hashed}");
+        let minutes = since.elapsed().as_secs() / 60;
+        assert!(came_back() as u64 <= minutes, "{again:?} in {minutes} min");
     });
     println!("looked at {} times meanwhile", watched.load(Ordering::Relaxed));
     assert!(watched.load(Ordering::Relaxed) > 10);
@@ -1227,7 +1246,8 @@ fn a_flood_of_ids_makes_nothing_forgotten() {
     let kinds: [i64; 4] = [row.get(0), row.get(1), row.get(2), row.get(3)];
     println!("rows by kind {kinds:?}, {} bytes", row.get::<_, i64>(4));
     // The victims, five from one address, and the flood; one known client; one client.
-    assert_eq!(kinds, [2 + 5 + 1200, 1, 1, 0]);
+    let flooded = 1200 + again[1].load(Ordering::Relaxed) as i64;
+    assert_eq!(kinds, [2 + 5 + flooded, 1, 1, 0]);
     assert!(statistic(&site, "throttle_entries_used") <= size);
     until("all is written", || statistic(&site, "throttle_entries_unwritten") == 0);
     let sql = "SELECT reason FROM auth.pv_validate_password('quiet'::text, 'guess')";
