@@ -17,7 +17,7 @@ use password_verify_core::verifier::Verifier;
 use crate::error::Error;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
-use crate::pg::shared::budgets::{Place, Seat};
+use crate::pg::shared::budgets::Place;
 use crate::pg::slot::HashSlot;
 use crate::pg::statistics;
 use crate::pg::store::{Edit, Store, Written};
@@ -28,6 +28,7 @@ use crate::throttle::{self, Denial};
 use crate::verify::{Outcome, Purpose, Request, attempt};
 use crate::{audit, blocklist};
 use crate::{salt, settings};
+use password_verify_core::throttle::Payer;
 
 /// How often a change starts over because a login has renewed the record meanwhile.
 const RENEWALS: usize = 3;
@@ -273,7 +274,7 @@ pub fn recorded_with(
     action: Action,
     user: &UserId,
     client: Option<IpAddr>,
-    carried: &[(Seat, Place)],
+    carried: &[(Payer, Place)],
     make: impl FnOnce() -> Result<Option<Answer>, Error>,
 ) -> Result<Option<Answer>, Error> {
     session::require_writable()?;

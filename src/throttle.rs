@@ -19,11 +19,12 @@ use crate::pg::held::{Attempt, Conclusion};
 use crate::pg::key::ActiveKey;
 use crate::pg::ledger::Ledger;
 use crate::pg::session;
-use crate::pg::shared::budgets::{self, Place, Seat, Stored};
+use crate::pg::shared::budgets::{self, Place, Stored};
 use crate::pg::shared::segment;
 use crate::pg::statistics;
 use crate::pg::table::Access;
 use crate::{audit, settings};
+use password_verify_core::throttle::Payer;
 
 /// Tells budgets for reset tokens from those for passwords.
 const TOKENS: &[u8] = b"tokens";
@@ -78,10 +79,10 @@ impl Denial {
         Self { reason, until: None }
     }
 
-    fn by(seat: Seat, verdict: Verdict) -> Self {
+    fn by(payer: Payer, verdict: Verdict) -> Self {
         match verdict {
             // Nothing that time changes: the next change of the password, or whoever unlocks.
-            Verdict::Locked if seat == Seat::Reuse => Self::because(Reason::Throttled),
+            Verdict::Locked if payer == Payer::Comparison => Self::because(Reason::Throttled),
             Verdict::Refused { until } => Self { reason: Reason::Throttled, until: Some(until) },
             Verdict::Locked => Self::because(Reason::Locked),
             Verdict::Admitted | Verdict::Wait => Self::because(Reason::Busy),
@@ -140,8 +141,8 @@ pub fn admit_comparison(user: &UserId, client: Option<IpAddr>) -> Result<Admissi
     let Some(attempt) = Attempt::begin(record, settings::throttle(), deadline)? else {
         return Ok(Admission::Busy);
     };
-    let key = ActiveKey::read()?.key.budget(Seat::Reuse as u8, &[], Some(user));
-    if !attempt.pin(Seat::Reuse, &key, deadline, || load(key))? {
+    let key = ActiveKey::read()?.key.budget(Payer::Comparison as u8, &[], Some(user));
+    if !attempt.pin(Payer::Comparison, &key, deadline, || load(key))? {
         return Ok(refuse(attempt, Denial::because(Reason::Busy)));
     }
     Ok(charge_all(attempt, false, deadline))
@@ -165,24 +166,24 @@ fn pin_all(
         // Budgets of their own: a wrong token costs nothing, so it must not use up what logins have.
         client.iter_mut().chain([&mut caller]).for_each(|about| about.extend(TOKENS));
     }
-    let mut seats: Vec<(Seat, &[u8], Option<&UserId>)> = Vec::with_capacity(5);
+    let mut payers: Vec<(Payer, &[u8], Option<&UserId>)> = Vec::with_capacity(5);
     if user.is_some() {
-        seats.push((Seat::Account, &[][..], user));
+        payers.push((Payer::Account, &[][..], user));
     }
     if let Some(client) = &client {
         if user.is_some() {
-            seats.push((Seat::Known, client, user));
-            seats.push((Seat::Chance, client, user));
+            payers.push((Payer::Known, client, user));
+            payers.push((Payer::Chance, client, user));
         }
-        seats.push((Seat::Client, client, None));
+        payers.push((Payer::Client, client, None));
     }
     if rules.caller.burst > 0 {
-        seats.push((Seat::Caller, &caller, None));
+        payers.push((Payer::Caller, &caller, None));
     }
-    for (seat, about, user) in seats {
-        let key = key.budget(seat as u8, about, user);
+    for (payer, about, user) in payers {
+        let key = key.budget(payer as u8, about, user);
         let load = || Ledger::open_by(Access::Read, deadline)?.read(key);
-        match attempt.pin(seat, &key, deadline, load) {
+        match attempt.pin(payer, &key, deadline, load) {
             Ok(true) => {}
             Ok(false) | Err(Error::Locked) => return Ok(false),
             Err(error) => return Err(error),
@@ -199,12 +200,12 @@ fn charge_all(attempt: Attempt, has_address: bool, deadline: Instant) -> Admissi
                 return Admission::Granted(Charged { attempt, deadline, second_chance });
             }
             Err(Hindrance::Refused(denial)) => return refuse(attempt, denial),
-            Err(Hindrance::InFlight(seat)) => {
+            Err(Hindrance::InFlight(payer)) => {
                 attempt.withdraw();
                 if Instant::now() >= deadline {
                     return refuse(attempt, Denial::because(Reason::Busy));
                 }
-                attempt.await_others(seat, deadline);
+                attempt.await_others(payer, deadline);
             }
         }
     }
@@ -212,33 +213,33 @@ fn charge_all(attempt: Attempt, has_address: bool, deadline: Instant) -> Admissi
 
 enum Hindrance {
     /// Over budget because of this one's attempts in flight.
-    InFlight(Seat),
+    InFlight(Payer),
     Refused(Denial),
 }
 
 fn try_charge(attempt: &Attempt, has_address: bool) -> Result<Option<SecondChance>, Hindrance> {
     let mut refusal: Option<Denial> = None;
-    for seat in [Seat::Client, Seat::Account, Seat::Caller, Seat::Reuse] {
-        match attempt.charge(seat) {
+    for payer in [Payer::Client, Payer::Account, Payer::Caller, Payer::Comparison] {
+        match attempt.charge(payer) {
             Verdict::Admitted => {}
-            Verdict::Wait => return Err(Hindrance::InFlight(seat)),
-            verdict if seat == Seat::Client || !has_address => {
-                return Err(Hindrance::Refused(Denial::by(seat, verdict)));
+            Verdict::Wait => return Err(Hindrance::InFlight(payer)),
+            verdict if payer == Payer::Client || !has_address => {
+                return Err(Hindrance::Refused(Denial::by(payer, verdict)));
             }
             // Of two, the one that lasts: an account may be locked.
-            verdict => refusal = refusal.or(Some(Denial::by(seat, verdict))),
+            verdict => refusal = refusal.or(Some(Denial::by(payer, verdict))),
         }
     }
     let Some(refusal) = refusal else { return Ok(None) };
     // The account is not charged for what may not count: its owner may be trying from somewhere new.
-    attempt.withdraw_one(Seat::Account);
-    match attempt.charge(Seat::Chance) {
+    attempt.withdraw_one(Payer::Account);
+    match attempt.charge(Payer::Chance) {
         Verdict::Admitted => {
             let now = session::now();
-            let known = attempt.budget(Seat::Known).is_some_and(|budget| budget.is_known(now));
+            let known = attempt.budget(Payer::Known).is_some_and(|budget| budget.is_known(now));
             Ok(Some(SecondChance { known, refusal }))
         }
-        Verdict::Wait => Err(Hindrance::InFlight(Seat::Chance)),
+        Verdict::Wait => Err(Hindrance::InFlight(Payer::Chance)),
         Verdict::Refused { .. } | Verdict::Locked => Err(Hindrance::Refused(refusal)),
     }
 }
@@ -323,12 +324,12 @@ impl Charged {
 
 /// What a change ends for its user when it commits. Whoever knows the old password has already ended what was
 /// held against the account, unless it was by the client's own attempts, which leave it waiting for others.
-pub fn cleared_by(action: Action) -> &'static [Seat] {
+pub fn cleared_by(action: Action) -> &'static [Payer] {
     match action {
         Action::Create | Action::Set | Action::Reset | Action::Unlock => {
-            &[Seat::Account, Seat::Reuse]
+            &[Payer::Account, Payer::Comparison]
         }
-        Action::Change | Action::Delete => &[Seat::Reuse],
+        Action::Change | Action::Delete => &[Payer::Comparison],
         _ => &[],
     }
 }
@@ -337,17 +338,17 @@ pub fn cleared_by(action: Action) -> &'static [Seat] {
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
-pub fn charged(user: &UserId, seats: &[Seat]) -> Result<Vec<(Seat, budgets::Key)>, Error> {
+pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::Key)>, Error> {
     let active = ActiveKey::read()?.key;
-    let mut charged = Vec::with_capacity(seats.len());
-    for seat in seats {
-        let key = active.budget(*seat as u8, &[], Some(user));
+    let mut charged = Vec::with_capacity(payers.len());
+    for payer in payers {
+        let key = active.budget(*payer as u8, &[], Some(user));
         let budget = match budgets::glance(session::database(), &key) {
             Some(budget) => Some(budget),
             None => load(key)?.map(|stored| stored.budget),
         };
         if budget.is_some_and(|budget| budget.count > 0) {
-            charged.push((*seat, key));
+            charged.push((*payer, key));
         }
     }
     Ok(charged)
@@ -357,14 +358,14 @@ pub fn charged(user: &UserId, seats: &[Seat]) -> Result<Vec<(Seat, budgets::Key)
 ///
 /// # Errors
 /// What [`carried::carry_over`] says.
-pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Seat, Place)>, Error> {
+pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Error> {
     let active = ActiveKey::read()?.key;
-    let key = |seat: Seat, user| active.budget(seat as u8, &[], Some(user));
-    let carry = |(seat, from): (Seat, budgets::Key)| {
-        let place = carried::carry_over(seat, [&from, &key(seat, new)], load)?;
-        Ok((seat, place))
+    let key = |payer: Payer, user| active.budget(payer as u8, &[], Some(user));
+    let carry = |(payer, from): (Payer, budgets::Key)| {
+        let place = carried::carry_over(payer, [&from, &key(payer, new)], load)?;
+        Ok((payer, place))
     };
-    charged(old, &[Seat::Account, Seat::Reuse])?.into_iter().map(carry).collect()
+    charged(old, &[Payer::Account, Payer::Comparison])?.into_iter().map(carry).collect()
 }
 
 /// Reads an account's budget from the table.

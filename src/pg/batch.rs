@@ -15,10 +15,11 @@ use super::keyed::Key;
 use super::ledger::Ledger;
 use super::record::user_of;
 use super::session;
-use super::shared::budgets::{self, Place, Seat, Stored, Unwritten};
+use super::shared::budgets::{self, Place, Stored, Unwritten};
 use super::shared::queue::{NONE, Record};
 use super::table::Access;
 use crate::error::Error;
+use password_verify_core::throttle::Payer;
 
 /// What a worker has to open before it can write anything.
 pub const TABLES: [&CStr; 5] =
@@ -85,9 +86,9 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn account(&self, record: &Record, seat: Seat) -> Result<Option<Key>, Error> {
+    pub fn account(&self, record: &Record, payer: Payer) -> Result<Option<Key>, Error> {
         let Ok(user) = UserId::from_text(&user_of(record)) else { return Ok(None) };
-        Ok(Some(ActiveKey::read()?.key.budget(seat as u8, &[], Some(&user))))
+        Ok(Some(ActiveKey::read()?.key.budget(payer as u8, &[], Some(&user))))
     }
 
     /// Forgets the failures of an account.
@@ -124,7 +125,7 @@ impl Batch {
             budget: password_verify_core::throttle::Budget { in_flight: 0, ..budget },
             rests_at,
         };
-        let kept = (rests_at > session::now()).then_some((unwritten.seat, stored));
+        let kept = (rests_at > session::now()).then_some((unwritten.payer, stored));
         self.ledger.write(unwritten.key, kept)?;
         self.written.push(unwritten);
         Ok(())

@@ -6,9 +6,10 @@ use std::time::Instant;
 use pgrx::pg_sys;
 
 use super::session;
-use super::shared::budgets::{self, Key, Place, Seat, Stored};
+use super::shared::budgets::{self, Key, Place, Stored};
 use crate::error::Error;
 use crate::settings;
+use password_verify_core::throttle::Payer;
 
 thread_local! {
     /// Kept in the cache for the moment: given back however that ends.
@@ -36,7 +37,7 @@ fn release() {
 /// # Errors
 /// [`Error::Busy`] when there is no room in time; what `load` says.
 pub fn carry_over(
-    seat: Seat,
+    payer: Payer,
     [from, to]: [&Key; 2],
     load: impl Fn(Key) -> Result<Option<Stored>, Error>,
 ) -> Result<Place, Error> {
@@ -45,7 +46,7 @@ pub fn carry_over(
     let deadline = Instant::now() + settings::queue_timeout();
     let pin = |key: &Key| {
         let note = |place| PINNED.with_borrow_mut(|pinned| pinned.push(place));
-        budgets::pin(session::database(), seat, key, deadline, note, || load(*key))?
+        budgets::pin(session::database(), payer, key, deadline, note, || load(*key))?
             .ok_or(Error::Busy)
     };
     let (from, to) = (pin(from)?, pin(to)?);

@@ -12,10 +12,10 @@ use password_verify_core::event::{Action, Event, Outcome};
 
 use super::batch::Batch;
 use super::changes::{self, Clearing, Ending, Open, OpenChanges, Row};
-use super::shared::budgets::SEATS;
 use super::shared::queue::{NONE, Record};
 use super::{session, worker};
 use crate::error::Error;
+use password_verify_core::throttle::PAYERS;
 
 /// A transaction with fewer rows than this is ended at once.
 const AT_ONCE: usize = 16;
@@ -72,7 +72,7 @@ impl Ends {
         &mut self,
         batch: &Batch,
         record: &Record,
-        touched: &[u32; SEATS],
+        touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
         let Record { xid, top_xid, at, .. } = *record;
         let place = batch.chain.head();
@@ -81,9 +81,9 @@ impl Ends {
         if self.last.replace((top_xid, xid)) != Some((top_xid, xid)) && !batch.changes.has(&open) {
             batch.changes.put(&Row::Part(open))?;
         }
-        for seat in record.cleared() {
-            if let Some(account) = batch.account(record, seat)? {
-                let by_session = touched[seat as usize] != NONE;
+        for payer in record.cleared() {
+            if let Some(account) = batch.account(record, payer)? {
+                let by_session = touched[payer as usize] != NONE;
                 batch.changes.put(&Row::Clearing(Clearing { open, account, by_session }))?;
             }
         }

@@ -15,11 +15,12 @@ use password_verify_core::user_id::UserId;
 use pgrx::pg_sys;
 
 use super::session;
-use super::shared::budgets::{self, Key, Place, SEATS, Seat, Stored};
+use super::shared::budgets::{self, Key, Place, Stored};
 use super::shared::databases;
 use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
 use crate::error::Error;
+use password_verify_core::throttle::{PAYERS, Payer};
 
 /// Wrong passwords in a row after which a right one is worth an alert.
 const REMARKABLE: u32 = 3;
@@ -34,7 +35,7 @@ struct Current {
     /// Has its hash begun?
     hashing: bool,
     /// At most one of each.
-    budgets: [Option<Hold>; SEATS],
+    budgets: [Option<Hold>; PAYERS],
 }
 
 #[derive(Clone, Copy)]
@@ -77,7 +78,7 @@ impl Attempt {
             };
             entry
         };
-        let budgets = [None; SEATS];
+        let budgets = [None; PAYERS];
         let current = Current { database, entry, record, rules, hashing: false, budgets };
         // Invariant: nothing inside an attempt calls a function of ours.
         assert!(CURRENT.replace(Some(current)).is_none(), "an attempt inside an attempt");
@@ -102,7 +103,7 @@ impl Attempt {
     /// What `load` says.
     pub fn pin(
         &self,
-        seat: Seat,
+        payer: Payer,
         key: &Key,
         deadline: Instant,
         load: impl FnOnce() -> Result<Option<Stored>, Error>,
@@ -111,23 +112,23 @@ impl Attempt {
         let database = unsafe { pg_sys::MyDatabaseId };
         let note = |place| {
             self.update(|current| {
-                current.budgets[seat as usize] = Some(Hold { place, charged: false });
+                current.budgets[payer as usize] = Some(Hold { place, charged: false });
             });
         };
-        let pinned = budgets::pin(database, seat, key, deadline, note, load)?;
+        let pinned = budgets::pin(database, payer, key, deadline, note, load)?;
         Ok(pinned.is_some())
     }
 
     /// Charges a pinned budget, if it admits. One that is not pinned admits.
-    pub fn charge(&self, seat: Seat) -> Verdict {
+    pub fn charge(&self, payer: Payer) -> Verdict {
         let mut current = self.current();
-        let Some(hold) = &mut current.budgets[seat as usize] else { return Verdict::Admitted };
+        let Some(hold) = &mut current.budgets[payer as usize] else { return Verdict::Admitted };
         let now = session::now();
         let verdict = budgets::admit(hold.place, now, &current.rules);
         if verdict == Verdict::Admitted {
             hold.charged = true;
             let left = budgets::read(hold.place);
-            if seat == Seat::Caller && left.waits(seat.kind(), now, &current.rules).is_some() {
+            if payer == Payer::Caller && left.waits(payer, now, &current.rules).is_some() {
                 current.record.alert |= Alert::CALLER_EXHAUSTED.0;
             }
         }
@@ -137,13 +138,13 @@ impl Attempt {
 
     /// Takes all charges back, as if it had not been asked for.
     pub fn withdraw(&self) {
-        Seat::ALL.into_iter().for_each(|seat| self.withdraw_one(seat));
+        Payer::ALL.into_iter().for_each(|payer| self.withdraw_one(payer));
     }
 
     /// Takes one charge back, if there is one.
-    pub fn withdraw_one(&self, seat: Seat) {
+    pub fn withdraw_one(&self, payer: Payer) {
         let mut current = self.current();
-        if let Some(hold) = &mut current.budgets[seat as usize]
+        if let Some(hold) = &mut current.budgets[payer as usize]
             && std::mem::take(&mut hold.charged)
         {
             budgets::settle(hold.place, Settled::Withdrawn, session::now(), &current.rules);
@@ -152,21 +153,21 @@ impl Attempt {
     }
 
     /// Waits until somebody settles what stands in the way of this budget, or the deadline.
-    pub fn await_others(&self, seat: Seat, deadline: Instant) {
+    pub fn await_others(&self, payer: Payer, deadline: Instant) {
         let current = self.current();
-        let Some(hold) = current.budgets[seat as usize] else { return };
+        let Some(hold) = current.budgets[payer as usize] else { return };
         let judged = || {
             // On a copy: nothing is charged.
             let mut budget = budgets::read(hold.place);
-            let verdict = budget.admit(seat.kind(), session::now(), &current.rules);
+            let verdict = budget.admit(payer, session::now(), &current.rules);
             (verdict != Verdict::Wait).then_some(())
         };
         segment::settled(hold.place.shard()).wait(deadline, judged);
     }
 
     /// A pinned budget as it is now.
-    pub fn budget(&self, seat: Seat) -> Option<Budget> {
-        self.current().budgets[seat as usize].map(|hold| budgets::read(hold.place))
+    pub fn budget(&self, payer: Payer) -> Option<Budget> {
+        self.current().budgets[payer as usize].map(|hold| budgets::read(hold.place))
     }
 
     /// From here on it stays charged when it is cut off.
@@ -182,11 +183,11 @@ impl Attempt {
     /// The client of this attempt has logged in: it is known from now on, and has its chances back.
     pub fn remember_client(&self) {
         let Current { budgets: holds, rules, .. } = self.current();
-        if let Some(known) = holds[Seat::Known as usize] {
+        if let Some(known) = holds[Payer::Known as usize] {
             let now = session::now();
             budgets::alter(known.place, &rules, |budget| budget.remember(now, &rules));
         }
-        if let Some(chance) = holds[Seat::Chance as usize] {
+        if let Some(chance) = holds[Payer::Chance as usize] {
             budgets::alter(chance.place, &rules, Budget::clear);
         }
     }
@@ -195,10 +196,10 @@ impl Attempt {
     /// charge.
     pub fn forgive_repeat(&self, mark: u64) {
         let holds = self.current().budgets;
-        if let Some(known) = holds[Seat::Known as usize] {
-            let charged = holds[Seat::Account as usize].is_some_and(|account| account.charged);
+        if let Some(known) = holds[Payer::Known as usize] {
+            let charged = holds[Payer::Account as usize].is_some_and(|account| account.charged);
             if budgets::repeats(known.place, mark, session::now(), charged) {
-                self.withdraw_one(Seat::Account);
+                self.withdraw_one(Payer::Account);
             }
         }
     }
@@ -226,17 +227,17 @@ impl Attempt {
 impl Current {
     fn conclude(mut self, outcome: Outcome, settled: Settled) -> Conclusion {
         let now = session::now();
-        let mut touched = [NONE; SEATS];
-        for seat in Seat::ALL {
-            let Some(hold) = self.budgets[seat as usize] else { continue };
+        let mut touched = [NONE; PAYERS];
+        for payer in Payer::ALL {
+            let Some(hold) = self.budgets[payer as usize] else { continue };
             if hold.charged {
                 let (before, after) = budgets::settle(hold.place, settled, now, &self.rules);
-                self.record.alert |= alert(seat, &before, &after, now, &self.rules).0;
+                self.record.alert |= alert(payer, &before, &after, now, &self.rules).0;
             }
             if self.entry == NONE {
                 budgets::leave_unwritten(hold.place);
             }
-            touched[seat as usize] = hold.place.0;
+            touched[payer as usize] = hold.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
         // Looking a token up costs no hash: a flood of them is counted like one of refusals.
@@ -258,16 +259,16 @@ impl Current {
 }
 
 /// What a DBA wants to hear of.
-fn alert(seat: Seat, before: &Budget, after: &Budget, now: i64, rules: &Rules) -> Alert {
-    let exhausted = |budget: &Budget| budget.waits(seat.kind(), now, rules).is_some();
+fn alert(payer: Payer, before: &Budget, after: &Budget, now: i64, rules: &Rules) -> Alert {
+    let exhausted = |budget: &Budget| budget.waits(payer, now, rules).is_some();
     let passed = |line: u32| before.count < line && after.count >= line;
-    match seat {
-        Seat::Account if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
-        Seat::Account if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
-        Seat::Account if before.count >= REMARKABLE && after.count == 0 => {
+    match payer {
+        Payer::Account if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
+        Payer::Account if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
+        Payer::Account if before.count >= REMARKABLE && after.count == 0 => {
             Alert::SUCCESS_AFTER_FAILURES
         }
-        Seat::Client if !exhausted(before) && exhausted(after) => Alert::CLIENT_EXHAUSTED,
+        Payer::Client if !exhausted(before) && exhausted(after) => Alert::CLIENT_EXHAUSTED,
         _ => Alert::NONE,
     }
 }

@@ -9,9 +9,10 @@ use pgrx::pg_sys;
 
 use super::keyed::{Key, Keyed};
 use super::lock;
-use super::shared::budgets::{Seat, Stored};
+use super::shared::budgets::Stored;
 use super::table::Access;
 use crate::error::Error;
+use password_verify_core::throttle::Payer;
 
 /// The table, opened.
 pub struct Ledger(Keyed<6>);
@@ -43,12 +44,12 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn write(&self, mut key: Key, kept: Option<(Seat, Stored)>) -> Result<(), Error> {
+    pub fn write(&self, mut key: Key, kept: Option<(Payer, Stored)>) -> Result<(), Error> {
         let uuid = pg_sys::Datum::from(key.as_mut_ptr());
-        let row = kept.map(|(seat, Stored { budget, rests_at })| {
+        let row = kept.map(|(payer, Stored { budget, rests_at })| {
             [
                 Some(uuid),
-                (seat as i16).into_datum(),
+                (payer as i16).into_datum(),
                 budget.count.cast_signed().into_datum(),
                 budget.at.into_datum(),
                 budget.known_until.into_datum(),

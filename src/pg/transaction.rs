@@ -13,13 +13,14 @@ use password_verify_core::throttle::Budget;
 use pgrx::pg_sys;
 
 use super::session;
-use super::shared::budgets::{self, Key, Place, SEATS, Seat, Stored};
+use super::shared::budgets::{self, Key, Place, Stored};
 use super::shared::databases;
 use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
 use super::statistics;
 use crate::error::Error;
 use crate::settings;
+use password_verify_core::throttle::{PAYERS, Payer};
 
 /// Budgets that are kept in the cache, so that the session itself clears them the moment its
 /// transaction commits. Of others the worker makes sure a little later.
@@ -106,7 +107,7 @@ impl Prepared {
     pub fn refused(self, mut record: Record, outcome: Outcome) -> Ticket {
         (record.at, record.outcome) = (session::now(), outcome as u8);
         count(self.database, &record);
-        queue::submit(PREPARED.replace(NONE), &record, [NONE; SEATS])
+        queue::submit(PREPARED.replace(NONE), &record, [NONE; PAYERS])
     }
 
     /// Records a change that is part of the transaction now. `clears` are budgets of its user that are to
@@ -117,8 +118,8 @@ impl Prepared {
     pub fn changed(
         self,
         mut record: Record,
-        clears: &[(Seat, Key)],
-        carried: &[(Seat, Place)],
+        clears: &[(Payer, Key)],
+        carried: &[(Payer, Place)],
         load: impl Fn(Key) -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
         // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
@@ -146,10 +147,10 @@ impl Prepared {
             };
             CHANGES.set(Some(changes));
         }
-        let mut touched = [NONE; SEATS];
-        carried.iter().for_each(|(seat, place)| touched[*seat as usize] = place.0);
-        for (seat, key) in clears {
-            record.clears |= seat.bit();
+        let mut touched = [NONE; PAYERS];
+        carried.iter().for_each(|(payer, place)| touched[*payer as usize] = place.0);
+        for (payer, key) in clears {
+            record.clears |= payer.bit();
             let room = CHANGES.with_borrow(|changes| {
                 changes.as_ref().is_some_and(|changes| changes.clears.len() < CLEARED_AT_ONCE)
             });
@@ -161,8 +162,8 @@ impl Prepared {
                         }
                     });
                 };
-                let place = budgets::pin(oid, *seat, key, self.deadline, note, || load(*key))?;
-                touched[*seat as usize] = place.map_or(NONE, |place| place.0);
+                let place = budgets::pin(oid, *payer, key, self.deadline, note, || load(*key))?;
+                touched[*payer as usize] = place.map_or(NONE, |place| place.0);
             } else {
                 CHANGES.with_borrow_mut(|changes| {
                     if let Some(changes) = changes {
@@ -204,7 +205,7 @@ fn before_commit() -> Result<(), Error> {
 /// The transaction has ended. Nothing here can fail.
 fn after_end(committed: bool) {
     let Some(mut changes) = CHANGES.take() else { return };
-    let mut touched = [NONE; SEATS];
+    let mut touched = [NONE; PAYERS];
     let rules = settings::throttle();
     for (i, (_, place)) in changes.clears.iter().enumerate() {
         if committed {

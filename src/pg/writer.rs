@@ -18,7 +18,7 @@ use super::journal::Journal;
 use super::keyed::Key;
 use super::record::to_event;
 use super::recount::Recount;
-use super::shared::budgets::{self, SEATS, Unwritten};
+use super::shared::budgets::{self, Unwritten};
 use super::shared::databases::{self, Legacy};
 use super::shared::moves::{self, Tally};
 use super::shared::queue::{self, Record};
@@ -28,6 +28,7 @@ use super::tidy::Tidy;
 use super::{keyring, log, session, work, worker};
 use crate::counter;
 use crate::error::Error;
+use password_verify_core::throttle::PAYERS;
 
 /// Entries of one batch.
 const BATCH: usize = 512;
@@ -212,7 +213,7 @@ impl Writer {
         &mut self,
         batch: &mut Batch,
         record: &Record,
-        touched: &[u32; SEATS],
+        touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
         if record.action == Action::End as u8 {
             return self.ends.note_end(batch, record.top_xid, record.at);

@@ -38,22 +38,63 @@ pub struct Rate {
     pub interval: i64,
 }
 
-/// What a budget is kept for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Who pays for attempts. The numbers are stored, and never given anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
-pub enum Kind {
+pub enum Payer {
     /// One user: failures in a row, with waits and a lock.
     Account = 0,
-    /// One user from one address that has logged in: what is left when the account refuses, so that
-    /// a stranger's guesses do not keep the owner out.
+    /// One user from one address. It pays for nothing: it tells that somebody has logged in from there.
     Known = 1,
     /// One client address, whomever it asks about.
     Client = 2,
     /// One login role, whatever comes of it.
     Caller = 3,
+    /// One user from one address: what is left when the account or the caller refuses, so that a stranger's
+    /// guesses do not keep the owner out.
+    Chance = 4,
     /// One user: comparisons of new passwords with kept ones, whatever comes of them. Nothing but
     /// [`Budget::clear`] gives one back.
-    Comparison = 4,
+    Comparison = 5,
+}
+
+/// What a right answer does to what was paid for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRight {
+    /// All failures are forgotten.
+    Cleared,
+    /// It is given back.
+    Refunded,
+    /// It stays paid.
+    Kept,
+}
+
+/// How many payers there are.
+pub const PAYERS: usize = Payer::ALL.len();
+
+impl Payer {
+    /// All of them, in the order of their numbers.
+    pub const ALL: [Self; 6] =
+        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Comparison];
+
+    /// Itself in a set of some.
+    pub const fn bit(self) -> u8 {
+        1 << self as u8
+    }
+
+    /// What a right answer does to its budget.
+    pub const fn on_right(self) -> OnRight {
+        match self {
+            Self::Account | Self::Known | Self::Chance => OnRight::Cleared,
+            Self::Client => OnRight::Refunded,
+            Self::Caller | Self::Comparison => OnRight::Kept,
+        }
+    }
+
+    /// Does it count failures in a row and forget them in time?
+    const fn forgets(self) -> bool {
+        matches!(self, Self::Account | Self::Known | Self::Chance)
+    }
 }
 
 /// One budget as it lies in shared memory and in the table, where `in_flight` is not stored.
@@ -68,7 +109,7 @@ pub struct Budget {
     pub in_flight: u32,
     /// The last failure. In a token bucket: when it will be full (GCRA's theoretical arrival time).
     pub at: Timestamp,
-    /// A [`Kind::Known`] client is known until then.
+    /// A [`Payer::Known`] client is known until then; unused elsewhere.
     pub known_until: Timestamp,
 }
 
@@ -111,11 +152,11 @@ impl Rules {
     }
 
     /// The token bucket, if it is one and has a limit.
-    fn rate(&self, kind: Kind) -> Option<Rate> {
-        match kind {
-            Kind::Account | Kind::Known | Kind::Comparison => None,
-            Kind::Client => Some(self.client),
-            Kind::Caller => Some(self.caller),
+    fn rate(&self, payer: Payer) -> Option<Rate> {
+        match payer {
+            Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison => None,
+            Payer::Client => Some(self.client),
+            Payer::Caller => Some(self.caller),
         }
         .filter(|rate| rate.burst > 0)
     }
@@ -134,12 +175,12 @@ impl Rate {
 
 impl Budget {
     /// May one more be hashed? [`Verdict::Admitted`] charges it, and it has to be settled.
-    pub fn admit(&mut self, kind: Kind, now: Timestamp, rules: &Rules) -> Verdict {
-        self.catch_up(kind, now, rules);
-        let verdict = self.judge(kind, now, rules);
+    pub fn admit(&mut self, payer: Payer, now: Timestamp, rules: &Rules) -> Verdict {
+        self.catch_up(payer, now, rules);
+        let verdict = self.judge(payer, now, rules);
         if verdict == Verdict::Admitted {
             self.in_flight = self.in_flight.saturating_add(1);
-            if let Some(rate) = rules.rate(kind) {
+            if let Some(rate) = rules.rate(payer) {
                 self.at = self.at.saturating_add(rate.interval());
             }
         }
@@ -147,28 +188,33 @@ impl Budget {
     }
 
     /// Ends one attempt in flight. Where none is, no token is given back.
-    pub fn settle(&mut self, kind: Kind, settled: Settled, now: Timestamp, rules: &Rules) {
-        self.catch_up(kind, now, rules);
-        match (kind, settled) {
-            (Kind::Account, Settled::Right) => self.count = 0,
-            (Kind::Known, Settled::Right) => {
+    pub fn settle(&mut self, payer: Payer, settled: Settled, now: Timestamp, rules: &Rules) {
+        self.catch_up(payer, now, rules);
+        let effect = match settled {
+            Settled::Right => payer.on_right(),
+            Settled::Wrong => OnRight::Kept,
+            Settled::Withdrawn => OnRight::Refunded,
+        };
+        match (rules.rate(payer), effect) {
+            // Nothing is counted while it is in flight, so there is nothing to give back.
+            (None, OnRight::Refunded) => {}
+            (None, OnRight::Cleared) => {
                 self.count = 0;
-                self.known_until = rules.known_until(now);
+                if payer == Payer::Known {
+                    self.known_until = rules.known_until(now);
+                }
             }
-            (Kind::Account | Kind::Known, Settled::Wrong)
-            | (Kind::Comparison, Settled::Right | Settled::Wrong) => {
+            (None, OnRight::Kept) if matches!(payer, Payer::Client | Payer::Caller) => {}
+            (None, OnRight::Kept) => {
                 self.count = self.count.saturating_add(1);
                 self.at = now;
             }
-            (Kind::Client, Settled::Right | Settled::Withdrawn)
-            | (Kind::Caller, Settled::Withdrawn) => {
-                if let Some(rate) = rules.rate(kind).filter(|_| self.in_flight > 0) {
+            (Some(_), OnRight::Kept) => {}
+            (Some(rate), OnRight::Refunded | OnRight::Cleared) => {
+                if self.in_flight > 0 {
                     self.at = self.at.saturating_sub(rate.interval()).max(now);
                 }
             }
-            (Kind::Account | Kind::Known | Kind::Comparison, Settled::Withdrawn)
-            | (Kind::Client, Settled::Wrong)
-            | (Kind::Caller, Settled::Right | Settled::Wrong) => {}
         }
         self.in_flight = self.in_flight.saturating_sub(1);
     }
@@ -196,7 +242,7 @@ impl Budget {
         self.count = 0;
     }
 
-    /// Takes over the failures of another budget of the same kind where they are more. Nothing is given back.
+    /// Takes over the failures of another budget of the same payer where they are more. Nothing is given back.
     pub fn take_over(&mut self, other: &Self) {
         if other.count > 0 {
             (self.count, self.at) = (self.count.max(other.count), self.at.max(other.at));
@@ -205,25 +251,25 @@ impl Budget {
 
     /// Is it as good as a fresh one for every future question, while the rules stay and the clock
     /// does not move back? Then it need not be kept.
-    pub fn at_rest(&self, kind: Kind, now: Timestamp, rules: &Rules) -> bool {
+    pub fn at_rest(&self, payer: Payer, now: Timestamp, rules: &Rules) -> bool {
         let mut budget = *self;
-        budget.catch_up(kind, now, rules);
-        let spent = match kind {
-            Kind::Account | Kind::Known | Kind::Comparison => budget.count > 0,
-            Kind::Client | Kind::Caller => rules.rate(kind).is_some() && budget.at > now,
+        budget.catch_up(payer, now, rules);
+        let spent = match payer {
+            Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison => budget.count > 0,
+            Payer::Client | Payer::Caller => rules.rate(payer).is_some() && budget.at > now,
         };
         !spent && budget.in_flight == 0 && !budget.is_known(now)
     }
 
     /// From when on it is at rest if nothing else happens, and never before. What is in flight does
     /// not count: whatever becomes of it changes the budget again.
-    pub fn rests_at(&self, kind: Kind, rules: &Rules) -> Timestamp {
-        let failures = match (rules.rate(kind), self.count) {
+    pub fn rests_at(&self, payer: Payer, rules: &Rules) -> Timestamp {
+        let failures = match (rules.rate(payer), self.count) {
             (Some(Rate { burst: 0, .. }), _) => 0,
             (Some(_), _) => self.at,
             (None, 0) => 0,
-            (None, count) if kind == Kind::Account && count >= rules.lock_after => i64::MAX,
-            (None, _) if kind == Kind::Comparison => i64::MAX,
+            (None, count) if payer == Payer::Account && count >= rules.lock_after => i64::MAX,
+            (None, _) if payer == Payer::Comparison => i64::MAX,
             (None, _) => self.at.saturating_add(rules.forget_after),
         };
         failures.max(self.known_until)
@@ -231,10 +277,10 @@ impl Budget {
 
     /// [`Verdict::Refused`] or [`Verdict::Locked`] if [`Budget::admit`] would say so, without
     /// charging; `None` if it would admit, or may once what is in flight is settled.
-    pub fn waits(&self, kind: Kind, now: Timestamp, rules: &Rules) -> Option<Verdict> {
+    pub fn waits(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Option<Verdict> {
         let mut budget = *self;
-        budget.catch_up(kind, now, rules);
-        match budget.judge(kind, now, rules) {
+        budget.catch_up(payer, now, rules);
+        match budget.judge(payer, now, rules) {
             Verdict::Admitted | Verdict::Wait => None,
             verdict @ (Verdict::Refused { .. } | Verdict::Locked) => Some(verdict),
         }
@@ -242,14 +288,14 @@ impl Budget {
 
     /// What time alone changes. A clock that moved back makes no wait longer than its length from
     /// now, and no bucket emptier than empty.
-    fn catch_up(&mut self, kind: Kind, now: Timestamp, rules: &Rules) {
-        if let Some(rate) = rules.rate(kind) {
+    fn catch_up(&mut self, payer: Payer, now: Timestamp, rules: &Rules) {
+        if let Some(rate) = rules.rate(payer) {
             self.at = self.at.clamp(now, now.saturating_add(rate.depth()));
-        } else if kind == Kind::Comparison {
+        } else if payer == Payer::Comparison {
             self.at = self.at.min(now);
-        } else if matches!(kind, Kind::Account | Kind::Known) {
+        } else if payer.forgets() {
             self.at = self.at.min(now);
-            let locked = kind == Kind::Account && self.count >= rules.lock_after;
+            let locked = payer == Payer::Account && self.count >= rules.lock_after;
             if !locked && now.saturating_sub(self.at) >= rules.forget_after {
                 self.count = 0;
             }
@@ -257,27 +303,27 @@ impl Budget {
     }
 
     /// The verdict on a budget that has caught up.
-    fn judge(&self, kind: Kind, now: Timestamp, rules: &Rules) -> Verdict {
+    fn judge(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Verdict {
         // If all that is in flight were wrong, would one more still be within the limit?
         let within = |limit| self.count.saturating_add(self.in_flight) < limit;
         let (free, lock) = (rules.free(), rules.lock_after);
-        let (until, room) = match kind {
-            Kind::Account if self.count >= lock => return Verdict::Locked,
-            Kind::Account if self.count < free => (now, within(free.min(lock))),
+        let (until, room) = match payer {
+            Payer::Account if self.count >= lock => return Verdict::Locked,
+            Payer::Account if self.count < free => (now, within(free.min(lock))),
             // One at a time: the next wait depends on it.
-            Kind::Account => (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0),
-            Kind::Known if self.count < free => (now, within(free)),
+            Payer::Account => (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0),
+            Payer::Known | Payer::Chance if self.count < free => (now, within(free)),
             // None: what ends the wait is that the count is forgotten.
-            Kind::Known => (self.at.saturating_add(rules.forget_after), false),
-            Kind::Comparison if self.count >= MAX_COMPARISONS => return Verdict::Locked,
-            Kind::Comparison => (now, within(MAX_COMPARISONS)),
-            Kind::Client | Kind::Caller => {
+            Payer::Known | Payer::Chance => (self.at.saturating_add(rules.forget_after), false),
+            Payer::Comparison if self.count >= MAX_COMPARISONS => return Verdict::Locked,
+            Payer::Comparison => (now, within(MAX_COMPARISONS)),
+            Payer::Client | Payer::Caller => {
                 // From then on there is a token.
                 let until = rules
-                    .rate(kind)
+                    .rate(payer)
                     .map_or(now, |rate| self.at.saturating_sub(rate.depth() - rate.interval()));
                 // One that is given back is one too.
-                let may_come_back = kind == Kind::Client && self.in_flight > 0;
+                let may_come_back = payer == Payer::Client && self.in_flight > 0;
                 if may_come_back { (now, until <= now) } else { (until, true) }
             }
         };
@@ -292,7 +338,7 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Kind::{Account, Caller, Client, Comparison, Known};
+    use Payer::{Account, Caller, Chance, Client, Comparison, Known};
     use Settled::{Right, Withdrawn, Wrong};
     use Verdict::{Admitted, Locked, Refused, Wait};
 
@@ -309,16 +355,16 @@ mod tests {
     const NO_LIMIT: Rate = Rate { burst: 0, interval: 100 };
 
     /// Admitted and settled at once.
-    fn attempt(budget: &mut Budget, kind: Kind, settled: Settled, now: Timestamp) {
-        assert_eq!(budget.admit(kind, now, &RULES), Admitted);
-        budget.settle(kind, settled, now, &RULES);
+    fn attempt(budget: &mut Budget, payer: Payer, settled: Settled, now: Timestamp) {
+        assert_eq!(budget.admit(payer, now, &RULES), Admitted);
+        budget.settle(payer, settled, now, &RULES);
     }
 
-    fn failed(kind: Kind, count: u32, now: Timestamp) -> Budget {
+    fn failed(payer: Payer, count: u32, now: Timestamp) -> Budget {
         let mut budget = Budget::default();
         for _ in 0..count {
-            budget.admit(kind, now, &RULES);
-            budget.settle(kind, Wrong, now, &RULES);
+            budget.admit(payer, now, &RULES);
+            budget.settle(payer, Wrong, now, &RULES);
         }
         assert_eq!(budget.in_flight, 0);
         budget
@@ -331,14 +377,14 @@ mod tests {
 
     #[test]
     fn what_is_admitted_is_in_flight_until_it_is_settled() {
-        for kind in [Account, Known, Client, Caller, Comparison] {
+        for payer in Payer::ALL {
             for settled in [Right, Wrong, Withdrawn] {
                 let mut budget = Budget::default();
-                assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
+                assert_eq!(budget.admit(payer, 5, &RULES), Admitted);
                 assert_eq!(budget.in_flight, 1);
-                budget.settle(kind, settled, 5, &RULES);
+                budget.settle(payer, settled, 5, &RULES);
                 assert_eq!(budget.in_flight, 0);
-                budget.settle(kind, settled, 5, &RULES);
+                budget.settle(payer, settled, 5, &RULES);
                 assert_eq!(budget.in_flight, 0);
             }
         }
@@ -356,15 +402,18 @@ mod tests {
 
     #[test]
     fn no_more_are_in_flight_than_are_free() {
-        for kind in [Account, Known] {
-            let mut budget = failed(kind, 1, 5);
-            assert_eq!([(); 3].map(|()| budget.admit(kind, 5, &RULES)), [Admitted, Admitted, Wait]);
-            budget.settle(kind, Withdrawn, 5, &RULES);
-            assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
-            budget.settle(kind, Wrong, 5, &RULES);
-            assert_eq!(budget.admit(kind, 5, &RULES), Wait);
-            budget.settle(kind, Right, 5, &RULES);
-            assert_eq!([(); 3].map(|()| budget.admit(kind, 5, &RULES)), [Admitted; 3]);
+        for payer in [Account, Known, Chance] {
+            let mut budget = failed(payer, 1, 5);
+            assert_eq!(
+                [(); 3].map(|()| budget.admit(payer, 5, &RULES)),
+                [Admitted, Admitted, Wait]
+            );
+            budget.settle(payer, Withdrawn, 5, &RULES);
+            assert_eq!(budget.admit(payer, 5, &RULES), Admitted);
+            budget.settle(payer, Wrong, 5, &RULES);
+            assert_eq!(budget.admit(payer, 5, &RULES), Wait);
+            budget.settle(payer, Right, 5, &RULES);
+            assert_eq!([(); 3].map(|()| budget.admit(payer, 5, &RULES)), [Admitted; 3]);
         }
     }
 
@@ -455,33 +504,33 @@ mod tests {
 
     #[test]
     fn a_right_one_ends_the_row() {
-        for kind in [Account, Known] {
-            let mut budget = failed(kind, 2, 5);
-            attempt(&mut budget, kind, Right, 6);
+        for payer in [Account, Known, Chance] {
+            let mut budget = failed(payer, 2, 5);
+            attempt(&mut budget, payer, Right, 6);
             assert_eq!(budget.count, 0);
         }
     }
 
     #[test]
     fn a_withdrawn_one_was_never_there() {
-        for kind in [Account, Known, Client, Caller] {
-            let before = failed(kind, 1, 5);
+        for payer in [Account, Known, Chance, Client, Caller] {
+            let before = failed(payer, 1, 5);
             let mut budget = before;
-            attempt(&mut budget, kind, Withdrawn, 5);
+            attempt(&mut budget, payer, Withdrawn, 5);
             assert_eq!(budget, before);
         }
     }
 
     #[test]
     fn a_count_is_forgotten_after_its_last_failure() {
-        for kind in [Account, Known] {
-            let mut budget = failed(kind, 3, 5);
-            budget.admit(kind, 1004, &RULES);
+        for payer in [Account, Known, Chance] {
+            let mut budget = failed(payer, 3, 5);
+            budget.admit(payer, 1004, &RULES);
             assert_eq!(budget.count, 3);
-            assert!(!budget.at_rest(kind, 1004, &RULES));
-            let mut budget = failed(kind, 3, 5);
-            assert!(budget.at_rest(kind, 1005, &RULES));
-            assert_eq!(budget.admit(kind, 1005, &RULES), Admitted);
+            assert!(!budget.at_rest(payer, 1004, &RULES));
+            let mut budget = failed(payer, 3, 5);
+            assert!(budget.at_rest(payer, 1005, &RULES));
+            assert_eq!(budget.admit(payer, 1005, &RULES), Admitted);
             assert_eq!(budget.count, 0);
         }
     }
@@ -531,9 +580,9 @@ mod tests {
 
     #[test]
     fn only_a_known_budget_makes_known() {
-        for kind in [Account, Client, Caller] {
+        for payer in [Account, Chance, Client, Caller] {
             let mut budget = Budget::default();
-            attempt(&mut budget, kind, Right, 5);
+            attempt(&mut budget, payer, Right, 5);
             assert_eq!(budget.known_until, 0);
         }
     }
@@ -589,16 +638,16 @@ mod tests {
 
     #[test]
     fn a_bucket_admits_its_burst_and_then_one_each_interval() {
-        for kind in [Client, Caller] {
-            let mut budget = failed(kind, 2, 5);
-            assert_eq!(budget.admit(kind, 5, &RULES), Refused { until: 105 });
-            assert_eq!(budget.admit(kind, 104, &RULES), Refused { until: 105 });
-            attempt(&mut budget, kind, Wrong, 105);
-            assert_eq!(budget.admit(kind, 105, &RULES), Refused { until: 205 });
+        for payer in [Client, Caller] {
+            let mut budget = failed(payer, 2, 5);
+            assert_eq!(budget.admit(payer, 5, &RULES), Refused { until: 105 });
+            assert_eq!(budget.admit(payer, 104, &RULES), Refused { until: 105 });
+            attempt(&mut budget, payer, Wrong, 105);
+            assert_eq!(budget.admit(payer, 105, &RULES), Refused { until: 205 });
             // And never more than its burst.
-            attempt(&mut budget, kind, Wrong, 9000);
-            attempt(&mut budget, kind, Wrong, 9000);
-            assert_eq!(budget.admit(kind, 9000, &RULES), Refused { until: 9100 });
+            attempt(&mut budget, payer, Wrong, 9000);
+            attempt(&mut budget, payer, Wrong, 9000);
+            assert_eq!(budget.admit(payer, 9000, &RULES), Refused { until: 9100 });
         }
     }
 
@@ -628,46 +677,46 @@ mod tests {
 
     #[test]
     fn nothing_in_flight_gives_nothing_back() {
-        for kind in [Client, Caller] {
-            let mut budget = failed(kind, 2, 5);
-            budget.settle(kind, Withdrawn, 5, &RULES);
-            assert_eq!(budget.admit(kind, 5, &RULES), Refused { until: 105 });
+        for payer in [Client, Caller] {
+            let mut budget = failed(payer, 2, 5);
+            budget.settle(payer, Withdrawn, 5, &RULES);
+            assert_eq!(budget.admit(payer, 5, &RULES), Refused { until: 105 });
         }
     }
 
     #[test]
     fn a_client_waits_for_what_may_be_given_back_and_a_caller_does_not() {
-        for (kind, verdict) in [(Client, Wait), (Caller, Refused { until: 105 })] {
-            let mut budget = failed(kind, 1, 5);
-            assert_eq!(budget.admit(kind, 5, &RULES), Admitted);
-            assert_eq!(budget.admit(kind, 5, &RULES), verdict);
-            assert_eq!(budget.waits(kind, 5, &RULES), (kind == Caller).then_some(verdict));
+        for (payer, verdict) in [(Client, Wait), (Caller, Refused { until: 105 })] {
+            let mut budget = failed(payer, 1, 5);
+            assert_eq!(budget.admit(payer, 5, &RULES), Admitted);
+            assert_eq!(budget.admit(payer, 5, &RULES), verdict);
+            assert_eq!(budget.waits(payer, 5, &RULES), (payer == Caller).then_some(verdict));
         }
     }
 
     #[test]
     fn a_clock_that_moved_back_leaves_no_bucket_emptier_than_empty() {
-        for kind in [Client, Caller] {
-            let mut budget = failed(kind, 2, 5000);
-            assert_eq!(budget.admit(kind, 5, &RULES), Refused { until: 105 });
-            assert_eq!(budget.admit(kind, 105, &RULES), Admitted);
+        for payer in [Client, Caller] {
+            let mut budget = failed(payer, 2, 5000);
+            assert_eq!(budget.admit(payer, 5, &RULES), Refused { until: 105 });
+            assert_eq!(budget.admit(payer, 105, &RULES), Admitted);
         }
     }
 
     #[test]
     fn a_bucket_without_a_limit_only_counts_what_is_in_flight() {
         let rules = Rules { client: NO_LIMIT, caller: NO_LIMIT, ..RULES };
-        for kind in [Client, Caller] {
+        for payer in [Client, Caller] {
             let mut budget = Budget { at: 7000, ..Budget::default() };
             for in_flight in 1..50 {
-                assert_eq!(budget.admit(kind, 5, &rules), Admitted);
+                assert_eq!(budget.admit(payer, 5, &rules), Admitted);
                 assert_eq!(budget, Budget { in_flight, at: 7000, ..Budget::default() });
             }
             for settled in [Right, Wrong, Withdrawn] {
-                budget.settle(kind, settled, 5, &rules);
+                budget.settle(payer, settled, 5, &rules);
             }
             assert_eq!(budget, Budget { in_flight: 46, at: 7000, ..Budget::default() });
-            assert!(Budget { in_flight: 0, ..budget }.at_rest(kind, 5, &rules));
+            assert!(Budget { in_flight: 0, ..budget }.at_rest(payer, 5, &rules));
         }
     }
 
@@ -690,10 +739,10 @@ mod tests {
 
     #[test]
     fn a_budget_is_at_rest_when_nothing_about_it_matters() {
-        for kind in [Account, Known, Client, Caller] {
-            assert!(Budget::default().at_rest(kind, 0, &RULES));
+        for payer in [Account, Known, Chance, Client, Caller] {
+            assert!(Budget::default().at_rest(payer, 0, &RULES));
             let in_flight = Budget { in_flight: 1, ..Budget::default() };
-            assert!(!in_flight.at_rest(kind, 9000, &RULES));
+            assert!(!in_flight.at_rest(payer, 9000, &RULES));
         }
         let known = Budget { known_until: 50, ..Budget::default() };
         assert!(!known.at_rest(Known, 49, &RULES) && known.at_rest(Known, 50, &RULES));
@@ -713,7 +762,7 @@ mod tests {
     #[test]
     fn a_budget_is_four_numbers() {
         assert_eq!(size_of::<Budget>(), 24);
-        assert_eq!([Account, Known, Client, Caller].map(|kind| kind as u8), [0, 1, 2, 3]);
+        assert!(Payer::ALL.iter().map(|payer| *payer as usize).eq(0..PAYERS));
     }
 
     #[test]
@@ -727,12 +776,12 @@ mod tests {
             (Client, Budget { at: 700, ..Budget::default() }),
             (Caller, Budget { at: 700, ..Budget::default() }),
         ];
-        for (kind, budget) in budgets {
-            let at = budget.rests_at(kind, &RULES);
+        for (payer, budget) in budgets {
+            let at = budget.rests_at(payer, &RULES);
             if at > 0 && at < i64::MAX {
-                assert!(!budget.at_rest(kind, at - 1, &RULES), "{kind:?} {budget:?}");
+                assert!(!budget.at_rest(payer, at - 1, &RULES), "{payer:?} {budget:?}");
             }
-            assert_eq!(budget.at_rest(kind, at, &RULES), at < i64::MAX, "{kind:?} {budget:?}");
+            assert_eq!(budget.at_rest(payer, at, &RULES), at < i64::MAX, "{payer:?} {budget:?}");
         }
     }
 }

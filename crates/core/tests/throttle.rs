@@ -1,11 +1,11 @@
 //! Budgets against slow references that keep the whole history, and what must hold of any history.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use password_verify_core::throttle::Kind::{Account, Caller, Client, Comparison, Known};
+use password_verify_core::throttle::Payer::{Account, Caller, Chance, Client, Comparison, Known};
 use password_verify_core::throttle::Settled::{Right, Withdrawn, Wrong};
 use password_verify_core::throttle::Verdict::{Admitted, Locked, Refused, Wait};
 use password_verify_core::throttle::{
-    Budget, Kind, MAX_COMPARISONS, Rate, Rules, Settled, Timestamp, Verdict,
+    Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settled, Timestamp, Verdict,
 };
 use proptest::prelude::*;
 
@@ -33,8 +33,8 @@ enum Event {
     Cleared,
 }
 
-fn kinds() -> impl Strategy<Value = Kind> {
-    prop_oneof![Just(Account), Just(Known), Just(Client), Just(Caller), Just(Comparison)]
+fn payers() -> impl Strategy<Value = Payer> {
+    prop::sample::select(&Payer::ALL[..])
 }
 
 fn settled() -> impl Strategy<Value = Settled> {
@@ -82,7 +82,7 @@ fn config(cases: u32) -> ProptestConfig {
 
 /// A budget that keeps everything and computes each answer from the definition.
 struct Reference {
-    kind: Kind,
+    payer: Payer,
     rules: Rules,
     history: Vec<(Timestamp, Event)>,
 }
@@ -115,7 +115,7 @@ impl Reference {
             .map(|end| 1 + row[..=end].windows(2).rev().take_while(|pair| close(pair)).count())
             .map(|length| length as u32)
             .collect();
-        if self.kind == Account && lengths.iter().any(|length| *length >= self.rules.lock_after) {
+        if self.payer == Account && lengths.iter().any(|length| *length >= self.rules.lock_after) {
             return (self.rules.lock_after, row[row.len() - 1]);
         }
         match row.last() {
@@ -133,7 +133,7 @@ impl Reference {
                 Event::Cleared | Event::Remembered => row.clear(),
                 Event::Asked | Event::Admitted | Event::Settled(_) => {
                     row.iter_mut().for_each(|failure| *failure = at.min(*failure));
-                    let locked = self.kind == Account && row.len() as u32 >= self.rules.lock_after;
+                    let locked = self.payer == Account && row.len() as u32 >= self.rules.lock_after;
                     if !locked && row.last().is_some_and(|l| at - l >= self.rules.forget_after) {
                         row.clear();
                     }
@@ -157,7 +157,7 @@ impl Reference {
     }
 
     fn rate(&self) -> Rate {
-        if self.kind == Client { self.rules.client } else { self.rules.caller }
+        if self.payer == Client { self.rules.client } else { self.rules.caller }
     }
 
     /// What is in the bucket, in tokens times `interval`, and what would be if all in flight came
@@ -176,20 +176,20 @@ impl Reference {
             match event {
                 Event::Admitted => level -= interval,
                 Event::Settled(Withdrawn) => level = (level + interval).min(full),
-                Event::Settled(Right) if self.kind == Client => {
+                Event::Settled(Right) if self.payer == Client => {
                     level = (level + interval).min(full);
                 }
                 _ => {}
             }
         }
-        let back = if self.kind == Client { i128::from(self.in_flight()) * interval } else { 0 };
+        let back = if self.payer == Client { i128::from(self.in_flight()) * interval } else { 0 };
         (level, (level + back).min(full))
     }
 
     fn verdict(&self, now: Timestamp, (count, last): (u32, Timestamp)) -> Verdict {
         let rules = &self.rules;
         let tried = count + self.in_flight();
-        match self.kind {
+        match self.payer {
             Account if count >= rules.lock_after => Locked,
             Account if count < rules.free_failures => {
                 let may = tried < rules.free_failures && tried < rules.lock_after;
@@ -205,8 +205,10 @@ impl Reference {
                     _ => Wait,
                 }
             }
-            Known if count >= rules.free_failures => Refused { until: last + rules.forget_after },
-            Known => {
+            Known | Chance if count >= rules.free_failures => {
+                Refused { until: last + rules.forget_after }
+            }
+            Known | Chance => {
                 if tried < rules.free_failures {
                     Admitted
                 } else {
@@ -235,15 +237,15 @@ impl Reference {
         let known_for = self.rules.known_for;
         let end = |at| if known_for > 0 { at + known_for } else { 0 };
         self.history.iter().fold(0, |until, (at, event)| match event {
-            Event::Settled(Right) if self.kind == Known => end(*at),
+            Event::Settled(Right) if self.payer == Known => end(*at),
             Event::Remembered if (until - end(*at)).abs() >= known_for / 30 => end(*at),
             _ => until,
         })
     }
 
     fn at_rest(&self, now: Timestamp, failures: (u32, Timestamp)) -> bool {
-        let spent = match self.kind {
-            Account | Known => failures.0 > 0,
+        let spent = match self.payer {
+            Account | Known | Chance => failures.0 > 0,
             Comparison => self.compared() > 0,
             Client | Caller => {
                 let full = i128::from(self.rate().burst) * i128::from(self.rate().interval);
@@ -256,31 +258,31 @@ impl Reference {
 
 /// Does the same to a budget and to its reference, and compares every answer.
 fn compare(
-    kind: Kind,
+    payer: Payer,
     rules: Rules,
     steps: &[Step],
     failures: impl Fn(&Reference, Timestamp) -> (u32, Timestamp),
 ) -> Result<(), TestCaseError> {
-    let mut reference = Reference { kind, rules, history: Vec::new() };
+    let mut reference = Reference { payer, rules, history: Vec::new() };
     let mut budget = Budget::default();
     let mut now = 1000;
     let mut refused_until = now;
     for step in steps {
         let expected = reference.verdict(now, failures(&reference, now));
         let refusal = matches!(expected, Refused { .. } | Locked).then_some(expected);
-        prop_assert_eq!(budget.waits(kind, now, &rules), refusal);
+        prop_assert_eq!(budget.waits(payer, now, &rules), refusal);
         prop_assert_eq!(budget.is_known(now), now < reference.known_until());
         let at_rest = reference.at_rest(now, failures(&reference, now));
-        prop_assert_eq!(budget.at_rest(kind, now, &rules), at_rest);
+        prop_assert_eq!(budget.at_rest(payer, now, &rules), at_rest);
 
         let event = match *step {
             Step::Admit => {
-                prop_assert_eq!(budget.admit(kind, now, &rules), expected);
+                prop_assert_eq!(budget.admit(payer, now, &rules), expected);
                 if let Refused { until } = expected {
                     refused_until = until;
-                    let longest = match kind {
+                    let longest = match payer {
                         Account => rules.max_wait,
-                        Known => rules.forget_after,
+                        Known | Chance => rules.forget_after,
                         Client => rules.client.interval,
                         Caller => rules.caller.interval,
                         Comparison => 0,
@@ -290,11 +292,11 @@ fn compare(
                 if expected == Admitted { Event::Admitted } else { Event::Asked }
             }
             Step::Settle(settled) if reference.in_flight() > 0 => {
-                budget.settle(kind, settled, now, &rules);
+                budget.settle(payer, settled, now, &rules);
                 Event::Settled(settled)
             }
             Step::Settle(_) => continue,
-            Step::Remember if kind == Known => {
+            Step::Remember if payer == Known => {
                 budget.remember(now, &rules);
                 Event::Remembered
             }
@@ -314,7 +316,7 @@ fn compare(
         };
         reference.history.push((now, event));
         prop_assert_eq!(budget.in_flight, reference.in_flight());
-        if kind == Account {
+        if payer == Account {
             prop_assert!(budget.count + budget.in_flight <= rules.lock_after);
         }
     }
@@ -326,21 +328,21 @@ proptest! {
 
     #[test]
     fn a_budget_answers_as_its_history_does(
-        kind in kinds(), rules in rules(), steps in steps(false),
+        payer in payers(), rules in rules(), steps in steps(false),
     ) {
-        compare(kind, rules, &steps, Reference::failures_forward)?;
+        compare(payer, rules, &steps, Reference::failures_forward)?;
     }
 
     #[test]
     fn a_budget_answers_as_its_history_does_if_the_clock_moves_back(
-        kind in kinds(), rules in rules(), steps in steps(true),
+        payer in payers(), rules in rules(), steps in steps(true),
     ) {
-        compare(kind, rules, &steps, Reference::failures)?;
+        compare(payer, rules, &steps, Reference::failures)?;
     }
 
     #[test]
     fn as_many_wrong_ones_are_admitted_before_a_wait_as_are_free(
-        kind in prop_oneof![Just(Account), Just(Known)],
+        payer in prop_oneof![Just(Account), Just(Known), Just(Chance)],
         rules in rules(),
         steps in prop::collection::vec(
             prop_oneof![3 => Just(None), 2 => Just(Some(Wrong)), 1 => Just(Some(Withdrawn))],
@@ -352,14 +354,14 @@ proptest! {
         let (mut in_flight, mut wrong) = (0, 0);
         for step in steps {
             match step {
-                None => match budget.admit(kind, 0, &rules) {
+                None => match budget.admit(payer, 0, &rules) {
                     Admitted => in_flight += 1,
                     Wait => prop_assert!(in_flight > 0),
                     Refused { .. } => prop_assert_eq!(wrong, rules.free_failures),
-                    Locked => prop_assert_eq!((kind, wrong), (Account, rules.lock_after)),
+                    Locked => prop_assert_eq!((payer, wrong), (Account, rules.lock_after)),
                 },
                 Some(settled) if in_flight > 0 => {
-                    budget.settle(kind, settled, 0, &rules);
+                    budget.settle(payer, settled, 0, &rules);
                     in_flight -= 1;
                     wrong += u32::from(settled == Wrong);
                 }
@@ -449,48 +451,48 @@ proptest! {
 
     #[test]
     fn in_time_everything_that_is_not_locked_is_at_rest(
-        kind in kinds(), rules in rules(), steps in steps(false), at_once in any::<bool>(),
+        payer in payers(), rules in rules(), steps in steps(false), at_once in any::<bool>(),
     ) {
         let mut budget = Budget::default();
         let mut now = 1000;
         for step in steps {
             match step {
-                Step::Admit => drop(budget.admit(kind, now, &rules)),
+                Step::Admit => drop(budget.admit(payer, now, &rules)),
                 Step::Settle(settled) if budget.in_flight > 0 => {
-                    budget.settle(kind, settled, now, &rules);
+                    budget.settle(payer, settled, now, &rules);
                 }
-                Step::Remember if kind == Known => budget.remember(now, &rules),
+                Step::Remember if payer == Known => budget.remember(now, &rules),
                 Step::Tick(by) => now += by,
                 _ => {}
             }
         }
-        prop_assert!(budget.in_flight == 0 || !budget.at_rest(kind, now + 1_000_000, &rules));
+        prop_assert!(budget.in_flight == 0 || !budget.at_rest(payer, now + 1_000_000, &rules));
         while budget.in_flight > 0 {
-            budget.settle(kind, Wrong, now, &rules);
+            budget.settle(payer, Wrong, now, &rules);
         }
-        let stays = match kind {
+        let stays = match payer {
             Account => budget.count >= rules.lock_after,
             Comparison => budget.count > 0,
             _ => false,
         };
         if stays {
-            prop_assert!(!budget.at_rest(kind, now + 1_000_000, &rules));
+            prop_assert!(!budget.at_rest(payer, now + 1_000_000, &rules));
         } else {
-            let rate = if kind == Client { rules.client } else { rules.caller };
-            let settled_by = match kind {
+            let rate = if payer == Client { rules.client } else { rules.caller };
+            let settled_by = match payer {
                 Account => rules.forget_after,
-                Known => rules.forget_after.max(rules.known_for),
+                Known | Chance => rules.forget_after.max(rules.known_for),
                 Client | Caller => i64::from(rate.burst) * rate.interval,
                 Comparison => 0,
             };
             let later = if at_once { 0 } else { 1_000_000 };
-            prop_assert!(budget.at_rest(kind, now + settled_by + later, &rules));
+            prop_assert!(budget.at_rest(payer, now + settled_by + later, &rules));
         }
     }
 
     #[test]
     fn what_is_at_rest_is_as_good_as_new(
-        kind in kinds(),
+        payer in payers(),
         rules in rules(),
         count in 0_u32..10,
         in_flight in prop_oneof![9 => Just(0_u32), 1 => 0_u32..3],
@@ -504,7 +506,7 @@ proptest! {
         for step in steps {
             // From the first moment on at which it is at rest.
             if !rested {
-                rested = old.at_rest(kind, now, &rules);
+                rested = old.at_rest(payer, now, &rules);
             }
             if let Step::Tick(by) = step {
                 now += by;
@@ -514,11 +516,11 @@ proptest! {
             }
             match step {
                 Step::Admit => {
-                    prop_assert_eq!(old.admit(kind, now, &rules), new.admit(kind, now, &rules));
+                    prop_assert_eq!(old.admit(payer, now, &rules), new.admit(payer, now, &rules));
                 }
                 Step::Settle(settled) => {
-                    old.settle(kind, settled, now, &rules);
-                    new.settle(kind, settled, now, &rules);
+                    old.settle(payer, settled, now, &rules);
+                    new.settle(payer, settled, now, &rules);
                 }
                 Step::Remember => {
                     old.remember(now, &rules);
@@ -530,8 +532,8 @@ proptest! {
                 }
                 Step::Tick(_) | Step::Until(_) => {}
             }
-            prop_assert_eq!(old.waits(kind, now, &rules), new.waits(kind, now, &rules));
-            prop_assert_eq!(old.at_rest(kind, now, &rules), new.at_rest(kind, now, &rules));
+            prop_assert_eq!(old.waits(payer, now, &rules), new.waits(payer, now, &rules));
+            prop_assert_eq!(old.at_rest(payer, now, &rules), new.at_rest(payer, now, &rules));
             prop_assert_eq!(old.is_known(now), new.is_known(now));
             prop_assert_eq!(old.in_flight, new.in_flight);
         }
@@ -558,7 +560,7 @@ proptest! {
 
     #[test]
     fn nothing_panics(
-        kind in kinds(),
+        payer in payers(),
         numbers in prop::array::uniform7(any_i64()),
         counts in prop::array::uniform6(any_u32()),
         at in any_i64(),
@@ -578,15 +580,15 @@ proptest! {
         };
         let mut budget = Budget { count, in_flight, at, known_until };
         for (now, settled) in steps {
-            let refusal = budget.waits(kind, now, &rules);
-            let _ = (budget.at_rest(kind, now, &rules), budget.is_known(now));
-            let verdict = budget.admit(kind, now, &rules);
+            let refusal = budget.waits(payer, now, &rules);
+            let _ = (budget.at_rest(payer, now, &rules), budget.is_known(now));
+            let verdict = budget.admit(payer, now, &rules);
             prop_assert_eq!(refusal, matches!(verdict, Refused { .. } | Locked).then_some(verdict));
             if let Refused { until } = verdict {
                 prop_assert!(now < until);
             }
             match settled {
-                Some(settled) => budget.settle(kind, settled, now, &rules),
+                Some(settled) => budget.settle(payer, settled, now, &rules),
                 None => budget.remember(now, &rules),
             }
         }

@@ -7,7 +7,7 @@ use std::time::Instant;
 
 use password_verify_core::account::Timestamp;
 use password_verify_core::repeat::Repeats;
-use password_verify_core::throttle::{Budget, Kind, Rules, Settled, Verdict};
+use password_verify_core::throttle::{Budget, Payer, Rules, Settled, Verdict};
 use pgrx::pg_sys;
 
 use super::segment::{self, SHARDS, Shard};
@@ -30,7 +30,7 @@ pub struct Slot {
     database: pg_sys::Oid,
     state: State,
     /// What it is a budget of.
-    seat: Seat,
+    payer: Payer,
     /// Read while this server was a standby: the primary may know better.
     of_standby: bool,
     /// Attempts and transactions that hold it.
@@ -45,48 +45,6 @@ pub struct Slot {
     rests_at: Timestamp,
     /// Of a known client: what it has tried. Never written down.
     repeats: Repeats,
-}
-
-/// What a budget is kept for. Some have the same rules and are kept apart.
-#[repr(u8)]
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Seat {
-    /// Of one user.
-    Account = 0,
-    /// That an address is known to a user. Changed by right passwords only.
-    Known = 1,
-    /// Of one client address.
-    Client = 2,
-    /// Of one login role.
-    Caller = 3,
-    /// Of a user and an address, where the account or the login role has nothing left.
-    Chance = 4,
-    /// Of one user: comparisons of new passwords with kept ones.
-    Reuse = 5,
-}
-
-/// How many there are.
-pub const SEATS: usize = 6;
-
-impl Seat {
-    pub const ALL: [Self; SEATS] =
-        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Reuse];
-
-    /// Itself in a set of some.
-    pub fn bit(self) -> u8 {
-        1 << self as u8
-    }
-
-    /// The rules it follows.
-    pub fn kind(self) -> Kind {
-        match self {
-            Self::Account => Kind::Account,
-            Self::Known | Self::Chance => Kind::Known,
-            Self::Client => Kind::Client,
-            Self::Caller => Kind::Caller,
-            Self::Reuse => Kind::Comparison,
-        }
-    }
 }
 
 /// A budget as the table has it.
@@ -108,7 +66,7 @@ enum State {
 impl Slot {
     fn loading(
         database: pg_sys::Oid,
-        seat: Seat,
+        payer: Payer,
         key: &Key,
         now: Timestamp,
         of_standby: bool,
@@ -117,7 +75,7 @@ impl Slot {
             key: *key,
             database,
             state: State::Loading,
-            seat,
+            payer,
             of_standby,
             pins: 1,
             version: 0,
@@ -131,7 +89,7 @@ impl Slot {
 
     fn changed(&mut self, rules: &Rules) {
         self.version = self.version.wrapping_add(1);
-        self.rests_at = self.budget.rests_at(self.seat.kind(), rules);
+        self.rests_at = self.budget.rests_at(self.payer, rules);
     }
 }
 
@@ -191,7 +149,7 @@ enum Look {
 /// Whatever `load` says.
 pub fn pin(
     database: pg_sys::Oid,
-    seat: Seat,
+    payer: Payer,
     key: &Key,
     deadline: Instant,
     note: impl FnOnce(Place),
@@ -199,7 +157,7 @@ pub fn pin(
 ) -> Result<Option<Place>, Error> {
     let bucket = bucket_of(key);
     let look = segment::settled(bucket % SHARDS)
-        .wait(deadline, || look(bucket, database, seat, key, session::now()));
+        .wait(deadline, || look(bucket, database, payer, key, session::now()));
     match look {
         None => Ok(None),
         Some(Look::Pinned(place)) => {
@@ -220,7 +178,7 @@ pub fn pin(
 fn look(
     bucket: usize,
     database: pg_sys::Oid,
-    seat: Seat,
+    payer: Payer,
     key: &Key,
     now: Timestamp,
 ) -> Option<Look> {
@@ -239,7 +197,7 @@ fn look(
         let stale = slot.of_standby
             && (!standby || slot.version == 0 && now.abs_diff(slot.used) > STANDBY_TRUST);
         if stale && slot.pins == 0 {
-            *slot = Slot::loading(database, seat, key, now, standby);
+            *slot = Slot::loading(database, payer, key, now, standby);
             return Some(Look::ToLoad(place(way)));
         }
         slot.pins += 1;
@@ -256,7 +214,7 @@ fn look(
         leaving.min_by_key(|(_, slot)| slot.used).map(|(way, _)| way)
     };
     let way = free.or_else(oldest)?;
-    slots[way] = Slot::loading(database, seat, key, now, standby);
+    slots[way] = Slot::loading(database, payer, key, now, standby);
     Some(Look::ToLoad(place(way)))
 }
 
@@ -272,20 +230,14 @@ pub fn unpin(place: Place) {
 
 /// Charges a pinned budget, if it admits.
 pub fn admit(place: Place, now: Timestamp, rules: &Rules) -> Verdict {
-    place.with(|slot| slot.budget.admit(slot.seat.kind(), now, rules))
+    place.with(|slot| slot.budget.admit(slot.payer, now, rules))
 }
 
 /// What became of the attempt that a pinned budget was charged for; the budget before and after.
 pub fn settle(place: Place, settled: Settled, now: Timestamp, rules: &Rules) -> (Budget, Budget) {
     place.change(|slot| {
         let before = slot.budget;
-        if slot.seat == Seat::Chance && settled == Settled::Right {
-            // Who is known is kept elsewhere: this row must not tell.
-            slot.budget.settle(Kind::Known, Settled::Withdrawn, now, rules);
-            slot.budget.clear();
-        } else {
-            slot.budget.settle(slot.seat.kind(), settled, now, rules);
-        }
+        slot.budget.settle(slot.payer, settled, now, rules);
         if settled != Settled::Withdrawn {
             slot.changed(rules);
         }
@@ -347,7 +299,7 @@ pub fn clear_if_present(database: pg_sys::Oid, key: &Key) -> Option<Place> {
 pub struct Unwritten {
     pub place: Place,
     pub key: Key,
-    pub seat: Seat,
+    pub payer: Payer,
     pub stored: Stored,
     version: u32,
 }
@@ -359,7 +311,7 @@ pub fn unwritten(place: Place, database: pg_sys::Oid) -> Option<Unwritten> {
         (theirs && slot.version != slot.written).then_some(Unwritten {
             place,
             key: slot.key,
-            seat: slot.seat,
+            payer: slot.payer,
             stored: Stored { budget: slot.budget, rests_at: slot.rests_at },
             version: slot.version,
         })

@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
-use super::budgets::{SEATS, Seat};
 use super::databases::Database;
 use super::segment::{self, Central};
+use password_verify_core::throttle::{PAYERS, Payer};
 use password_verify_core::user_id::UserId;
 
 use crate::pg::caller::Caller;
@@ -45,7 +45,7 @@ pub struct Record {
     pub alert: u8,
     /// Was a password hashed for it?
     pub hashed: bool,
-    /// Which of the user's budgets are to be cleared when the transaction commits: a bit for each seat.
+    /// Which of the user's budgets are to be cleared when the transaction commits: a bit for each payer.
     pub clears: u8,
     pub client_addr: RawAddr,
     pub user_len: u8,
@@ -55,9 +55,9 @@ pub struct Record {
 
 impl Record {
     /// The user's budgets that are to be cleared when the transaction commits.
-    pub fn cleared(&self) -> impl Iterator<Item = Seat> {
+    pub fn cleared(&self) -> impl Iterator<Item = Payer> {
         let clears = self.clears;
-        Seat::ALL.into_iter().filter(move |seat| clears & seat.bit() != 0)
+        Payer::ALL.into_iter().filter(move |payer| clears & payer.bit() != 0)
     }
 
     /// Says whose it is.
@@ -77,7 +77,7 @@ pub struct Entry {
     database: u32,
     ticket: u64,
     /// The budgets that the event has changed, to be written with it.
-    pub touched: [u32; SEATS],
+    pub touched: [u32; PAYERS],
     pub record: Record,
 }
 
@@ -142,7 +142,7 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
 }
 
 /// Fills an entry in and gives it to the worker; the ticket to wait for.
-pub fn submit(number: u32, record: &Record, touched: [u32; SEATS]) -> Ticket {
+pub fn submit(number: u32, record: &Record, touched: [u32; PAYERS]) -> Ticket {
     let (database, ticket, generation, wake) = {
         let mut central = Central::lock();
         let (_, entries, databases) = central.parts();
@@ -184,7 +184,7 @@ pub fn cancel(number: u32) {
 }
 
 /// The first entries that wait, at most `count`, without taking them off; how many are held besides.
-pub fn first(database: usize, count: usize) -> (Vec<([u32; SEATS], Record)>, bool) {
+pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Record)>, bool) {
     let mut found = Vec::with_capacity(count);
     let mut central = Central::lock();
     let (_, entries, databases) = central.parts();
