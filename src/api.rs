@@ -12,7 +12,10 @@ use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
-use crate::calibrate::{self, Proposal};
+use crate::account::calibrate::{self, Proposal};
+use crate::account::{accept, change, enroll, import, manage, rename, reset, validate};
+use crate::answer::{Denial, Stop, answer};
+use crate::counter;
 use crate::error::Error;
 use crate::pg::ErrorReport;
 use crate::pg::arg::{LineArg, PasswordArg, UserIdArg};
@@ -20,9 +23,6 @@ use crate::pg::row::{Column, Row};
 use crate::pg::store::Store;
 use crate::pg::table::Access;
 use crate::pg::{caller, keyring, log, session, statistics, verify_events};
-use crate::throttle::{self, Denial};
-use crate::verify::{self, Purpose, Request};
-use crate::{counter, enroll, import, rename, reset};
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.
 type Sql<T> = Result<T, ErrorReport>;
@@ -35,8 +35,7 @@ fn pv_validate_password(
 ) -> Sql<Row<3>> {
     session::require_ready()?;
     let (user, password) = (user(user_id)?, given(password, "password")?);
-    let request = Request::new(user, password, client(client_addr), Purpose::LogIn);
-    Ok(attempted(verify::validate(request)?))
+    attempted(validate::validate(user, password, client(client_addr)))
 }
 
 #[pg_extern(sql = false)]
@@ -49,20 +48,21 @@ fn pv_change_password(
     session::require_ready()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
-    Ok(attempted(enroll::change(user, old, new, client(client_addr))?))
+    attempted(change::change(user, old, new, client(client_addr)))
 }
 
 #[pg_extern(sql = false)]
 fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
     session::require_ready()?;
     statistics::count_call(counter::CHECK_PASSWORD);
-    Ok(answered(enroll::check(&user(user_id)?, given(password, "password")?)))
+    let accepted = accept(&user(user_id)?, given(password, "password")?);
+    Ok(yes_or_no(accepted.map(drop)))
 }
 
 #[pg_extern(sql = false)]
 fn pv_create_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
     session::require_ready()?;
-    Ok(answered(enroll::create(&user(user_id)?, given(password, "password")?)?))
+    answered(enroll::create(&user(user_id)?, given(password, "password")?))
 }
 
 #[pg_extern(sql = false)]
@@ -76,13 +76,13 @@ fn pv_set_password(
     let (user, new) = (user(user_id)?, given(password, "password")?);
     let must_change = must_change.ok_or(Error::Null("must_change"))?;
     let expires_at = expires_at.map(TimestampWithTimeZone::into_inner);
-    Ok(answered(enroll::set(&user, new, must_change, expires_at)?))
+    answered(enroll::set(&user, new, must_change, expires_at))
 }
 
 #[pg_extern(sql = false)]
 fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<Row<2>> {
     session::require_ready()?;
-    Ok(answered(import::import(&user(user_id)?, &given(hash, "hash")?)?))
+    answered(import::import(&user(user_id)?, &given(hash, "hash")?))
 }
 
 #[pg_extern(sql = false)]
@@ -109,7 +109,7 @@ fn pv_revoke_reset_tokens(user_id: Option<UserIdArg>) -> Sql<bool> {
 fn pv_rename_user(old_id: Option<UserIdArg>, new_id: Option<UserIdArg>) -> Sql<Row<2>> {
     session::require_ready()?;
     let (old, new) = (user(old_id)?, new_id.ok_or(Error::Null("new user id"))?.0?);
-    Ok(answered(rename::rename(&old, &new)?))
+    answered(rename::rename(&old, &new))
 }
 
 #[pg_extern(sql = false)]
@@ -121,7 +121,7 @@ fn pv_reset_password(
     session::require_ready()?;
     let token = given(token, "token")?;
     let new = given(new_password, "new password")?;
-    Ok(attempted(reset::reset(&token, new, client(client_addr))?))
+    attempted(reset::reset(&token, new, client(client_addr)))
 }
 
 #[pg_extern(sql = false)]
@@ -134,31 +134,31 @@ fn pv_has_password(user_id: Option<UserIdArg>) -> Sql<bool> {
 #[pg_extern(sql = false)]
 fn pv_disable_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
-    Ok(enroll::disable(&user(user_id)?)?)
+    Ok(manage::disable(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_enable_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
-    Ok(enroll::enable(&user(user_id)?)?)
+    Ok(manage::enable(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_require_change(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
-    Ok(enroll::require_change(&user(user_id)?)?)
+    Ok(manage::require_change(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_delete_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
-    Ok(enroll::delete(&user(user_id)?)?)
+    Ok(manage::delete(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     session::require_ready()?;
-    Ok(enroll::unlock(&user(user_id)?)?)
+    Ok(manage::unlock(&user(user_id)?)?)
 }
 
 /// One batch of `pv_rotate_keys`: where the next goes on, and what became of how many records.
@@ -256,13 +256,19 @@ fn given(arg: Option<PasswordArg>, name: &'static str) -> Result<Submitted, Erro
 }
 
 /// `(success, reason)`
-fn answered(answer: Result<(), Reason>) -> Row<2> {
+fn yes_or_no(answer: Result<(), Reason>) -> Row<2> {
     Row([Column::Bool(answer.is_ok()), Column::Text(answer.err().map(Reason::as_str))])
 }
 
+/// `(success, reason)`
+fn answered(result: Result<(), Stop>) -> Sql<Row<2>> {
+    Ok(yes_or_no(answer(result)?.map_err(|denial| denial.reason)))
+}
+
 /// `(valid, reason, retry_after)`
-fn attempted(answer: Result<(), Denial>) -> Row<3> {
-    let retry_after = answer.err().and_then(|denial| denial.until).map(throttle::wait_from_now);
-    let Row([yes, reason]) = answered(answer.map_err(|denial| denial.reason));
-    Row([yes, reason, Column::Interval(retry_after)])
+fn attempted(result: Result<(), Stop>) -> Sql<Row<3>> {
+    let answer = answer(result)?;
+    let retry_after = answer.err().and_then(|denial| denial.until).map(session::wait_from_now);
+    let Row([yes, reason]) = yes_or_no(answer.map_err(|denial: Denial| denial.reason));
+    Ok(Row([yes, reason, Column::Interval(retry_after)]))
 }

@@ -13,28 +13,22 @@
 //!
 //! # Where to start
 //!
-//! [`verify`] is what happens to a password that somebody claims is the right one, [`enroll`] what
-//! happens to a new one, [`reset`] and [`import`] are other ways to one. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
-//! is one block at the end of `sql/password_verify--0.1.0.sql`. Whatever the compiler cannot
-//! check is in [`pg`].
+//! [`gate`] is what happens to a secret that somebody claims to know, [`account`] what happens to a new
+//! password and to an account. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
+//! is one block at the end of `sql/password_verify--0.1.0.sql`. Whatever the compiler cannot check is in
+//! [`pg`].
 
+mod account;
+mod answer;
 mod api;
-mod audit;
 mod blocklist;
-mod calibrate;
 mod counter;
-mod enroll;
 mod error;
-mod import;
+mod gate;
 mod kernel;
 mod pg;
-mod rename;
-mod reset;
-mod reuse;
 mod salt;
 mod settings;
-mod throttle;
-mod verify;
 
 pgrx::pg_module_magic!();
 

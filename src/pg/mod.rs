@@ -19,7 +19,7 @@
 //! | [`log`] | the log hook | our errors are logged without the statement |
 //! | [`place`] | a lock on a place of the index | never waits, never leaves the call |
 //! | [`shared`] | shared memory | locks that are given back, waits that end |
-//! | [`held`] | an attempt | stays charged and recorded whatever ends the session |
+//! | [`attempt`] | an attempt | stays charged and recorded whatever ends the session |
 //! | [`slot`] | a hash slot | given back whatever ends the session |
 //! | [`transaction`] | changes | recorded before the transaction can commit |
 //! | [`caller`] | who calls | as the server knows it |
@@ -39,6 +39,7 @@ pub use pgrx::pg_sys::panic::ErrorReport;
 
 pub mod accounts;
 pub mod arg;
+pub mod attempt;
 mod batch;
 pub mod caller;
 pub mod carried;
@@ -48,7 +49,6 @@ pub mod credential;
 mod ends;
 pub mod extension;
 pub mod folds;
-pub mod held;
 pub mod journal;
 pub mod key;
 mod key_file;

@@ -96,6 +96,11 @@ pub fn now() -> Timestamp {
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
+/// How long from now, at least a microsecond.
+pub fn wait_from_now(until: Timestamp) -> Duration {
+    Duration::from_micros(until.saturating_sub(now()).max(1).unsigned_abs())
+}
+
 /// The database of this session.
 pub fn database() -> pg_sys::Oid {
     // SAFETY: a plain value of this process.

@@ -4,8 +4,6 @@
 //! with it; [`State`] is what managers say of the account, apart from the password, so that neither a login
 //! nor its owner's change ever stands in their way. [`Account`] is what both come to.
 
-use crate::reason::Reason;
-
 /// Microseconds, on whatever scale the caller keeps; only differences and order matter here.
 pub type Timestamp = i64;
 
@@ -84,62 +82,9 @@ fn after(at: Option<Timestamp>, now: Timestamp) -> Timestamp {
     at.map_or(now, |at| now.max(at.saturating_add(1)))
 }
 
-impl Account {
-    /// May somebody who has just given the right password choose a new one?
-    ///
-    /// # Errors
-    /// [`Reason::Disabled`] or [`Reason::Expired`].
-    pub fn may_change(&self, now: Timestamp) -> Result<(), Reason> {
-        if self.disabled_at.is_some() {
-            Err(Reason::Disabled)
-        } else if self.expires_at.is_some_and(|end| end <= now) {
-            Err(Reason::Expired)
-        } else {
-            Ok(())
-        }
-    }
-
-    /// May somebody who has just given the right password come in?
-    ///
-    /// # Errors
-    /// [`Reason::Disabled`], [`Reason::Expired`] or [`Reason::ChangeRequired`], the first that holds.
-    pub fn may_log_in(&self, now: Timestamp) -> Result<(), Reason> {
-        self.may_change(now)?;
-        if self.must_change { Err(Reason::ChangeRequired) } else { Ok(()) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_plain_account_may_do_both() {
-        assert_eq!(Account::default().may_log_in(0), Ok(()));
-        assert_eq!(Account::default().may_change(0), Ok(()));
-    }
-
-    #[test]
-    fn a_password_ends_at_its_end_not_after_it() {
-        let account = Account { expires_at: Some(10), ..Account::default() };
-        assert_eq!(account.may_log_in(9), Ok(()));
-        assert_eq!(account.may_log_in(10), Err(Reason::Expired));
-        assert_eq!(account.may_change(10), Err(Reason::Expired));
-    }
-
-    #[test]
-    fn a_password_that_must_change_can_be_changed() {
-        let account = Account { must_change: true, ..Account::default() };
-        assert_eq!(account.may_log_in(0), Err(Reason::ChangeRequired));
-        assert_eq!(account.may_change(0), Ok(()));
-    }
-
-    #[test]
-    fn disabled_comes_before_everything_else() {
-        let account = Account { disabled_at: Some(1), expires_at: Some(0), must_change: true };
-        assert_eq!(account.may_log_in(5), Err(Reason::Disabled));
-        assert_eq!(account.may_change(5), Err(Reason::Disabled));
-    }
 
     #[test]
     fn a_change_meets_what_was_required_before_it() {

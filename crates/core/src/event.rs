@@ -7,6 +7,7 @@ use std::ops::BitOr;
 
 use crate::account::Timestamp;
 use crate::reason::Reason;
+use crate::throttle::Payer::{self, Account, Comparison};
 
 /// An enumeration with a stable code and a stable text for each variant.
 macro_rules! coded {
@@ -108,6 +109,58 @@ coded! {
     }
 }
 
+/// What an action is to the trail and to its user.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It concerns the chain itself and always has a row of its own.
+    Chain,
+    /// A secret is tested: [`crate::authenticator::Purpose::row`] says what follows.
+    Attempt,
+    /// Something of a user is changed, as part of a transaction.
+    Change {
+        /// Whose failures are forgotten when the transaction commits.
+        clears: &'static [Payer],
+        /// Has the answer a `reason`? Otherwise what cannot be done now is an error.
+        has_reason: bool,
+    },
+}
+
+/// A row of the table below.
+const fn change(clears: &'static [Payer], has_reason: bool) -> Role {
+    Role::Change { clears, has_reason }
+}
+
+impl Action {
+    /// THE table.
+    pub const fn role(self) -> Role {
+        match self {
+            Self::Epoch | Self::End | Self::Prune => Role::Chain,
+            Self::Validate | Self::Prove | Self::Compare => Role::Attempt,
+            // Whoever knows the old password has already ended what was held against the account, unless
+            // it was by the client's own attempts, which leave it waiting for others.
+            Self::Create | Self::Set | Self::Reset => change(&[Account, Comparison], true),
+            Self::Change => change(&[Comparison], true),
+            Self::Import | Self::Rename => change(&[], true),
+            Self::Unlock => change(&[Account, Comparison], false),
+            Self::Delete => change(&[Comparison], false),
+            Self::Disable
+            | Self::Enable
+            | Self::RequireChange
+            | Self::IssueToken
+            | Self::RevokeTokens
+            | Self::Renamed => change(&[], false),
+        }
+    }
+
+    /// Whose failures are forgotten when the change commits.
+    pub const fn clears(self) -> &'static [Payer] {
+        match self.role() {
+            Role::Change { clears, .. } => clears,
+            Role::Chain | Role::Attempt => &[],
+        }
+    }
+}
+
 coded! {
     /// How it came out.
     pub enum Outcome {
@@ -139,7 +192,7 @@ coded! {
         RolledBack = 13 => "rolled_back",
         /// The transaction of another server: nobody here can tell.
         Unknown = 14 => "unknown",
-        /// Refused by the policy, as the five that follow.
+        /// A new password that was refused by the policy; see [`Reason::TooShort`].
         TooShort = 15 => "too_short",
         /// See [`Reason::TooLong`].
         TooLong = 16 => "too_long",

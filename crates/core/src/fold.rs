@@ -9,7 +9,7 @@ use blake2::digest::{Digest, consts::U16};
 
 use crate::account::Timestamp;
 use crate::chain::put;
-use crate::event::{Action, Event};
+use crate::event::{Event, Role};
 
 /// One second, in microseconds.
 const SECOND: i64 = 1_000_000;
@@ -294,6 +294,5 @@ const fn near(a: Timestamp, b: Timestamp) -> bool {
 
 /// Must it be readable on its own?
 fn stands_alone(event: &Event) -> bool {
-    let about_the_chain = matches!(event.action, Action::Epoch | Action::End | Action::Prune);
-    about_the_chain || !event.alert.is_empty() || event.xid.is_some()
+    event.action.role() == Role::Chain || !event.alert.is_empty() || event.xid.is_some()
 }

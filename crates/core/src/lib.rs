@@ -22,7 +22,8 @@
 //! | [`blind_index`] | where a user's record lies, under a key |
 //! | [`throttle`] | how often a password may be tried, before it is hashed |
 //! | [`client_addr`] | one client, one address |
-//! | [`account`] | what a right password is worth: disabled, expired, to be changed |
+//! | [`account`] | what is kept of an account beside its password |
+//! | [`authenticator`] | every secret that is tested: who pays, and what a right one is worth |
 //! | [`clock`] | what can be believed of a clock that somebody may set |
 //! | [`reason`] | every answer other than yes |
 //! | [`event`] | what is recorded |
@@ -35,6 +36,7 @@
 #![forbid(unsafe_code)]
 
 pub mod account;
+pub mod authenticator;
 pub mod blind_index;
 pub mod chain;
 pub mod client_addr;

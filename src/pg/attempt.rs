@@ -52,11 +52,12 @@ thread_local! {
 #[must_use]
 pub struct Attempt(());
 
-/// What came of it.
-pub struct Conclusion {
-    /// `None` on a standby.
-    pub ticket: Option<Ticket>,
-    pub record: Record,
+/// Where its event is.
+pub enum Conclusion {
+    /// On its way to the table.
+    Queued(Ticket),
+    /// On a standby, where nothing is written: for the server log.
+    ForLog(Box<Record>),
 }
 
 impl Attempt {
@@ -210,9 +211,15 @@ impl Attempt {
         self.conclude(outcome, Settled::Withdrawn)
     }
 
-    /// A password was hashed. Was it right?
+    /// A secret was tested. Was it right?
     pub fn settle(self, outcome: Outcome, right: bool) -> Conclusion {
         self.conclude(outcome, if right { Settled::Right } else { Settled::Wrong })
+    }
+
+    /// The test came to no end: it counts as wrong if a hash had begun.
+    pub fn settle_unfinished(self, outcome: Outcome) -> Conclusion {
+        let settled = self.current().cut_off();
+        self.conclude(outcome, settled)
     }
 
     fn conclude(self, outcome: Outcome, settled: Settled) -> Conclusion {
@@ -240,21 +247,32 @@ impl Current {
             touched[payer as usize] = hold.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
-        // Looking a token up costs no hash: a flood of them is counted like one of refusals.
-        let token = outcome == Outcome::InvalidToken;
-        self.record.hashed = settled != Settled::Withdrawn && !token;
-        let ticket = (self.entry != NONE).then(|| queue::submit(self.entry, &self.record, touched));
+        // What is wrong and costs no hash comes in floods, which are counted like those of refusals.
+        self.record.hashed = match settled {
+            Settled::Right => true,
+            Settled::Wrong => self.hashing,
+            Settled::Withdrawn => false,
+        };
+        let conclusion = match self.entry {
+            NONE => Conclusion::ForLog(Box::new(self.record)),
+            entry => Conclusion::Queued(queue::submit(entry, &self.record, touched)),
+        };
         for hold in self.budgets.into_iter().flatten() {
             budgets::unpin(hold.place);
         }
         segment::database(self.database)
             .count(crate::counter::of(self.record.action, self.record.outcome), 1);
-        Conclusion { ticket, record: self.record }
+        conclusion
     }
 
     fn abandon(self) {
-        let settled = if self.hashing { Settled::Wrong } else { Settled::Withdrawn };
+        let settled = self.cut_off();
         self.conclude(Outcome::Abandoned, settled);
+    }
+
+    /// What it comes to when it is not settled by whoever has begun it.
+    fn cut_off(&self) -> Settled {
+        if self.hashing { Settled::Wrong } else { Settled::Withdrawn }
     }
 }
 

@@ -8,42 +8,41 @@ use password_verify_core::reason::Reason;
 use password_verify_core::record::{Imported, wrap};
 use password_verify_core::user_id::UserId;
 
-use crate::enroll::{Answer, has_password, recorded};
-use crate::error::Error;
+use super::enroll::has_password;
+use super::new_password::written;
+use super::recorded::recorded;
+use crate::answer::Stop;
 use crate::pg::credential::Credential;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::slot::HashSlot;
-use crate::pg::store::{Store, Written};
+use crate::pg::store::Store;
 use crate::pg::table::Access;
 use crate::{salt, settings};
 
 /// `pv_import_hash`: what another system kept, for a user who has nothing here.
-pub fn import(user: &UserId, hash: &Submitted) -> Result<Answer, Error> {
+///
+/// # Errors
+/// [`Reason::AlreadySet`], [`Reason::Busy`], what [`Imported::parse`] says.
+pub fn import(user: &UserId, hash: &Submitted) -> Result<(), Stop> {
     recorded(Action::Import, user, None, || {
         if has_password(user)? {
-            return Ok(Err(Reason::AlreadySet));
+            return Err(Reason::AlreadySet.into());
         }
-        let Submitted::Text(hash) = hash else { return Ok(Err(Reason::OverLimit)) };
-        let record = match Imported::parse(hash.expose(), settings::hash_memory_limit()) {
-            Err(reason) => return Ok(Err(reason)),
-            Ok(Imported::Ready(record)) => record,
-            Ok(Imported::Fast(scheme, output)) => {
+        let Submitted::Text(hash) = hash else { return Err(Reason::OverLimit.into()) };
+        let record = match Imported::parse(hash.expose(), settings::hash_memory_limit())? {
+            Imported::Ready(record) => record,
+            Imported::Fast(scheme, output) => {
                 let cost = settings::cost()?;
-                let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout())
-                else {
-                    return Ok(Err(Reason::Busy));
-                };
+                let slot = HashSlot::take(Instant::now() + settings::queue_timeout());
+                let mut slot = slot.ok_or(Reason::Busy)?;
                 let mut workspace = slot.workspace(Some(cost))?;
                 wrap(scheme, &output, cost, salt::random()?, &mut workspace)?
             }
         };
         let now = session::now();
-        let written = Store::open(Access::Write)?
+        let inserted = Store::open(Access::Write)?
             .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
-        Ok(match written {
-            Written::Done => Ok(()),
-            Written::Unchanged => Err(Reason::AlreadySet),
-            Written::Busy => Err(Reason::Busy),
-        })
+        written(inserted, Reason::AlreadySet)
     })
+    .map(drop)
 }

@@ -6,8 +6,8 @@ use password_verify_core::event::Action;
 use password_verify_core::user_id::UserId;
 
 use crate::error::Error;
+use crate::pg::attempt::Conclusion;
 use crate::pg::caller::{self, Caller};
-use crate::pg::held::Conclusion;
 use crate::pg::log;
 use crate::pg::session;
 use crate::pg::shared::queue::{Record, Ticket};
@@ -41,11 +41,13 @@ pub fn record(action: Action, user: Option<&UserId>, client: Option<core::net::I
 /// # Errors
 /// [`Error::AuditNotWritten`].
 pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
-    let Some(ticket) = conclusion.ticket else {
-        log::event(&conclusion.record);
-        return Ok(());
-    };
-    wait_for(ticket)
+    match conclusion {
+        Conclusion::Queued(ticket) => wait_for(*ticket),
+        Conclusion::ForLog(record) => {
+            log::event(record);
+            Ok(())
+        }
+    }
 }
 
 /// The same for a change that was refused.

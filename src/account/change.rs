@@ -1,0 +1,76 @@
+//! `pv_change_password`: a new password from somebody who knows the old one.
+
+use core::net::IpAddr;
+use std::time::Instant;
+
+use password_verify_core::account::Terms;
+use password_verify_core::event::Action;
+use password_verify_core::policy::Submitted;
+use password_verify_core::reason::Reason;
+use password_verify_core::user_id::UserId;
+use password_verify_core::verifier::Verifier;
+
+use super::new_password::{accept, hash};
+use super::recorded::{recorded, refused};
+use crate::answer::Stop;
+use crate::gate::attempt;
+use crate::gate::former_passwords::require_unused;
+use crate::gate::password::{Password, Proof};
+use crate::pg::session::{self, PATIENCE};
+use crate::pg::store::{Edit, Store, Written};
+use crate::pg::table::Access;
+use crate::settings;
+
+/// How often a change starts over because a login has renewed the record meanwhile.
+const RENEWALS: usize = 3;
+
+/// `pv_change_password`.
+///
+/// # Errors
+/// What [`accept`], [`attempt`] and [`require_unused`] say.
+pub fn change(
+    user: UserId,
+    old: Submitted,
+    new: Submitted,
+    client: Option<IpAddr>,
+) -> Result<(), Stop> {
+    let refused = |why: Stop| refused(Action::Change, &user, client, why);
+    session::require_writable()?;
+    let new = accept(&user, new).map_err(|reason| refused(reason.into()))?;
+    let mut proof = attempt(Password::to_change(user.clone(), old, client))?;
+    for _ in 0..RENEWALS {
+        // That it is the one that was just proven tells nothing that the proof has not told.
+        if proof.is_of(new.password()) {
+            return Err(refused(Reason::Reused.into()));
+        }
+        require_unused(&user, &new, client).map_err(refused)?;
+        let verifier = hash(&new).map_err(refused)?;
+        if recorded(Action::Change, &user, client, || replace(&proof, &verifier))? {
+            return Ok(());
+        }
+        // The record was changed between our look and our write: by another password, which makes
+        // the old one wrong, or by a login that hashed the same one again.
+        proof = attempt(proof.again())?;
+    }
+    Err(refused(Reason::Busy.into()))
+}
+
+/// Puts another password in the place of the one that was proven; false where the record has been changed
+/// since.
+fn replace(proof: &Proof, verifier: &Verifier) -> Result<bool, Stop> {
+    let now = session::now();
+    let store = Store::open_by(Access::Write, Instant::now() + PATIENCE)?;
+    let replaced = store.edit(&proof.user, PATIENCE, |row| {
+        if !row.open()?.same_as(&proof.stored) {
+            return Ok(Edit::Keep);
+        }
+        row.replace(verifier.expose(), now, settings::history())?;
+        row.terms = Terms::default();
+        Ok(Edit::Replace)
+    })?;
+    match replaced {
+        Written::Done => Ok(true),
+        Written::Unchanged => Ok(false),
+        Written::Busy => Err(Reason::Busy.into()),
+    }
+}

@@ -1,0 +1,90 @@
+//! `pv_create_password` and `pv_set_password`: a password from somebody who need not know the old one.
+
+use std::time::Duration;
+
+use password_verify_core::account::{Terms, Timestamp};
+use password_verify_core::event::Action;
+use password_verify_core::policy::Submitted;
+use password_verify_core::reason::Reason;
+use password_verify_core::record::Record;
+use password_verify_core::user_id::UserId;
+
+use super::new_password::{accept, hash, written};
+use super::recorded::recorded;
+use crate::answer::Stop;
+use crate::error::Error;
+use crate::pg::credential::Credential;
+use crate::pg::session::{self, PATIENCE};
+use crate::pg::store::{Edit, Store, Written};
+use crate::pg::table::Access;
+use crate::settings;
+
+/// `pv_create_password`: a first password, for a user who has none.
+///
+/// # Errors
+/// [`Reason::AlreadySet`], [`Reason::Busy`], what [`accept`] says.
+pub fn create(user: &UserId, submitted: Submitted) -> Result<(), Stop> {
+    recorded(Action::Create, user, None, || {
+        let new = accept(user, submitted)?;
+        if has_password(user)? {
+            return Err(Reason::AlreadySet.into());
+        }
+        let record = Record::Argon2id(hash(&new)?);
+        let now = session::now();
+        let inserted = Store::open(Access::Write)?
+            .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
+        written(inserted, Reason::AlreadySet)
+    })
+    .map(drop)
+}
+
+/// `pv_set_password`: whatever was there before. A disabled account stays disabled.
+///
+/// # Errors
+/// [`Reason::Busy`], what [`accept`] says.
+pub fn set(
+    user: &UserId,
+    submitted: Submitted,
+    must_change: bool,
+    expires_at: Option<Timestamp>,
+) -> Result<(), Stop> {
+    recorded(Action::Set, user, None, || {
+        let new = accept(user, submitted)?;
+        let record = Record::Argon2id(hash(&new)?);
+        put(user, &record, Terms { expires_at, must_change })
+    })
+    .map(drop)
+}
+
+/// In the place of what is there, or as the first one.
+fn put(user: &UserId, record: &Record, terms: Terms) -> Result<bool, Stop> {
+    let now = session::now();
+    let store = Store::open(Access::Write)?;
+    // Not there, then there, then not there again: each step is another transaction's commit.
+    let done = session::patiently(PATIENCE, || {
+        let edited = store.edit(user, Duration::ZERO, |row| {
+            row.replace(record.expose(), now, settings::history())?;
+            row.terms = terms;
+            Ok(Edit::Replace)
+        })?;
+        let written = match edited {
+            Written::Unchanged => store.insert(user, Duration::ZERO, |number| {
+                let mut row = Credential::new(number, user, record, now);
+                row.terms = terms;
+                row
+            })?,
+            done_or_busy => done_or_busy,
+        };
+        let done = written == Written::Done && store.adopt(user)? != Written::Busy;
+        Ok(done.then_some(()))
+    })?;
+    done.map(|()| true).ok_or(Reason::Busy.into())
+}
+
+/// `pv_has_password`.
+///
+/// # Errors
+/// What [`Store::has`] says.
+pub fn has_password(user: &UserId) -> Result<bool, Error> {
+    Store::open(Access::Read)?.has(user)
+}

@@ -1,0 +1,99 @@
+//! What managers say of an account: each answers whether there was something to do.
+
+use password_verify_core::account::State;
+use password_verify_core::event::Action;
+use password_verify_core::user_id::UserId;
+
+use super::recorded::recorded;
+use crate::error::Error;
+use crate::gate::budgets;
+use crate::pg::credential::Credential;
+use crate::pg::session::{self, PATIENCE};
+use crate::pg::store::{Edit, Store, Written};
+use crate::pg::table::Access;
+
+/// `pv_disable_user`: no password is accepted until `pv_enable_user`.
+///
+/// # Errors
+/// As all here: [`Error::Busy`], [`Error::Locked`], what [`recorded`] says.
+pub fn disable(user: &UserId) -> Result<bool, Error> {
+    let now = session::now();
+    alter(Action::Disable, user, true, |state, _| {
+        state.disabled_at.get_or_insert(now);
+    })
+}
+
+/// `pv_enable_user`.
+///
+/// # Errors
+/// As [`disable`].
+pub fn enable(user: &UserId) -> Result<bool, Error> {
+    alter(Action::Enable, user, true, |state, _| state.disabled_at = None)
+}
+
+/// `pv_require_change`: the password is only good for choosing another.
+///
+/// # Errors
+/// As [`disable`].
+pub fn require_change(user: &UserId) -> Result<bool, Error> {
+    let now = session::now();
+    alter(Action::RequireChange, user, false, |state, row| {
+        if !state.of(row.terms, row.changed_at).must_change {
+            state.require_change(now, row.changed_at);
+        }
+    })
+}
+
+/// `pv_delete_user`.
+///
+/// # Errors
+/// As [`disable`].
+pub fn delete(user: &UserId) -> Result<bool, Error> {
+    edit(Action::Delete, user, |_| Ok(Edit::Delete))
+}
+
+/// `pv_unlock_user`: what was tried against the account is forgotten when the transaction commits.
+///
+/// # Errors
+/// As [`disable`].
+pub fn unlock(user: &UserId) -> Result<bool, Error> {
+    recorded(Action::Unlock, user, None, || {
+        Ok(!budgets::charged(user, Action::Unlock.clears())?.is_empty())
+    })
+}
+
+/// Changes what is said of an account. That takes effect at once, whatever becomes of a transaction that
+/// holds the user's password: see [`Store::alter`].
+///
+/// # Errors
+/// As [`disable`].
+pub fn alter(
+    action: Action,
+    user: &UserId,
+    anew: bool,
+    change: impl FnMut(&mut State, &Credential),
+) -> Result<bool, Error> {
+    recorded(action, user, None, || {
+        done(Store::open(Access::Write)?.alter(user, PATIENCE, anew, change)?)
+    })
+}
+
+/// Changes a row.
+///
+/// # Errors
+/// As [`disable`].
+pub fn edit(
+    action: Action,
+    user: &UserId,
+    edit: impl FnMut(&mut Credential) -> Result<Edit, Error>,
+) -> Result<bool, Error> {
+    recorded(action, user, None, || done(Store::open(Access::Write)?.edit(user, PATIENCE, edit)?))
+}
+
+fn done(written: Written) -> Result<bool, Error> {
+    match written {
+        Written::Done => Ok(true),
+        Written::Unchanged => Ok(false),
+        Written::Busy => Err(Error::Busy),
+    }
+}

@@ -1,0 +1,18 @@
+//! What happens to an account: passwords are chosen, renewed, imported and forgotten, and managers say
+//! what a right one is worth. Nothing here tests a secret; what needs a proven one takes the gate's proof.
+//!
+//! Everything but renewals is part of the caller's transaction: a sign-up and its password commit or vanish
+//! together. Nothing is hashed before it is clear that it may be written.
+
+pub mod calibrate;
+pub mod change;
+pub mod enroll;
+pub mod import;
+pub mod manage;
+mod new_password;
+mod recorded;
+pub mod rename;
+pub mod reset;
+pub mod validate;
+
+pub use new_password::accept;

@@ -1,0 +1,45 @@
+//! A new password: what is accepted, and its hash.
+
+use std::time::Instant;
+
+use password_verify_core::policy::{NewPassword, Password, Submitted};
+use password_verify_core::reason::Reason;
+use password_verify_core::user_id::UserId;
+use password_verify_core::verifier::Verifier;
+
+use crate::answer::Stop;
+use crate::pg::slot::HashSlot;
+use crate::pg::store::Written;
+use crate::{blocklist, salt, settings};
+
+/// policy: length bound, NFC, then the rules.
+///
+/// # Errors
+/// The first rule that it breaks.
+pub fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
+    settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
+}
+
+/// hash: with today's parameters and a fresh salt.
+///
+/// # Errors
+/// [`Reason::Busy`] when no slot comes free in time; what [`settings::cost`] and [`salt::random`] say.
+pub fn hash(new: &NewPassword) -> Result<Verifier, Stop> {
+    let cost = settings::cost()?;
+    let slot = HashSlot::take(Instant::now() + settings::queue_timeout());
+    let mut slot = slot.ok_or(Reason::Busy)?;
+    let mut workspace = slot.workspace(Some(cost))?;
+    Ok(Verifier::create(new, cost, salt::random()?, &mut workspace)?)
+}
+
+/// What a write is answered with; `unchanged` is why there was nothing to write.
+///
+/// # Errors
+/// That, or [`Reason::Busy`].
+pub fn written(written: Written, unchanged: Reason) -> Result<bool, Stop> {
+    match written {
+        Written::Done => Ok(true),
+        Written::Unchanged => Err(unchanged.into()),
+        Written::Busy => Err(Reason::Busy.into()),
+    }
+}

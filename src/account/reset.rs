@@ -1,0 +1,81 @@
+//! Reset tokens: issued to one service, redeemed by another.
+
+use core::net::IpAddr;
+use std::time::Duration;
+
+use password_verify_core::account::Terms;
+use password_verify_core::event::Action;
+use password_verify_core::policy::Submitted;
+use password_verify_core::reason::Reason;
+use password_verify_core::reset_token::Token;
+use password_verify_core::secret::Secret;
+use password_verify_core::user_id::UserId;
+use zeroize::Zeroizing;
+
+use super::manage::{alter, edit};
+use super::new_password::{accept, hash, written};
+use super::recorded::{recorded, refused};
+use crate::answer::Stop;
+use crate::error::Error;
+use crate::gate::attempt;
+use crate::gate::former_passwords::require_unused;
+use crate::gate::reset_token::ResetToken;
+use crate::pg::session::{self, PATIENCE};
+use crate::pg::store::{Edit, Store};
+use crate::pg::table::Access;
+use crate::{salt, settings};
+
+/// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
+/// a user who has no password.
+pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error> {
+    let life = i64::try_from(valid_for.as_micros()).unwrap_or(0);
+    let mut issued = None;
+    edit(Action::IssueToken, user, |row| {
+        let token = Token::new(row.number, Zeroizing::new(salt::random()?));
+        row.issue(&token, session::now(), life)?;
+        issued = Some(token.expose());
+        Ok(Edit::Replace)
+    })?;
+    Ok(issued)
+}
+
+/// `pv_revoke_reset_tokens`: a token that is out is worth nothing any more, also one that a transaction has
+/// issued and not committed yet: the time of this call is compared with that of its issue, in a row that no
+/// transaction of the user's holds. Was there one to be seen?
+pub fn revoke(user: &UserId) -> Result<bool, Error> {
+    let (now, mut seen) = (session::now(), false);
+    alter(Action::RevokeTokens, user, false, |state, row| {
+        let issued_at = row.token_issued_at(now).unwrap_or(None);
+        seen = issued_at.is_some();
+        state.revoke_tokens(now, issued_at);
+    })?;
+    Ok(seen)
+}
+
+/// `pv_reset_password`: by somebody who has such a token, which is used up if the new password is accepted.
+///
+/// # Errors
+/// [`Reason::InvalidToken`], [`Reason::Busy`], what [`accept`], [`attempt`] and [`require_unused`] say.
+pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Result<(), Stop> {
+    session::require_writable()?;
+    let proof = attempt(ResetToken::to_reset(token, client))?;
+    let user = &proof.user;
+    let refused = |why: Stop| refused(Action::Reset, user, client, why);
+    let new = accept(user, new).map_err(|reason| refused(reason.into()))?;
+    require_unused(user, &new, client).map_err(refused)?;
+    recorded(Action::Reset, user, client, || {
+        let verifier = hash(&new)?;
+        let now = session::now();
+        let replaced = Store::open(Access::Write)?.edit(user, PATIENCE, |row| {
+            // It may have been used, or replaced, since it was proven.
+            if !row.redeems(&proof.token, now)? {
+                return Ok(Edit::Keep);
+            }
+            row.replace(verifier.expose(), now, settings::history())?;
+            row.terms = Terms::default();
+            Ok(Edit::Replace)
+        })?;
+        written(replaced, Reason::InvalidToken)
+    })
+    .map(drop)
+}

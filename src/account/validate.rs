@@ -1,0 +1,45 @@
+//! `pv_validate_password`: is this the password, and is it worth anything?
+
+use core::net::IpAddr;
+use std::time::Instant;
+
+use password_verify_core::policy::Submitted;
+use password_verify_core::user_id::UserId;
+
+use crate::answer::Stop;
+use crate::error::Error;
+use crate::gate::attempt;
+use crate::gate::password::{Password, Proof};
+use crate::pg::slot::HashSlot;
+use crate::pg::{renewals, session};
+use crate::{salt, settings};
+
+/// `pv_validate_password`.
+///
+/// # Errors
+/// What [`attempt`] says.
+pub fn validate(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> Result<(), Stop> {
+    let proof = attempt(Password::to_log_in(user, submitted, client))?;
+    // The answer is what it is, whatever becomes of this.
+    let _ = renew_if_weak(&proof);
+    Ok(())
+}
+
+/// Makes the record anew where it is weaker than today's settings, or another system's, for the worker to
+/// write: the caller's transaction may be read-only, and may stay open for as long as it likes.
+fn renew_if_weak(proof: &Proof) -> Result<(), Error> {
+    let current = settings::cost()?;
+    let Some(renewal) = proof.record.renewal(&proof.password, current) else { return Ok(()) };
+    if session::in_recovery() {
+        return Ok(());
+    }
+    let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {
+        return Ok(());
+    };
+    let mut workspace = slot.workspace(Some(current))?;
+    let (user, salt) = (proof.user.as_str(), salt::random()?);
+    let renewed = renewal.make(&proof.password, user, current, salt, &mut workspace)?;
+    drop((workspace, slot));
+    let (replaces, text) = proof.row.renewal(&renewed.expose())?;
+    renewals::offer(&proof.user, replaces, &text)
+}

@@ -1,0 +1,67 @@
+//! What a call ends in besides yes: a denial, which is data, or an error.
+
+use password_verify_core::account::Timestamp;
+use password_verify_core::reason::Reason;
+use password_verify_core::workspace::OutOfMemory;
+
+use crate::error::Error;
+
+/// Why the answer is no. The caller's transaction survives it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Denial {
+    /// What the caller is told.
+    pub reason: Reason,
+    /// From when on it makes sense to try again.
+    pub until: Option<Timestamp>,
+}
+
+/// Why a call does not end in yes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stop {
+    /// An answer.
+    Denied(Denial),
+    /// Misuse, or a promise that cannot be kept.
+    Failed(Error),
+}
+
+impl From<Reason> for Denial {
+    fn from(reason: Reason) -> Self {
+        Self { reason, until: None }
+    }
+}
+
+impl From<Denial> for Stop {
+    fn from(denial: Denial) -> Self {
+        Self::Denied(denial)
+    }
+}
+
+impl From<Reason> for Stop {
+    fn from(reason: Reason) -> Self {
+        Self::Denied(reason.into())
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
+}
+
+impl From<OutOfMemory> for Stop {
+    fn from(error: OutOfMemory) -> Self {
+        Self::Failed(error.into())
+    }
+}
+
+/// For functions whose answer has a `reason`: yes or no, or an error.
+///
+/// # Errors
+/// [`Stop::Failed`].
+pub fn answer(result: Result<(), Stop>) -> Result<Result<(), Denial>, Error> {
+    match result {
+        Ok(()) => Ok(Ok(())),
+        Err(Stop::Denied(denial)) => Ok(Err(denial)),
+        Err(Stop::Failed(error)) => Err(error),
+    }
+}

@@ -1,0 +1,48 @@
+//! Where a secret is tested: the only way to memory for a hash.
+
+use std::time::Instant;
+
+use password_verify_core::cost::Cost;
+use password_verify_core::reason::Reason;
+use password_verify_core::workspace::{OutOfMemory, Workspace};
+
+use super::charge::Charged;
+use crate::answer::Stop;
+use crate::pg::slot::HashSlot;
+use crate::pg::statistics;
+use crate::settings;
+
+/// The work of one attempt.
+pub struct Bench<'a> {
+    charged: &'a Charged,
+    slot: Option<HashSlot>,
+}
+
+impl<'a> Bench<'a> {
+    pub(super) fn new(charged: &'a Charged, slot: Option<HashSlot>) -> Self {
+        Self { charged, slot }
+    }
+
+    /// Computes a hash, in the slot that the attempt has waited for, or in another one: there is one for
+    /// each, so that others come in between. From here on the attempt is a guess, which stays charged
+    /// whatever ends it.
+    ///
+    /// # Errors
+    /// [`Reason::Busy`] when no slot comes free in time; [`OutOfMemory`].
+    pub fn hash<T>(
+        &mut self,
+        cost: Option<Cost>,
+        compute: impl FnOnce(&mut Workspace) -> Result<T, OutOfMemory>,
+    ) -> Result<T, Stop> {
+        let deadline = Instant::now() + settings::queue_timeout();
+        let slot = self.slot.take().or_else(|| HashSlot::take(deadline));
+        let mut slot = slot.ok_or(Reason::Busy)?;
+        let start = Instant::now();
+        let mut workspace = slot.workspace(cost)?;
+        self.charged.begin_hash();
+        let computed = compute(&mut workspace)?;
+        drop((workspace, slot));
+        statistics::count_hash(start.elapsed());
+        Ok(computed)
+    }
+}

@@ -1,0 +1,167 @@
+//! The authenticator that most attempts are about: a user's password.
+
+use core::net::IpAddr;
+
+use password_verify_core::account::Timestamp;
+use password_verify_core::authenticator::Purpose;
+use password_verify_core::policy::{self, Submitted};
+use password_verify_core::record::Record;
+use password_verify_core::secret::Secret;
+use password_verify_core::user_id::UserId;
+use password_verify_core::verifier::{NotAVerifier, Verifier};
+
+use super::bench::Bench;
+use super::{Authenticator, Claim, Claimant, Verdict};
+use crate::answer::Stop;
+use crate::error::Error;
+use crate::pg::credential::Credential;
+use crate::pg::session;
+use crate::pg::shared::segment;
+use crate::pg::store::{Found, Store};
+use crate::settings;
+
+/// A password that is claimed to be a user's.
+pub struct Password {
+    user: UserId,
+    password: policy::Password,
+    client: Option<IpAddr>,
+    purpose: Purpose,
+}
+
+/// What a password is hashed against.
+// Taken apart as soon as it is made: boxing it would only cost an allocation.
+#[allow(clippy::large_enum_variant)]
+pub enum Target {
+    /// The user's own record.
+    Own { record: Record, stored: Secret, row: Credential },
+    /// There is none. A record of some cost is computed, or what a new one would cost, and the result
+    /// thrown away.
+    Decoy(Record),
+}
+
+/// Somebody knows the password of this account. Replacing a password by its owner takes one.
+#[must_use]
+pub struct Proof {
+    pub user: UserId,
+    pub password: policy::Password,
+    pub record: Record,
+    pub stored: Secret,
+    pub row: Credential,
+    client: Option<IpAddr>,
+    purpose: Purpose,
+}
+
+impl Password {
+    /// To log in.
+    pub fn to_log_in(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> Claim<Self> {
+        Self::submitted(user, submitted, client, Purpose::LogIn)
+    }
+
+    /// To choose another.
+    pub fn to_change(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> Claim<Self> {
+        Self::submitted(user, submitted, client, Purpose::Change)
+    }
+
+    fn submitted(
+        user: UserId,
+        submitted: Submitted,
+        client: Option<IpAddr>,
+        purpose: Purpose,
+    ) -> Claim<Self> {
+        let claimant = Claimant { user: Some(user.clone()), client };
+        // policy: length bound first, then Unicode NFC.
+        let normalized = policy::Password::normalize(submitted).ok();
+        let secret = normalized.map(|password| Self { user, password, client, purpose });
+        Claim { purpose, claimant, secret }
+    }
+
+    fn claim(self) -> Claim<Self> {
+        let claimant = Claimant { user: Some(self.user.clone()), client: self.client };
+        Claim { purpose: self.purpose, claimant, secret: Some(self) }
+    }
+}
+
+impl Authenticator for Password {
+    type Target = Target;
+    type Proof = Proof;
+
+    fn find(&self, store: &Store) -> Result<Target, Error> {
+        Target::find(store, &self.user)
+    }
+
+    fn test(self, target: Target, bench: &mut Bench) -> Result<Verdict<Proof>, Stop> {
+        let Self { user, password, client, purpose } = self;
+        let record = target.record();
+        let (right, mark) = bench.hash(record.cost(), |workspace| {
+            let comparison = record.compare(&password, user.as_str(), workspace)?;
+            // Made for every user and address, known or not, which takes as long.
+            let forgives = settings::throttle_forgive_repeats();
+            let mark = forgives.then(|| comparison.mark(segment::repeat_key()));
+            Ok((comparison.is_right(), mark))
+        })?;
+        match target {
+            Target::Own { record, stored, row } if right => {
+                let now: Timestamp = session::now();
+                let worth = purpose.row().admits(&row.account()?, now);
+                let proof = Proof { user, password, record, stored, row, client, purpose };
+                Ok(Verdict::Right(proof, worth))
+            }
+            Target::Own { .. } | Target::Decoy(_) => Ok(Verdict::Wrong(mark)),
+        }
+    }
+
+    fn owner(proof: &Proof) -> &UserId {
+        &proof.user
+    }
+}
+
+impl Target {
+    fn find(store: &Store, user: &UserId) -> Result<Self, Error> {
+        let (limit, current) = (settings::hash_memory_limit(), settings::cost()?);
+        // Looked for and read whether it is used or not, so that nothing tells.
+        let today = || Record::Argon2id(Verifier::decoy(current));
+        let decoy = match store.decoy(user)?.map(|template| Record::parse(&template, limit)) {
+            // A template that is broken is nobody's record.
+            None | Some(Err(NotAVerifier::Malformed)) => Ok(today()),
+            Some(decoy) => decoy,
+        };
+        Ok(match store.find(user)? {
+            Found::Own(row) => {
+                let stored = row.open()?;
+                let record = Record::parse(stored.expose(), limit)
+                    .map_err(|why| Error::stored(why, row.number))?;
+                Self::Own { record, stored, row }
+            }
+            Found::Neighbour(row) => {
+                // A key that is missing is everybody's trouble: nothing tells who has a record.
+                if let Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) = row.open() {
+                    return Err(error);
+                }
+                // One that asks for too much errs as those do that it stands for.
+                Self::Decoy(decoy.map_err(|why| Error::stored(why, store.place(user)))?)
+            }
+            Found::Nothing => {
+                Self::Decoy(decoy.map_err(|why| Error::stored(why, store.place(user)))?)
+            }
+        })
+    }
+
+    fn record(&self) -> &Record {
+        match self {
+            Self::Own { record, .. } | Self::Decoy(record) => record,
+        }
+    }
+}
+
+impl Proof {
+    /// Is this the password that was proven?
+    pub fn is_of(&self, password: &policy::Password) -> bool {
+        self.password.same_as(password)
+    }
+
+    /// The same password once more, against the record as it is by then.
+    pub fn again(self) -> Claim<Password> {
+        let Self { user, password, client, purpose, .. } = self;
+        Password { user, password, client, purpose }.claim()
+    }
+}

@@ -1,0 +1,63 @@
+//! The authenticator of somebody who has forgotten the password: a reset token.
+
+use core::net::IpAddr;
+
+use password_verify_core::authenticator::Purpose;
+use password_verify_core::policy::Submitted;
+use password_verify_core::reset_token::Token;
+use password_verify_core::user_id::UserId;
+
+use super::bench::Bench;
+use super::{Authenticator, Claim, Claimant, Verdict};
+use crate::answer::Stop;
+use crate::error::Error;
+use crate::pg::credential::Credential;
+use crate::pg::session;
+use crate::pg::store::Store;
+
+/// What is claimed to be a reset token. It names its owner.
+pub struct ResetToken(Option<Token>);
+
+/// Somebody has a token with which the password of this account can be reset.
+#[must_use]
+pub struct Proof {
+    pub user: UserId,
+    pub token: Token,
+}
+
+impl ResetToken {
+    /// To choose a password.
+    pub fn to_reset(submitted: &Submitted, client: Option<IpAddr>) -> Claim<Self> {
+        // What does not look like one is charged like one that does.
+        let token = match submitted {
+            Submitted::Text(text) => Token::parse(text.expose()),
+            _ => None,
+        };
+        let claimant = Claimant { user: None, client };
+        Claim { purpose: Purpose::Reset, claimant, secret: Some(Self(token)) }
+    }
+}
+
+impl Authenticator for ResetToken {
+    type Target = Option<Credential>;
+    type Proof = Proof;
+
+    fn find(&self, store: &Store) -> Result<Self::Target, Error> {
+        self.0.as_ref().map_or(Ok(None), |token| store.at(token.place()))
+    }
+
+    fn test(self, target: Self::Target, _: &mut Bench) -> Result<Verdict<Proof>, Stop> {
+        Ok(match (self.0, target) {
+            (Some(token), Some(row)) if row.redeems(&token, session::now())? => {
+                let user = UserId::from_text(&row.user_id);
+                let user = user.map_err(|_| Error::Corrupt(row.number))?;
+                Verdict::Right(Proof { user, token }, Ok(()))
+            }
+            _ => Verdict::Wrong(None),
+        })
+    }
+
+    fn owner(proof: &Proof) -> &UserId {
+        &proof.user
+    }
+}
