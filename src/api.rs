@@ -17,11 +17,11 @@ use crate::account::{accept, change, enroll, import, manage, rename, reset, vali
 use crate::answer::{Denial, Stop, answer};
 use crate::counter;
 use crate::error::Error;
-use crate::pg::ErrorReport;
 use crate::pg::arg::{LineArg, PasswordArg, UserIdArg};
+use crate::pg::lock::Access;
+use crate::pg::report::ErrorReport;
 use crate::pg::row::{Column, Row};
 use crate::pg::store::Store;
-use crate::pg::table::Access;
 use crate::pg::{caller, keyring, log, session, statistics, verify_events};
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.

@@ -19,8 +19,9 @@ use password_verify_core::common;
 use password_verify_core::policy::Password;
 use pgrx::PgLogLevel;
 
+use crate::pg::list;
+use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
 use crate::pg::shared::segment;
-use crate::pg::{ErrorReport, SqlState, list};
 use crate::settings;
 
 /// The commonest passwords, as they are looked up.
@@ -61,7 +62,7 @@ fn signature(path: &Path, file: &File) -> Result<u64, String> {
 /// Reads the lists. A server that cannot does not start. Called once, while the server preloads the library.
 pub fn load() {
     let refuse = |message: String| {
-        ErrorReport::new(SqlState::ERRCODE_CONFIG_FILE_ERROR, message, crate::pg::log::ROUTINE)
+        ErrorReport::new(SqlState::ERRCODE_CONFIG_FILE_ERROR, message, ROUTINE)
             .report(PgLogLevel::FATAL);
     };
     match Filter::open(COMMON_FILE) {
@@ -171,7 +172,6 @@ fn is_breached(password: &Password) -> bool {
         pgrx::check_for_interrupts!();
     }
     let message = "the list of breached passwords is not there".to_owned();
-    ErrorReport::new(SqlState::ERRCODE_INTERNAL_ERROR, message, crate::pg::log::ROUTINE)
-        .report(PgLogLevel::ERROR);
+    ErrorReport::new(SqlState::ERRCODE_INTERNAL_ERROR, message, ROUTINE).report(PgLogLevel::ERROR);
     true
 }

@@ -7,8 +7,7 @@ use password_verify_core::user_id::NotAUserId;
 use password_verify_core::verifier::NotAVerifier;
 use password_verify_core::workspace::OutOfMemory;
 
-use crate::pg::log::{self, ROUTINE};
-use crate::pg::{ErrorReport, SqlState};
+use crate::pg::report::{ErrorReport, ROUTINE, SqlState, log_record};
 
 /// The internal number of a record: `password_verify.credential.blind_index`. Pseudo-random, and of
 /// no use without the table.
@@ -355,7 +354,7 @@ impl From<Error> for ErrorReport {
     fn from(error: Error) -> Self {
         let (state, message, hint) = error.row();
         if let Some(number) = error.record() {
-            log::record(&message, &uuid(number));
+            log_record(&message, &uuid(number));
         }
         let report = Self::new(state, message, ROUTINE);
         if let Error::InTheWay(obstacle, name, table) = error {

@@ -48,14 +48,21 @@ compile_error!("PostgreSQL errors pass through this library by unwinding");
 pub extern "C-unwind" fn _PG_init() {
     if pg::session::preloading() {
         pg::session::capture_no_backtraces();
-        pg::log::install();
+        pg::redaction::install();
         settings::define();
+        pg::session::reserve_setting_prefix();
         kernel::choose();
         pg::keyring::load();
         blocklist::load();
-        pg::shared::segment::install();
+        pg::shared::segment::install(begin_again);
         if !pg::session::upgrading() {
             pg::worker::register();
         }
     }
+}
+
+/// Shared memory was made, or made anew after a crash, and what a reload has put there is gone.
+fn begin_again() {
+    pg::keyring::begin_again();
+    blocklist::begin_again();
 }

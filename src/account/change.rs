@@ -16,9 +16,9 @@ use crate::answer::Stop;
 use crate::gate::attempt;
 use crate::gate::former_passwords::require_unused;
 use crate::gate::password::{Password, Proof};
+use crate::pg::lock::Access;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::store::{Edit, Store, Written};
-use crate::pg::table::Access;
 use crate::settings;
 
 /// How often a change starts over because a login has renewed the record meanwhile.

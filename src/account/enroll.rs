@@ -14,9 +14,9 @@ use super::recorded::recorded;
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::pg::credential::Credential;
+use crate::pg::lock::Access;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::store::{Edit, Store, Written};
-use crate::pg::table::Access;
 use crate::settings;
 
 /// `pv_create_password`: a first password, for a user who has none.

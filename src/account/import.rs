@@ -13,10 +13,10 @@ use super::new_password::written;
 use super::recorded::recorded;
 use crate::answer::Stop;
 use crate::pg::credential::Credential;
+use crate::pg::lock::Access;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::slot::HashSlot;
 use crate::pg::store::Store;
-use crate::pg::table::Access;
 use crate::{salt, settings};
 
 /// `pv_import_hash`: what another system kept, for a user who has nothing here.

@@ -8,9 +8,9 @@ use super::recorded::recorded;
 use crate::error::Error;
 use crate::gate::budgets;
 use crate::pg::credential::Credential;
+use crate::pg::lock::Access;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::store::{Edit, Store, Written};
-use crate::pg::table::Access;
 
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`.
 ///

@@ -20,9 +20,9 @@ use crate::error::Error;
 use crate::gate::attempt;
 use crate::gate::former_passwords::require_unused;
 use crate::gate::reset_token::ResetToken;
+use crate::pg::lock::Access;
 use crate::pg::session::{self, PATIENCE};
 use crate::pg::store::{Edit, Store};
-use crate::pg::table::Access;
 use crate::{salt, settings};
 
 /// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for

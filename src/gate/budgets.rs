@@ -7,9 +7,9 @@ use crate::error::Error;
 use crate::pg::carried;
 use crate::pg::key::ActiveKey;
 use crate::pg::ledger::Ledger;
+use crate::pg::lock::Access;
 use crate::pg::session;
 use crate::pg::shared::budgets::{self, Place, Stored};
-use crate::pg::table::Access;
 
 /// Which budgets of a user have something in them. What is charged but not settled is not in them yet.
 ///

@@ -16,9 +16,9 @@ use crate::pg::attempt::{Attempt, Conclusion};
 use crate::pg::extension;
 use crate::pg::key::ActiveKey;
 use crate::pg::ledger::Ledger;
+use crate::pg::lock::Access;
 use crate::pg::session;
 use crate::pg::statistics;
-use crate::pg::table::Access;
 use crate::settings;
 
 /// Tells budgets for reset tokens from those for passwords.

@@ -15,10 +15,10 @@ use password_verify_core::user_id::UserId;
 use crate::answer::{Denial, Stop};
 use crate::error::Error;
 use crate::pg::attempt::Conclusion;
+use crate::pg::lock::Access;
 use crate::pg::slot::HashSlot;
 use crate::pg::statistics;
 use crate::pg::store::Store;
-use crate::pg::table::Access;
 use bench::Bench;
 use charge::{Charged, Entered};
 

@@ -14,8 +14,9 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::keyring;
+use super::lock::Access;
 use super::scan::{self, Occupant, Scan, Seek};
-use super::table::{self, Access, Index, Table};
+use super::table::{self, Index, Table};
 use super::text;
 use super::uncounted::Uncounted;
 use crate::error::{Error, RecordNumber};

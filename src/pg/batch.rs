@@ -1,7 +1,6 @@
 //! One transaction of a worker: rows of the audit, and the budgets they are about.
 
 use std::collections::BTreeSet;
-use std::ffi::CStr;
 
 use password_verify_core::chain::{Chain, Opening};
 use password_verify_core::event::{Action, Event, Outcome};
@@ -13,17 +12,13 @@ use super::journal::Journal;
 use super::key::ActiveKey;
 use super::keyed::Key;
 use super::ledger::Ledger;
+use super::lock::Access;
 use super::record::user_of;
 use super::session;
 use super::shared::budgets::{self, Place, Stored, Unwritten};
 use super::shared::queue::{NONE, Record};
-use super::table::Access;
 use crate::error::Error;
 use password_verify_core::throttle::Payer;
-
-/// What a worker has to open before it can write anything.
-pub const TABLES: [&CStr; 5] =
-    [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class"];
 
 /// The tables, opened, and what is to be believed once it is committed.
 pub struct Batch {

@@ -6,7 +6,8 @@ use std::sync::OnceLock;
 use pgrx::datum::Inet;
 use pgrx::pg_sys;
 
-use super::shared::queue::RawAddr;
+/// An address: 0 for none, 1 for the local machine, 4, 6; then its bytes.
+pub type RawAddr = [u8; 17];
 
 /// A name of at most 63 bytes, ended by a zero.
 pub type RawName = [u8; 64];

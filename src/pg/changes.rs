@@ -10,7 +10,7 @@ use pgrx::datum::{FromDatum, IntoDatum};
 use pgrx::pg_sys;
 
 use super::keyed::{self, Key, Keyed};
-use super::table::Access;
+use super::lock::Access;
 use crate::error::Error;
 
 /// The second half of the key of a part of a transaction has this bit, and the part's id.

@@ -9,8 +9,8 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::keyed::{Keyed, Row};
+use super::lock::Access;
 use super::shared::moves::Tally;
-use super::table::Access;
 use super::text;
 use crate::error::Error;
 

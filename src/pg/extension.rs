@@ -1,13 +1,18 @@
 //! The row of `pg_extension` that is ours.
 
+use std::ffi::CStr;
 use std::time::Instant;
 
 use pgrx::pg_sys;
 
-use super::{batch, session, table};
+use super::{session, table};
 use crate::error::Error;
 
 const EXTNAME: i16 = 2;
+
+/// What a worker has to open before it can write anything.
+pub const TABLES: [&CStr; 5] =
+    [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class"];
 
 /// Could the worker write, as far as can be told from here? Otherwise an attempt would be charged, and
 /// hashed, and then not be answered.
@@ -15,7 +20,7 @@ const EXTNAME: i16 = 2;
 /// # Errors
 /// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
 pub fn require_recordable(deadline: Instant) -> Result<(), Error> {
-    if session::in_recovery() { Ok(()) } else { table::require_free(&batch::TABLES, deadline) }
+    if session::in_recovery() { Ok(()) } else { table::require_free(&TABLES, deadline) }
 }
 
 /// Was a row written by this transaction? What VACUUM has frozen keeps the number of who wrote it, which

@@ -6,7 +6,7 @@ use pgrx::pg_sys;
 
 use super::journal::{EVENT_COLUMNS, from_columns, to_columns};
 use super::keyed::Keyed;
-use super::table::Access;
+use super::lock::Access;
 use crate::error::Error;
 
 const COLUMNS: usize = 1 + EVENT_COLUMNS;

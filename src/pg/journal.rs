@@ -7,8 +7,10 @@ use password_verify_core::event::{Action, Alert, Event, Outcome};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
+use super::lock::Access;
 use super::scan;
-use super::table::{self, Access, Index, Table, unwinding};
+use super::session::unwinding;
+use super::table::{self, Index, Table};
 use super::text;
 use crate::error::Error;
 

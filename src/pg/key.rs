@@ -7,8 +7,10 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::lock;
+use super::lock::Access;
 use super::scan;
-use super::table::{self, Access, Table, unwinding};
+use super::session::unwinding;
+use super::table::{self, Table};
 use super::text;
 use crate::error::Error;
 use crate::salt;

@@ -6,8 +6,9 @@ use std::time::Instant;
 use pgrx::pg_sys;
 
 use super::lock;
+use super::lock::Access;
 use super::scan::{self, Scan, Seek};
-use super::table::{self, Access, Index, Table};
+use super::table::{self, Index, Table};
 use super::uncounted::Uncounted;
 use crate::error::Error;
 

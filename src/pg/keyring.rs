@@ -17,6 +17,7 @@ use pgrx::pg_sys;
 use super::key_file;
 use super::shared::segment;
 use crate::error::{Error, RecordNumber};
+use crate::pg::report::{ErrorReport, ROUTINE};
 use crate::{salt, settings};
 
 struct State {
@@ -46,10 +47,10 @@ pub fn load() {
     };
     match ring {
         Ok(ring) => state().ring = Some(Arc::new(ring)),
-        Err((setting, why)) => super::ErrorReport::new(
+        Err((setting, why)) => ErrorReport::new(
             pg_sys::errcodes::PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
             format!("password_verify.{setting}: {why}"),
-            super::log::ROUTINE,
+            ROUTINE,
         )
         .report(pgrx::PgLogLevel::FATAL),
     }

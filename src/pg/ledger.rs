@@ -9,8 +9,8 @@ use pgrx::pg_sys;
 
 use super::keyed::{Key, Keyed};
 use super::lock;
+use super::lock::Access;
 use super::shared::budgets::Stored;
-use super::table::Access;
 use crate::error::Error;
 use password_verify_core::throttle::Payer;
 

@@ -4,8 +4,32 @@ use std::time::{Duration, Instant};
 
 use pgrx::pg_sys;
 
-use super::table::Access;
 use crate::settings;
+
+/// What the table is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The lock is given back at once.
+    Read,
+    /// The lock is kept until the transaction ends, as for any UPDATE.
+    Write,
+}
+
+impl Access {
+    pub(super) fn lock(self) -> pg_sys::LOCKMODE {
+        match self {
+            Self::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
+            Self::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
+        }
+    }
+
+    pub(super) fn lock_to_release(self) -> pg_sys::LOCKMODE {
+        match self {
+            Self::Read => self.lock(),
+            Self::Write => pg_sys::NoLock as pg_sys::LOCKMODE,
+        }
+    }
+}
 
 /// How long a worker waits. Then it ends, and attempts are `busy` until the next one has come through.
 const WORKER: Duration = Duration::from_secs(1);

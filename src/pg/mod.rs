@@ -34,9 +34,6 @@
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
 #![allow(unsafe_code)]
 
-pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
-pub use pgrx::pg_sys::panic::ErrorReport;
-
 pub mod accounts;
 pub mod arg;
 pub mod attempt;
@@ -56,14 +53,16 @@ pub mod keyed;
 pub mod keyring;
 pub mod ledger;
 pub mod list;
-mod lock;
+pub mod lock;
 pub mod log;
 mod moves;
 pub mod place;
 mod record;
 mod recount;
+pub mod redaction;
 pub mod rename;
 pub mod renewals;
+pub mod report;
 pub mod row;
 pub mod scan;
 pub mod session;

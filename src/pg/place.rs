@@ -35,7 +35,7 @@ const EXCLUSIVE: pg_sys::LOCKMODE = pg_sys::ExclusiveLock as pg_sys::LOCKMODE;
 
 impl Drop for PlaceLock {
     fn drop(&mut self) {
-        if !super::table::unwinding() {
+        if !super::session::unwinding() {
             // SAFETY: taken by `try_take`, released once.
             unsafe { pg_sys::LockRelease(&self.0, EXCLUSIVE, false) };
         }

@@ -15,14 +15,15 @@ use pgrx::{PgTryBuilder, pg_sys};
 
 use super::cost_classes::CostClasses;
 use super::credential::Credential;
+use super::lock::Access;
 use super::moves::class_of;
 use super::scan::{Scan, Seek};
 use super::shared::{self, passes};
 use super::store::Store;
-use super::table::Access;
 use super::uncounted::Uncounted;
 use super::{renewals, work};
 use crate::error::Error;
+use crate::pg::report::ErrorReport;
 use crate::settings;
 
 /// Records of a slice.
@@ -143,7 +144,7 @@ fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
     match failure {
         Failure::Ours(Error::Locked) => Attempt::Locked,
         Failure::Ours(error) => {
-            super::ErrorReport::from(error).report(pgrx::PgLogLevel::WARNING);
+            ErrorReport::from(error).report(pgrx::PgLogLevel::WARNING);
             Attempt::Failed
         }
         Failure::Theirs(why) => {

@@ -12,10 +12,10 @@ use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::lock::Access;
 use super::shared::renewals::{self, Taken};
 use super::shared::{databases, segment};
 use super::store::{Edit, Store};
-use super::table::Access;
 use super::{session, work, worker};
 use crate::error::Error;
 

@@ -8,7 +8,8 @@ use std::marker::PhantomData;
 
 use pgrx::pg_sys;
 
-use super::table::{Index, Table, unwinding};
+use super::session::unwinding;
+use super::table::{Index, Table};
 
 /// Sees each row as it is committed at this instant, and what this transaction has done: never the
 /// older snapshot of a REPEATABLE READ transaction, under which a password that was changed would

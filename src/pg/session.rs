@@ -167,3 +167,9 @@ pub fn rest() {
     }
     pgrx::check_for_interrupts!();
 }
+
+/// After a PostgreSQL error has begun to unwind, the transaction's own clean-up closes everything;
+/// doing it here as well would be twice.
+pub fn unwinding() -> bool {
+    std::thread::panicking()
+}

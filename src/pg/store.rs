@@ -19,11 +19,12 @@ use super::cost_classes::CostClasses;
 use super::credential::Credential;
 use super::key::ActiveKey;
 use super::lock;
+use super::lock::Access;
 use super::moves;
 use super::place::PlaceLock;
 use super::scan::{self, Occupant, Scan, Seek};
 use super::session::{self, patiently};
-use super::table::{self, Access, Index, Table};
+use super::table::{self, Index, Table};
 use super::uncounted::Uncounted;
 use crate::error::{Error, RecordNumber};
 

@@ -10,44 +10,14 @@ use std::time::Instant;
 
 use pgrx::pg_sys;
 
+use super::lock::{self, Access};
+use super::session::{self, unwinding};
 use super::shape;
 use super::write::Writer;
-use super::{lock, session};
 use crate::error::Error;
 
 /// Everything private lives in this schema. Nobody else can create anything in it.
 const SCHEMA: &CStr = c"password_verify";
-
-/// What the table is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// The lock is given back at once.
-    Read,
-    /// The lock is kept until the transaction ends, as for any UPDATE.
-    Write,
-}
-
-impl Access {
-    pub(super) fn lock(self) -> pg_sys::LOCKMODE {
-        match self {
-            Self::Read => pg_sys::AccessShareLock as pg_sys::LOCKMODE,
-            Self::Write => pg_sys::RowExclusiveLock as pg_sys::LOCKMODE,
-        }
-    }
-
-    fn lock_to_release(self) -> pg_sys::LOCKMODE {
-        match self {
-            Self::Read => self.lock(),
-            Self::Write => pg_sys::NoLock as pg_sys::LOCKMODE,
-        }
-    }
-}
-
-/// After a PostgreSQL error has begun to unwind, the transaction's own clean-up closes everything;
-/// doing it here as well would be twice.
-pub fn unwinding() -> bool {
-    std::thread::panicking()
-}
 
 /// The oid of one of our tables or indexes.
 fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {

@@ -7,9 +7,9 @@ use password_verify_core::event::{Action, Event, Outcome};
 
 use super::journal::Journal;
 use super::ledger::Ledger;
+use super::lock::Access;
 use super::session;
 use super::shared::databases;
-use super::table::Access;
 use crate::error::Error;
 use crate::settings;
 

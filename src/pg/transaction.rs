@@ -19,6 +19,7 @@ use super::shared::queue::{self, NONE, Record, Ticket};
 use super::shared::segment;
 use super::statistics;
 use crate::error::Error;
+use crate::pg::report::ErrorReport;
 use crate::settings;
 use password_verify_core::throttle::{PAYERS, Payer};
 
@@ -275,7 +276,7 @@ unsafe extern "C-unwind" fn on_transaction(
         _ => Ok(()),
     };
     if let Err(error) = done {
-        super::ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
+        ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
     }
 }
 

@@ -6,8 +6,8 @@ use password_verify_core::chain::{Broken, Chain, Head, Opening};
 use password_verify_core::event::Action;
 
 use super::journal::{Journal, Moment, Row};
+use super::lock::Access;
 use super::shared::databases;
-use super::table::Access;
 use super::tidy::pruned_before;
 use super::{keyring, session};
 use crate::error::Error;

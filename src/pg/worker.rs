@@ -17,6 +17,7 @@ use super::shared::queue;
 use super::shared::segment;
 use super::writer::Writer;
 use crate::error::Error;
+use crate::pg::report::{ErrorReport, SqlState};
 use crate::settings;
 
 /// How long a worker stays without work.
@@ -97,7 +98,7 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
         // The next one begins with the tables that are there now.
         Err(Error::Replaced) => Departure::Done,
         Err(error) => {
-            super::ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
+            ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
             Departure::Failed
         }
     };
@@ -340,7 +341,7 @@ unsafe extern "C-unwind" fn reload(_signal: i32) {
 unsafe extern "C-unwind" fn on_connection_error(_arg: *mut std::ffi::c_void) {
     // SAFETY: asked while an error is being reported, which is when PostgreSQL calls this.
     let state = unsafe { pg_sys::geterrcode() };
-    if state == super::SqlState::ERRCODE_INVALID_CATALOG_NAME as i32
+    if state == SqlState::ERRCODE_INVALID_CATALOG_NAME as i32
         && let Some((number, _)) = SERVED.get()
     {
         SERVED.set(Some((number, Departure::Dropped)));

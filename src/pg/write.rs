@@ -18,8 +18,10 @@ use pgrx::pg_sys::panic::CaughtError;
 use pgrx::{PgLogLevel, PgMemoryContexts, PgTryBuilder};
 
 use super::lock;
-use super::table::{Access, unwinding};
-use super::{ErrorReport, session};
+use super::lock::Access;
+use super::report::ErrorReport;
+use super::session;
+use super::session::unwinding;
 use crate::error::Error;
 
 /// How long a row waits for another transaction that has a row with the same key in an index of somebody

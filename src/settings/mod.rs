@@ -23,15 +23,12 @@ pub use hashing::{
 pub use keys::{keyring_command, keyring_file};
 pub use throttle::{queue_timeout, throttle, throttle_entries, throttle_forgive_repeats};
 
-use crate::pg::session;
-
 /// Called once, while the server preloads the library.
 pub fn define() {
     hashing::define();
     throttle::define();
     audit::define();
     keys::define();
-    session::reserve_setting_prefix();
 }
 
 /// Policy: a number with bounds.

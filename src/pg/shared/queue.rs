@@ -10,7 +10,7 @@ use super::segment::{self, Central};
 use password_verify_core::throttle::{PAYERS, Payer};
 use password_verify_core::user_id::UserId;
 
-use crate::pg::caller::Caller;
+use crate::pg::caller::{Caller, RawAddr};
 use crate::pg::session;
 use crate::settings::{self, Durability};
 
@@ -26,9 +26,6 @@ pub struct Queue {
     /// Lines that a standby may still log, as a token bucket's arrival time, and lines it has not.
     lines: (i64, u64),
 }
-
-/// An address: 0 for none, 1 for the local machine, 4, 6; then its bytes.
-pub type RawAddr = [u8; 17];
 
 /// What the worker makes a row of.
 #[repr(C)]

@@ -3,6 +3,7 @@
 use std::ffi::CStr;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ptr;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
@@ -16,7 +17,8 @@ use super::published::Published;
 use super::queue::{Entry, Queue};
 use super::renewals::{self, Renewal};
 use super::slots::{Slots, Waiter};
-use crate::pg::{ErrorReport, session};
+use crate::pg::report::ErrorReport;
+use crate::pg::session;
 use crate::settings;
 
 const NAME: &CStr = c"password_verify";
@@ -67,8 +69,13 @@ static LOCK_ARRAY: AtomicPtr<pg_sys::LWLockPadded> = AtomicPtr::new(ptr::null_mu
 static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut NEXT_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-/// Called once, while the server preloads the library, after the settings are known.
-pub fn install() {
+/// What is to be done where the memory is new. Set in the postmaster.
+static BEGIN_AGAIN: OnceLock<fn()> = OnceLock::new();
+
+/// Called once, while the server preloads the library, after the settings are known. `begin_again` is called
+/// whenever the memory was made, or made anew after a crash.
+pub fn install(begin_again: fn()) {
+    BEGIN_AGAIN.get_or_init(|| begin_again);
     // SAFETY: the postmaster has one thread.
     unsafe {
         #[cfg(feature = "pg14")]
@@ -138,8 +145,9 @@ unsafe extern "C-unwind" fn on_startup() {
         }
         if !found {
             ptr::write_bytes(base, 0, size());
-            crate::pg::keyring::begin_again();
-            crate::blocklist::begin_again();
+            if let Some(begin_again) = BEGIN_AGAIN.get() {
+                begin_again();
+            }
             (*header).repeat_key = crate::salt::random().unwrap_or_else(|error| {
                 ErrorReport::from(error).report(pgrx::PgLogLevel::FATAL);
                 std::process::abort()
