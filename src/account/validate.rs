@@ -11,7 +11,7 @@ use crate::error::Error;
 use crate::gate::attempt;
 use crate::gate::password::{Password, Proof};
 use crate::pg::slot::HashSlot;
-use crate::pg::{renewals, session};
+use crate::pg::{offer, session};
 use crate::{salt, settings};
 
 /// `pv_validate_password`.
@@ -41,5 +41,5 @@ fn renew_if_weak(proof: &Proof) -> Result<(), Error> {
     let renewed = renewal.make(&proof.password, user, current, salt, &mut workspace)?;
     drop((workspace, slot));
     let (replaces, text) = proof.row.renewal(&renewed.expose())?;
-    renewals::offer(&proof.user, replaces, &text)
+    offer::renewal(&proof.user, replaces, &text)
 }

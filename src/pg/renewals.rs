@@ -8,13 +8,11 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use password_verify_core::secret::Secret;
 use password_verify_core::user_id::UserId;
 use pgrx::{PgTryBuilder, pg_sys};
 
 use super::lock::Access;
 use super::shared::renewals::{self, Taken};
-use super::shared::{databases, segment};
 use super::store::{Edit, Store};
 use super::{session, work, worker};
 use crate::error::Error;
@@ -23,19 +21,6 @@ use crate::error::Error;
 const AT_ONCE: usize = 8;
 /// How often a failure is told.
 const COMPLAINTS: Duration = Duration::from_secs(60);
-
-/// Leaves a record for the worker, to be stored instead of the one with that digest.
-///
-/// # Errors
-/// [`Error::TooManyDatabases`].
-pub fn offer(user: &UserId, replaces: [u8; 32], text: &Secret) -> Result<(), Error> {
-    let database = databases::mine()?;
-    if renewals::offer(session::database(), user, replaces, text) {
-        databases::want_worker(database);
-        segment::database(database).work.broadcast();
-    }
-    Ok(())
-}
 
 /// Is there one for the database of this worker?
 pub fn any() -> bool {
