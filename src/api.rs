@@ -12,17 +12,22 @@ use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
-use crate::account::calibrate::{self, Proposal};
+use crate::account::calibrate;
+use crate::account::calibrate::Proposal;
 use crate::account::{accept, change, enroll, import, manage, rename, reset, validate};
 use crate::answer::{Denial, Stop, answer};
 use crate::counter;
 use crate::error::Error;
-use crate::pg::arg::{LineArg, PasswordArg, UserIdArg};
-use crate::pg::lock::Access;
+use crate::pg::heap::lock::Access;
 use crate::pg::report::ErrorReport;
-use crate::pg::row::{Column, Row};
-use crate::pg::store::Store;
-use crate::pg::{caller, keyring, log, session, statistics, verify_events};
+use crate::pg::server;
+use crate::pg::server::caller;
+use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
+use crate::pg::session::row::{Column, Row};
+use crate::pg::session::{log, statistics};
+use crate::pg::vault::keyring;
+use crate::pg::vault::store::Store;
+use crate::pg::worker::verify_events;
 
 /// What a function ends in: a value, or an error on its way to PostgreSQL.
 type Sql<T> = Result<T, ErrorReport>;
@@ -33,7 +38,7 @@ fn pv_validate_password(
     password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let (user, password) = (user(user_id)?, given(password, "password")?);
     attempted(validate::validate(user, password, client(client_addr)))
 }
@@ -45,7 +50,7 @@ fn pv_change_password(
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
     attempted(change::change(user, old, new, client(client_addr)))
@@ -53,7 +58,7 @@ fn pv_change_password(
 
 #[pg_extern(sql = false)]
 fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
-    session::require_ready()?;
+    server::require_ready()?;
     statistics::count_call(counter::CHECK_PASSWORD);
     let accepted = accept(&user(user_id)?, given(password, "password")?);
     Ok(yes_or_no(accepted.map(drop)))
@@ -61,7 +66,7 @@ fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) 
 
 #[pg_extern(sql = false)]
 fn pv_create_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
-    session::require_ready()?;
+    server::require_ready()?;
     answered(enroll::create(&user(user_id)?, given(password, "password")?))
 }
 
@@ -72,7 +77,7 @@ fn pv_set_password(
     must_change: Option<bool>,
     expires_at: Option<TimestampWithTimeZone>,
 ) -> Sql<Row<2>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let (user, new) = (user(user_id)?, given(password, "password")?);
     let must_change = must_change.ok_or(Error::Null("must_change"))?;
     let expires_at = expires_at.map(TimestampWithTimeZone::into_inner);
@@ -81,7 +86,7 @@ fn pv_set_password(
 
 #[pg_extern(sql = false)]
 fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<Row<2>> {
-    session::require_ready()?;
+    server::require_ready()?;
     answered(import::import(&user(user_id)?, &given(hash, "hash")?))
 }
 
@@ -90,7 +95,7 @@ fn pv_issue_reset_token(
     user_id: Option<UserIdArg>,
     valid_for: Option<Interval>,
 ) -> Sql<Option<String>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let user = user(user_id)?;
     let valid_for = valid_for.ok_or(Error::Null("valid_for"))?.as_micros();
     let bounds = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
@@ -101,13 +106,13 @@ fn pv_issue_reset_token(
 
 #[pg_extern(sql = false)]
 fn pv_revoke_reset_tokens(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(reset::revoke(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_rename_user(old_id: Option<UserIdArg>, new_id: Option<UserIdArg>) -> Sql<Row<2>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let (old, new) = (user(old_id)?, new_id.ok_or(Error::Null("new user id"))?.0?);
     answered(rename::rename(&old, &new))
 }
@@ -118,7 +123,7 @@ fn pv_reset_password(
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<Row<3>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let token = given(token, "token")?;
     let new = given(new_password, "new password")?;
     attempted(reset::reset(&token, new, client(client_addr)))
@@ -126,46 +131,46 @@ fn pv_reset_password(
 
 #[pg_extern(sql = false)]
 fn pv_has_password(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     statistics::count_call(counter::HAS_PASSWORD);
     Ok(enroll::has_password(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_disable_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(manage::disable(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_enable_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(manage::enable(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_require_change(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(manage::require_change(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_delete_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(manage::delete(&user(user_id)?)?)
 }
 
 #[pg_extern(sql = false)]
 fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(manage::unlock(&user(user_id)?)?)
 }
 
 /// One batch of `pv_rotate_keys`: where the next goes on, and what became of how many records.
 #[pg_extern(sql = false)]
 fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> {
-    session::require_ready()?;
-    session::require_writable()?;
+    server::require_ready()?;
+    server::require_writable()?;
     let after = after.map_or([0; 16], |after| *after.as_bytes());
     let limit = u64::from(batch_size.unwrap_or_default().clamp(1, 100_000).unsigned_abs());
     let batch = Store::open(Access::Write)?.reseal(after, limit)?;
@@ -181,7 +186,7 @@ fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> 
 
 #[pg_extern(sql = false)]
 fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let target = target.ok_or(Error::Null("target"))?.as_micros();
     let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
     let target = u64::try_from(target).map(Duration::from_micros).ok();
@@ -199,27 +204,27 @@ fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
 /// Under the view `pv_keys`: the key that is sealed with now, as id, `$`, fingerprint.
 #[pg_extern(sql = false)]
 fn pv_active_key() -> Sql<Option<String>> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(keyring::active_seal().map(|(id, fingerprint)| format!("{id}${fingerprint}")))
 }
 
 /// Under what is written in SQL, and so asks nothing itself.
 #[pg_extern(sql = false)]
 fn pv_require_client() -> Sql<bool> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(true)
 }
 
 /// Under the view `pv_stats`.
 #[pg_extern(sql = false)]
 fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name!(value, i64))>> {
-    session::require_ready()?;
+    server::require_ready()?;
     Ok(TableIterator::new(statistics::all()))
 }
 
 #[pg_extern(sql = false)]
 fn pv_verify_events() -> Sql<Row<8>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let report = verify_events::run()?;
     let (at, head) = (report.at, report.head);
     Ok(Row([
@@ -236,7 +241,7 @@ fn pv_verify_events() -> Sql<Row<8>> {
 
 #[pg_extern(sql = false)]
 fn pv_verify_log_line(line: Option<LineArg>) -> Sql<Row<2>> {
-    session::require_ready()?;
+    server::require_ready()?;
     let line = line.ok_or(Error::Null("line"))?.0?;
     let problem = log::check(line.as_deref().unwrap_or_default()).err();
     Ok(Row([Column::Bool(problem.is_none()), Column::Text(problem)]))
@@ -268,7 +273,7 @@ fn answered(result: Result<(), Stop>) -> Sql<Row<2>> {
 /// `(valid, reason, retry_after)`
 fn attempted(result: Result<(), Stop>) -> Sql<Row<3>> {
     let answer = answer(result)?;
-    let retry_after = answer.err().and_then(|denial| denial.until).map(session::wait_from_now);
+    let retry_after = answer.err().and_then(|denial| denial.until).map(server::wait_from_now);
     let Row([yes, reason]) = yes_or_no(answer.map_err(|denial: Denial| denial.reason));
     Ok(Row([yes, reason, Column::Interval(retry_after)]))
 }

@@ -21,7 +21,6 @@
 mod account;
 mod answer;
 mod api;
-mod blocklist;
 mod counter;
 mod error;
 mod gate;
@@ -46,23 +45,23 @@ compile_error!("PostgreSQL errors pass through this library by unwinding");
 /// (pg_upgrade does it) and leaves every function refusing with 55000.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
-    if pg::session::preloading() {
-        pg::session::capture_no_backtraces();
-        pg::redaction::install();
+    if pg::server::preloading() {
+        pg::server::capture_no_backtraces();
+        pg::server::redaction::install();
         settings::define();
-        pg::session::reserve_setting_prefix();
+        pg::server::reserve_setting_prefix();
         kernel::choose();
-        pg::keyring::load();
-        blocklist::load();
+        pg::vault::keyring::load();
+        account::blocklist::load();
         pg::shared::segment::install(begin_again);
-        if !pg::session::upgrading() {
-            pg::worker::register();
+        if !pg::server::upgrading() {
+            pg::worker::main::register();
         }
     }
 }
 
 /// Shared memory was made, or made anew after a crash, and what a reload has put there is gone.
 fn begin_again() {
-    pg::keyring::begin_again();
-    blocklist::begin_again();
+    pg::vault::keyring::begin_again();
+    account::blocklist::begin_again();
 }

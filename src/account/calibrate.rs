@@ -6,7 +6,7 @@ use password_verify_core::cost::{Cost, MAX_ITERATIONS};
 use password_verify_core::verifier::Verifier;
 
 use crate::error::Error;
-use crate::pg::slot::HashSlot;
+use crate::pg::session::slot::HashSlot;
 use crate::{salt, settings};
 
 /// Memory to try, in KiB, the most first: memory is what hurts an attacker most (RFC 9106 section 4).

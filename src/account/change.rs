@@ -16,9 +16,10 @@ use crate::answer::Stop;
 use crate::gate::attempt;
 use crate::gate::former_passwords::require_unused;
 use crate::gate::password::{Password, Proof};
-use crate::pg::lock::Access;
-use crate::pg::session::{self, PATIENCE};
-use crate::pg::store::{Edit, Store, Written};
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::server::PATIENCE;
+use crate::pg::vault::store::{Edit, Store, Written};
 use crate::settings;
 
 /// How often a change starts over because a login has renewed the record meanwhile.
@@ -35,7 +36,7 @@ pub fn change(
     client: Option<IpAddr>,
 ) -> Result<(), Stop> {
     let refused = |why: Stop| refused(Action::Change, &user, client, why);
-    session::require_writable()?;
+    server::require_writable()?;
     let new = accept(&user, new).map_err(|reason| refused(reason.into()))?;
     let mut proof = attempt(Password::to_change(user.clone(), old, client))?;
     for _ in 0..RENEWALS {
@@ -58,7 +59,7 @@ pub fn change(
 /// Puts another password in the place of the one that was proven; false where the record has been changed
 /// since.
 fn replace(proof: &Proof, verifier: &Verifier) -> Result<bool, Stop> {
-    let now = session::now();
+    let now = server::now();
     let store = Store::open_by(Access::Write, Instant::now() + PATIENCE)?;
     let replaced = store.edit(&proof.user, PATIENCE, |row| {
         if !row.open()?.same_as(&proof.stored) {

@@ -13,10 +13,11 @@ use super::new_password::{accept, hash, written};
 use super::recorded::recorded;
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::pg::credential::Credential;
-use crate::pg::lock::Access;
-use crate::pg::session::{self, PATIENCE};
-use crate::pg::store::{Edit, Store, Written};
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::server::PATIENCE;
+use crate::pg::vault::credential::Credential;
+use crate::pg::vault::store::{Edit, Store, Written};
 use crate::settings;
 
 /// `pv_create_password`: a first password, for a user who has none.
@@ -30,7 +31,7 @@ pub fn create(user: &UserId, submitted: Submitted) -> Result<(), Stop> {
             return Err(Reason::AlreadySet.into());
         }
         let record = Record::Argon2id(hash(&new)?);
-        let now = session::now();
+        let now = server::now();
         let inserted = Store::open(Access::Write)?
             .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
         written(inserted, Reason::AlreadySet)
@@ -58,10 +59,10 @@ pub fn set(
 
 /// In the place of what is there, or as the first one.
 fn put(user: &UserId, record: &Record, terms: Terms) -> Result<bool, Stop> {
-    let now = session::now();
+    let now = server::now();
     let store = Store::open(Access::Write)?;
     // Not there, then there, then not there again: each step is another transaction's commit.
-    let done = session::patiently(PATIENCE, || {
+    let done = server::patiently(PATIENCE, || {
         let edited = store.edit(user, Duration::ZERO, |row| {
             row.replace(record.expose(), now, settings::history())?;
             row.terms = terms;

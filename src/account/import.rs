@@ -12,11 +12,12 @@ use super::enroll::has_password;
 use super::new_password::written;
 use super::recorded::recorded;
 use crate::answer::Stop;
-use crate::pg::credential::Credential;
-use crate::pg::lock::Access;
-use crate::pg::session::{self, PATIENCE};
-use crate::pg::slot::HashSlot;
-use crate::pg::store::Store;
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::server::PATIENCE;
+use crate::pg::session::slot::HashSlot;
+use crate::pg::vault::credential::Credential;
+use crate::pg::vault::store::Store;
 use crate::{salt, settings};
 
 /// `pv_import_hash`: what another system kept, for a user who has nothing here.
@@ -39,7 +40,7 @@ pub fn import(user: &UserId, hash: &Submitted) -> Result<(), Stop> {
                 wrap(scheme, &output, cost, salt::random()?, &mut workspace)?
             }
         };
-        let now = session::now();
+        let now = server::now();
         let inserted = Store::open(Access::Write)?
             .insert(user, PATIENCE, |number| Credential::new(number, user, &record, now))?;
         written(inserted, Reason::AlreadySet)

@@ -7,17 +7,18 @@ use password_verify_core::user_id::UserId;
 use super::recorded::recorded;
 use crate::error::Error;
 use crate::gate::budgets;
-use crate::pg::credential::Credential;
-use crate::pg::lock::Access;
-use crate::pg::session::{self, PATIENCE};
-use crate::pg::store::{Edit, Store, Written};
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::server::PATIENCE;
+use crate::pg::vault::credential::Credential;
+use crate::pg::vault::store::{Edit, Store, Written};
 
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`.
 ///
 /// # Errors
 /// As all here: [`Error::Busy`], [`Error::Locked`], what [`recorded`] says.
 pub fn disable(user: &UserId) -> Result<bool, Error> {
-    let now = session::now();
+    let now = server::now();
     alter(Action::Disable, user, true, |state, _| {
         state.disabled_at.get_or_insert(now);
     })
@@ -36,7 +37,7 @@ pub fn enable(user: &UserId) -> Result<bool, Error> {
 /// # Errors
 /// As [`disable`].
 pub fn require_change(user: &UserId) -> Result<bool, Error> {
-    let now = session::now();
+    let now = server::now();
     alter(Action::RequireChange, user, false, |state, row| {
         if !state.of(row.terms, row.changed_at).must_change {
             state.require_change(now, row.changed_at);

@@ -4,6 +4,7 @@
 //! Everything but renewals is part of the caller's transaction: a sign-up and its password commit or vanish
 //! together. Nothing is hashed before it is clear that it may be written.
 
+pub mod blocklist;
 pub mod calibrate;
 pub mod change;
 pub mod enroll;
@@ -15,4 +16,4 @@ pub mod rename;
 pub mod reset;
 pub mod validate;
 
-pub use new_password::accept;
+pub use crate::account::new_password::accept;

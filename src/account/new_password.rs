@@ -7,10 +7,11 @@ use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::Verifier;
 
+use super::blocklist;
 use crate::answer::Stop;
-use crate::pg::slot::HashSlot;
-use crate::pg::store::Written;
-use crate::{blocklist, salt, settings};
+use crate::pg::session::slot::HashSlot;
+use crate::pg::vault::store::Written;
+use crate::{salt, settings};
 
 /// policy: length bound, NFC, then the rules.
 ///

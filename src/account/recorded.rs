@@ -11,8 +11,9 @@ use password_verify_core::user_id::UserId;
 use crate::answer::{Denial, Stop};
 use crate::error::Error;
 use crate::gate::{audit, budgets};
+use crate::pg::server;
+use crate::pg::session::{extension, statistics, transaction};
 use crate::pg::shared::budgets::Place;
-use crate::pg::{extension, session, statistics, transaction};
 use crate::settings;
 
 /// What a change that is not made ends in: [`Stop`] where the answer has a `reason`, or else [`Error`].
@@ -86,7 +87,7 @@ pub fn recorded_with<E: Unmade>(
     carried: &[(Payer, Place)],
     make: impl FnOnce() -> Result<bool, E>,
 ) -> Result<bool, E> {
-    session::require_writable()?;
+    server::require_writable()?;
     extension::require_not_new()?;
     match extension::require_recordable(Instant::now() + settings::queue_timeout()) {
         Err(Error::Locked) => return Err(E::unrecorded()),

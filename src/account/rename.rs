@@ -8,10 +8,10 @@ use super::recorded::{recorded, recorded_with};
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::gate::budgets;
-use crate::pg::lock::Access;
-use crate::pg::rename::Renamed;
-use crate::pg::session::PATIENCE;
-use crate::pg::store::Store;
+use crate::pg::heap::lock::Access;
+use crate::pg::server::PATIENCE;
+use crate::pg::vault::rename::Renamed;
+use crate::pg::vault::store::Store;
 
 /// `pv_rename_user`: password, history and state belong to another id from now on. So does what was charged to
 /// the account, at once and whatever becomes of the transaction: a rollback must not forget a charge, and the

@@ -20,9 +20,10 @@ use crate::error::Error;
 use crate::gate::attempt;
 use crate::gate::former_passwords::require_unused;
 use crate::gate::reset_token::ResetToken;
-use crate::pg::lock::Access;
-use crate::pg::session::{self, PATIENCE};
-use crate::pg::store::{Edit, Store};
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::server::PATIENCE;
+use crate::pg::vault::store::{Edit, Store};
 use crate::{salt, settings};
 
 /// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
@@ -32,7 +33,7 @@ pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error
     let mut issued = None;
     edit(Action::IssueToken, user, |row| {
         let token = Token::new(row.number, Zeroizing::new(salt::random()?));
-        row.issue(&token, session::now(), life)?;
+        row.issue(&token, server::now(), life)?;
         issued = Some(token.expose());
         Ok(Edit::Replace)
     })?;
@@ -43,7 +44,7 @@ pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error
 /// issued and not committed yet: the time of this call is compared with that of its issue, in a row that no
 /// transaction of the user's holds. Was there one to be seen?
 pub fn revoke(user: &UserId) -> Result<bool, Error> {
-    let (now, mut seen) = (session::now(), false);
+    let (now, mut seen) = (server::now(), false);
     alter(Action::RevokeTokens, user, false, |state, row| {
         let issued_at = row.token_issued_at(now).unwrap_or(None);
         seen = issued_at.is_some();
@@ -57,7 +58,7 @@ pub fn revoke(user: &UserId) -> Result<bool, Error> {
 /// # Errors
 /// [`Reason::InvalidToken`], [`Reason::Busy`], what [`accept`], [`attempt`] and [`require_unused`] say.
 pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Result<(), Stop> {
-    session::require_writable()?;
+    server::require_writable()?;
     let proof = attempt(ResetToken::to_reset(token, client))?;
     let user = &proof.user;
     let refused = |why: Stop| refused(Action::Reset, user, client, why);
@@ -65,7 +66,7 @@ pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Resul
     require_unused(user, &new, client).map_err(refused)?;
     recorded(Action::Reset, user, client, || {
         let verifier = hash(&new)?;
-        let now = session::now();
+        let now = server::now();
         let replaced = Store::open(Access::Write)?.edit(user, PATIENCE, |row| {
             // It may have been used, or replaced, since it was proven.
             if !row.redeems(&proof.token, now)? {

@@ -10,8 +10,9 @@ use crate::answer::Stop;
 use crate::error::Error;
 use crate::gate::attempt;
 use crate::gate::password::{Password, Proof};
-use crate::pg::slot::HashSlot;
-use crate::pg::{offer, session};
+use crate::pg::server;
+use crate::pg::session::offer;
+use crate::pg::session::slot::HashSlot;
 use crate::{salt, settings};
 
 /// `pv_validate_password`.
@@ -30,7 +31,7 @@ pub fn validate(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> R
 fn renew_if_weak(proof: &Proof) -> Result<(), Error> {
     let current = settings::cost()?;
     let Some(renewal) = proof.record.renewal(&proof.password, current) else { return Ok(()) };
-    if session::in_recovery() {
+    if server::in_recovery() {
         return Ok(());
     }
     let Some(mut slot) = HashSlot::take(Instant::now() + settings::queue_timeout()) else {

@@ -6,18 +6,19 @@ use password_verify_core::event::Action;
 use password_verify_core::user_id::UserId;
 
 use crate::error::Error;
-use crate::pg::attempt::Conclusion;
-use crate::pg::caller::{self, Caller};
-use crate::pg::log;
-use crate::pg::session;
+use crate::pg::server;
+use crate::pg::server::caller;
+use crate::pg::server::caller::Caller;
+use crate::pg::session::attempt::Conclusion;
+use crate::pg::session::log;
+use crate::pg::session::statistics;
 use crate::pg::shared::queue::{Record, Ticket};
-use crate::pg::statistics;
 use crate::settings;
 
 /// The beginning of a record: who does what to whom, as far as that is known.
 pub fn record(action: Action, user: Option<&UserId>, client: Option<core::net::IpAddr>) -> Record {
     let mut record = Record {
-        at: session::now(),
+        at: server::now(),
         xid: 0,
         top_xid: 0,
         caller: Caller::now(),

@@ -8,8 +8,8 @@ use password_verify_core::workspace::{OutOfMemory, Workspace};
 
 use super::charge::Charged;
 use crate::answer::Stop;
-use crate::pg::slot::HashSlot;
-use crate::pg::statistics;
+use crate::pg::session::slot::HashSlot;
+use crate::pg::session::statistics;
 use crate::settings;
 
 /// The work of one attempt.

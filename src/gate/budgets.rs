@@ -4,12 +4,13 @@ use password_verify_core::throttle::Payer;
 use password_verify_core::user_id::UserId;
 
 use crate::error::Error;
-use crate::pg::carried;
-use crate::pg::key::ActiveKey;
-use crate::pg::ledger::Ledger;
-use crate::pg::lock::Access;
-use crate::pg::session;
-use crate::pg::shared::budgets::{self, Place, Stored};
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::session::carried;
+use crate::pg::shared::budgets;
+use crate::pg::shared::budgets::{Place, Stored};
+use crate::pg::tables::ledger::Ledger;
+use crate::pg::vault::key::ActiveKey;
 
 /// Which budgets of a user have something in them. What is charged but not settled is not in them yet.
 ///
@@ -20,7 +21,7 @@ pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::K
     let mut charged = Vec::with_capacity(payers.len());
     for payer in payers {
         let key = active.budget(*payer as u8, &[], Some(user));
-        let budget = match budgets::glance(session::database(), &key) {
+        let budget = match budgets::glance(server::database(), &key) {
             Some(budget) => Some(budget),
             None => load(key)?.map(|stored| stored.budget),
         };

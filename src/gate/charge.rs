@@ -12,13 +12,13 @@ use password_verify_core::user_id::UserId;
 use super::{Claimant, Ended, audit};
 use crate::answer::Denial;
 use crate::error::Error;
-use crate::pg::attempt::{Attempt, Conclusion};
-use crate::pg::extension;
-use crate::pg::key::ActiveKey;
-use crate::pg::ledger::Ledger;
-use crate::pg::lock::Access;
-use crate::pg::session;
-use crate::pg::statistics;
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::session::attempt::{Attempt, Conclusion};
+use crate::pg::session::extension;
+use crate::pg::session::statistics;
+use crate::pg::tables::ledger::Ledger;
+use crate::pg::vault::key::ActiveKey;
 use crate::settings;
 
 /// Tells budgets for reset tokens from those for passwords.
@@ -66,7 +66,7 @@ impl Entered {
     /// [`Ended::Refused`] where there is none in time; [`Error::StandbyValidation`],
     /// [`Error::JustInstalled`], [`Error::NotInstalled`], [`Error::TooManyDatabases`].
     pub fn begin(purpose: Purpose, claimant: &Claimant) -> Result<Self, Ended> {
-        if session::in_recovery() && !settings::standby_validation() {
+        if server::in_recovery() && !settings::standby_validation() {
             return Err(Error::StandbyValidation.into());
         }
         extension::require_not_new()?;
@@ -125,7 +125,7 @@ fn pin_all(
         read => read?.key,
     };
     let mut client = client.map(|addr| ClientAddr::from(addr).to_bytes().to_vec());
-    let mut caller = session::login_role().to_be_bytes().to_vec();
+    let mut caller = server::login_role().to_be_bytes().to_vec();
     if row.pool == Pool::Tokens {
         client.iter_mut().chain([&mut caller]).for_each(|about| about.extend(TOKENS));
     }
@@ -187,7 +187,7 @@ fn try_charge(attempt: &Attempt, row: &Row) -> Result<Option<SecondChance>, Hind
     attempt.withdraw_one(Payer::Account);
     match attempt.charge(Payer::Chance) {
         Verdict::Admitted => {
-            let now = session::now();
+            let now = server::now();
             let known = attempt.budget(Payer::Known).is_some_and(|budget| budget.is_known(now));
             Ok(Some(SecondChance { known, refusal }))
         }

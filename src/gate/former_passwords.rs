@@ -16,7 +16,7 @@ use super::bench::Bench;
 use super::{Authenticator, Claim, Claimant, Verdict, attempt};
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::pg::store::{Found, Store};
+use crate::pg::vault::store::{Found, Store};
 use crate::settings;
 
 /// A new password that is claimed to be none of the last ones.

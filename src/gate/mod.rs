@@ -14,13 +14,13 @@ use password_verify_core::user_id::UserId;
 
 use crate::answer::{Denial, Stop};
 use crate::error::Error;
-use crate::pg::attempt::Conclusion;
-use crate::pg::lock::Access;
-use crate::pg::slot::HashSlot;
-use crate::pg::statistics;
-use crate::pg::store::Store;
-use bench::Bench;
-use charge::{Charged, Entered};
+use crate::gate::bench::Bench;
+use crate::gate::charge::{Charged, Entered};
+use crate::pg::heap::lock::Access;
+use crate::pg::session::attempt::Conclusion;
+use crate::pg::session::slot::HashSlot;
+use crate::pg::session::statistics;
+use crate::pg::vault::store::Store;
 
 pub mod audit;
 mod bench;

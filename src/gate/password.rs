@@ -14,10 +14,10 @@ use super::bench::Bench;
 use super::{Authenticator, Claim, Claimant, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::pg::credential::Credential;
-use crate::pg::session;
+use crate::pg::server;
 use crate::pg::shared::segment;
-use crate::pg::store::{Found, Store};
+use crate::pg::vault::credential::Credential;
+use crate::pg::vault::store::{Found, Store};
 use crate::settings;
 
 /// A password that is claimed to be a user's.
@@ -101,7 +101,7 @@ impl Authenticator for Password {
         })?;
         match target {
             Target::Own { record, stored, row } if right => {
-                let now: Timestamp = session::now();
+                let now: Timestamp = server::now();
                 let worth = purpose.row().admits(&row.account()?, now);
                 let proof = Proof { user, password, record, stored, row, client, purpose };
                 Ok(Verdict::Right(proof, worth))

@@ -11,9 +11,9 @@ use super::bench::Bench;
 use super::{Authenticator, Claim, Claimant, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::pg::credential::Credential;
-use crate::pg::session;
-use crate::pg::store::Store;
+use crate::pg::server;
+use crate::pg::vault::credential::Credential;
+use crate::pg::vault::store::Store;
 
 /// What is claimed to be a reset token. It names its owner.
 pub struct ResetToken(Option<Token>);
@@ -48,7 +48,7 @@ impl Authenticator for ResetToken {
 
     fn test(self, target: Self::Target, _: &mut Bench) -> Result<Verdict<Proof>, Stop> {
         Ok(match (self.0, target) {
-            (Some(token), Some(row)) if row.redeems(&token, session::now())? => {
+            (Some(token), Some(row)) if row.redeems(&token, server::now())? => {
                 let user = UserId::from_text(&row.user_id);
                 let user = user.map_err(|_| Error::Corrupt(row.number))?;
                 Verdict::Right(Proof { user, token }, Ok(()))

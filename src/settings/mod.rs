@@ -12,16 +12,18 @@ use std::ffi::CStr;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-pub use audit::{
+pub use crate::settings::audit::{
     Durability, audit_durability, audit_queue, audit_retention, audit_timeout, standby_validation,
     workers,
 };
-pub use hashing::{
+pub use crate::settings::hashing::{
     blocklist_file, common_passwords, cost, hash_memory_limit, hash_slots, history, queue_length,
     rules,
 };
-pub use keys::{keyring_command, keyring_file};
-pub use throttle::{queue_timeout, throttle, throttle_entries, throttle_forgive_repeats};
+pub use crate::settings::keys::{keyring_command, keyring_file};
+pub use crate::settings::throttle::{
+    queue_timeout, throttle, throttle_entries, throttle_forgive_repeats,
+};
 
 /// Called once, while the server preloads the library.
 pub fn define() {

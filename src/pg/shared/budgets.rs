@@ -10,9 +10,10 @@ use password_verify_core::repeat::Repeats;
 use password_verify_core::throttle::{Budget, Payer, Rules, Settled, Verdict};
 use pgrx::pg_sys;
 
-use super::segment::{self, SHARDS, Shard};
+use super::segment;
+use super::segment::{SHARDS, Shard};
 use crate::error::Error;
-use crate::pg::session;
+use crate::pg::server;
 use crate::settings;
 
 /// Slots of a bucket.
@@ -157,7 +158,7 @@ pub fn pin(
 ) -> Result<Option<Place>, Error> {
     let bucket = bucket_of(key);
     let look = segment::settled(bucket % SHARDS)
-        .wait(deadline, || look(bucket, database, payer, key, session::now()));
+        .wait(deadline, || look(bucket, database, payer, key, server::now()));
     match look {
         None => Ok(None),
         Some(Look::Pinned(place)) => {
@@ -182,7 +183,7 @@ fn look(
     key: &Key,
     now: Timestamp,
 ) -> Option<Look> {
-    let standby = session::in_recovery();
+    let standby = server::in_recovery();
     let mut shard = Shard::lock(bucket % SHARDS);
     let slots = shard.bucket(bucket);
     let place = |way: usize| Place((bucket * WAYS + way) as u32);

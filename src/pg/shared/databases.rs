@@ -15,9 +15,10 @@ use super::moves;
 use super::passes;
 use super::queue::{NONE, Queue};
 use super::renewals;
-use super::segment::{self, Central};
+use super::segment;
+use super::segment::Central;
 use crate::error::Error;
-use crate::pg::session;
+use crate::pg::server;
 
 /// Databases of one server in which passwords can be used at the same time.
 pub const MAX_DATABASES: usize = 64;
@@ -139,7 +140,7 @@ impl Database {
     pub fn want(&mut self) -> bool {
         let wake = self.worker == 0 && self.wanted_since == 0;
         if wake {
-            self.wanted_since = session::now();
+            self.wanted_since = server::now();
         }
         wake
     }
@@ -164,7 +165,7 @@ impl Database {
 /// # Errors
 /// [`Error::TooManyDatabases`].
 pub fn mine() -> Result<usize, Error> {
-    let number = find_or_take(session::database())?;
+    let number = find_or_take(server::database())?;
     MINE.set(Some(number));
     Ok(number)
 }
@@ -226,7 +227,7 @@ pub enum Vacancy {
 
 /// The database that has waited longest for a worker becomes this process's.
 pub fn claim(pid: i32) -> Vacancy {
-    let now = session::now();
+    let now = server::now();
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
     let waiting = databases.iter_mut().enumerate().filter(|(_, database)| database.waits());
@@ -252,7 +253,7 @@ pub fn claim(pid: i32) -> Vacancy {
 
 /// Does a database wait that could be served? One that rests after a failure could not.
 pub fn any_waits() -> bool {
-    let now = session::now();
+    let now = server::now();
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
     databases.iter().any(|database| database.waits() && database.rests(now) == 0)
@@ -322,7 +323,7 @@ pub fn leave(number: usize, departure: Departure) {
         (database.worker, database.serving) = (0, false);
         match departure {
             Departure::Done => {}
-            Departure::Failed => database.rests_until = session::now() + AFTER_FAILURE,
+            Departure::Failed => database.rests_until = server::now() + AFTER_FAILURE,
             Departure::Dropped => {
                 let all = database.ready as usize;
                 queue.discarded += all as u64;

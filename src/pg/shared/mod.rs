@@ -11,6 +11,7 @@
 //! | [`slots`] | how many hash at once, and who is next |
 //! | [`moves`] | records that have moved from one class of cost to another, on their way to the worker |
 //! | [`passes`] | how far counts of all records have come, which go on meanwhile |
+//! | [`list`] | a list of breached passwords that a reload has read |
 //! | [`databases`] | who serves which database, and what it has counted |
 //!
 //! Plain integers and bytes only: every process maps it, and a crashed one must not leave a pointer.
@@ -19,6 +20,7 @@
 pub mod budgets;
 pub mod condition;
 pub mod databases;
+pub mod list;
 pub mod moves;
 pub mod passes;
 pub mod published;

@@ -1,7 +1,7 @@
 //! Records that have been made, moved from one class of cost to another, or deleted, on their way to the worker.
 //!
 //! Their transaction is committed. What has no place is lost, as is what a crash finds here: users are counted wrong
-//! then until all records have been counted anew ([`super::passes`]).
+//! then until all records have been counted anew ([`crate::pg::shared::passes`]).
 
 use password_verify_core::cost_class::ClassKey;
 use password_verify_core::decoy::Move;
@@ -9,7 +9,8 @@ use password_verify_core::record::MAX_BYTES;
 use password_verify_core::recount::{Behind, Span};
 use pgrx::pg_sys;
 
-use super::passes::{self, Pass};
+use super::passes;
+use super::passes::Pass;
 use super::segment::Traffic;
 
 /// Different ones at the same time, of all databases. One database has half of them at most.

@@ -1,5 +1,5 @@
 //! Counts of all records, a slice at a time, and how far each has come: one of each database, under the lock of
-//! [`super::moves`]. They go on when another worker comes, and begin anew when the server starts.
+//! [`crate::pg::shared::moves`]. They go on when another worker comes, and begin anew when the server starts.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,8 @@ use password_verify_core::recount::{Counted, Pass as Count, Slice};
 use pgrx::pg_sys;
 
 use super::databases::MAX_DATABASES;
-use super::moves::{self, Tally};
+use super::moves;
+use super::moves::Tally;
 use super::segment::Traffic;
 
 /// Databases there can be.

@@ -2,8 +2,8 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
+use super::list::Handle;
 use super::segment::Reloads;
-use crate::pg::list::Handle;
 
 /// All-zero: the one that the postmaster has read.
 #[repr(C)]

@@ -6,13 +6,15 @@
 use std::time::Instant;
 
 use super::databases::Database;
-use super::segment::{self, Central};
+use super::segment;
+use super::segment::Central;
 use password_verify_core::throttle::{PAYERS, Payer};
 use password_verify_core::user_id::UserId;
 
-use crate::pg::caller::{Caller, RawAddr};
-use crate::pg::session;
-use crate::settings::{self, Durability};
+use crate::pg::server;
+use crate::pg::server::caller::{Caller, RawAddr};
+use crate::settings;
+use crate::settings::Durability;
 
 /// No entry, no slot.
 pub const NONE: u32 = u32::MAX;
@@ -127,7 +129,7 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
         let number = queue.free;
         let database_of = &mut databases[database];
         // The place may have become another database's meanwhile.
-        if number == NONE || database_of.held >= quota || database_of.oid != session::database() {
+        if number == NONE || database_of.held >= quota || database_of.oid != server::database() {
             return None;
         }
         let entry = &mut entries[number as usize];
@@ -200,7 +202,7 @@ pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Record)>, bo
 pub fn may_log() -> Option<u64> {
     const INTERVAL: i64 = 100_000;
     const BURST: i64 = 1000 * INTERVAL;
-    let now = session::now();
+    let now = server::now();
     let mut central = Central::lock();
     let (queue, _, _) = central.parts();
     let (full_at, left_out) = &mut queue.lines;
@@ -232,7 +234,8 @@ impl Ticket {
     /// Must the answer wait for its event? Asynchronous ones need not, unless databases take turns with the
     /// workers: an orderly shutdown starts none for those that have to wait.
     pub fn is_to_wait(self) -> bool {
-        settings::audit_durability() == Durability::Commit || super::databases::any_waits()
+        settings::audit_durability() == Durability::Commit
+            || crate::pg::shared::databases::any_waits()
     }
 
     /// Waits until the event is committed; false if it is not by the deadline.
@@ -249,7 +252,7 @@ impl Ticket {
             if committed >= self.number {
                 return Some(true);
             }
-            super::databases::want_worker(self.database);
+            crate::pg::shared::databases::want_worker(self.database);
             None
         };
         database.done.wait(deadline, look).unwrap_or(false)

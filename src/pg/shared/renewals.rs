@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use zeroize::Zeroize;
 
 use super::segment::Waiting;
-use crate::pg::session;
+use crate::pg::server;
 
 /// How many there can be. A database has a quarter of them at most.
 pub const PLACES: usize = 64;
@@ -54,7 +54,7 @@ impl Renewal {
     fn put(&mut self, database: pg_sys::Oid, user: &UserId, replaces: [u8; 32], text: &Secret) {
         let (user, text) = (user.as_str().as_bytes(), text.expose().as_bytes());
         self.clear();
-        (self.at, self.replaces, self.database) = (session::now(), replaces, database);
+        (self.at, self.replaces, self.database) = (server::now(), replaces, database);
         // Invariant: a user id has at most 255 bytes, and the caller has measured the text.
         (self.user_len, self.text_len) = (user.len() as u8, text.len() as u16);
         self.user[..user.len()].copy_from_slice(user);
@@ -85,7 +85,7 @@ pub fn offer(database: pg_sys::Oid, user: &UserId, replaces: [u8; 32], text: &Se
     if text.expose().len() > MAX_TEXT {
         return false;
     }
-    let now = session::now();
+    let now = server::now();
     let mut waiting = Waiting::lock();
     let places = waiting.places();
     let same = |place: &Renewal| place.is_of(database) && place.user() == user.as_str().as_bytes();

@@ -8,17 +8,20 @@ use std::sync::atomic::{AtomicI64, AtomicPtr, AtomicU64, Ordering};
 
 use pgrx::pg_sys;
 
-use super::budgets::{self, Slot};
+use super::budgets;
+use super::budgets::Slot;
 use super::condition::Condition;
 use super::databases::{Board, Database, MAX_DATABASES};
 use super::moves;
-use super::passes::{self, Pass};
+use super::passes;
+use super::passes::Pass;
 use super::published::Published;
 use super::queue::{Entry, Queue};
-use super::renewals::{self, Renewal};
+use super::renewals;
+use super::renewals::Renewal;
 use super::slots::{Slots, Waiter};
 use crate::pg::report::ErrorReport;
-use crate::pg::session;
+use crate::pg::server;
 use crate::settings;
 
 const NAME: &CStr = c"password_verify";
@@ -153,7 +156,7 @@ unsafe extern "C-unwind" fn on_startup() {
                 std::process::abort()
             });
             (*header).vacancy.init();
-            (*header).lines.started.store(session::now(), Ordering::Relaxed);
+            (*header).lines.started.store(server::now(), Ordering::Relaxed);
             (*header).settled.iter_mut().for_each(Condition::init);
             (*header).databases.iter_mut().for_each(Database::init);
             (*header).boards.iter_mut().for_each(Board::init);
@@ -384,7 +387,7 @@ impl Reloads {
         const ONE_TIME: i64 = 5_000_000;
         let mut hasher = DefaultHasher::new();
         why.hash(&mut hasher);
-        let (hash, now) = (hasher.finish(), session::now());
+        let (hash, now) = (hasher.finish(), server::now());
         let before = self.complained_at.swap(now, Ordering::Relaxed);
         self.complaint.swap(hash, Ordering::Relaxed) != hash || now - before > ONE_TIME
     }

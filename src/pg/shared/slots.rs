@@ -143,7 +143,7 @@ pub fn give_back() {
         slots.give_back(waiters)
     };
     if let Some(next) = next {
-        super::segment::ready(next).broadcast();
+        crate::pg::shared::segment::ready(next).broadcast();
     }
 }
 

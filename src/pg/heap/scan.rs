@@ -1,0 +1,221 @@
+//! Index scans without a planner.
+//!
+//! Settings of the caller's session (`row_security`, `enable_*`, `debug_print_plan`, `jit`, …) act on
+//! queries. There are no queries here: tables are opened and their index is read as PostgreSQL reads
+//! its own catalogs. That closes the class instead of pinning its known members.
+
+use std::marker::PhantomData;
+
+use pgrx::pg_sys;
+
+use super::table::{Index, Table};
+use crate::pg::server::unwinding;
+
+/// Sees each row as it is committed at this instant, and what this transaction has done: never the
+/// older snapshot of a REPEATABLE READ transaction, under which a password that was changed would
+/// still be right. And under SERIALIZABLE it leaves no predicate lock, which would show every login
+/// which row was read (`pg_locks`) and make unrelated sign-ups fail with 40001.
+///
+/// It is no picture of one moment: a row whose new version has just been put elsewhere can be missed
+/// once, when the old version has ended and the new one was not in the index yet.
+pub fn now() -> pg_sys::Snapshot {
+    &raw mut pg_sys::SnapshotSelfData
+}
+
+/// Entries of others that a look-up passes at most. What was rolled back stays in the index until VACUUM, and
+/// what is being imported has entries before it is committed: whoever looks for nobody would pass a hundred
+/// thousand of them, and be told by the time that it was nobody.
+const PASSED: usize = 16;
+
+/// Which entries of the index on the first column, a uuid.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Seek {
+    /// That entry.
+    Exactly,
+    /// That entry, or else the last one before it.
+    AtOrBefore,
+    /// That entry and those after it, in ascending order.
+    AtOrAfter,
+    /// Those after it, in ascending order.
+    After,
+}
+
+/// A scan of a table in the order of an index.
+pub struct Scan<'a> {
+    table: &'a Table,
+    scan: pg_sys::SysScanDesc,
+    snapshot: pg_sys::Snapshot,
+    direction: pg_sys::ScanDirection::Type,
+    /// What PostgreSQL keeps pointers to until the scan ends. Ours again in `drop`.
+    key: *mut ScanKey,
+    index: PhantomData<&'a Index>,
+}
+
+struct ScanKey {
+    place: [u8; 16],
+    key: pg_sys::ScanKeyData,
+}
+
+impl<'a> Scan<'a> {
+    /// # Safety
+    /// `snapshot` is valid until the scan is dropped.
+    pub unsafe fn begin(
+        table: &'a Table,
+        index: &'a Index,
+        snapshot: pg_sys::Snapshot,
+        place: [u8; 16],
+        seek: Seek,
+    ) -> Self {
+        let (strategy, procedure) = match seek {
+            Seek::Exactly => (pg_sys::BTEqualStrategyNumber, pg_sys::F_UUID_EQ),
+            Seek::AtOrBefore => (pg_sys::BTLessEqualStrategyNumber, pg_sys::F_UUID_LE),
+            Seek::AtOrAfter => (pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_UUID_GE),
+            Seek::After => (pg_sys::BTGreaterStrategyNumber, pg_sys::F_UUID_GT),
+        };
+        let key = Box::into_raw(Box::new(ScanKey { place, key: Default::default() }));
+        // SAFETY: the key and the uuid in it live until the scan ends; column 1 of the table is the
+        // uuid that the index is on; table and index are borrowed for as long. Whoever connected with
+        // ignore_system_indexes gets no warning about an index that is not a system's.
+        let scan = unsafe {
+            let uuid = pg_sys::Datum::from(&raw mut (*key).place);
+            let scan_key = &raw mut (*key).key;
+            pg_sys::ScanKeyInit(scan_key, 1, strategy as u16, procedure.into(), uuid);
+            let theirs = pg_sys::IgnoreSystemIndexes;
+            pg_sys::IgnoreSystemIndexes = false;
+            let (table, index) = (table.as_ptr(), index.as_ptr());
+            let scan = pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, scan_key);
+            pg_sys::IgnoreSystemIndexes = theirs;
+            // From the beginning once more, with the entries themselves: [`Scan::peek`] asks whose they are.
+            (*(*scan).iscan).xs_want_itup = true;
+            pg_sys::index_rescan((*scan).iscan, scan_key, 1, std::ptr::null_mut(), 0);
+            scan
+        };
+        let direction = match seek {
+            Seek::Exactly | Seek::AtOrBefore => pg_sys::ScanDirection::BackwardScanDirection,
+            Seek::AtOrAfter | Seek::After => pg_sys::ScanDirection::ForwardScanDirection,
+        };
+        Self { table, scan, snapshot, direction, key, index: PhantomData }
+    }
+
+    /// Reads the next tuple and leaves its page as it is.
+    ///
+    /// PostgreSQL's own way to a tuple cleans the page up when somebody has changed a row on it, and
+    /// writes that to the WAL, whose position everybody can see. Users who signed up one after the other
+    /// share a page: whoever changes a row of their own could see who is looked up beside it.
+    ///
+    /// For the same reason it does not mark entries as dead, and so passes them again each time; therefore it
+    /// gives up after [`PASSED`] of others, as if there were none before.
+    pub fn peek<T>(&mut self, read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
+        self.peek_past(PASSED, read)
+    }
+
+    /// The same, giving up after so many entries of others.
+    pub fn peek_past<T>(
+        &mut self,
+        most: usize,
+        mut read: impl FnMut(pg_sys::HeapTuple) -> T,
+    ) -> Option<T> {
+        let relation = self.table.as_ptr();
+        let mut passed = 0;
+        loop {
+            // SAFETY: the index scan inside has begun and not ended. The tuple is looked for under a
+            // shared lock on its page and read under a pin, which keeps it where it is.
+            unsafe {
+                let tid = pg_sys::index_getnext_tid((*self.scan).iscan, self.direction);
+                if tid.is_null() {
+                    return None;
+                }
+                if self.is_of_another() {
+                    passed += 1;
+                    if passed > most {
+                        return None;
+                    }
+                }
+                let mut tid = *tid;
+                let mut tuple = pg_sys::HeapTupleData::default();
+                let block = pgrx::itemptr::item_pointer_get_block_number(&tid);
+                let buffer = pg_sys::ReadBuffer(relation, block);
+                pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_SHARE as i32);
+                let found = pg_sys::heap_hot_search_buffer(
+                    &mut tid,
+                    relation,
+                    buffer,
+                    self.snapshot,
+                    &mut tuple,
+                    std::ptr::null_mut(),
+                    true,
+                );
+                pg_sys::LockBuffer(buffer, pg_sys::BUFFER_LOCK_UNLOCK as i32);
+                let value = found.then(|| read(&mut tuple));
+                pg_sys::ReleaseBuffer(buffer);
+                if value.is_some() {
+                    return value;
+                }
+            }
+        }
+    }
+
+    /// Is the entry that was just found at another place?
+    ///
+    /// # Safety
+    /// The index scan has found one.
+    unsafe fn is_of_another(&self) -> bool {
+        // SAFETY: the caller's promise. An entry is a header of 8 bytes and, without nulls, the uuid.
+        unsafe {
+            let entry = (*(*self.scan).iscan).xs_itup;
+            let header = size_of::<pg_sys::IndexTupleData>();
+            entry.byte_add(header).cast::<[u8; 16]>().read_unaligned() != (*self.key).place
+        }
+    }
+
+    /// The next tuple, null at the end. Valid until the next call.
+    pub fn next(&mut self) -> pg_sys::HeapTuple {
+        // SAFETY: the scan has begun and not ended.
+        unsafe { pg_sys::systable_getnext_ordered(self.scan, self.direction) }
+    }
+}
+
+/// Who is at a place of an index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Occupant {
+    Nobody,
+    Row,
+    /// Somebody who may still be taken back.
+    Uncertain,
+}
+
+/// Who is at that place, counting what other transactions have not committed yet.
+pub fn occupant(table: &Table, index: &Index, place: [u8; 16]) -> Occupant {
+    let mut dirty = pg_sys::SnapshotData {
+        snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
+        ..Default::default()
+    };
+    let snapshot = &raw mut dirty;
+    // SAFETY: the snapshot lives until the end of this function, and the scan is dropped before it.
+    let mut scan = unsafe { Scan::begin(table, index, snapshot, place, Seek::Exactly) };
+    let mut occupant = Occupant::Nobody;
+    while !scan.next().is_null() {
+        // A dirty snapshot names the transaction that has not ended yet, if there is one.
+        // SAFETY: the scan writes through the same pointer, and only inside `next`.
+        let (inserting, deleting) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
+        let ended = pg_sys::InvalidTransactionId;
+        if inserting != ended || deleting != ended {
+            return Occupant::Uncertain;
+        }
+        occupant = Occupant::Row;
+    }
+    occupant
+}
+
+impl Drop for Scan<'_> {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: begun by `begin`, ended once; nothing points to the key any more. (While a
+            // PostgreSQL error unwinds, its few bytes are lost instead.)
+            unsafe {
+                pg_sys::systable_endscan_ordered(self.scan);
+                drop(Box::from_raw(self.key));
+            }
+        }
+    }
+}

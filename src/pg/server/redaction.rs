@@ -1,0 +1,59 @@
+//! What the server log does not get to see.
+//!
+//! With an error PostgreSQL logs the statement that ended in it, and as its context the statements and
+//! parameters around it. A careless one has a password in it. Ours are logged without.
+
+use std::ffi::CStr;
+use std::sync::OnceLock;
+
+use pgrx::pg_sys;
+
+use crate::pg::report::ROUTINE;
+
+/// The hook that was there before, if any.
+static NEXT: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
+
+/// Called once, while the server preloads the library.
+pub fn install() {
+    // SAFETY: the postmaster has one thread; every backend is forked with the hook in place.
+    unsafe {
+        NEXT.get_or_init(|| pg_sys::emit_log_hook);
+        pg_sys::emit_log_hook = Some(hide_statement);
+    }
+}
+
+/// Raises nothing and allocates nothing: it runs while an error is being reported.
+unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
+    // SAFETY: PostgreSQL passes the error that it is about to log; names are C strings or null.
+    unsafe {
+        let name = (*error).funcname;
+        if !name.is_null() && CStr::from_ptr(name).to_bytes() == ROUTINE.as_bytes() {
+            (*error).hide_stmt = true;
+            (*error).hide_ctx = true;
+        }
+        if is_end_of_worker(error) {
+            (*error).output_to_server = false;
+        }
+        if let Some(Some(next)) = NEXT.get() {
+            next(error);
+        }
+    }
+}
+
+/// Workers come and go, and only one that ends with 1 is started again: what the postmaster says each
+/// time is no news. (One that fails says why before it ends.)
+///
+/// # Safety
+/// `error` is one that is being reported.
+unsafe fn is_end_of_worker(error: *const pg_sys::ErrorData) -> bool {
+    // SAFETY: the caller's promise; the message is a C string or null.
+    unsafe {
+        if pg_sys::MyProcPid != pg_sys::PostmasterPid || (*error).message.is_null() {
+            return false;
+        }
+        let message = CStr::from_ptr((*error).message).to_bytes();
+        let about_us = b"\"password_verify\" (PID ";
+        message.ends_with(b"exited with exit code 1")
+            && message.windows(about_us.len()).any(|part| part == about_us)
+    }
+}

@@ -1,0 +1,120 @@
+//! Arguments. Whatever is wrong with one is kept until [`crate::api`] asks for it.
+
+use password_verify_core::log_line::MAX_LINE;
+use password_verify_core::policy::{MAX_BYTES, Submitted};
+use password_verify_core::user_id::{self, NotAUserId, UserId};
+use pgrx::callconv::{Arg, ArgAbi};
+use pgrx::datum::FromDatum;
+use pgrx::nullable::Nullable;
+use pgrx::{impl_sql_translatable, pg_sys};
+
+use crate::error::Error;
+use crate::pg::heap::text;
+
+/// A user id of any of the declared types: bigint, uuid, text.
+pub struct UserIdArg(pub Result<UserId, Error>);
+
+impl FromDatum for UserIdArg {
+    const GET_TYPOID: bool = true;
+
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        type_oid: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        Some(Self(match type_oid {
+            pg_sys::INT8OID => Ok(UserId::from_bigint(datum.value() as i64)),
+            // SAFETY: a non-null uuid is a pointer to its 16 bytes.
+            pg_sys::UUIDOID => Ok(UserId::from_uuid(unsafe { *datum.cast_mut_ptr::<[u8; 16]>() })),
+            // SAFETY: a non-null text.
+            pg_sys::TEXTOID => unsafe { user_id_from_text(datum) },
+            _ => Err(Error::UntypedCall),
+        }))
+    }
+}
+
+/// # Safety
+/// `datum` is a non-null `text`.
+unsafe fn user_id_from_text(datum: pg_sys::Datum) -> Result<UserId, Error> {
+    // SAFETY: the caller's promise. The bound holds in the database's encoding, unread, and in UTF-8.
+    unsafe {
+        if text::length(datum) > user_id::MAX_BYTES {
+            return Err(NotAUserId::TooLong.into());
+        }
+        Ok(UserId::from_text(text::to_utf8(datum)?.expose())?)
+    }
+}
+
+/// A password, claimed or new.
+pub struct PasswordArg(pub Result<Submitted, Error>);
+
+impl FromDatum for PasswordArg {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: a non-null text, by the declaration of every function that takes one. The bound
+        // is applied to the length alone: an oversized value is not detoasted, copied or converted.
+        Some(Self(unsafe {
+            if text::length(datum) > MAX_BYTES {
+                Ok(Submitted::Oversized)
+            } else {
+                text::to_utf8(datum).map(Submitted::Text)
+            }
+        }))
+    }
+}
+
+/// A line of the log; `None` where it is longer than one can be, which is not read.
+pub struct LineArg(pub Result<Option<String>, Error>);
+
+impl FromDatum for LineArg {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        if is_null {
+            return None;
+        }
+        // SAFETY: a non-null text, by the declaration of the function that takes one.
+        Some(Self(unsafe {
+            if text::length(datum) > MAX_LINE {
+                Ok(None)
+            } else {
+                text::to_utf8(datum).map(|line| Some(line.expose().to_owned()))
+            }
+        }))
+    }
+}
+
+macro_rules! argument {
+    ($type:ty, $sql:literal) => {
+        // SAFETY: NULL is handled by `from_polymorphic_datum`, which both functions end in.
+        unsafe impl<'fcx> ArgAbi<'fcx> for $type {
+            unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
+                // SAFETY: as above; every argument of these types is declared `Option`, so that
+                // this is reached for values only.
+                unsafe { arg.unbox_arg_using_from_datum() }
+                    .unwrap_or(Self(Err(Error::Null("argument"))))
+            }
+
+            unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
+                // SAFETY: as above.
+                unsafe { arg.unbox_arg_using_from_datum() }.into()
+            }
+        }
+        impl_sql_translatable!($type, $sql);
+    };
+}
+
+argument!(UserIdArg, "text");
+argument!(PasswordArg, "text");
+argument!(LineArg, "text");

@@ -1,0 +1,65 @@
+//! The row of `pg_extension` that is ours.
+
+use std::ffi::CStr;
+use std::time::Instant;
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::pg::heap::table;
+use crate::pg::server;
+
+const EXTNAME: i16 = 2;
+
+/// What a worker has to open before it can write anything.
+pub const TABLES: [&CStr; 5] =
+    [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class"];
+
+/// Could the worker write, as far as can be told from here? Otherwise an attempt would be charged, and
+/// hashed, and then not be answered.
+///
+/// # Errors
+/// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
+pub fn require_recordable(deadline: Instant) -> Result<(), Error> {
+    if server::in_recovery() { Ok(()) } else { table::require_free(&TABLES, deadline) }
+}
+
+/// Was a row written by this transaction? What VACUUM has frozen keeps the number of who wrote it, which
+/// may have become this one's since: it is an old row all the same.
+unsafe fn is_of_this_transaction(row: &pg_sys::HeapTupleHeaderData) -> bool {
+    let frozen = pg_sys::HEAP_XMIN_FROZEN;
+    if u32::from(row.t_infomask) & frozen == frozen {
+        return false;
+    }
+    // SAFETY: the caller's promise, a row on a page: its first field is the number of who wrote it.
+    unsafe { pg_sys::TransactionIdIsCurrentTransactionId(row.t_choice.t_heap.t_xmin) }
+}
+
+/// Was the extension created or altered by the transaction that calls? The worker, which is another
+/// session, sees its tables only when that is committed.
+///
+/// # Errors
+/// [`Error::JustInstalled`].
+pub fn require_not_new() -> Result<(), Error> {
+    // SAFETY: a transaction without an id has changed nothing. Otherwise one row of a catalog is read
+    // through its index; the key and the C string live until the scan ends.
+    unsafe {
+        if pg_sys::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId {
+            return Ok(());
+        }
+        let mut key = pg_sys::ScanKeyData::default();
+        let name = pg_sys::Datum::from(c"password_verify".as_ptr());
+        let equal = pg_sys::BTEqualStrategyNumber as u16;
+        pg_sys::ScanKeyInit(&mut key, EXTNAME, equal, pg_sys::F_NAMEEQ.into(), name);
+        let lock = pg_sys::AccessShareLock as pg_sys::LOCKMODE;
+        let table = pg_sys::table_open(pg_sys::ExtensionRelationId, lock);
+        let index = pg_sys::Oid::from(pg_sys::ExtensionNameIndexId);
+        let scan =
+            pg_sys::systable_beginscan(table, index, true, std::ptr::null_mut(), 1, &mut key);
+        let tuple = pg_sys::systable_getnext(scan);
+        let ours = !tuple.is_null() && is_of_this_transaction(&*(*tuple).t_data);
+        pg_sys::systable_endscan(scan);
+        pg_sys::table_close(table, lock);
+        if ours { Err(Error::JustInstalled) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,41 @@
+//! From the bytes in shared memory to an event.
+
+use password_verify_core::event::{Action, Alert, Event, Outcome};
+
+use crate::error::Error;
+use crate::pg::server::caller::{RawName, addr_text};
+use crate::pg::shared::queue::Record;
+
+/// The event that a record stands for.
+///
+/// # Errors
+/// [`Error::NotInstalled`] when it stands for none, which no session leaves there.
+pub fn to_event(record: &Record) -> Result<Event, Error> {
+    let action = Action::from_u8(record.action).ok_or(Error::NotInstalled)?;
+    let outcome = Outcome::from_u8(record.outcome).ok_or(Error::NotInstalled)?;
+    let mut event = Event::new(record.at, action, outcome);
+    event.user_id = Some(user_of(record)).filter(|user| !user.is_empty());
+    event.client_addr = addr_text(&record.client_addr);
+    event.login_role = name(&record.caller.login_role);
+    event.acting_role = name(&record.caller.acting_role);
+    event.peer_addr = addr_text(&record.caller.peer_addr);
+    event.application_name = name(&record.caller.application_name);
+    event.pid = Some(record.caller.pid);
+    event.xid = Some(record.xid).filter(|xid| *xid != 0);
+    event.alert = Alert(record.alert);
+    Ok(event)
+}
+
+/// The user id of a record.
+pub fn user_of(record: &Record) -> String {
+    String::from_utf8_lossy(&record.user[..usize::from(record.user_len)]).into_owned()
+}
+
+/// A name.
+fn name(raw: &RawName) -> Option<String> {
+    let bytes = raw.split(|byte| *byte == 0).next().unwrap_or_default();
+    if bytes.is_empty() {
+        return None;
+    }
+    Some(password_verify_core::name::printable(bytes, crate::pg::heap::text::database_is_utf8()))
+}

@@ -1,0 +1,104 @@
+//! The hash slot that this session holds, or its place in the queue for one. Given back whatever happens
+//! to the session, as in [`crate::pg::held`].
+
+use std::cell::Cell;
+use std::time::Instant;
+
+use password_verify_core::cost::Cost;
+use password_verify_core::workspace::Workspace;
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::kernel;
+use crate::pg::shared::segment;
+use crate::pg::shared::slots;
+use crate::pg::shared::slots::Entered;
+
+#[derive(Clone, Copy)]
+enum Holding {
+    Nothing,
+    Queue(u32),
+    Slot,
+}
+
+thread_local! {
+    static HOLDING: Cell<Holding> = const { Cell::new(Holding::Nothing) };
+}
+
+/// The right to compute one hash at a time. Whoever holds it waits for nothing: neither for a lock nor
+/// for another session.
+#[must_use]
+pub struct HashSlot(());
+
+impl HashSlot {
+    /// Waits for a slot, first come, first served. `None` when the queue is full or the deadline over.
+    /// Cancelling, `statement_timeout` and termination end the wait.
+    pub fn take(deadline: Instant) -> Option<Self> {
+        register_exit();
+        let entered = slots::enter();
+        let place = match entered {
+            Entered::Slot => {
+                HOLDING.set(Holding::Slot);
+                return Some(Self(()));
+            }
+            Entered::Full => return None,
+            Entered::Queue(place) => place,
+        };
+        HOLDING.set(Holding::Queue(place));
+        // From here on an error gives the place back.
+        let slot = Self(());
+        let look = || slots::granted(place).then_some(());
+        let _ = segment::ready(place).wait(deadline, look);
+        HOLDING.set(Holding::Nothing);
+        if slots::leave(place) {
+            HOLDING.set(Holding::Slot);
+            Some(slot)
+        } else {
+            None
+        }
+    }
+
+    /// Memory for a hash of that cost, in huge pages where the system has them. `None` where it is another
+    /// system's, which takes what it needs itself.
+    ///
+    /// # Errors
+    /// [`Error::OutOfMemory`] when the system refuses it.
+    pub fn workspace(&mut self, cost: Option<Cost>) -> Result<Workspace, Error> {
+        let Some(cost) = cost else { return Ok(Workspace::none()) };
+        let workspace = Workspace::new(cost, kernel::path())?;
+        if !workspace.expects_huge_pages() {
+            slots::count_small_pages();
+        }
+        Ok(workspace)
+    }
+}
+
+impl Drop for HashSlot {
+    fn drop(&mut self) {
+        give_back();
+    }
+}
+
+fn give_back() {
+    match HOLDING.replace(Holding::Nothing) {
+        Holding::Slot => slots::give_back(),
+        Holding::Queue(place) if slots::leave(place) => slots::give_back(),
+        Holding::Queue(_) | Holding::Nothing => {}
+    }
+}
+
+/// Once a process: the end of the session gives back what it holds.
+fn register_exit() {
+    thread_local! {
+        static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !REGISTERED.replace(true) {
+        // SAFETY: a plain function of this library, which stays loaded.
+        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) };
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    give_back();
+}

@@ -1,0 +1,53 @@
+//! `password_verify.event_fold`: counted rows that are still counting.
+
+use password_verify_core::event::Event;
+use password_verify_core::fold::FoldKey;
+use pgrx::pg_sys;
+
+use super::journal::{EVENT_COLUMNS, from_columns, to_columns};
+use super::keyed::Keyed;
+use crate::error::Error;
+use crate::pg::heap::lock::Access;
+
+const COLUMNS: usize = 1 + EVENT_COLUMNS;
+
+/// The table, opened.
+pub struct Folds(Keyed<COLUMNS>);
+
+impl Folds {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(access: Access) -> Result<Self, Error> {
+        Keyed::open(c"event_fold", c"event_fold_pkey", access).map(Self)
+    }
+
+    /// Writes a fold as it stands; `None`: it is a row of its own now.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn put(&self, key: FoldKey, event: Option<&Event>) -> Result<(), Error> {
+        let mut bytes = key.to_bytes();
+        let row = match event {
+            None => None,
+            Some(event) => {
+                let mut row = [None; COLUMNS];
+                row[0] = Some(pg_sys::Datum::from(bytes.as_mut_ptr()));
+                row[1..].copy_from_slice(&to_columns(event)?);
+                Some(row)
+            }
+        };
+        // SAFETY: a uuid and the columns of an event, as the SQL file declares.
+        unsafe { self.0.put(key.to_bytes(), row) }
+    }
+
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn all(&self) -> Result<Vec<Event>, Error> {
+        self.0.after(None, usize::MAX, |row| {
+            let mut columns = [None; EVENT_COLUMNS];
+            columns.copy_from_slice(&row[1..]);
+            // SAFETY: the columns of an event, as the SQL file declares.
+            unsafe { from_columns(columns) }
+        })
+    }
+}

@@ -1,0 +1,314 @@
+//! `password_verify.event`: one row an event, in the order (epoch, seq), written by the worker only.
+
+use std::marker::PhantomData;
+
+use password_verify_core::chain::MAC_BYTES;
+use password_verify_core::event::{Action, Alert, Event, Outcome};
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::pg::heap::lock::Access;
+use crate::pg::heap::scan;
+use crate::pg::heap::table;
+use crate::pg::heap::table::{Index, Table};
+use crate::pg::heap::text;
+use crate::pg::server::unwinding;
+
+/// A row of the table.
+pub struct Row {
+    pub epoch: i64,
+    pub seq: i64,
+    /// An error when a column does not hold what is written there.
+    pub event: Result<Event, Error>,
+    pub mac: Vec<u8>,
+    place: pg_sys::ItemPointerData,
+}
+
+/// The table, opened.
+pub struct Journal {
+    table: Table,
+    index: Index,
+}
+
+/// Columns between `seq` and `mac`, also those of `password_verify.event_fold` after its key.
+pub const EVENT_COLUMNS: usize = 15;
+const COLUMNS: usize = 2 + EVENT_COLUMNS + 1;
+
+/// The event as columns, allocated in the current memory context.
+///
+/// # Errors
+/// What [`text::to_datum`] says.
+pub fn to_columns(event: &Event) -> Result<[Option<pg_sys::Datum>; EVENT_COLUMNS], Error> {
+    let text = |value: &Option<String>| value.as_deref().map(text::to_datum).transpose();
+    Ok([
+        event.at.into_datum(),
+        event.since.into_datum(),
+        event.count.into_datum(),
+        Some(text::to_datum(event.action.as_str())?),
+        Some(text::to_datum(event.outcome.as_str())?),
+        text(&event.user_id)?,
+        text(&event.client_addr)?,
+        text(&event.login_role)?,
+        text(&event.acting_role)?,
+        text(&event.peer_addr)?,
+        text(&event.application_name)?,
+        event.pid.and_then(IntoDatum::into_datum),
+        event.xid.and_then(|xid| xid.cast_signed().into_datum()),
+        i32::from(event.alert.0).into_datum(),
+        text(&event.detail)?,
+    ])
+}
+
+/// The event of these columns.
+///
+/// # Errors
+/// [`Error::NotInstalled`] when a column does not hold what is written there.
+///
+/// # Safety
+/// The columns are of the types of the table.
+pub unsafe fn from_columns(
+    columns: [Option<pg_sys::Datum>; EVENT_COLUMNS],
+) -> Result<Event, Error> {
+    let wrong = Error::NotInstalled;
+    let text = |column: Option<pg_sys::Datum>| {
+        // SAFETY: the caller's promise.
+        let text = column.map(|datum| unsafe { text::to_utf8(datum) }).transpose();
+        text.map(|text| text.map(|text| text.expose().to_owned()))
+    };
+    let number = |column: Option<pg_sys::Datum>| column.map(|datum| datum.value() as i64);
+    let [
+        at,
+        since,
+        count,
+        action,
+        outcome,
+        user,
+        client,
+        login,
+        acting,
+        peer,
+        name,
+        pid,
+        xid,
+        alert,
+        detail,
+    ] = columns;
+    Ok(Event {
+        at: number(at).ok_or(wrong)?,
+        since: number(since).ok_or(wrong)?,
+        count: number(count).ok_or(wrong)?,
+        action: text(action)?.as_deref().and_then(Action::from_str).ok_or(wrong)?,
+        outcome: text(outcome)?.as_deref().and_then(Outcome::from_str).ok_or(wrong)?,
+        user_id: text(user)?,
+        client_addr: text(client)?,
+        login_role: text(login)?,
+        acting_role: text(acting)?,
+        peer_addr: text(peer)?,
+        application_name: text(name)?,
+        pid: number(pid).map(|pid| pid as i32),
+        xid: number(xid).map(i64::cast_unsigned),
+        alert: Alert(number(alert).and_then(|bits| u8::try_from(bits).ok()).ok_or(wrong)?),
+        detail: text(detail)?,
+    })
+}
+
+impl Journal {
+    /// # Errors
+    /// What [`Table::open`] says.
+    pub fn open(access: Access) -> Result<Self, Error> {
+        let table = Table::open(c"event", access)?;
+        let index = Index::open(c"event_pkey", &table)?;
+        Ok(Self { table, index })
+    }
+
+    /// Which table it is: another one after the extension was dropped and created again.
+    pub fn id(&self) -> pg_sys::Oid {
+        // SAFETY: the relation is open.
+        unsafe { (*self.table.as_ptr()).rd_id }
+    }
+
+    /// Adds a row.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn append(
+        &self,
+        epoch: i64,
+        seq: i64,
+        event: &Event,
+        mac: &[u8; MAC_BYTES],
+    ) -> Result<(), Error> {
+        let mut row = [None; COLUMNS];
+        (row[0], row[1]) = (epoch.into_datum(), seq.into_datum());
+        row[2..COLUMNS - 1].copy_from_slice(&to_columns(event)?);
+        row[COLUMNS - 1] = mac.as_slice().into_datum();
+        // SAFETY: the types of the SQL file, in its order.
+        unsafe { self.table.insert(table::form(&self.table, row)?) }
+    }
+
+    /// Deletes a row that was just read.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub fn delete(&self, row: &mut Row) -> Result<(), Error> {
+        // SAFETY: a row of this table, which nobody else writes.
+        unsafe { self.table.delete(&mut row.place) }
+    }
+
+    /// The last row.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn last(&self) -> Result<Option<Row>, Error> {
+        let mut rows = Rows::begin(self, Which::Any, pg_sys::ScanDirection::BackwardScanDirection);
+        rows.next()
+    }
+
+    /// All rows as they were at one moment, oldest first: whoever reads while others write must not see
+    /// the end of a batch without its beginning.
+    pub fn all_as_of<'a>(&'a self, moment: &'a Moment) -> Rows<'a> {
+        Rows::with(self, Which::Any, pg_sys::ScanDirection::ForwardScanDirection, moment.0)
+    }
+
+    /// The rows of an epoch and of those after it.
+    pub fn since(&self, epoch: i64) -> Rows<'_> {
+        Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::ForwardScanDirection)
+    }
+
+    /// The rows of the epochs before one, newest first.
+    pub fn before(&self, epoch: i64) -> Rows<'_> {
+        Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::BackwardScanDirection)
+    }
+
+    /// The rows of one epoch before a number, newest first.
+    pub fn of_epoch_before(&self, epoch: i64, seq: i64) -> Rows<'_> {
+        Rows::begin(self, Which::Within(epoch, seq), pg_sys::ScanDirection::BackwardScanDirection)
+    }
+}
+
+/// Which rows.
+#[derive(Clone, Copy)]
+enum Which {
+    Any,
+    /// Those of an epoch and after it, or before it, by the direction.
+    Epoch(i64),
+    /// Those of an epoch before a number.
+    Within(i64, i64),
+}
+
+/// A snapshot of now, held until it is dropped.
+pub struct Moment(pg_sys::Snapshot);
+
+impl Moment {
+    pub fn now() -> Self {
+        // SAFETY: in a transaction; given back in `drop`, or by the transaction's end after an error.
+        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
+    }
+}
+
+impl Drop for Moment {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: registered by `now`.
+            unsafe { pg_sys::UnregisterSnapshot(self.0) };
+        }
+    }
+}
+
+/// A scan of the table in the order of its index.
+pub struct Rows<'a> {
+    journal: &'a Journal,
+    scan: pg_sys::SysScanDesc,
+    direction: pg_sys::ScanDirection::Type,
+    /// What PostgreSQL keeps a pointer to until the scan ends. Ours again in `drop`.
+    key: *mut [pg_sys::ScanKeyData; 2],
+    _open: PhantomData<&'a ()>,
+}
+
+impl<'a> Rows<'a> {
+    fn begin(journal: &'a Journal, from: Which, direction: pg_sys::ScanDirection::Type) -> Self {
+        Self::with(journal, from, direction, scan::now())
+    }
+
+    fn with(
+        journal: &'a Journal,
+        from: Which,
+        direction: pg_sys::ScanDirection::Type,
+        snapshot: pg_sys::Snapshot,
+    ) -> Self {
+        let key = Box::into_raw(Box::<[pg_sys::ScanKeyData; 2]>::default());
+        let (less, at_least, equal) = (
+            pg_sys::BTLessStrategyNumber,
+            pg_sys::BTGreaterEqualStrategyNumber,
+            pg_sys::BTEqualStrategyNumber,
+        );
+        let backward = direction == pg_sys::ScanDirection::BackwardScanDirection;
+        let keys = match from {
+            Which::Any => vec![],
+            Which::Epoch(epoch) if backward => vec![(less, pg_sys::F_INT8LT, epoch)],
+            Which::Epoch(epoch) => vec![(at_least, pg_sys::F_INT8GE, epoch)],
+            Which::Within(epoch, seq) => {
+                vec![(equal, pg_sys::F_INT8EQ, epoch), (less, pg_sys::F_INT8LT, seq)]
+            }
+        };
+        // SAFETY: columns 1 and 2 of the table are the bigints that the index is on; keys and relations live
+        // until the scan ends; the snapshot is a static or outlives the scan.
+        let scan = unsafe {
+            let first = key.cast::<pg_sys::ScanKeyData>();
+            for (i, (strategy, procedure, value)) in keys.iter().enumerate() {
+                let (column, value) = (i as i16 + 1, pg_sys::Datum::from(*value));
+                pg_sys::ScanKeyInit(
+                    first.add(i),
+                    column,
+                    *strategy as u16,
+                    (*procedure).into(),
+                    value,
+                );
+            }
+            let (table, index) = (journal.table.as_ptr(), journal.index.as_ptr());
+            pg_sys::systable_beginscan_ordered(table, index, snapshot, keys.len() as i32, first)
+        };
+        Self { journal, scan, direction, key, _open: PhantomData }
+    }
+
+    /// The next row.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns.
+    pub fn next(&mut self) -> Result<Option<Row>, Error> {
+        // SAFETY: the scan has begun and not ended; the tuple is read before the next is fetched.
+        unsafe {
+            let tuple = pg_sys::systable_getnext_ordered(self.scan, self.direction);
+            if tuple.is_null() {
+                return Ok(None);
+            }
+            let row = table::columns::<COLUMNS>(&self.journal.table, tuple)?;
+            let mut event = [None; EVENT_COLUMNS];
+            event.copy_from_slice(&row[2..COLUMNS - 1]);
+            let number = |column: Option<pg_sys::Datum>| {
+                column.map(|datum| datum.value() as i64).ok_or(Error::NotInstalled)
+            };
+            let mac = row[COLUMNS - 1].ok_or(Error::NotInstalled)?;
+            Ok(Some(Row {
+                epoch: number(row[0])?,
+                seq: number(row[1])?,
+                event: from_columns(event),
+                mac: text::bytes(mac).to_vec(),
+                place: (*tuple).t_self,
+            }))
+        }
+    }
+}
+
+impl Drop for Rows<'_> {
+    fn drop(&mut self) {
+        if !unwinding() {
+            // SAFETY: begun by `begin`, ended once; nothing points to the key any more.
+            unsafe {
+                pg_sys::systable_endscan_ordered(self.scan);
+                drop(Box::from_raw(self.key));
+            }
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! Tables that are found by a uuid and written by the worker only.
+
+use std::ffi::CStr;
+use std::time::Instant;
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::pg::heap::lock;
+use crate::pg::heap::lock::Access;
+use crate::pg::heap::scan;
+use crate::pg::heap::scan::{Scan, Seek};
+use crate::pg::heap::table;
+use crate::pg::heap::table::{Index, Table};
+use crate::pg::heap::uncounted::Uncounted;
+
+/// The key of a row.
+pub type Key = [u8; 16];
+
+/// A table with `N` columns, of which the first is its key.
+pub struct Keyed<const N: usize> {
+    table: Table,
+    index: Index,
+}
+
+/// The columns of a row.
+pub type Row<const N: usize> = [Option<pg_sys::Datum>; N];
+
+impl<const N: usize> Keyed<N> {
+    /// # Errors
+    /// What [`Table::open`] says.
+    pub fn open(table: &'static CStr, index: &CStr, access: Access) -> Result<Self, Error> {
+        Self::open_by(table, index, access, lock::deadline())
+    }
+
+    /// The same, waiting for it until the deadline.
+    ///
+    /// # Errors
+    /// As [`Keyed::open`].
+    pub fn open_by(
+        table: &'static CStr,
+        index: &CStr,
+        access: Access,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let table = Table::open_by(table, access, deadline)?;
+        let index = Index::open_by(index, &table, deadline)?;
+        Ok(Self { table, index })
+    }
+
+    /// What `read` makes of every row, of a table that has few. No trace is left in statistics. Entries of former
+    /// versions are passed, whoever asks, until VACUUM has removed them.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
+    pub fn peek_all<T>(
+        &self,
+        count: usize,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        let (first, seek) = (Key::default(), Seek::AtOrAfter);
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, scan::now(), first, seek) };
+        let mut found = Vec::new();
+        while found.len() < count {
+            pgrx::check_for_interrupts!();
+            let row = scan.peek_past(usize::MAX, |tuple| {
+                // SAFETY: a tuple of this table, valid while it is read.
+                read(unsafe { table::columns::<N>(&self.table, tuple) }?)
+            });
+            let Some(row) = row else { break };
+            found.push(row?);
+        }
+        Ok(found)
+    }
+
+    /// What `read` makes of the row under a key. No trace is left in statistics, and as much is read
+    /// where there is none: the row before it, which a table that is asked always has.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
+    pub fn get<T>(
+        &self,
+        key: Key,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        // SAFETY: the snapshot is a static.
+        let mut scan =
+            unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, Seek::AtOrBefore) };
+        let row = scan.peek(|tuple| {
+            // SAFETY: a tuple of this table, valid while it is read; its first column is a uuid.
+            let (row, at) = unsafe {
+                let row = table::columns::<N>(&self.table, tuple)?;
+                let at = row[0].map(|datum| *datum.cast_mut_ptr::<Key>());
+                (row, at)
+            };
+            if at == Some(key) { read(row).map(Some) } else { Ok(None) }
+        });
+        row.unwrap_or(Ok(None))
+    }
+
+    /// Writes a row; `None` deletes it. No other process writes this table.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    ///
+    /// # Safety
+    /// The values are of the types of the columns, and the first is the key.
+    pub unsafe fn put(&self, key: Key, row: Option<Row<N>>) -> Result<(), Error> {
+        let mut scan = self.scan(key);
+        let old = scan.next();
+        // SAFETY: the old tuple stays valid until the scan ends; a new one is of the caller's values.
+        unsafe {
+            let mut place = (!old.is_null()).then(|| (*old).t_self);
+            drop(scan);
+            match (&mut place, row) {
+                (Some(place), Some(row)) => {
+                    self.table.update(place, table::form(&self.table, row)?)?;
+                }
+                (Some(place), None) => self.table.delete(place)?,
+                (None, Some(row)) => self.table.insert(table::form(&self.table, row)?)?,
+                (None, None) => {}
+            }
+            // Another change of the same row in this transaction finds it.
+            pg_sys::CommandCounterIncrement();
+        }
+        Ok(())
+    }
+
+    /// Is there a row under a key?
+    pub fn has(&self, key: Key) -> bool {
+        !self.scan(key).next().is_null()
+    }
+
+    /// Every row, or those after a key in its order, at most `count`.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; what `read` says.
+    pub fn after<T>(
+        &self,
+        key: Option<Key>,
+        count: usize,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Vec<T>, Error> {
+        self.after_while(key, count, |row| read(row).map(Some))
+    }
+
+    /// The same until `read` says that it is enough.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; what `read` says.
+    pub fn after_while<T>(
+        &self,
+        key: Option<Key>,
+        count: usize,
+        read: impl Fn(Row<N>) -> Result<Option<T>, Error>,
+    ) -> Result<Vec<T>, Error> {
+        let seek = if key.is_some() { Seek::After } else { Seek::AtOrAfter };
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe {
+            Scan::begin(&self.table, &self.index, scan::now(), key.unwrap_or_default(), seek)
+        };
+        let mut found = Vec::new();
+        while found.len() < count {
+            let tuple = scan.next();
+            if tuple.is_null() {
+                break;
+            }
+            // SAFETY: a tuple of this table, valid until the next is asked for.
+            match read(unsafe { table::columns::<N>(&self.table, tuple) }?)? {
+                Some(value) => found.push(value),
+                None => break,
+            }
+        }
+        Ok(found)
+    }
+
+    fn scan(&self, key: Key) -> Scan<'_> {
+        // SAFETY: the snapshot is a static.
+        unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, Seek::Exactly) }
+    }
+}

@@ -1,0 +1,86 @@
+//! `password_verify.throttle`: the budgets that are not at rest.
+
+use std::time::Instant;
+
+use password_verify_core::account::Timestamp;
+use password_verify_core::throttle::Budget;
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+
+use super::keyed::{Key, Keyed};
+use crate::error::Error;
+use crate::pg::heap::lock;
+use crate::pg::heap::lock::Access;
+use crate::pg::shared::budgets::Stored;
+use password_verify_core::throttle::Payer;
+
+/// The table, opened.
+pub struct Ledger(Keyed<6>);
+
+impl Ledger {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(access: Access) -> Result<Self, Error> {
+        Self::open_by(access, lock::deadline())
+    }
+
+    /// The same, waiting for it until the deadline.
+    ///
+    /// # Errors
+    /// As [`Ledger::open`].
+    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
+        Keyed::open_by(c"throttle", c"throttle_pkey", access, deadline).map(Self)
+    }
+
+    /// The budget under a key; `None` is one at rest.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn read(&self, key: Key) -> Result<Option<Stored>, Error> {
+        self.0.get(key, |row| Ok(stored(row)))
+    }
+
+    /// Writes a budget; `None` is one at rest.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn write(&self, mut key: Key, kept: Option<(Payer, Stored)>) -> Result<(), Error> {
+        let uuid = pg_sys::Datum::from(key.as_mut_ptr());
+        let row = kept.map(|(payer, Stored { budget, rests_at })| {
+            [
+                Some(uuid),
+                (payer as i16).into_datum(),
+                budget.count.cast_signed().into_datum(),
+                budget.at.into_datum(),
+                budget.known_until.into_datum(),
+                rests_at.into_datum(),
+            ]
+        });
+        // SAFETY: uuid, smallint, integer and three timestamptz (int64), as the SQL file declares.
+        unsafe { self.0.put(key, row) }
+    }
+
+    /// Some rows after a key in the order of the table, and when they come to rest.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn after(&self, key: Option<Key>, count: usize) -> Result<Vec<(Key, Timestamp)>, Error> {
+        self.0.after(key, count, |row| {
+            let key = row[0].ok_or(Error::NotInstalled)?;
+            // SAFETY: the first column is a uuid, which is copied while the row is there.
+            let key = unsafe { *key.cast_mut_ptr::<Key>() };
+            Ok((key, stored(row).rests_at))
+        })
+    }
+}
+
+fn stored(row: [Option<pg_sys::Datum>; 6]) -> Stored {
+    let number = |i: usize| row[i].map_or(0, |datum: pg_sys::Datum| datum.value() as i64);
+    let budget = Budget {
+        count: u32::try_from(number(2)).unwrap_or(u32::MAX),
+        in_flight: 0,
+        at: number(3),
+        known_until: number(4),
+    };
+    Stored { budget, rests_at: number(5) }
+}

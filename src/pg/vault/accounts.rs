@@ -1,0 +1,211 @@
+//! `password_verify.account`: what managers have said of an account, apart from its password.
+//!
+//! One row for each credential, made and deleted in the same transaction as that. In between only managers
+//! write it: a login or its owner's change, in a transaction that stays open, holds nothing that disabling
+//! the account would have to wait for. A row that is missing, altered or another's is an error, never
+//! "enabled".
+
+use std::time::Instant;
+
+use password_verify_core::account::{State, Timestamp};
+use password_verify_core::seal::Binding;
+use password_verify_core::secret::Secret;
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+
+use super::keyring;
+use crate::error::{Error, RecordNumber};
+use crate::pg::heap::lock::Access;
+use crate::pg::heap::scan;
+use crate::pg::heap::scan::{Occupant, Scan, Seek};
+use crate::pg::heap::table;
+use crate::pg::heap::table::{Index, Table};
+use crate::pg::heap::text;
+use crate::pg::heap::uncounted::Uncounted;
+
+/// What people without the key see of a seal.
+const LABEL: &str = "account -";
+
+/// A row.
+pub struct AccountRow {
+    pub number: RecordNumber,
+    /// Canonical.
+    pub user_id: String,
+    pub created_at: Timestamp,
+    state: State,
+    /// Sealed of an empty text, or an empty text.
+    seal: Secret,
+}
+
+/// The table.
+pub struct Accounts {
+    table: Table,
+    index: Index,
+}
+
+/// What became of locking a row.
+pub enum Locked {
+    /// It is this transaction's.
+    Row(Result<AccountRow, Error>, pg_sys::ItemPointerData),
+    /// There is none.
+    Nobody,
+    /// Another transaction holds it, or is making or removing one.
+    Busy,
+}
+
+impl AccountRow {
+    /// Of a user who was created at that time.
+    pub fn new(number: RecordNumber, user_id: &str, created_at: Timestamp, state: State) -> Self {
+        let seal = Secret::new(String::new());
+        Self { number, user_id: user_id.to_owned(), created_at, state, seal }
+    }
+
+    /// # Safety
+    /// `tuple` is a valid tuple of `table`, which is `password_verify.account`.
+    unsafe fn read(table: &Table, tuple: pg_sys::HeapTuple) -> Result<Self, Error> {
+        // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what is pointed
+        // to stays valid while it is copied here.
+        unsafe {
+            let [number, user_id, disabled, required, revoked, created_at, seal] =
+                table::columns::<7>(table, tuple)?;
+            let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
+            let broken = Error::CorruptAccount(number);
+            let string = |column: Option<pg_sys::Datum>| {
+                text::to_utf8(column.ok_or(broken)?).map_err(|_| broken)
+            };
+            let time = |datum: pg_sys::Datum| datum.value() as Timestamp;
+            let state = State {
+                disabled_at: disabled.map(time),
+                change_required_at: required.map(time),
+                tokens_revoked_at: revoked.map(time),
+            };
+            Ok(Self {
+                number,
+                user_id: string(user_id)?.expose().to_owned(),
+                created_at: created_at.map(time).ok_or(broken)?,
+                state,
+                seal: string(seal)?,
+            })
+        }
+    }
+
+    /// What was said, if it is what was written.
+    ///
+    /// # Errors
+    /// What [`keyring::open`] says; [`Error::CorruptAccount`].
+    pub fn open(&self) -> Result<State, Error> {
+        let broken = Error::CorruptAccount(self.number);
+        match keyring::open(self.seal.expose(), &self.binding(), self.number) {
+            Ok(text) if text.expose().is_empty() => Ok(self.state),
+            Ok(_) | Err(Error::Corrupt(_)) => Err(broken),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Is it sealed as a new one would be?
+    pub fn is_sealed_as_new(&self) -> bool {
+        keyring::is_current(self.seal.expose())
+    }
+
+    fn binding(&self) -> Binding<'_> {
+        Binding::state(&self.user_id, self.created_at, &self.state)
+    }
+
+    fn form(&self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
+        let seal = keyring::seal(&Secret::new(String::new()), LABEL, &self.binding())?;
+        let mut number = self.number;
+        let row = [
+            Some(pg_sys::Datum::from(number.as_mut_ptr())),
+            Some(text::to_datum(&self.user_id)?),
+            self.state.disabled_at.into_datum(),
+            self.state.change_required_at.into_datum(),
+            self.state.tokens_revoked_at.into_datum(),
+            self.created_at.into_datum(),
+            Some(text::to_datum(seal.expose())?),
+        ];
+        // SAFETY: uuid, text, four timestamptz (int64) and text, as the SQL file declares; the tuple holds
+        // copies.
+        unsafe { table::form(table, row) }
+    }
+}
+
+impl Accounts {
+    /// # Errors
+    /// As [`crate::pg::vault::store::Store::open`].
+    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
+        let table = Table::open_by(c"account", access, deadline)?;
+        let index = Index::open_by(c"account_pkey", &table, deadline)?;
+        Ok(Self { table, index })
+    }
+
+    /// The row at or before that place, which is somebody's, or nobody's in an empty table. Looks twice, as
+    /// [`crate::pg::vault::store::Store::find`] does; leaves no trace.
+    pub fn near(&self, place: RecordNumber) -> Option<Result<AccountRow, Error>> {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
+        let look = || {
+            let now = scan::now();
+            // SAFETY: the snapshot is a static.
+            let mut scan =
+                unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore) };
+            // SAFETY: a tuple of this table, valid while it is read.
+            scan.peek(|tuple| unsafe { AccountRow::read(&self.table, tuple) })
+        };
+        let (first, second) = (look(), look());
+        let here = |row: &Option<Result<AccountRow, Error>>| match row {
+            Some(Ok(row)) => row.number == place,
+            Some(Err(Error::CorruptAccount(number))) => *number == place,
+            Some(Err(_)) => true,
+            None => false,
+        };
+        if here(&first) && !here(&second) { first } else { second }
+    }
+
+    /// Locks the row at that place, unless that would mean waiting. Under the lock of the place.
+    pub fn lock(&self, place: RecordNumber) -> Locked {
+        let now = scan::now();
+        // Open until the row is locked: it keeps the row where it is.
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::Exactly) };
+        let tuple = scan.next();
+        if tuple.is_null() {
+            let uncertain = scan::occupant(&self.table, &self.index, place) == Occupant::Uncertain;
+            return if uncertain { Locked::Busy } else { Locked::Nobody };
+        }
+        // SAFETY: a tuple of this table, valid until the scan moves on.
+        let (row, mut tid) = unsafe { (AccountRow::read(&self.table, tuple), (*tuple).t_self) };
+        let locked = table::try_lock_row(&self.table, &mut tid);
+        if locked { Locked::Row(row, tid) } else { Locked::Busy }
+    }
+
+    /// Writes a row: over the one that is locked there, or a new one where there is none.
+    ///
+    /// # Errors
+    /// What [`keyring::seal`] says; PostgreSQL's own.
+    pub fn put(
+        &self,
+        row: &AccountRow,
+        over: Option<pg_sys::ItemPointerData>,
+    ) -> Result<(), Error> {
+        let tuple = row.form(&self.table)?;
+        // SAFETY: a tuple of this table; the row is locked by this transaction and is its latest version.
+        unsafe {
+            match over {
+                Some(mut tid) => {
+                    self.table.update(&mut tid, tuple)?;
+                }
+                None => self.table.insert(tuple)?,
+            }
+            pg_sys::CommandCounterIncrement();
+        }
+        Ok(())
+    }
+
+    /// Removes a row that is locked.
+    ///
+    /// # Errors
+    /// PostgreSQL's own.
+    pub fn remove(&self, mut tid: pg_sys::ItemPointerData) -> Result<(), Error> {
+        // SAFETY: the row is locked by this transaction and is its latest version.
+        unsafe { self.table.delete(&mut tid) }
+    }
+}

@@ -1,0 +1,151 @@
+//! `password_verify.cost_class`: what computing records costs, and which unknown users are hashed at that cost.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use password_verify_core::cost_class::ClassKey;
+use password_verify_core::decoy::{Cells, Class, Classes, MAX_CLASSES, contains};
+use pgrx::datum::IntoDatum;
+use pgrx::pg_sys;
+
+use crate::error::Error;
+use crate::pg::heap::lock::Access;
+use crate::pg::heap::text;
+use crate::pg::shared::moves::Tally;
+use crate::pg::tables::keyed::{Keyed, Row};
+
+const COLUMNS: usize = 6;
+
+/// The table, opened.
+pub struct CostClasses(Keyed<COLUMNS>);
+
+impl CostClasses {
+    /// # Errors
+    /// What [`Keyed::open`] says.
+    pub fn open(access: Access) -> Result<Self, Error> {
+        Keyed::open(c"cost_class", c"cost_class_pkey", access).map(Self)
+    }
+
+    /// The same, waiting for it until the deadline.
+    ///
+    /// # Errors
+    /// As [`CostClasses::open`].
+    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
+        Keyed::open_by(c"cost_class", c"cost_class_pkey", access, deadline).map(Self)
+    }
+
+    /// A record of the class that a cell belongs to; `None`: what new passwords are hashed with.
+    ///
+    /// Every class is read, [`MAX_CLASSES`] at most, and the more steps that takes the more versions their rows have:
+    /// the same for all cells, which known and unknown users have alike. A row that is being written can be missed
+    /// once (`scan::now`), so a cell that nobody has is looked for once more.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`] when the table has other columns.
+    pub fn of(&self, cell: usize) -> Result<Option<String>, Error> {
+        let look = || -> Result<Option<String>, Error> {
+            let rows = self.0.peek_all(2 * MAX_CLASSES, |row| {
+                let (_, class) = read(row)?;
+                Ok(contains(&class.cells, cell).then_some(class.template))
+            })?;
+            Ok(rows.into_iter().flatten().next())
+        };
+        match look()? {
+            Some(template) => Ok(Some(template)),
+            None => look(),
+        }
+    }
+
+    /// Counts what has been committed, and gives unknown users the cost that this means for them. A look at every
+    /// class and every cell, however many records there are.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn count(&self, tallies: &[Tally]) -> Result<(), Error> {
+        let mut classes = self.all()?;
+        apply(&mut classes, tallies);
+        self.store(&mut classes)
+    }
+
+    /// Follows classes that are found by counting records.
+    ///
+    /// # Errors
+    /// As [`CostClasses::count`].
+    pub fn follow(&self, templates: BTreeMap<ClassKey, String>) -> Result<(), Error> {
+        let mut classes = self.all()?;
+        templates.into_iter().for_each(|(key, template)| classes.follow(key, template));
+        self.store(&mut classes)
+    }
+
+    /// Counts what has been committed, which is part of what was found by counting all records.
+    ///
+    /// # Errors
+    /// As [`CostClasses::count`].
+    pub fn correct(
+        &self,
+        tallies: &[Tally],
+        found: &BTreeMap<ClassKey, u64>,
+        unread: u64,
+        today: ClassKey,
+    ) -> Result<(), Error> {
+        let mut classes = self.all()?;
+        apply(&mut classes, tallies);
+        classes.correct(found, unread, today);
+        self.store(&mut classes)
+    }
+
+    fn all(&self) -> Result<Classes, Error> {
+        Ok(Classes::new(self.0.after(None, 2 * MAX_CLASSES, read)?))
+    }
+
+    fn store(&self, classes: &mut Classes) -> Result<(), Error> {
+        classes.take_changed().into_iter().try_for_each(|(key, class)| self.write(key, class))
+    }
+
+    fn write(&self, mut key: ClassKey, class: Option<&Class>) -> Result<(), Error> {
+        let row = match class {
+            None => None,
+            Some(class) => Some([
+                Some(pg_sys::Datum::from(key.as_mut_ptr())),
+                Some(text::to_datum(&class.template)?),
+                bigint(class.users),
+                bigint(class.part),
+                class.current.into_datum(),
+                class.cells.as_slice().into_datum(),
+            ]),
+        };
+        // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares.
+        unsafe { self.0.put(key, row) }
+    }
+}
+
+fn apply(classes: &mut Classes, tallies: &[Tally]) {
+    for tally in tallies.iter().filter(|tally| !tally.made.is_none()) {
+        classes.follow(tally.made.to, tally.template.clone());
+        classes.apply(tally.made, tally.count);
+    }
+}
+
+fn bigint(number: u64) -> Option<pg_sys::Datum> {
+    i64::try_from(number).unwrap_or(i64::MAX).into_datum()
+}
+
+fn read(row: Row<COLUMNS>) -> Result<(ClassKey, Class), Error> {
+    let [Some(key), Some(template), Some(users), Some(part), Some(current), Some(cells)] = row
+    else {
+        return Err(Error::NotInstalled);
+    };
+    let number = |datum: pg_sys::Datum| u64::try_from(datum.value() as i64).unwrap_or(0);
+    // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares, copied while the row is there.
+    let (key, template, cells) =
+        unsafe { (*key.cast_mut_ptr::<ClassKey>(), text::to_utf8(template)?, text::bytes(cells)) };
+    let cells: Cells = cells.as_slice().try_into().map_err(|_| Error::NotInstalled)?;
+    let class = Class {
+        template: template.expose().to_owned(),
+        users: number(users),
+        part: number(part),
+        current: current.value() & 1 != 0,
+        cells,
+    };
+    Ok((key, class))
+}

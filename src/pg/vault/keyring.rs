@@ -1,0 +1,187 @@
+//! The keyring: read when the server starts, inherited by every process, and read again after a reload.
+//!
+//! A reload reaches the workers. They see whether the file is a keyring and count the reload in shared
+//! memory; a session that sees the count changed reads the file before it uses a key.
+
+use std::ffi::CString;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use password_verify_core::chain::ChainKey;
+use password_verify_core::keyring::{KeyId, Keyring};
+use password_verify_core::seal::{self, Binding, NotOpened, Sealed};
+use password_verify_core::secret::Secret;
+use pgrx::pg_sys;
+
+use super::key_file;
+use crate::error::{Error, RecordNumber};
+use crate::pg::report::{ErrorReport, ROUTINE};
+use crate::pg::shared::segment;
+use crate::{salt, settings};
+
+struct State {
+    ring: Option<Arc<Keyring>>,
+    /// The reload after which it was read.
+    reload: u64,
+}
+
+static STATE: Mutex<State> = Mutex::new(State { ring: None, reload: 0 });
+
+fn state() -> std::sync::MutexGuard<'static, State> {
+    // One thread: nobody else can have panicked with it, and what it holds is replaced as a whole.
+    STATE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Reads the keyring that the settings name. A server that cannot does not start: FATAL, with what is
+/// wrong and never what is in it. Called once, while the server preloads the library.
+pub fn load() {
+    let ring = match (file(), command()) {
+        (None, None) => {
+            pgrx::log!("password_verify: no keyring, so passwords are stored unsealed");
+            return;
+        }
+        (Some(path), None) => key_file::read(&path).map_err(|why| ("keyring_file", why)),
+        (None, Some(command)) => key_file::run(&command).map_err(|why| ("keyring_command", why)),
+        (Some(_), Some(_)) => Err(("keyring_file", "keyring_command is set as well".into())),
+    };
+    match ring {
+        Ok(ring) => state().ring = Some(Arc::new(ring)),
+        Err((setting, why)) => ErrorReport::new(
+            pg_sys::errcodes::PgSqlErrorCode::ERRCODE_CONFIG_FILE_ERROR,
+            format!("password_verify.{setting}: {why}"),
+            ROUTINE,
+        )
+        .report(pgrx::PgLogLevel::FATAL),
+    }
+}
+
+fn file() -> Option<PathBuf> {
+    let path = settings::keyring_file().filter(|path| !path.is_empty())?;
+    Some(PathBuf::from(std::ffi::OsStr::from_bytes(path.to_bytes())))
+}
+
+fn command() -> Option<CString> {
+    settings::keyring_command().filter(|command| !command.is_empty())
+}
+
+/// Shared memory was made anew after a crash, and the count of reloads with it. In the postmaster.
+pub fn begin_again() {
+    let _ = read_again(0);
+}
+
+/// Somebody has asked for a reload. In a worker: whether the file is a keyring is said in the log once.
+pub fn announce() {
+    let Some(path) = file() else { return };
+    match key_file::read(&path) {
+        Ok(_) => segment::keyring_reloads().announce(),
+        Err(why) if segment::keyring_reloads().is_first_complaint(&why) => {
+            pgrx::warning!("password_verify.keyring_file is not used as it is now: {why}");
+        }
+        Err(_) => {}
+    }
+}
+
+/// Reads the file again; false if there is none or it is no keyring now: what was read before remains.
+fn read_again(reload: u64) -> bool {
+    let mut state = state();
+    state.reload = reload;
+    let Some(ring) = file().and_then(|path| key_file::read(&path).ok()) else { return false };
+    state.ring = Some(Arc::new(ring));
+    true
+}
+
+fn current() -> Option<Arc<Keyring>> {
+    let reload = segment::keyring_reloads().count();
+    if state().reload != reload {
+        read_again(reload);
+    }
+    state().ring.clone()
+}
+
+/// The key that new chains are made with, and its id.
+pub fn active() -> (ChainKey, Option<String>) {
+    match current() {
+        Some(keyring) => {
+            let (id, key) = keyring.active();
+            (ChainKey::from(key), Some(id.to_owned()))
+        }
+        None => (ChainKey::Plain, None),
+    }
+}
+
+/// The key that a chain was made with; `None` when the keyring does not have it.
+pub fn of_chain(id: Option<&str>) -> Option<ChainKey> {
+    let Some(id) = id else { return Some(ChainKey::Plain) };
+    current()?.get(id).map(ChainKey::from)
+}
+
+/// The key that lines of the log are signed with, and its id.
+pub fn active_for_log() -> (ChainKey, Option<String>) {
+    match current() {
+        Some(keyring) => {
+            let (id, key) = keyring.active();
+            (ChainKey::for_log(key), Some(id.to_owned()))
+        }
+        None => (ChainKey::Plain, None),
+    }
+}
+
+/// The key that a line was signed with; `None` when the keyring does not have it.
+pub fn of_log(id: Option<&str>) -> Option<ChainKey> {
+    let Some(id) = id else { return Some(ChainKey::Plain) };
+    current()?.get(id).map(ChainKey::for_log)
+}
+
+/// Seals with the active key. Without a keyring the text is stored as it is.
+///
+/// # Errors
+/// [`Error::NoRandomness`].
+pub fn seal(secret: &Secret, label: &str, binding: &Binding) -> Result<Secret, Error> {
+    Ok(Secret::new(match current() {
+        Some(ring) => seal::seal(secret, label, binding, ring.active(), salt::random()?),
+        None => secret.expose().to_owned(),
+    }))
+}
+
+/// Is that text sealed with the key that [`seal`] would take? Without a keyring: is it unsealed?
+pub fn is_current(text: &str) -> bool {
+    match (current(), Sealed::parse(text)) {
+        (None, None) => true,
+        (Some(ring), Some(sealed)) => {
+            let (id, key) = ring.active();
+            sealed.is_of(id, key)
+        }
+        _ => false,
+    }
+}
+
+/// Id and fingerprint of the key that [`seal`] takes.
+pub fn active_seal() -> Option<(String, String)> {
+    let ring = current()?;
+    let (id, key) = ring.active();
+    Some((id.to_owned(), seal::fingerprint(key)))
+}
+
+/// Opens what [`seal`] has made, or has left as it was. Before it says that a key is missing it looks
+/// whether the file has it by now.
+///
+/// # Errors
+/// [`Error::UnknownKey`], [`Error::OtherKey`]; [`Error::Corrupt`] for what was changed or moved.
+pub fn open(text: &str, binding: &Binding, number: RecordNumber) -> Result<Secret, Error> {
+    if !seal::is_sealed(text) {
+        return Ok(Secret::new(text.to_owned()));
+    }
+    let sealed = Sealed::parse(text).ok_or(Error::Corrupt(number))?;
+    let mut opened = sealed.open(binding, current().as_deref());
+    let missing = matches!(opened, Err(NotOpened::UnknownKey | NotOpened::OtherKey));
+    if missing && read_again(segment::keyring_reloads().count()) {
+        opened = sealed.open(binding, current().as_deref());
+    }
+    let id = KeyId::new(sealed.key_id).ok_or(Error::Corrupt(number))?;
+    opened.map_err(|why| match why {
+        NotOpened::UnknownKey => Error::UnknownKey(id),
+        NotOpened::OtherKey => Error::OtherKey(id),
+        NotOpened::Broken => Error::Corrupt(number),
+    })
+}

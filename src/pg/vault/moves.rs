@@ -1,0 +1,165 @@
+//! Which records this session's transaction has made, moved from one class of cost to another, or deleted.
+//!
+//! Nobody counts them before the transaction has committed: whoever could move classes by what is rolled back
+//! would move those of unknown users alone. Memory is bounded by how deep savepoints are nested, not by how many
+//! there were.
+
+use std::cell::{Cell, RefCell};
+
+use password_verify_core::cost_class::{self, NO_CLASS};
+use password_verify_core::decoy::Move;
+use password_verify_core::recount::{Place, Span};
+use pgrx::pg_sys;
+
+use super::credential::Credential;
+use crate::pg::server;
+use crate::pg::shared::moves;
+use crate::pg::shared::moves::Tally;
+use crate::pg::shared::passes;
+use crate::settings;
+
+/// Different moves that one level of savepoints may have made. There are as many classes as that at most.
+const AT_ONCE: usize = 64;
+
+/// Some that are alike.
+struct Made {
+    tally: Tally,
+    /// Where they were before, and where they are now.
+    from: Span,
+    to: Span,
+}
+
+thread_local! {
+    /// In the order of their savepoints.
+    static MADE: RefCell<Vec<(pg_sys::SubTransactionId, Made)>> = const { RefCell::new(Vec::new()) };
+    /// Were there more than there is room for?
+    static LOST: Cell<bool> = const { Cell::new(false) };
+    /// Has this transaction said that it is committing?
+    static ENTERED: Cell<bool> = const { Cell::new(false) };
+}
+
+/// What computing a record costs. `None`: there is none, or it cannot be opened, which is its user's trouble.
+pub fn class_of(row: &Credential) -> Option<String> {
+    row.open().ok().and_then(|text| cost_class::template(text.expose()))
+}
+
+/// A record of one class has been replaced by one of another at that place, as part of the transaction. `None`:
+/// there was none, or there is none now.
+pub fn note(place: Place, from: Option<&str>, to: Option<&str>) {
+    note_moved((place, from), (place, to));
+}
+
+/// The same for a record that goes to another place as well, so that nobody takes it for one that is deleted and
+/// one that is made.
+pub fn note_moved((left, from): (Place, Option<&str>), (came, to): (Place, Option<&str>)) {
+    let key = |template: Option<&str>| template.map_or(NO_CLASS, cost_class::key);
+    let current = settings::cost().map(cost_class::of_cost).ok();
+    let ours = to.is_some() && to == current.as_deref();
+    let made = Move { from: key(from), to: key(to), ours };
+    if made.is_none() && left == came {
+        return;
+    }
+    register_callbacks();
+    // SAFETY: a plain value of this process.
+    let sub = unsafe { pg_sys::GetCurrentSubTransactionId() };
+    let template = to.unwrap_or_default().to_owned();
+    let tally = Tally { made, count: 1, template };
+    MADE.with_borrow_mut(|all| {
+        put(all, sub, Made { tally, from: Span::at(left), to: Span::at(came) });
+    });
+}
+
+fn put(all: &mut Vec<(pg_sys::SubTransactionId, Made)>, sub: pg_sys::SubTransactionId, made: Made) {
+    let level = all.iter().rposition(|(of, _)| *of < sub).map_or(0, |below| below + 1);
+    let room = all.len() - level < AT_ONCE;
+    match all[level..].iter_mut().find(|(_, other)| other.tally.made == made.tally.made) {
+        Some((_, other)) => {
+            other.tally.count = other.tally.count.saturating_add(made.tally.count);
+            (other.from, other.to) = (other.from.join(made.from), other.to.join(made.to));
+        }
+        None if room => all.push((sub, made)),
+        None => LOST.set(true),
+    }
+}
+
+/// A savepoint is released: what was done in it is part of the one around it.
+fn release(sub: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
+    MADE.with_borrow_mut(|all| {
+        let level = all.iter().rposition(|(of, _)| *of < sub).map_or(0, |below| below + 1);
+        for (_, made) in all.split_off(level) {
+            put(all, parent, made);
+        }
+    });
+}
+
+fn register_callbacks() {
+    thread_local! {
+        static REGISTERED: Cell<bool> = const { Cell::new(false) };
+    }
+    if !REGISTERED.replace(true) {
+        // SAFETY: plain functions of this library, which stays loaded.
+        unsafe {
+            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
+            pg_sys::RegisterSubXactCallback(Some(on_savepoint), std::ptr::null_mut());
+        }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_transaction(
+    event: pg_sys::XactEvent::Type,
+    _arg: *mut std::ffi::c_void,
+) {
+    match event {
+        pg_sys::XactEvent::XACT_EVENT_PRE_COMMIT => enter(),
+        pg_sys::XactEvent::XACT_EVENT_COMMIT => report(),
+        pg_sys::XactEvent::XACT_EVENT_ABORT => {
+            MADE.take();
+            LOST.set(false);
+            leave();
+        }
+        _ => {}
+    }
+}
+
+/// Before anybody can see it: whoever counts all records now waits until what is seen is reported.
+fn enter() {
+    if MADE.with_borrow(|all| !all.is_empty()) {
+        ENTERED.set(passes::enter(server::database()));
+    }
+}
+
+fn report() {
+    let (made, database) = (MADE.take(), server::database());
+    // Where there is no place for it, all records are counted again.
+    let mut lost = LOST.take() || !made.is_empty() && !ENTERED.get();
+    for (_, Made { tally, from, to }) in made {
+        lost |= !moves::add(database, &tally, from, to);
+    }
+    if lost {
+        passes::lose(database, server::now());
+    }
+    leave();
+}
+
+fn leave() {
+    if ENTERED.take() {
+        passes::leave(server::database());
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_savepoint(
+    event: pg_sys::SubXactEvent::Type,
+    sub: pg_sys::SubTransactionId,
+    parent: pg_sys::SubTransactionId,
+    _arg: *mut std::ffi::c_void,
+) {
+    match event {
+        pg_sys::SubXactEvent::SUBXACT_EVENT_COMMIT_SUB => release(sub, parent),
+        pg_sys::SubXactEvent::SUBXACT_EVENT_ABORT_SUB => {
+            MADE.with_borrow_mut(|all| all.retain(|(of, _)| *of < sub));
+        }
+        _ => {}
+    }
+}

@@ -1,0 +1,129 @@
+//! One transaction of a worker: rows of the audit, and the budgets they are about.
+
+use std::collections::BTreeSet;
+
+use password_verify_core::chain::{Chain, Opening};
+use password_verify_core::event::{Action, Event, Outcome};
+use password_verify_core::user_id::UserId;
+
+use crate::error::Error;
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::session::record::user_of;
+use crate::pg::shared::budgets;
+use crate::pg::shared::budgets::{Place, Stored, Unwritten};
+use crate::pg::shared::queue::{NONE, Record};
+use crate::pg::tables::changes::OpenChanges;
+use crate::pg::tables::folds::Folds;
+use crate::pg::tables::journal::Journal;
+use crate::pg::tables::keyed::Key;
+use crate::pg::tables::ledger::Ledger;
+use crate::pg::vault::key::ActiveKey;
+use password_verify_core::throttle::Payer;
+
+/// The tables, opened, and what is to be believed once it is committed.
+pub struct Batch {
+    pub chain: Chain,
+    pub journal: Journal,
+    ledger: Ledger,
+    pub folds: Folds,
+    pub changes: OpenChanges,
+    /// Budgets that are in the table now.
+    pub written: Vec<Unwritten>,
+    /// Accounts whose failures were forgotten, as the keys of their budgets.
+    pub cleared: BTreeSet<Key>,
+    /// Events that a DBA wants to hear of.
+    pub alerts: Vec<Event>,
+    pub rows: i64,
+}
+
+impl Batch {
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn open(chain: Chain) -> Result<Self, Error> {
+        Ok(Self {
+            chain,
+            journal: Journal::open(Access::Write)?,
+            ledger: Ledger::open(Access::Write)?,
+            folds: Folds::open(Access::Write)?,
+            changes: OpenChanges::open(Access::Write)?,
+            written: Vec::new(),
+            cleared: BTreeSet::new(),
+            alerts: Vec::new(),
+            rows: 0,
+        })
+    }
+
+    /// The first row of a new chain; when that is.
+    ///
+    /// # Errors
+    /// As [`Batch::append`].
+    pub fn open_epoch(&mut self, opening: &Opening) -> Result<i64, Error> {
+        let mut event = Event::new(server::now(), Action::Epoch, Outcome::Recorded);
+        event.detail = Some(opening.to_detail());
+        self.append(&event)?;
+        Ok(event.at)
+    }
+
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn append(&mut self, event: &Event) -> Result<(), Error> {
+        let epoch = self.chain.head().epoch;
+        let (seq, mac) = self.chain.append(event);
+        self.journal.append(epoch, seq, event, &mac)?;
+        self.rows += 1;
+        if !event.alert.is_empty() {
+            self.alerts.push(event.clone());
+        }
+        Ok(())
+    }
+
+    /// The key of a budget of a record's user.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn account(&self, record: &Record, payer: Payer) -> Result<Option<Key>, Error> {
+        let Ok(user) = UserId::from_text(&user_of(record)) else { return Ok(None) };
+        Ok(Some(ActiveKey::read()?.key.budget(payer as u8, &[], Some(&user))))
+    }
+
+    /// Forgets the failures of an account.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn clear(&mut self, account: Key) -> Result<(), Error> {
+        self.cleared.insert(account);
+        if let Some(place) = budgets::clear_if_present(server::database(), &account) {
+            return self.write_budget(place);
+        }
+        match self.ledger.read(account)? {
+            Some(_) => self.ledger.write(account, None),
+            None => Ok(()),
+        }
+    }
+
+    /// The budgets at these places, as they are now.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn write_budgets(&mut self, places: impl Iterator<Item = u32>) -> Result<(), Error> {
+        let places: BTreeSet<u32> = places.filter(|place| *place != NONE).collect();
+        places.into_iter().try_for_each(|place| self.write_budget(Place(place)))
+    }
+
+    fn write_budget(&mut self, place: Place) -> Result<(), Error> {
+        let Some(unwritten) = budgets::unwritten(place, server::database()) else {
+            return Ok(());
+        };
+        let Stored { budget, rests_at } = unwritten.stored;
+        // What is in flight is not stored: whatever becomes of it will be.
+        let stored = Stored {
+            budget: password_verify_core::throttle::Budget { in_flight: 0, ..budget },
+            rests_at,
+        };
+        let kept = (rests_at > server::now()).then_some((unwritten.payer, stored));
+        self.ledger.write(unwritten.key, kept)?;
+        self.written.push(unwritten);
+        Ok(())
+    }
+}

@@ -1,0 +1,357 @@
+//! The background workers: they attach to a database that has something to write, and leave again.
+//!
+//! They are static, registered when the server starts, because dynamic ones share slots that three
+//! parallel queries of any login can use up. An idle one waits without a database; one that has
+//! nothing to write for two seconds leaves its database, which nobody could drop while it is there.
+
+use std::cell::Cell;
+use std::ffi::CStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use pgrx::{PgMemoryContexts, pg_sys};
+
+use super::renewals;
+use super::writer::Writer;
+use crate::error::Error;
+use crate::pg::report::{ErrorReport, SqlState};
+use crate::pg::shared::databases;
+use crate::pg::shared::databases::{Departure, Vacancy};
+use crate::pg::shared::queue;
+use crate::pg::shared::segment;
+use crate::settings;
+
+/// How long a worker stays without work.
+const STAY: Duration = Duration::from_secs(2);
+/// How long it stays at least when another database waits.
+const TURN: Duration = Duration::from_millis(100);
+/// How often it looks whether it should stop.
+const GLANCE: Duration = Duration::from_millis(100);
+/// How often one without a database looks whether it was asked for a reload: whoever sleeps on a condition
+/// sleeps through signals.
+const IDLE: Duration = Duration::from_secs(1);
+/// How long it waits at the server's shutdown for attempts that are still being made.
+const LAST_WORDS: Duration = Duration::from_secs(5);
+
+/// Set by SIGTERM.
+static STOP: AtomicBool = AtomicBool::new(false);
+/// Set by SIGHUP.
+static RELOAD: AtomicBool = AtomicBool::new(false);
+/// Is a transaction being committed?
+static COMMITTING: AtomicBool = AtomicBool::new(false);
+
+thread_local! {
+    /// The place of the database that this worker serves, and how it is leaving.
+    static SERVED: Cell<Option<(usize, Departure)>> = const { Cell::new(None) };
+}
+
+/// Registers the workers. Called once, while the server preloads the library.
+pub fn register() {
+    for _ in 0..settings::workers() {
+        let mut worker = pg_sys::BackgroundWorker {
+            bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS
+                | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32,
+            bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
+            bgw_restart_time: 0,
+            ..Default::default()
+        };
+        put(&mut worker.bgw_name, c"password_verify");
+        put(&mut worker.bgw_type, c"password_verify");
+        put(&mut worker.bgw_library_name, c"password_verify");
+        put(&mut worker.bgw_function_name, c"password_verify_worker");
+        // SAFETY: called while libraries are preloaded; the struct is copied.
+        unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
+    }
+}
+
+fn put<const N: usize>(field: &mut [std::ffi::c_char; N], value: &CStr) {
+    for (to, from) in field.iter_mut().zip(value.to_bytes_with_nul()) {
+        *to = *from as std::ffi::c_char;
+    }
+}
+
+/// The life of a worker: wait for a database, serve it, end. The postmaster starts another at once.
+#[pgrx::pg_guard]
+#[unsafe(no_mangle)]
+pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
+    signals(die);
+    crate::account::blocklist::reload_if_missed();
+    let (number, oid) = wait_for_database();
+    SERVED.set(Some((number, Departure::Failed)));
+    // SAFETY: a plain function of this library. The database exists or PostgreSQL says so and ends
+    // this process. No user is the bootstrap superuser, whatever that role may not do.
+    unsafe {
+        pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
+        let mut callback = pg_sys::ErrorContextCallback {
+            previous: pg_sys::error_context_stack,
+            callback: Some(on_connection_error),
+            arg: std::ptr::null_mut(),
+        };
+        let _watch = Watch::begin(&mut callback);
+        let flags = pg_sys::BGWORKER_BYPASS_ALLOWCONN;
+        pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, flags);
+    }
+    signals(stop);
+    pin_settings();
+    let departure = match serve(number) {
+        Ok(()) => Departure::Done,
+        Err(Error::Dropped) => Departure::Dropped,
+        // The next one begins with the tables that are there now.
+        Err(Error::Replaced) => Departure::Done,
+        Err(error) => {
+            ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
+            Departure::Failed
+        }
+    };
+    SERVED.set(Some((number, departure)));
+    // SAFETY: ends this process. With 0 the postmaster would not start another.
+    unsafe { pg_sys::proc_exit(1) };
+}
+
+/// While this lives, PostgreSQL tells a function of every error. Also an error that unwinds ends it: what is
+/// raised further up would call through a pointer into a frame that is gone.
+struct Watch(*mut pg_sys::ErrorContextCallback);
+
+impl Watch {
+    /// # Safety
+    /// `callback` outlives this.
+    unsafe fn begin(callback: *mut pg_sys::ErrorContextCallback) -> Self {
+        // SAFETY: the caller's promise; the stack is this process's own.
+        unsafe {
+            let before = pg_sys::error_context_stack;
+            pg_sys::error_context_stack = callback;
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        // SAFETY: what was there when this began, and lies in a frame further up.
+        unsafe { pg_sys::error_context_stack = self.0 };
+    }
+}
+
+fn wait_for_database() -> (usize, pg_sys::Oid) {
+    // SAFETY: a plain value of this process.
+    let pid = unsafe { pg_sys::MyProcPid };
+    let mut rest = IDLE;
+    loop {
+        let found = segment::vacancy().wait(Instant::now() + rest, || {
+            // Asked first: a database that is claimed must be served.
+            if RELOAD.load(Ordering::Relaxed) {
+                return Some(Err(rest));
+            }
+            match databases::claim(pid) {
+                Vacancy::Database(number, oid) => Some(Ok((number, oid))),
+                Vacancy::Later(left) if left < rest => Some(Err(left)),
+                Vacancy::Later(_) | Vacancy::Nothing => None,
+            }
+        });
+        match found {
+            Some(Ok(database)) => return database,
+            Some(Err(left)) => rest = left,
+            None => rest = IDLE,
+        }
+        reload_if_asked();
+        pgrx::check_for_interrupts!();
+    }
+}
+
+fn serve(number: usize) -> Result<(), Error> {
+    let mut writer = Writer::begin(number)?;
+    databases::serve(number);
+    let (came, mut worked) = (Instant::now(), Instant::now());
+    let mut stopping: Option<Instant> = None;
+    let mut memory = PgMemoryContexts::new("password_verify worker");
+    loop {
+        // What PostgreSQL allocates between transactions goes with the next round.
+        // SAFETY: nothing of the last round points into it.
+        unsafe {
+            memory.reset();
+            memory.set_as_current();
+        }
+        pgrx::check_for_interrupts!();
+        if STOP.load(Ordering::Relaxed) && stopping.is_none() {
+            stopping = Some(Instant::now());
+        }
+        reload_if_asked();
+        // Both, so that neither waits for a moment without the other.
+        if writer.batch()? | renewals::write() {
+            worked = Instant::now();
+            if came.elapsed() < TURN || !databases::any_waits() {
+                continue;
+            }
+            return writer.batch().map(drop);
+        }
+        let held = writer.is_expected();
+        if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {
+            break;
+        }
+        if came.elapsed() > TURN && databases::any_waits() {
+            break;
+        }
+        if !held && worked.elapsed() > STAY {
+            writer.log_head();
+            break;
+        }
+        if writer.tidy()? {
+            continue;
+        }
+        segment::database(number)
+            .work
+            .wait(Instant::now() + GLANCE, || has_work(number).then_some(()));
+    }
+    writer.end();
+    Ok(())
+}
+
+fn has_work(number: usize) -> bool {
+    queue::has_work(number) || renewals::any()
+}
+
+fn reload_if_asked() {
+    if RELOAD.swap(false, Ordering::Relaxed) {
+        // SAFETY: outside of a transaction, as every process does it.
+        unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
+        crate::pg::vault::keyring::announce();
+        crate::account::blocklist::reload();
+    }
+}
+
+/// `ALTER DATABASE … SET` and `ALTER ROLE … SET` reach a worker too. What could keep it from writing, or
+/// make its commits less than durable, is fixed here.
+fn pin_settings() {
+    let mut pins = vec![
+        (c"default_transaction_isolation", c"read committed"),
+        (c"default_transaction_read_only", c"off"),
+        (c"default_transaction_deferrable", c"off"),
+        (c"synchronous_commit", c"on"),
+        (c"statement_timeout", c"0"),
+        (c"lock_timeout", c"1s"),
+        (c"idle_in_transaction_session_timeout", c"0"),
+        (c"row_security", c"on"),
+        (c"search_path", c"pg_catalog, pg_temp"),
+        (c"session_replication_role", c"origin"),
+    ];
+    // Named by the versions that do not have it, so that the next one is not forgotten.
+    if !cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
+        pins.push((c"transaction_timeout", c"0"));
+    }
+    pins.into_iter().for_each(|(name, value)| pin(name, value));
+}
+
+fn pin(name: &'static CStr, value: &'static CStr) {
+    let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
+    // SAFETY: constant C strings.
+    unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
+}
+
+unsafe extern "C-unwind" {
+    /// PostgreSQL's own handler: the process ends at the next opportunity. (pgrx wraps it in a way that
+    /// is no longer a handler.)
+    fn die(signal: i32);
+}
+
+type Handler = unsafe extern "C-unwind" fn(i32);
+
+fn signals(on_term: Handler) {
+    // SAFETY: handlers of PostgreSQL, and two of ours that set a flag and a latch.
+    unsafe {
+        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
+        {
+            pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(on_term));
+            pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(reload));
+        }
+        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
+        {
+            pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(on_term));
+            pg_sys::pqsignal_be(pg_sys::SIGHUP as i32, Some(reload));
+        }
+        pg_sys::BackgroundWorkerUnblockSignals();
+    }
+}
+
+unsafe extern "C" {
+    /// Where `errno` is.
+    #[cfg_attr(target_vendor = "apple", link_name = "__error")]
+    #[cfg_attr(not(target_vendor = "apple"), link_name = "__errno_location")]
+    fn errno() -> *mut i32;
+}
+
+/// Sets this process's latch, and leaves `errno` as whoever was interrupted has it: before 17, PostgreSQL does
+/// not do that for a handler.
+fn wake_up() {
+    // SAFETY: this process's own latch; `errno` is always there.
+    unsafe {
+        let before = *errno();
+        pg_sys::SetLatch(pg_sys::MyLatch);
+        *errno() = before;
+    }
+}
+
+unsafe extern "C-unwind" fn stop(_signal: i32) {
+    STOP.store(true, Ordering::Relaxed);
+    // SAFETY: plain flags of this process.
+    unsafe {
+        // A commit that waits for a synchronous standby waits no longer. It is committed here.
+        if COMMITTING.load(Ordering::Relaxed) {
+            pg_sys::ProcDiePending = 1;
+            pg_sys::InterruptPending = 1;
+        }
+    }
+    wake_up();
+}
+
+/// Is this worker to end?
+pub fn is_stopping() -> bool {
+    STOP.load(Ordering::Relaxed)
+}
+
+/// Commits. Once the worker is to end, it waits for no standby: the server could not shut down.
+pub fn commit() {
+    COMMITTING.store(true, Ordering::Relaxed);
+    if is_stopping() {
+        pin(c"synchronous_commit", c"local");
+    }
+    // SAFETY: a worker in a transaction with an active snapshot. What `stop` has set meanwhile was for
+    // the wait only: there is more to write.
+    unsafe {
+        pg_sys::PopActiveSnapshot();
+        pg_sys::CommitTransactionCommand();
+        COMMITTING.store(false, Ordering::Relaxed);
+        pg_sys::ProcDiePending = 0;
+    }
+}
+
+/// Transactions that nobody waits for: neither the disk nor a standby is waited for with a user's row held.
+pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
+    pin(c"synchronous_commit", c"off");
+    let result = then();
+    pin(c"synchronous_commit", c"on");
+    result
+}
+
+unsafe extern "C-unwind" fn reload(_signal: i32) {
+    RELOAD.store(true, Ordering::Relaxed);
+    wake_up();
+}
+
+/// The connection fails: is it because the database is not there any more? Called for every error on the way,
+/// whether it is logged or not.
+unsafe extern "C-unwind" fn on_connection_error(_arg: *mut std::ffi::c_void) {
+    // SAFETY: asked while an error is being reported, which is when PostgreSQL calls this.
+    let state = unsafe { pg_sys::geterrcode() };
+    if state == SqlState::ERRCODE_INVALID_CATALOG_NAME as i32
+        && let Some((number, _)) = SERVED.get()
+    {
+        SERVED.set(Some((number, Departure::Dropped)));
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {
+    if let Some((number, departure)) = SERVED.take() {
+        databases::leave(number, departure);
+    }
+}

@@ -1,0 +1,161 @@
+//! Counts all records by their class of cost, a slice at a time: once after the server's start, once a day, and
+//! when reports of records that have moved were lost. See [`password_verify_core::recount`].
+//!
+//! A record takes 20 to 40 microseconds, so a million of them half a minute of a processor, in 500 to 2,000 slices two
+//! in a second: a quarter of an hour at most where somebody logs in all the time. A worker that has nothing else to do
+//! leaves after four slices, and the next one goes on. A login waits for a slice at most.
+
+use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use password_verify_core::cost_class::{self, ClassKey, NO_CLASS};
+use password_verify_core::recount::{Counted, Place};
+use pgrx::{PgTryBuilder, pg_sys};
+
+use super::{renewals, work};
+use crate::error::Error;
+use crate::pg::heap::lock::Access;
+use crate::pg::heap::scan::{Scan, Seek};
+use crate::pg::heap::uncounted::Uncounted;
+use crate::pg::report::ErrorReport;
+use crate::pg::shared;
+use crate::pg::shared::passes;
+use crate::pg::vault::cost_classes::CostClasses;
+use crate::pg::vault::credential::Credential;
+use crate::pg::vault::moves::class_of;
+use crate::pg::vault::store::Store;
+use crate::settings;
+
+/// Records of a slice.
+const ROWS: usize = 2000;
+/// It ends then, whatever it has.
+const LONGEST: Duration = Duration::from_millis(25);
+/// Where others move all the time, a slice is short enough to come between two of them.
+const FEWEST: usize = 50;
+
+/// How many records the next slice has.
+pub struct Recount {
+    rows: usize,
+}
+
+impl Default for Recount {
+    fn default() -> Self {
+        Self { rows: ROWS }
+    }
+}
+
+/// What became of an attempt.
+enum Attempt<T> {
+    Done(T),
+    /// A table is locked: later.
+    Locked,
+    Failed,
+}
+
+impl Recount {
+    /// Counts some, if it is time. Whatever fails costs the count, and nothing else.
+    pub fn slice(&mut self, database: pg_sys::Oid, now: i64) {
+        if let Some((tallies, found, unread)) = passes::result(database) {
+            let cost = settings::cost().ok();
+            let today = cost.map_or(NO_CLASS, |cost| cost_class::key(&cost_class::of_cost(cost)));
+            let stored = attempt(|| {
+                let classes = CostClasses::open_by(Access::Write, Instant::now())?;
+                classes.correct(&tallies, &found, unread, today)
+            });
+            match stored {
+                Attempt::Done(()) => {
+                    shared::moves::counted(database, &tallies);
+                    passes::finish(database, now);
+                }
+                Attempt::Locked => {}
+                Attempt::Failed => passes::finish(database, now),
+            }
+            return;
+        }
+        let Some(slice) = passes::begin(database, now) else { return };
+        let seen = attempt(|| {
+            let (counted, templates) = look(slice.after, self.rows)?;
+            CostClasses::open_by(Access::Write, Instant::now())?.follow(templates)?;
+            Ok(counted)
+        });
+        match seen {
+            Attempt::Done(counted) => {
+                let taken = passes::take(database, slice, &counted);
+                let rows = if taken { self.rows * 2 } else { self.rows / 2 };
+                self.rows = rows.clamp(FEWEST, ROWS);
+            }
+            Attempt::Locked => {}
+            Attempt::Failed => passes::finish(database, now),
+        }
+    }
+}
+
+/// The records after a place, and one of each class.
+fn look(after: Place, rows: usize) -> Result<(Counted, BTreeMap<ClassKey, String>), Error> {
+    let store = Store::open_by(Access::Read, Instant::now())?;
+    let _uncounted = Uncounted::reads(&store.table, &store.index);
+    let (mut counted, mut templates) = (Counted::default(), BTreeMap::new());
+    // SAFETY: the snapshot of this transaction, which is active until it ends.
+    let mut scan = unsafe {
+        let snapshot = pg_sys::GetActiveSnapshot();
+        Scan::begin(&store.table, &store.index, snapshot, after, Seek::After)
+    };
+    let began = Instant::now();
+    for looked_at in 0..rows {
+        if looked_at >= FEWEST && began.elapsed() > LONGEST {
+            break;
+        }
+        pgrx::check_for_interrupts!();
+        let tuple = scan.next();
+        if tuple.is_null() {
+            counted.last = None;
+            break;
+        }
+        // SAFETY: a tuple of this table, valid until the scan moves on.
+        let (number, template) = match unsafe { Credential::read(&store.table, tuple) } {
+            Ok(row) => (row.number, class_of(&row)),
+            Err(Error::Corrupt(number)) => (number, None),
+            Err(error) => return Err(error),
+        };
+        counted.last = Some(number);
+        let Some(template) = template else {
+            counted.unread += 1;
+            continue;
+        };
+        let key = cost_class::key(&template);
+        *counted.records.entry(key).or_default() += 1;
+        templates.entry(key).or_insert(template);
+    }
+    Ok((counted, templates))
+}
+
+/// A transaction of its own. Whatever somebody has put on a table is no reason for the worker to end.
+fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
+    let transaction = AssertUnwindSafe(|| work::transaction(then).map_err(Failure::Ours));
+    let done = PgTryBuilder::new(transaction)
+        .catch_others(|error| Err(Failure::Theirs(renewals::message(&error))))
+        .execute();
+    let failure = match done {
+        Ok(value) => return Attempt::Done(value),
+        Err(failure) => failure,
+    };
+    // SAFETY: a worker outside of any function of PostgreSQL; whatever transaction is open ends here.
+    unsafe { pg_sys::AbortOutOfAnyTransaction() };
+    match failure {
+        Failure::Ours(Error::Locked) => Attempt::Locked,
+        Failure::Ours(error) => {
+            ErrorReport::from(error).report(pgrx::PgLogLevel::WARNING);
+            Attempt::Failed
+        }
+        Failure::Theirs(why) => {
+            pgrx::warning!("password_verify: records cannot be counted: {why}");
+            Attempt::Failed
+        }
+    }
+}
+
+enum Failure {
+    Ours(Error),
+    Theirs(String),
+}

@@ -1,0 +1,194 @@
+//! What a worker does between two batches, a little at a time. Where it has got to outlives the worker.
+
+use std::time::{Duration, Instant};
+
+use password_verify_core::clock;
+use password_verify_core::event::{Action, Event, Outcome};
+
+use crate::error::Error;
+use crate::pg::heap::lock::Access;
+use crate::pg::server;
+use crate::pg::shared::databases;
+use crate::pg::tables::journal::Journal;
+use crate::pg::tables::ledger::Ledger;
+use crate::settings;
+
+/// How often, and how soon for the first time.
+const EVERY: Duration = Duration::from_millis(500);
+/// Rows looked at, or deleted, each time.
+const ROWS: usize = 2000;
+/// How long budgets are left alone after all have been looked at. Microseconds.
+const REST: i64 = 600_000_000;
+/// No epoch is longer: retention removes whole ones. Microseconds.
+const DAY: i64 = 86_400_000_000;
+
+/// The time of the last round.
+pub struct Tidy {
+    number: usize,
+    last: Instant,
+}
+
+impl Tidy {
+    /// For the database at that place.
+    pub fn new(number: usize) -> Self {
+        Self { number, last: Instant::now() }
+    }
+
+    /// Is it time? From now on, not before the next time.
+    pub fn is_due(&mut self) -> bool {
+        let due = self.last.elapsed() >= EVERY;
+        if due {
+            self.last = Instant::now();
+        }
+        due
+    }
+
+    /// How long an epoch lasts, so that retention is exact to a quarter, or to a day. Microseconds.
+    pub fn epoch_length(&self) -> i64 {
+        settings::audit_retention().map_or(DAY, |kept| (kept / 4).min(DAY))
+    }
+
+    /// Deletes budgets that have come to rest by time alone. One that is in the cache meanwhile is
+    /// written again with its next change.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn budgets(&self, now: i64) -> Result<(), Error> {
+        let legacy = databases::legacy(self.number);
+        // After a step of the clock nothing rests for longer than it should.
+        if legacy.tidy_again_at > now && legacy.tidy_again_at - now <= REST {
+            return Ok(());
+        }
+        let ledger = Ledger::open(Access::Write)?;
+        let rows = ledger.after(Some(legacy.tidied_to), ROWS)?;
+        let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| *key);
+        for (key, rests_at) in rows {
+            if rests_at <= now {
+                ledger.write(key, None)?;
+            }
+        }
+        databases::bequeath(self.number, |legacy| {
+            legacy.tidied_to = last.unwrap_or_default();
+            legacy.tidy_again_at = if last.is_some() { 0 } else { now + REST };
+        });
+        Ok(())
+    }
+
+    /// Is all of the oldest epoch older than the retention? Then an event says that it goes, before the
+    /// first row of it does. The first epoch that stays, and the event.
+    ///
+    /// Costs two look-ups: what was removed before is not passed again, however long it stays in the index.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn announce(&self, now: i64, current: i64) -> Result<Option<(i64, Event)>, Error> {
+        let Some(kept) = settings::audit_retention() else { return Ok(None) };
+        let legacy = databases::legacy(self.number);
+        if legacy.pruned_before > legacy.oldest {
+            return Ok(None);
+        }
+        let journal = Journal::open(Access::Read)?;
+        let Some(first) = journal.since(legacy.oldest).next()? else { return Ok(None) };
+        let oldest = first.epoch;
+        databases::bequeath(self.number, |legacy| legacy.oldest = oldest);
+        if oldest >= current {
+            return Ok(None);
+        }
+        let Some(next) = journal.since(oldest + 1).next()? else { return Ok(None) };
+        if next.event?.at > now.saturating_sub(kept)
+            || !self.trusts_clock(&journal, now, current)?
+        {
+            return Ok(None);
+        }
+        let mut event = Event::new(server::now(), Action::Prune, Outcome::Recorded);
+        event.detail = Some(prune_detail(next.epoch));
+        Ok(Some((next.epoch, event)))
+    }
+
+    /// Is what is old by the clock old, by all that the audit shows? The log is told once if not.
+    fn trusts_clock(&self, journal: &Journal, now: i64, current: i64) -> Result<bool, Error> {
+        let openings = (1..=current).rev().map(|epoch| {
+            let row = journal.since(epoch).next()?;
+            // What cannot be read is no reason to remove anything.
+            Ok(row.and_then(|row| row.event.ok()).map_or(i64::MAX, |event| event.at))
+        });
+        let plausible = clock::is_plausible::<Error>(now, self.epoch_length(), openings)?;
+        let told = databases::legacy(self.number).doubted;
+        if told == plausible {
+            databases::bequeath(self.number, |legacy| legacy.doubted = !plausible);
+        }
+        if !plausible && !told {
+            pgrx::log!(
+                "password_verify: nothing is removed from the audit for now, because its times have a gap: nobody logged in for long, or the clock was set forward"
+            );
+        }
+        Ok(plausible)
+    }
+
+    /// It is on record that epochs before this one go.
+    pub fn announced(&self, before: i64) {
+        databases::bequeath(self.number, |legacy| {
+            (legacy.pruned_before, legacy.pruned_to) = (before, (before, 0));
+        });
+    }
+
+    /// Deletes rows of epochs that are on record as removed, the newest of them first: what is left
+    /// meanwhile is still a chain from its beginning. Goes on where it has stopped, and passes nothing that
+    /// is deleted: it stays in the index for as long as somebody has an old snapshot. How far it has come.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    pub fn events(&self) -> Result<Option<Deleted>, Error> {
+        let legacy = databases::legacy(self.number);
+        if legacy.pruned_before <= legacy.oldest {
+            return Ok(None);
+        }
+        let journal = Journal::open(Access::Write)?;
+        let ((mut epoch, mut seq), mut left) = (legacy.pruned_to, ROWS);
+        loop {
+            let mut rows = journal.of_epoch_before(epoch, seq);
+            while left > 0 {
+                let Some(mut row) = rows.next()? else { break };
+                journal.delete(&mut row)?;
+                (seq, left) = (row.seq, left - 1);
+            }
+            if left == 0 {
+                return Ok(Some(Deleted { to: (epoch, seq), all: false }));
+            }
+            if epoch <= legacy.oldest {
+                return Ok(Some(Deleted { to: (epoch, seq), all: true }));
+            }
+            match journal.before(epoch).next()? {
+                Some(row) => (epoch, seq) = (row.epoch, row.seq.saturating_add(1)),
+                None => return Ok(Some(Deleted { to: (epoch, seq), all: true })),
+            }
+        }
+    }
+
+    /// What [`Tidy::events`] has done is committed.
+    pub fn deleted(&self, deleted: Option<Deleted>) {
+        let Some(Deleted { to, all }) = deleted else { return };
+        databases::bequeath(self.number, |legacy| {
+            legacy.pruned_to = to;
+            if all {
+                legacy.oldest = legacy.pruned_before;
+            }
+        });
+    }
+}
+
+/// How far the deletion of what is on record as removed has come.
+pub struct Deleted {
+    to: (i64, i64),
+    all: bool,
+}
+
+/// What the event says that comes before rows are removed.
+pub fn prune_detail(epochs_before: i64) -> String {
+    format!(r#"{{"epochs_before":{epochs_before}}}"#)
+}
+
+/// Epochs before this one have been removed.
+pub fn pruned_before(detail: &str) -> Option<i64> {
+    detail.strip_prefix(r#"{"epochs_before":"#)?.strip_suffix('}')?.parse().ok()
+}

@@ -1,0 +1,90 @@
+//! Transactions of a worker.
+
+use std::ffi::CStr;
+
+use pgrx::pg_sys;
+
+use crate::error::Error;
+
+/// Runs as the owner of the tables in a transaction that commits unless `then` fails.
+///
+/// # Errors
+/// [`Error::Dropped`] when the extension is not installed; [`Error::SchemaRenamed`]; what `then` says. The transaction is then still open, and the worker has to end.
+pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
+    // SAFETY: a worker that is connected to a database and in no transaction.
+    unsafe {
+        pg_sys::SetCurrentStatementStartTimestamp();
+        pg_sys::StartTransactionCommand();
+        pg_sys::PushActiveSnapshot(pg_sys::GetTransactionSnapshot());
+    }
+    let (mut user, mut context) = (pg_sys::InvalidOid, 0);
+    // SAFETY: plain values of this process.
+    unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
+    become_owner()?;
+    let result = then()?;
+    // SAFETY: what was in force before.
+    unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
+    crate::pg::worker::main::commit();
+    Ok(result)
+}
+
+/// Until the end of the transaction the worker is whom the tables belong to: `pv_owner`, whatever that role is
+/// called by now, which may do nothing but read and write them.
+fn become_owner() -> Result<(), Error> {
+    // SAFETY: catalog look-ups with constant names, in a transaction; the entry of the cache is held while
+    // it is read.
+    unsafe {
+        let schema = pg_sys::get_namespace_oid(c"password_verify".as_ptr(), true);
+        let table = pg_sys::get_relname_relid(c"event".as_ptr(), schema);
+        let cache = pg_sys::SysCacheIdentifier::RELOID as i32;
+        let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(table));
+        if tuple.is_null() {
+            let extension = pg_sys::get_extension_oid(c"password_verify".as_ptr(), true);
+            // Then nobody can call a function, and what waits to be written waits.
+            let there = extension != pg_sys::InvalidOid;
+            return Err(if there { Error::SchemaRenamed } else { Error::Dropped });
+        }
+        let header = (*tuple).t_data;
+        let row =
+            header.byte_add(usize::from((*header).t_hoff)).cast::<pg_sys::FormData_pg_class>();
+        let owner = (*row).relowner;
+        pg_sys::ReleaseSysCache(tuple);
+        let restricted =
+            pg_sys::SECURITY_LOCAL_USERID_CHANGE | pg_sys::SECURITY_RESTRICTED_OPERATION;
+        pg_sys::SetUserIdAndSecContext(owner, restricted as i32);
+    }
+    Ok(())
+}
+
+/// System identifier and timeline of this server.
+pub fn identity() -> (u64, u32) {
+    // SAFETY: read shared memory; the first makes the second known on PostgreSQL 14.
+    unsafe {
+        pg_sys::RecoveryInProgress();
+        #[cfg(feature = "pg14")]
+        let timeline = pg_sys::ThisTimeLineID;
+        #[cfg(not(feature = "pg14"))]
+        let timeline = pg_sys::GetWALInsertionTimeLine();
+        (pg_sys::GetSystemIdentifier(), timeline)
+    }
+}
+
+/// The name of a database, for the log.
+pub fn database_name(database: pg_sys::Oid) -> String {
+    // SAFETY: a catalog look-up in a transaction; a C string or null, copied at once.
+    unsafe {
+        let name = pg_sys::get_database_name(database);
+        if name.is_null() {
+            return database.to_u32().to_string();
+        }
+        CStr::from_ptr(name).to_string_lossy().into_owned()
+    }
+}
+
+/// Lets autovacuum know how much was written: at most once a second, unless the worker leaves.
+pub fn report_statistics(leaving: bool) {
+    // SAFETY: outside of a transaction.
+    unsafe {
+        pg_sys::pgstat_report_stat(leaving);
+    }
+}
