@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use password_verify_core::event::{Action, Event, Outcome};
 
 use super::batch::Batch;
-use super::main;
+use super::signals;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::queue::{NONE, Record};
@@ -63,7 +63,7 @@ impl Ends {
 
     /// Is there one for this worker? A server that shuts down does not wait for it.
     pub fn is_waiting(&self) -> bool {
-        self.is_unfinished() && !main::is_stopping()
+        self.is_unfinished() && !signals::is_stopping()
     }
 
     /// A change, whose transaction is open.
@@ -112,7 +112,7 @@ impl Ends {
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
     pub fn slice(&mut self, batch: &mut Batch) -> Result<(), Error> {
-        let Some(ending) = self.waiting.front_mut().filter(|_| !main::is_stopping()) else {
+        let Some(ending) = self.waiting.front_mut().filter(|_| !signals::is_stopping()) else {
             return Ok(());
         };
         let start = Instant::now();

@@ -6,17 +6,16 @@
 
 use std::cell::Cell;
 use std::ffi::CStr;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use super::renewals;
+use super::work::pin;
 use super::writer::Writer;
+use super::{renewals, signals};
 use crate::error::Error;
 use crate::pg::report::{ErrorReport, SqlState};
-use crate::pg::shared::databases;
-use crate::pg::shared::databases::{Departure, Vacancy};
+use crate::pg::shared::databases::{self, Departure, Vacancy};
 use crate::pg::shared::queue;
 use crate::pg::shared::segment;
 use crate::settings;
@@ -32,13 +31,6 @@ const GLANCE: Duration = Duration::from_millis(100);
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits at the server's shutdown for attempts that are still being made.
 const LAST_WORDS: Duration = Duration::from_secs(5);
-
-/// Set by SIGTERM.
-static STOP: AtomicBool = AtomicBool::new(false);
-/// Set by SIGHUP.
-static RELOAD: AtomicBool = AtomicBool::new(false);
-/// Is a transaction being committed?
-static COMMITTING: AtomicBool = AtomicBool::new(false);
 
 thread_local! {
     /// The place of the database that this worker serves, and how it is leaving.
@@ -74,7 +66,7 @@ fn put<const N: usize>(field: &mut [std::ffi::c_char; N], value: &CStr) {
 #[pgrx::pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
-    signals(die);
+    signals::end_at_once();
     crate::account::blocklist::reload_if_missed();
     let (number, oid) = wait_for_database();
     SERVED.set(Some((number, Departure::Failed)));
@@ -91,7 +83,7 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
         let flags = pg_sys::BGWORKER_BYPASS_ALLOWCONN;
         pg_sys::BackgroundWorkerInitializeConnectionByOid(oid, pg_sys::InvalidOid, flags);
     }
-    signals(stop);
+    signals::end_in_order();
     pin_settings();
     let departure = match serve(number) {
         Ok(()) => Departure::Done,
@@ -139,7 +131,7 @@ fn wait_for_database() -> (usize, pg_sys::Oid) {
     loop {
         let found = segment::vacancy().wait(Instant::now() + rest, || {
             // Asked first: a database that is claimed must be served.
-            if RELOAD.load(Ordering::Relaxed) {
+            if signals::reload_is_asked() {
                 return Some(Err(rest));
             }
             match databases::claim(pid) {
@@ -172,7 +164,7 @@ fn serve(number: usize) -> Result<(), Error> {
             memory.set_as_current();
         }
         pgrx::check_for_interrupts!();
-        if STOP.load(Ordering::Relaxed) && stopping.is_none() {
+        if signals::is_stopping() && stopping.is_none() {
             stopping = Some(Instant::now());
         }
         reload_if_asked();
@@ -211,7 +203,7 @@ fn has_work(number: usize) -> bool {
 }
 
 fn reload_if_asked() {
-    if RELOAD.swap(false, Ordering::Relaxed) {
+    if signals::take_reload() {
         // SAFETY: outside of a transaction, as every process does it.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         crate::pg::vault::keyring::announce();
@@ -239,102 +231,6 @@ fn pin_settings() {
         pins.push((c"transaction_timeout", c"0"));
     }
     pins.into_iter().for_each(|(name, value)| pin(name, value));
-}
-
-fn pin(name: &'static CStr, value: &'static CStr) {
-    let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
-    // SAFETY: constant C strings.
-    unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
-}
-
-unsafe extern "C-unwind" {
-    /// PostgreSQL's own handler: the process ends at the next opportunity. (pgrx wraps it in a way that
-    /// is no longer a handler.)
-    fn die(signal: i32);
-}
-
-type Handler = unsafe extern "C-unwind" fn(i32);
-
-fn signals(on_term: Handler) {
-    // SAFETY: handlers of PostgreSQL, and two of ours that set a flag and a latch.
-    unsafe {
-        #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17"))]
-        {
-            pg_sys::pqsignal(pg_sys::SIGTERM as i32, Some(on_term));
-            pg_sys::pqsignal(pg_sys::SIGHUP as i32, Some(reload));
-        }
-        #[cfg(not(any(feature = "pg14", feature = "pg15", feature = "pg16", feature = "pg17")))]
-        {
-            pg_sys::pqsignal_be(pg_sys::SIGTERM as i32, Some(on_term));
-            pg_sys::pqsignal_be(pg_sys::SIGHUP as i32, Some(reload));
-        }
-        pg_sys::BackgroundWorkerUnblockSignals();
-    }
-}
-
-unsafe extern "C" {
-    /// Where `errno` is.
-    #[cfg_attr(target_vendor = "apple", link_name = "__error")]
-    #[cfg_attr(not(target_vendor = "apple"), link_name = "__errno_location")]
-    fn errno() -> *mut i32;
-}
-
-/// Sets this process's latch, and leaves `errno` as whoever was interrupted has it: before 17, PostgreSQL does
-/// not do that for a handler.
-fn wake_up() {
-    // SAFETY: this process's own latch; `errno` is always there.
-    unsafe {
-        let before = *errno();
-        pg_sys::SetLatch(pg_sys::MyLatch);
-        *errno() = before;
-    }
-}
-
-unsafe extern "C-unwind" fn stop(_signal: i32) {
-    STOP.store(true, Ordering::Relaxed);
-    // SAFETY: plain flags of this process.
-    unsafe {
-        // A commit that waits for a synchronous standby waits no longer. It is committed here.
-        if COMMITTING.load(Ordering::Relaxed) {
-            pg_sys::ProcDiePending = 1;
-            pg_sys::InterruptPending = 1;
-        }
-    }
-    wake_up();
-}
-
-/// Is this worker to end?
-pub fn is_stopping() -> bool {
-    STOP.load(Ordering::Relaxed)
-}
-
-/// Commits. Once the worker is to end, it waits for no standby: the server could not shut down.
-pub fn commit() {
-    COMMITTING.store(true, Ordering::Relaxed);
-    if is_stopping() {
-        pin(c"synchronous_commit", c"local");
-    }
-    // SAFETY: a worker in a transaction with an active snapshot. What `stop` has set meanwhile was for
-    // the wait only: there is more to write.
-    unsafe {
-        pg_sys::PopActiveSnapshot();
-        pg_sys::CommitTransactionCommand();
-        COMMITTING.store(false, Ordering::Relaxed);
-        pg_sys::ProcDiePending = 0;
-    }
-}
-
-/// Transactions that nobody waits for: neither the disk nor a standby is waited for with a user's row held.
-pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
-    pin(c"synchronous_commit", c"off");
-    let result = then();
-    pin(c"synchronous_commit", c"on");
-    result
-}
-
-unsafe extern "C-unwind" fn reload(_signal: i32) {
-    RELOAD.store(true, Ordering::Relaxed);
-    wake_up();
 }
 
 /// The connection fails: is it because the database is not there any more? Called for every error on the way,

@@ -8,6 +8,7 @@
 //! | [`tidy`] | what is older than the retention, a slice at a time |
 //! | [`recount`] | an exact count of records, a slice at a time |
 //! | [`renewals`] | records that logins have made anew |
+//! | [`signals`] | what a worker is told while it works |
 //! | [`work`] | a transaction of a worker |
 //! | [`verify_events`] | the chain of events, looked through |
 
@@ -16,6 +17,7 @@ pub mod ends;
 pub mod main;
 pub mod recount;
 pub mod renewals;
+pub mod signals;
 pub mod tidy;
 pub mod verify_events;
 pub mod work;

@@ -13,7 +13,7 @@ use password_verify_core::cost_class::{self, ClassKey, NO_CLASS};
 use password_verify_core::recount::{Counted, Place};
 use pgrx::{PgTryBuilder, pg_sys};
 
-use super::{renewals, work};
+use super::work;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::scan::{Scan, Seek};
@@ -134,7 +134,7 @@ fn look(after: Place, rows: usize) -> Result<(Counted, BTreeMap<ClassKey, String
 fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
     let transaction = AssertUnwindSafe(|| work::transaction(then).map_err(Failure::Ours));
     let done = PgTryBuilder::new(transaction)
-        .catch_others(|error| Err(Failure::Theirs(renewals::message(&error))))
+        .catch_others(|error| Err(Failure::Theirs(work::message(&error))))
         .execute();
     let failure = match done {
         Ok(value) => return Attempt::Done(value),

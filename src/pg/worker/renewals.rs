@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use password_verify_core::user_id::UserId;
 use pgrx::{PgTryBuilder, pg_sys};
 
-use super::{main, work};
+use super::work;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
@@ -34,7 +34,7 @@ pub fn write() -> bool {
     let taken = renewals::take(server::database(), AT_ONCE);
     let found = !taken.is_empty();
     if found {
-        main::asynchronously(|| taken.into_iter().for_each(|renewal| put(&renewal)));
+        work::asynchronously(|| taken.into_iter().for_each(|renewal| put(&renewal)));
     }
     found
 }
@@ -44,7 +44,7 @@ pub fn write() -> bool {
 fn put(renewal: &Taken) {
     let attempt = AssertUnwindSafe(|| work::transaction(|| replace(renewal)).map_err(|_| None));
     let done =
-        PgTryBuilder::new(attempt).catch_others(|error| Err(Some(message(&error)))).execute();
+        PgTryBuilder::new(attempt).catch_others(|error| Err(Some(work::message(&error)))).execute();
     let Err(why) = done else { return };
     // SAFETY: a worker outside of any function of PostgreSQL; whatever transaction is open ends here.
     unsafe { pg_sys::AbortOutOfAnyTransaction() };
@@ -59,17 +59,6 @@ fn replace(renewal: &Taken) -> Result<(), Error> {
         Ok(if renewed { Edit::Replace } else { Edit::Keep })
     })?;
     Ok(())
-}
-
-/// What PostgreSQL says, without the details, which may be values of the row.
-pub(super) fn message(error: &pg_sys::panic::CaughtError) -> String {
-    use pg_sys::panic::CaughtError;
-    match error {
-        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
-            report.message().to_owned()
-        }
-        CaughtError::RustPanic { .. } => "the worker failed".into(),
-    }
 }
 
 fn complain(why: &str) {

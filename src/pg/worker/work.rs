@@ -4,6 +4,7 @@ use std::ffi::CStr;
 
 use pgrx::pg_sys;
 
+use super::signals;
 use crate::error::Error;
 
 /// Runs as the owner of the tables in a transaction that commits unless `then` fails.
@@ -24,8 +25,48 @@ pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Erro
     let result = then()?;
     // SAFETY: what was in force before.
     unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
-    crate::pg::worker::main::commit();
+    commit();
     Ok(result)
+}
+
+/// Commits. Once the worker is to end, it waits for no standby: the server could not shut down.
+fn commit() {
+    signals::committing(|| {
+        if signals::is_stopping() {
+            pin(c"synchronous_commit", c"local");
+        }
+        // SAFETY: a worker in a transaction with an active snapshot.
+        unsafe {
+            pg_sys::PopActiveSnapshot();
+            pg_sys::CommitTransactionCommand();
+        }
+    });
+}
+
+/// Transactions that nobody waits for: neither the disk nor a standby is waited for with a user's row held.
+pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
+    pin(c"synchronous_commit", c"off");
+    let result = then();
+    pin(c"synchronous_commit", c"on");
+    result
+}
+
+/// A setting of this worker's.
+pub fn pin(name: &'static CStr, value: &'static CStr) {
+    let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
+    // SAFETY: constant C strings.
+    unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
+}
+
+/// What PostgreSQL says, without the details, which may be values of the row.
+pub fn message(error: &pg_sys::panic::CaughtError) -> String {
+    use pg_sys::panic::CaughtError;
+    match error {
+        CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => {
+            report.message().to_owned()
+        }
+        CaughtError::RustPanic { .. } => "the worker failed".into(),
+    }
 }
 
 /// Until the end of the transaction the worker is whom the tables belong to: `pv_owner`, whatever that role is

@@ -15,7 +15,7 @@ use super::batch::Batch;
 use super::ends::Ends;
 use super::recount::Recount;
 use super::tidy::Tidy;
-use super::{main, work};
+use super::{signals, work};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
@@ -177,7 +177,7 @@ impl Writer {
     /// where an old snapshot keeps them: one of a row in a second.
     fn moved(&self) -> Vec<Tally> {
         let due = self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY);
-        if due || main::is_stopping() { moves::waiting(self.database) } else { Vec::new() }
+        if due || signals::is_stopping() { moves::waiting(self.database) } else { Vec::new() }
     }
 
     /// The tables, unless they are not those that this worker has begun with.
@@ -250,7 +250,7 @@ impl Writer {
     /// # Errors
     /// As [`Writer::batch`].
     pub fn tidy(&mut self) -> Result<bool, Error> {
-        if !self.tidy.is_due() || main::is_stopping() {
+        if !self.tidy.is_due() || signals::is_stopping() {
             return Ok(false);
         }
         let now = server::now();
