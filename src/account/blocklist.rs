@@ -21,7 +21,7 @@ use pgrx::PgLogLevel;
 
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
 use crate::pg::shared::list;
-use crate::pg::shared::segment;
+use crate::pg::shared::published;
 use crate::settings;
 
 /// The commonest passwords, as they are looked up.
@@ -104,13 +104,13 @@ pub fn begin_again() {
     if path().is_none() {
         *inherited() = Inherited { file: Vec::new(), signature: 0 };
     }
-    segment::blocklist().begin(inherited().signature);
+    published::blocklist().begin(inherited().signature);
 }
 
 /// Somebody has asked for a reload. In a worker; the first one that sees another file takes it over. A broken
 /// one is complained of, and the list before it stays.
 pub fn reload() {
-    let place = segment::blocklist();
+    let place = published::blocklist();
     place.saw_reload();
     let Some(path) = path() else {
         if let Some(turn) = place.turn(0) {
@@ -129,14 +129,14 @@ pub fn reload() {
 
 /// A worker begins: was there a reload while there was none, or before the server was promoted?
 pub fn reload_if_missed() {
-    if segment::blocklist().missed_reload() {
+    if published::blocklist().missed_reload() {
         reload();
     }
 }
 
 fn take_over(path: &Path) -> Result<(), String> {
     let mut file = File::open(path).map_err(|why| why.to_string())?;
-    let place = segment::blocklist();
+    let place = published::blocklist();
     let Some(turn) = place.turn(signature(path, &file)?) else { return Ok(()) };
     let made = list::make(&mut file, |bytes| {
         Filter::open(bytes).map(|filter| announce(&filter)).map_err(|why: Damaged| why.to_string())
@@ -160,7 +160,7 @@ fn is_breached(password: &Password) -> bool {
         Filter::reopen(file).is_ok_and(|filter| filter.contains(password.expose()))
     };
     for _ in 0..LOOKS {
-        match segment::blocklist().current() {
+        match published::blocklist().current() {
             None => return look(&inherited().file),
             Some(None) => return false,
             Some(Some(handle)) => {

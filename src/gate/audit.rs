@@ -12,7 +12,8 @@ use crate::pg::server::caller::Caller;
 use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::log;
 use crate::pg::session::statistics;
-use crate::pg::shared::queue::{Record, Ticket};
+use crate::pg::shared::event_record::Record;
+use crate::pg::shared::queue::Ticket;
 use crate::settings;
 
 /// The beginning of a record: who does what to whom, as far as that is known.

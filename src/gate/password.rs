@@ -15,7 +15,7 @@ use super::{Authenticator, Claim, Claimant, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::pg::server;
-use crate::pg::shared::segment;
+use crate::pg::shared::budgets;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::{Found, Store};
 use crate::settings;
@@ -96,7 +96,7 @@ impl Authenticator for Password {
             let comparison = record.compare(&password, user.as_str(), workspace)?;
             // Made for every user and address, known or not, which takes as long.
             let forgives = settings::throttle_forgive_repeats();
-            let mark = forgives.then(|| comparison.mark(segment::repeat_key()));
+            let mark = forgives.then(|| comparison.mark(budgets::repeat_key()));
             Ok((comparison.is_right(), mark))
         })?;
         match target {

@@ -16,12 +16,14 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::server;
+use crate::pg::shared::board;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Key, Place, Stored};
+use crate::pg::shared::central::NONE;
 use crate::pg::shared::databases;
+use crate::pg::shared::event_record::Record;
 use crate::pg::shared::queue;
-use crate::pg::shared::queue::{NONE, Record, Ticket};
-use crate::pg::shared::segment;
+use crate::pg::shared::queue::Ticket;
 use password_verify_core::throttle::{PAYERS, Payer};
 
 /// Wrong passwords in a row after which a right one is worth an alert.
@@ -165,7 +167,7 @@ impl Attempt {
             let verdict = budget.admit(payer, server::now(), &current.rules);
             (verdict != Verdict::Wait).then_some(())
         };
-        segment::settled(hold.place.shard()).wait(deadline, judged);
+        budgets::settled(hold.place.shard()).wait(deadline, judged);
     }
 
     /// A pinned budget as it is now.
@@ -262,7 +264,7 @@ impl Current {
         for hold in self.budgets.into_iter().flatten() {
             budgets::unpin(hold.place);
         }
-        segment::database(self.database)
+        board::of(self.database)
             .count(crate::counter::of(self.record.action, self.record.outcome), 1);
         conclusion
     }

@@ -7,15 +7,15 @@ use pgrx::PgLogLevel;
 
 use super::record;
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
+use crate::pg::shared::event_record::Record;
+use crate::pg::shared::lines;
 use crate::pg::shared::queue;
-use crate::pg::shared::queue::Record;
-use crate::pg::shared::segment;
 use crate::pg::vault::keyring;
 
 /// A line of JSON, numbered and signed.
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
-    let ((key, id), (started, number)) = (keyring::active_for_log(), segment::log_lines().next());
+    let ((key, id), (started, number)) = (keyring::active_for_log(), lines::log().next());
     let line = log_line::sign(fields, started, number, id.as_deref(), &key);
     ErrorReport::new(state, line, ROUTINE).report(PgLogLevel::LOG);
 }

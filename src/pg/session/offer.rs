@@ -6,7 +6,7 @@ use password_verify_core::user_id::UserId;
 
 use crate::error::Error;
 use crate::pg::server;
-use crate::pg::shared::{databases, renewals, segment};
+use crate::pg::shared::{board, databases, renewals};
 
 /// Leaves a record for the worker, to be stored instead of the one with that digest.
 ///
@@ -16,7 +16,7 @@ pub fn renewal(user: &UserId, replaces: [u8; 32], text: &Secret) -> Result<(), E
     let database = databases::mine()?;
     if renewals::offer(server::database(), user, replaces, text) {
         databases::want_worker(database);
-        segment::database(database).work.broadcast();
+        board::of(database).work.broadcast();
     }
     Ok(())
 }

@@ -4,7 +4,7 @@ use password_verify_core::event::{Action, Alert, Event, Outcome};
 
 use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
-use crate::pg::shared::queue::Record;
+use crate::pg::shared::event_record::Record;
 
 /// The event that a record stands for.
 ///

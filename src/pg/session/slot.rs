@@ -10,7 +10,6 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::kernel;
-use crate::pg::shared::segment;
 use crate::pg::shared::slots;
 use crate::pg::shared::slots::Entered;
 
@@ -48,7 +47,7 @@ impl HashSlot {
         // From here on an error gives the place back.
         let slot = Self(());
         let look = || slots::granted(place).then_some(());
-        let _ = segment::ready(place).wait(deadline, look);
+        let _ = slots::ready(place).wait(deadline, look);
         HOLDING.set(Holding::Nothing);
         if slots::leave(place) {
             HOLDING.set(Holding::Slot);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use crate::pg::shared::{databases, segment};
+use crate::pg::shared::{board, databases};
 use crate::{counter, settings};
 
 fn count(counter: usize, by: i64) {
     // Whoever counts has taken a place in shared memory before.
     if let Some(database) = databases::last() {
-        segment::database(database).count(counter, by);
+        board::of(database).count(counter, by);
     }
 }
 
@@ -61,7 +61,7 @@ pub fn count_call(counter: usize) {
 /// Name and value of everything that is not zero, and of what is used now.
 pub fn all() -> Vec<(String, i64)> {
     let Ok(database) = databases::mine() else { return Vec::new() };
-    let counters = segment::database(database).counters().into_iter().enumerate();
+    let counters = board::of(database).counters().into_iter().enumerate();
     let mut named: Vec<_> = counters
         .filter(|(_, value)| *value != 0)
         .filter_map(|(counter, value)| Some((counter::name(counter)?, value)))

@@ -16,12 +16,14 @@ use super::statistics;
 use crate::error::Error;
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
+use crate::pg::shared::board;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Key, Place, Stored};
+use crate::pg::shared::central::NONE;
 use crate::pg::shared::databases;
+use crate::pg::shared::event_record::Record;
 use crate::pg::shared::queue;
-use crate::pg::shared::queue::{NONE, Record, Ticket};
-use crate::pg::shared::segment;
+use crate::pg::shared::queue::Ticket;
 use crate::settings;
 use password_verify_core::throttle::{PAYERS, Payer};
 
@@ -188,7 +190,7 @@ impl Prepared {
 }
 
 fn count(database: usize, record: &Record) {
-    segment::database(database).count(crate::counter::of(record.action, record.outcome), 1);
+    board::of(database).count(crate::counter::of(record.action, record.outcome), 1);
 }
 
 /// Before the transaction commits: every change it has made is recorded.

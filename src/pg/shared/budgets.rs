@@ -10,8 +10,8 @@ use password_verify_core::repeat::Repeats;
 use password_verify_core::throttle::{Budget, Payer, Rules, Settled, Verdict};
 use pgrx::pg_sys;
 
-use super::segment;
-use super::segment::{SHARDS, Shard};
+use super::condition::Condition;
+use super::piece::{Guard, Held, Piece, SHARDS};
 use crate::error::Error;
 use crate::pg::server;
 use crate::settings;
@@ -20,6 +20,10 @@ use crate::settings;
 pub const WAYS: usize = 16;
 /// How long a standby believes what it has read, in microseconds.
 const STANDBY_TRUST: u64 = 10_000_000;
+
+pub static SLOTS: Piece<Slot> = Piece::new();
+pub static SETTLED: Piece<[Condition; SHARDS]> = Piece::new();
+pub static REPEAT_KEY: Piece<[u8; 32]> = Piece::new();
 
 /// Keyed BLAKE2b of kind, user and address: what a budget is stored under.
 pub type Key = [u8; 16];
@@ -104,6 +108,42 @@ pub fn buckets() -> usize {
     settings::throttle_entries().div_ceil(WAYS * SHARDS) * SHARDS
 }
 
+/// The slots of some buckets, for as long as their lock is held.
+pub struct Shard {
+    number: usize,
+    _held: Held,
+}
+
+impl Shard {
+    pub fn lock(number: usize) -> Self {
+        Self { number, _held: Held::take(Guard::Shard(number)) }
+    }
+
+    /// The slots of a bucket of this shard.
+    pub fn bucket(&mut self, bucket: usize) -> &mut [Slot] {
+        assert!(bucket % SHARDS == self.number && bucket < buckets());
+        // SAFETY: see `Piece::get`; the assertion makes it a bucket that this lock
+        // guards, and the borrow makes it the only one in use.
+        unsafe {
+            let first = SLOTS.get().add(bucket * WAYS);
+            std::slice::from_raw_parts_mut(first, WAYS)
+        }
+    }
+}
+
+/// Where sessions wait for a budget of that shard.
+pub fn settled(shard: usize) -> &'static Condition {
+    // SAFETY: see `Piece::get`; a condition guards itself.
+    let all = unsafe { &*SETTLED.get() };
+    &all[shard]
+}
+
+/// The key under which wrong passwords are known again.
+pub fn repeat_key() -> &'static [u8; 32] {
+    // SAFETY: see `Piece::get`; not changed since.
+    unsafe { &*REPEAT_KEY.get() }
+}
+
 /// A place in the cache: a number below [`capacity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place(pub u32);
@@ -125,7 +165,7 @@ impl Place {
     /// The same, and whoever waits for the budget looks again.
     fn change<T>(self, then: impl FnOnce(&mut Slot) -> T) -> T {
         let result = self.with(then);
-        segment::settled(self.shard()).broadcast();
+        settled(self.shard()).broadcast();
         result
     }
 }
@@ -157,7 +197,7 @@ pub fn pin(
     load: impl FnOnce() -> Result<Option<Stored>, Error>,
 ) -> Result<Option<Place>, Error> {
     let bucket = bucket_of(key);
-    let look = segment::settled(bucket % SHARDS)
+    let look = settled(bucket % SHARDS)
         .wait(deadline, || look(bucket, database, payer, key, server::now()));
     match look {
         None => Ok(None),

@@ -1,5 +1,5 @@
-//! Counts of all records, a slice at a time, and how far each has come: one of each database, under the lock of
-//! [`crate::pg::shared::moves`]. They go on when another worker comes, and begin anew when the server starts.
+//! Counts of all records, a slice at a time, and how far each has come: one of each database. They go on when
+//! another worker comes, and begin anew when the server starts.
 
 use std::collections::BTreeMap;
 
@@ -7,40 +7,17 @@ use password_verify_core::cost_class::ClassKey;
 use password_verify_core::recount::{Counted, Pass as Count, Slice};
 use pgrx::pg_sys;
 
-use super::databases::MAX_DATABASES;
-use super::moves;
-use super::moves::Tally;
-use super::segment::Traffic;
-
-/// Databases there can be.
-pub const PLACES: usize = MAX_DATABASES;
-
-/// That of a database.
-#[repr(C)]
-pub struct Pass {
-    /// Zero: this place is free.
-    database: pg_sys::Oid,
-    count: Count,
-}
+use super::board::MAX_DATABASES;
+use super::traffic::{Pass, Tally, Traffic, begin_anew, existing, find, take_note};
 
 /// That of a database; one that nobody needs just now gives way.
-fn of(passes: &mut [Pass; PLACES], database: pg_sys::Oid) -> Option<&mut Count> {
+fn of(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<&mut Count> {
     let number = find(passes, database).or_else(|| {
         let free = passes.iter().position(|pass| pass.database == pg_sys::InvalidOid);
         let number = free.or_else(|| passes.iter().position(|pass| !pass.count.is_awaited()))?;
         passes[number] = Pass { database, count: Count::default() };
         Some(number)
     })?;
-    Some(&mut passes[number].count)
-}
-
-fn find(passes: &[Pass; PLACES], database: pg_sys::Oid) -> Option<usize> {
-    passes.iter().position(|pass| pass.database == database)
-}
-
-/// The same for who holds the lock, where there is one.
-pub fn existing(passes: &mut [Pass; PLACES], database: pg_sys::Oid) -> Option<&mut Count> {
-    let number = find(passes, database)?;
     Some(&mut passes[number].count)
 }
 
@@ -74,7 +51,7 @@ pub fn begin(database: pg_sys::Oid, now: i64) -> Option<Slice> {
     let slice = count.begin(now);
     if rested && !count.is_resting() {
         // What is said of an earlier pass means nothing for this one, which has counted nothing yet.
-        moves::begin_anew(slots, database);
+        begin_anew(slots, database);
     }
     slice
 }
@@ -92,7 +69,7 @@ pub fn result(database: pg_sys::Oid) -> Option<(Vec<Tally>, BTreeMap<ClassKey, u
     let mut traffic = Traffic::lock();
     let (slots, passes) = traffic.parts();
     existing(passes, database)?.result()?;
-    let waiting = moves::take_note(slots, passes, database);
+    let waiting = take_note(slots, passes, database);
     let (found, unread) = existing(passes, database)?.result()?;
     Some((waiting, found, unread))
 }

@@ -3,7 +3,10 @@
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::list::Handle;
-use super::segment::Reloads;
+use super::piece::Piece;
+use super::reloads::Reloads;
+
+pub static BLOCKLIST: Piece<Published> = Piece::new();
 
 /// All-zero: the one that the postmaster has read.
 #[repr(C)]
@@ -84,4 +87,10 @@ fn handle(word: u64) -> Option<Handle> {
 fn last_reload() -> i64 {
     // SAFETY: a plain value of this process.
     unsafe { pgrx::pg_sys::PgReloadTime }
+}
+
+/// Which list sessions look at.
+pub fn blocklist() -> &'static Published {
+    // SAFETY: see `Piece::get`; made of atomics.
+    unsafe { &*BLOCKLIST.get() }
 }

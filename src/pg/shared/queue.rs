@@ -1,129 +1,24 @@
 //! Events on their way from the sessions to the worker of their database.
 //!
-//! An entry is taken before an attempt is hashed, so that what happens to the attempt can always be
+//! An entry is taken before an attempt is tested, so that what happens to the attempt can always be
 //! recorded, and filled in when it is known. Entries of a database are written in that order.
 
 use std::time::Instant;
 
-use super::databases::Database;
-use super::segment;
-use super::segment::Central;
-use password_verify_core::throttle::{PAYERS, Payer};
-use password_verify_core::user_id::UserId;
+use password_verify_core::throttle::PAYERS;
 
+use super::board;
+use super::central::{Central, NONE};
+use super::databases::{any_waits, want_worker};
+use super::event_record::Record;
 use crate::pg::server;
-use crate::pg::server::caller::{Caller, RawAddr};
-use crate::settings;
-use crate::settings::Durability;
-
-/// No entry, no slot.
-pub const NONE: u32 = u32::MAX;
-
-/// The free entries.
-#[repr(C)]
-pub struct Queue {
-    free: u32,
-    /// Events that were lost with their database.
-    pub discarded: u64,
-    /// Lines that a standby may still log, as a token bucket's arrival time, and lines it has not.
-    lines: (i64, u64),
-}
-
-/// What the worker makes a row of.
-#[repr(C)]
-#[derive(Clone, Copy)]
-pub struct Record {
-    pub at: i64,
-    /// The full transaction id of a change, zero for what is not part of a transaction.
-    pub xid: u64,
-    /// The transaction around it, which is the same outside of savepoints.
-    pub top_xid: u64,
-    pub caller: Caller,
-    pub action: u8,
-    pub outcome: u8,
-    pub alert: u8,
-    /// Was a password hashed for it?
-    pub hashed: bool,
-    /// Which of the user's budgets are to be cleared when the transaction commits: a bit for each payer.
-    pub clears: u8,
-    pub client_addr: RawAddr,
-    pub user_len: u8,
-    /// UTF-8.
-    pub user: [u8; 255],
-}
-
-impl Record {
-    /// The user's budgets that are to be cleared when the transaction commits.
-    pub fn cleared(&self) -> impl Iterator<Item = Payer> {
-        let clears = self.clears;
-        Payer::ALL.into_iter().filter(move |payer| clears & payer.bit() != 0)
-    }
-
-    /// Says whose it is.
-    pub fn name_user(&mut self, user: &UserId) {
-        let bytes = user.as_str().as_bytes();
-        // Invariant: a user id has at most 255 bytes.
-        (self.user_len, self.user) = (bytes.len() as u8, [0; 255]);
-        self.user[..bytes.len()].copy_from_slice(bytes);
-    }
-}
-
-/// One entry.
-#[repr(C)]
-pub struct Entry {
-    /// The next free one, or the next of the same database.
-    next: u32,
-    database: u32,
-    ticket: u64,
-    /// The budgets that the event has changed, to be written with it.
-    pub touched: [u32; PAYERS],
-    pub record: Record,
-}
-
-impl Queue {
-    pub fn init(&mut self, entries: &mut [Entry]) {
-        let mut next = NONE;
-        for (number, entry) in entries.iter_mut().enumerate().rev() {
-            entry.next = next;
-            next = number as u32;
-        }
-        self.free = next;
-    }
-
-    fn free(&mut self, entries: &mut [Entry], database: &mut Database, number: u32) {
-        entries[number as usize].next = self.free;
-        self.free = number;
-        database.held -= 1;
-    }
-
-    /// Frees the first entries of a database; the ticket of the last of them.
-    pub fn remove_first(
-        &mut self,
-        entries: &mut [Entry],
-        database: &mut Database,
-        count: usize,
-    ) -> Option<u64> {
-        let mut ticket = None;
-        for _ in 0..count.min(database.ready as usize) {
-            let number = database.first;
-            let Entry { next, ticket: its, .. } = entries[number as usize];
-            ticket = Some(its);
-            database.first = next;
-            if next == NONE {
-                database.last = NONE;
-            }
-            database.ready -= 1;
-            self.free(entries, database, number);
-        }
-        ticket
-    }
-}
+use crate::settings::{self, Durability};
 
 /// Takes an entry for an event that is going to happen. `None` when all are taken until the deadline: a
 /// database may hold a quarter of them, so that one that is stuck does not stall the others.
 pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
     let quota = (settings::audit_queue() / 4) as u32;
-    segment::database(database).done.wait(deadline, || {
+    board::of(database).done.wait(deadline, || {
         let mut central = Central::lock();
         let (queue, entries, databases) = central.parts();
         let number = queue.free;
@@ -149,7 +44,7 @@ pub fn submit(number: u32, record: &Record, touched: [u32; PAYERS]) -> Ticket {
         let of = &mut databases[database as usize];
         of.submitted += 1;
         let ticket = of.submitted;
-        let generation = segment::database(database as usize).generation();
+        let generation = board::of(database as usize).generation();
         let entry = &mut entries[number as usize];
         (entry.record, entry.touched) = (*record, touched);
         (entry.ticket, entry.next) = (ticket, NONE);
@@ -163,9 +58,9 @@ pub fn submit(number: u32, record: &Record, touched: [u32; PAYERS]) -> Ticket {
         let wake = databases[database as usize].want();
         (database as usize, ticket, generation, wake)
     };
-    segment::database(database).work.broadcast();
+    board::of(database).work.broadcast();
     if wake {
-        segment::vacancy().broadcast();
+        board::vacancy().broadcast();
     }
     Ticket { database, generation, number: ticket }
 }
@@ -179,7 +74,7 @@ pub fn cancel(number: u32) {
         queue.free(entries, &mut databases[database], number);
         database
     };
-    segment::database(database).done.broadcast();
+    board::of(database).done.broadcast();
 }
 
 /// The first entries that wait, at most `count`, without taking them off; how many are held besides.
@@ -234,13 +129,12 @@ impl Ticket {
     /// Must the answer wait for its event? Asynchronous ones need not, unless databases take turns with the
     /// workers: an orderly shutdown starts none for those that have to wait.
     pub fn is_to_wait(self) -> bool {
-        settings::audit_durability() == Durability::Commit
-            || crate::pg::shared::databases::any_waits()
+        settings::audit_durability() == Durability::Commit || any_waits()
     }
 
     /// Waits until the event is committed; false if it is not by the deadline.
     pub fn wait(self, deadline: Instant) -> bool {
-        let database = segment::database(self.database);
+        let database = board::of(self.database);
         let look = || {
             // In this order: a number that is committed later, by the database that has this place then,
             // is seen together with its generation.
@@ -252,7 +146,7 @@ impl Ticket {
             if committed >= self.number {
                 return Some(true);
             }
-            crate::pg::shared::databases::want_worker(self.database);
+            want_worker(self.database);
             None
         };
         database.done.wait(deadline, look).unwrap_or(false)

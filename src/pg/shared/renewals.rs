@@ -10,7 +10,7 @@ use password_verify_core::user_id::UserId;
 use pgrx::pg_sys;
 use zeroize::Zeroize;
 
-use super::segment::Waiting;
+use super::piece::{Guard, Held, Piece};
 use crate::pg::server;
 
 /// How many there can be. A database has a quarter of them at most.
@@ -19,6 +19,8 @@ pub const PLACES: usize = 64;
 const MAX_TEXT: usize = 880;
 /// After this time the database has no worker any more, and the place may be another's: in microseconds.
 const STALE: u64 = 60_000_000;
+
+pub static RENEWALS: Piece<[Renewal; PLACES]> = Piece::new();
 
 /// One record, to be put in the place of another.
 #[repr(C)]
@@ -76,6 +78,23 @@ impl Renewal {
         };
         self.clear();
         taken
+    }
+}
+
+/// Renewals on their way to the worker, for as long as their lock is held.
+pub struct Waiting {
+    _held: Held,
+}
+
+impl Waiting {
+    pub fn lock() -> Self {
+        Self { _held: Held::take(Guard::Renewals) }
+    }
+
+    /// All places there are.
+    pub fn places(&mut self) -> &mut [Renewal; PLACES] {
+        // SAFETY: see `Piece::get`; the lock makes this process the only one here.
+        unsafe { &mut *RENEWALS.get() }
     }
 }
 

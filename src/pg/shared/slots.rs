@@ -3,9 +3,16 @@
 //! First come, first served: a slot that comes free goes to the first in the queue, and nobody who comes
 //! meanwhile can take it.
 
-use super::queue::NONE;
-use super::segment::HashSlots;
+use super::condition::Condition;
+use super::piece::{Guard, Held, Piece};
 use crate::settings;
+
+/// No place in the queue.
+const NONE: u32 = u32::MAX;
+
+pub static SLOTS: Piece<Slots> = Piece::new();
+pub static WAITERS: Piece<Waiter> = Piece::new();
+pub static READY: Piece<Condition> = Piece::new();
 
 /// What everybody knows of the slots.
 #[repr(C)]
@@ -115,6 +122,26 @@ impl Slots {
     }
 }
 
+/// The hash slots, for as long as their lock is held.
+pub struct HashSlots {
+    _held: Held,
+}
+
+impl HashSlots {
+    pub fn lock() -> Self {
+        Self { _held: Held::take(Guard::HashSlots) }
+    }
+
+    /// The slots, and the places to wait for one.
+    pub fn parts(&mut self) -> (&mut Slots, &mut [Waiter]) {
+        // SAFETY: see `Piece::get`; the lock makes this process the only one here.
+        unsafe {
+            let waiters = std::slice::from_raw_parts_mut(WAITERS.get(), settings::queue_length());
+            (&mut *SLOTS.get(), waiters)
+        }
+    }
+}
+
 /// Asks for a slot.
 pub fn enter() -> Entered {
     let mut slots = HashSlots::lock();
@@ -143,7 +170,7 @@ pub fn give_back() {
         slots.give_back(waiters)
     };
     if let Some(next) = next {
-        crate::pg::shared::segment::ready(next).broadcast();
+        ready(next).broadcast();
     }
 }
 
@@ -157,4 +184,11 @@ pub fn usage() -> Use {
     let mut slots = HashSlots::lock();
     let Slots { taken, waiting, peak, small_pages, .. } = *slots.parts().0;
     Use { taken, waiting, peak, small_pages }
+}
+
+/// Where whoever has that place in the queue for a hash slot sleeps.
+pub fn ready(waiter: u32) -> &'static Condition {
+    assert!((waiter as usize) < settings::queue_length());
+    // SAFETY: see `Piece::get`; a condition guards itself.
+    unsafe { &*READY.get().add(waiter as usize) }
 }

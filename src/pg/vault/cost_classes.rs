@@ -11,7 +11,7 @@ use pgrx::pg_sys;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::text;
-use crate::pg::shared::moves::Tally;
+use crate::pg::shared::traffic::Tally;
 use crate::pg::tables::keyed::{Keyed, Row};
 
 const COLUMNS: usize = 6;

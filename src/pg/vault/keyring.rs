@@ -17,7 +17,7 @@ use pgrx::pg_sys;
 use super::key_file;
 use crate::error::{Error, RecordNumber};
 use crate::pg::report::{ErrorReport, ROUTINE};
-use crate::pg::shared::segment;
+use crate::pg::shared::reloads;
 use crate::{salt, settings};
 
 struct State {
@@ -74,8 +74,8 @@ pub fn begin_again() {
 pub fn announce() {
     let Some(path) = file() else { return };
     match key_file::read(&path) {
-        Ok(_) => segment::keyring_reloads().announce(),
-        Err(why) if segment::keyring_reloads().is_first_complaint(&why) => {
+        Ok(_) => reloads::keyring().announce(),
+        Err(why) if reloads::keyring().is_first_complaint(&why) => {
             pgrx::warning!("password_verify.keyring_file is not used as it is now: {why}");
         }
         Err(_) => {}
@@ -92,7 +92,7 @@ fn read_again(reload: u64) -> bool {
 }
 
 fn current() -> Option<Arc<Keyring>> {
-    let reload = segment::keyring_reloads().count();
+    let reload = reloads::keyring().count();
     if state().reload != reload {
         read_again(reload);
     }
@@ -175,7 +175,7 @@ pub fn open(text: &str, binding: &Binding, number: RecordNumber) -> Result<Secre
     let sealed = Sealed::parse(text).ok_or(Error::Corrupt(number))?;
     let mut opened = sealed.open(binding, current().as_deref());
     let missing = matches!(opened, Err(NotOpened::UnknownKey | NotOpened::OtherKey));
-    if missing && read_again(segment::keyring_reloads().count()) {
+    if missing && read_again(reloads::keyring().count()) {
         opened = sealed.open(binding, current().as_deref());
     }
     let id = KeyId::new(sealed.key_id).ok_or(Error::Corrupt(number))?;

@@ -14,8 +14,8 @@ use pgrx::pg_sys;
 use super::credential::Credential;
 use crate::pg::server;
 use crate::pg::shared::moves;
-use crate::pg::shared::moves::Tally;
 use crate::pg::shared::passes;
+use crate::pg::shared::traffic::Tally;
 use crate::settings;
 
 /// Different moves that one level of savepoints may have made. There are as many classes as that at most.

@@ -15,9 +15,9 @@ use super::writer::Writer;
 use super::{renewals, signals};
 use crate::error::Error;
 use crate::pg::report::{ErrorReport, SqlState};
+use crate::pg::shared::board;
 use crate::pg::shared::databases::{self, Departure, Vacancy};
 use crate::pg::shared::queue;
-use crate::pg::shared::segment;
 use crate::settings;
 
 /// How long a worker stays without work.
@@ -129,7 +129,7 @@ fn wait_for_database() -> (usize, pg_sys::Oid) {
     let pid = unsafe { pg_sys::MyProcPid };
     let mut rest = IDLE;
     loop {
-        let found = segment::vacancy().wait(Instant::now() + rest, || {
+        let found = board::vacancy().wait(Instant::now() + rest, || {
             // Asked first: a database that is claimed must be served.
             if signals::reload_is_asked() {
                 return Some(Err(rest));
@@ -190,9 +190,7 @@ fn serve(number: usize) -> Result<(), Error> {
         if writer.tidy()? {
             continue;
         }
-        segment::database(number)
-            .work
-            .wait(Instant::now() + GLANCE, || has_work(number).then_some(()));
+        board::of(number).work.wait(Instant::now() + GLANCE, || has_work(number).then_some(()));
     }
     writer.end();
     Ok(())

@@ -1,0 +1,127 @@
+//! Records that move between classes of cost, and counts of all records that go on meanwhile: one lock for
+//! both.
+
+use password_verify_core::cost_class::ClassKey;
+use password_verify_core::decoy::Move;
+use password_verify_core::record::MAX_BYTES;
+use password_verify_core::recount::{Behind, Pass as Count};
+use pgrx::pg_sys;
+
+use super::board::MAX_DATABASES;
+use super::piece::{Guard, Held, Piece};
+
+pub static MOVES: Piece<[Slot; PLACES]> = Piece::new();
+pub static PASSES: Piece<[Pass; MAX_DATABASES]> = Piece::new();
+
+/// Different ones at the same time, of all databases. One database has half of them at most.
+pub const PLACES: usize = 64;
+
+/// Some that are alike.
+#[derive(Debug, Clone)]
+pub struct Tally {
+    pub made: Move,
+    pub count: u64,
+    /// A record of the class that they have moved to.
+    pub template: String,
+}
+
+/// The same in shared memory.
+#[repr(C)]
+pub struct Slot {
+    /// Zero: this place is free.
+    pub database: pg_sys::Oid,
+    from: ClassKey,
+    to: ClassKey,
+    ours: bool,
+    pub count: u64,
+    /// Of those, what a count of all records would miss that goes on meanwhile.
+    pub behind: Behind,
+    template_len: u16,
+    template: [u8; MAX_BYTES],
+}
+
+impl Slot {
+    pub fn is_of(&self, database: pg_sys::Oid) -> bool {
+        self.database == database
+    }
+
+    pub fn made(&self) -> Move {
+        Move { from: self.from, to: self.to, ours: self.ours }
+    }
+
+    pub fn put(&mut self, database: pg_sys::Oid, tally: &Tally) {
+        let (Move { from, to, ours }, text) = (tally.made, tally.template.as_bytes());
+        (self.database, self.from, self.to, self.ours) = (database, from, to, ours);
+        // Invariant: a template is a record, which has MAX_BYTES at most; `add` has looked.
+        (self.count, self.template_len) = (tally.count, text.len() as u16);
+        self.behind = Behind::default();
+        self.template[..text.len()].copy_from_slice(text);
+    }
+
+    pub fn tally(&self) -> Tally {
+        let template = &self.template[..usize::from(self.template_len)];
+        let template = String::from_utf8_lossy(template).into_owned();
+        Tally { made: self.made(), count: self.count, template }
+    }
+}
+
+/// That of a database.
+#[repr(C)]
+pub struct Pass {
+    /// Zero: this place is free.
+    pub database: pg_sys::Oid,
+    pub count: Count,
+}
+
+/// Records that have moved from one class of cost to another, for as long as their lock is held.
+pub struct Traffic {
+    _held: Held,
+}
+
+impl Traffic {
+    pub fn lock() -> Self {
+        Self { _held: Held::take(Guard::Traffic) }
+    }
+
+    /// All places there are, and how far counts have come that go on meanwhile.
+    pub fn parts(&mut self) -> (&mut [Slot; PLACES], &mut [Pass; MAX_DATABASES]) {
+        // SAFETY: see `Piece::get`; the lock makes this process the only one here.
+        unsafe { (&mut *MOVES.get(), &mut *PASSES.get()) }
+    }
+}
+
+/// Where that of a database is.
+pub fn find(passes: &[Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<usize> {
+    passes.iter().position(|pass| pass.database == database)
+}
+
+/// The same for who holds the lock, where there is one.
+pub fn existing(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<&mut Count> {
+    let number = find(passes, database)?;
+    Some(&mut passes[number].count)
+}
+
+/// The same for who holds the lock. A count of all records that goes on knows of them from now on.
+pub fn take_note(
+    slots: &mut [Slot; PLACES],
+    passes: &mut [Pass; MAX_DATABASES],
+    database: pg_sys::Oid,
+) -> Vec<Tally> {
+    let mut pass = existing(passes, database);
+    let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
+    theirs
+        .map(|slot| {
+            let behind = std::mem::take(&mut slot.behind);
+            if let Some(pass) = &mut pass {
+                pass.moved(slot.from, slot.to, behind);
+            }
+            slot.tally()
+        })
+        .collect()
+}
+
+/// A count of all records begins: it has missed nothing yet.
+pub fn begin_anew(slots: &mut [Slot; PLACES], database: pg_sys::Oid) {
+    let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
+    theirs.for_each(|slot| slot.behind = Behind::default());
+}
