@@ -9,7 +9,8 @@ use password_verify_core::reason::Reason;
 use password_verify_core::throttle::{Payer, Verdict};
 use password_verify_core::user_id::UserId;
 
-use super::{Claimant, Ended, audit};
+use super::audit;
+use super::claim::{Claimant, Ended};
 use crate::answer::Denial;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;

@@ -13,7 +13,8 @@ use password_verify_core::record::Record;
 use password_verify_core::user_id::UserId;
 
 use super::bench::Bench;
-use super::{Authenticator, Claim, Claimant, Verdict, attempt};
+use super::claim::Claimant;
+use super::{Authenticator, Claim, Verdict, attempt};
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::pg::vault::store::{Found, Store};

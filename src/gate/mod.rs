@@ -6,8 +6,6 @@
 
 use std::time::Instant;
 
-use core::net::IpAddr;
-
 use password_verify_core::authenticator::{Purpose, Work};
 use password_verify_core::reason::Reason;
 use password_verify_core::user_id::UserId;
@@ -16,6 +14,7 @@ use crate::answer::{Denial, Stop};
 use crate::error::Error;
 use crate::gate::bench::Bench;
 use crate::gate::charge::{Charged, Entered};
+use crate::gate::claim::{Claimant, Ended};
 use crate::pg::heap::lock::Access;
 use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::slot::HashSlot;
@@ -26,6 +25,7 @@ pub mod audit;
 mod bench;
 pub mod budgets;
 mod charge;
+mod claim;
 pub mod former_passwords;
 pub mod password;
 pub mod reset_token;
@@ -97,14 +97,6 @@ pub struct Claim<A> {
     secret: Option<A>,
 }
 
-/// Who claims to know it.
-pub struct Claimant {
-    /// As whom. `None`: the secret itself names its owner.
-    pub user: Option<UserId>,
-    /// From where, as the application says.
-    pub client: Option<IpAddr>,
-}
-
 /// Produced by [`Claim::enter`]: has a place in the audit.
 #[must_use]
 struct Arrived<A> {
@@ -158,20 +150,6 @@ struct Settled<P> {
     /// `None`: nothing could be recorded, and nothing was tested.
     conclusion: Option<Conclusion>,
     answer: Result<P, Denial>,
-}
-
-/// An attempt that comes no further.
-pub enum Ended {
-    /// It is answered, and that is on record, or there was no place to record it in.
-    Refused(Option<Conclusion>, Denial),
-    /// It stays charged if its test had begun, and is recorded as abandoned.
-    Failed(Error),
-}
-
-impl From<Error> for Ended {
-    fn from(error: Error) -> Self {
-        Self::Failed(error)
-    }
 }
 
 impl<A: Authenticator> Claim<A> {

@@ -11,7 +11,8 @@ use password_verify_core::user_id::UserId;
 use password_verify_core::verifier::{NotAVerifier, Verifier};
 
 use super::bench::Bench;
-use super::{Authenticator, Claim, Claimant, Verdict};
+use super::claim::Claimant;
+use super::{Authenticator, Claim, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::pg::server;

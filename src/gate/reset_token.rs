@@ -8,7 +8,8 @@ use password_verify_core::reset_token::Token;
 use password_verify_core::user_id::UserId;
 
 use super::bench::Bench;
-use super::{Authenticator, Claim, Claimant, Verdict};
+use super::claim::Claimant;
+use super::{Authenticator, Claim, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::pg::server;
@@ -23,6 +24,8 @@ pub struct ResetToken(Option<Token>);
 pub struct Proof {
     pub user: UserId,
     pub token: Token,
+    /// Nobody else can make one.
+    _made_here: (),
 }
 
 impl ResetToken {
@@ -51,7 +54,7 @@ impl Authenticator for ResetToken {
             (Some(token), Some(row)) if row.redeems(&token, server::now())? => {
                 let user = UserId::from_text(&row.user_id);
                 let user = user.map_err(|_| Error::Corrupt(row.number))?;
-                Verdict::Right(Proof { user, token }, Ok(()))
+                Verdict::Right(Proof { user, token, _made_here: () }, Ok(()))
             }
             _ => Verdict::Wrong(None),
         })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use pgrx::PostgresGucEnum;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use super::{policy, size, value};
+use super::define::{policy, size, value};
 
 /// When an answer may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]

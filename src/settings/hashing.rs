@@ -8,7 +8,7 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
 use std::sync::OnceLock;
 
-use super::{kilobytes, policy, size, value};
+use super::define::{kilobytes, policy, size, value};
 use crate::error::Error;
 
 // RFC 9106 section 4, the second recommended option: t = 3, p = 4, m = 64 MiB.

@@ -4,13 +4,10 @@
 //! and key sources are POSTMASTER: they take a restart. Nothing is USERSET.
 
 mod audit;
+mod define;
 mod hashing;
 mod keys;
 mod throttle;
-
-use std::ffi::CStr;
-
-use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 pub use crate::settings::audit::{
     Durability, audit_durability, audit_queue, audit_retention, audit_timeout, standby_validation,
@@ -31,45 +28,4 @@ pub fn define() {
     throttle::define();
     audit::define();
     keys::define();
-}
-
-/// Policy: a number with bounds.
-fn policy(
-    name: &'static CStr,
-    short: &'static CStr,
-    long: &'static CStr,
-    setting: &'static GucSetting<i32>,
-    (min, max): (i32, i32),
-    unit: GucFlags,
-) {
-    GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Suset, unit);
-}
-
-/// A size, for which memory is taken when the server starts.
-fn size(
-    name: &'static CStr,
-    short: &'static CStr,
-    long: &'static CStr,
-    setting: &'static GucSetting<i32>,
-    (min, max): (i32, i32),
-) {
-    let context = GucContext::Postmaster;
-    GucRegistry::define_int_guc(name, short, long, setting, min, max, context, GucFlags::default());
-}
-
-/// A size in kilobytes.
-fn kilobytes(
-    name: &'static CStr,
-    short: &'static CStr,
-    long: &'static CStr,
-    setting: &'static GucSetting<i32>,
-    (min, max): (i32, i32),
-) {
-    let context = GucContext::Postmaster;
-    GucRegistry::define_int_guc(name, short, long, setting, min, max, context, GucFlags::UNIT_KB);
-}
-
-/// The value of a setting whose lower bound is not negative.
-fn value(setting: &GucSetting<i32>) -> u32 {
-    setting.get().unsigned_abs()
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use password_verify_core::throttle::{Rate, Rules};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-use super::{policy, size, value};
+use super::define::{policy, size, value};
 
 const DAY: i32 = 24 * 60;
 
