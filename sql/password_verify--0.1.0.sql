@@ -330,17 +330,17 @@ SELECT pg_catalog.pg_extension_config_dump('password_verify.cost_class', '');
 CREATE FUNCTION @extschema@.pv_validate_password(
         user_id bigint, password text, client_addr inet DEFAULT NULL,
         OUT valid boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_validate_password_wrapper';
 CREATE FUNCTION @extschema@.pv_validate_password(
         user_id uuid, password text, client_addr inet DEFAULT NULL,
         OUT valid boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_validate_password_wrapper';
 CREATE FUNCTION @extschema@.pv_validate_password(
         user_id text, password text, client_addr inet DEFAULT NULL,
         OUT valid boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_validate_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_validate_password(bigint, text, inet) IS 'is this the password?';
 COMMENT ON FUNCTION @extschema@.pv_validate_password(uuid, text, inet) IS 'is this the password?';
@@ -349,17 +349,17 @@ COMMENT ON FUNCTION @extschema@.pv_validate_password(text, text, inet) IS 'is th
 CREATE FUNCTION @extschema@.pv_change_password(
         user_id bigint, old_password text, new_password text, client_addr inet DEFAULT NULL,
         OUT success boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
 CREATE FUNCTION @extschema@.pv_change_password(
         user_id uuid, old_password text, new_password text, client_addr inet DEFAULT NULL,
         OUT success boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
 CREATE FUNCTION @extschema@.pv_change_password(
         user_id text, old_password text, new_password text, client_addr inet DEFAULT NULL,
         OUT success boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_change_password(bigint, text, text, inet) IS 'new password by somebody who knows the old one';
 COMMENT ON FUNCTION @extschema@.pv_change_password(uuid, text, text, inet) IS 'new password by somebody who knows the old one';
@@ -368,17 +368,17 @@ COMMENT ON FUNCTION @extschema@.pv_change_password(text, text, text, inet) IS 'n
 CREATE FUNCTION @extschema@.pv_check_password(
         user_id bigint, password text,
         OUT acceptable boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 10000
+    LANGUAGE c COST 10000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_check_password_wrapper';
 CREATE FUNCTION @extschema@.pv_check_password(
         user_id uuid, password text,
         OUT acceptable boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 10000
+    LANGUAGE c COST 10000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_check_password_wrapper';
 CREATE FUNCTION @extschema@.pv_check_password(
         user_id text, password text,
         OUT acceptable boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 10000
+    LANGUAGE c COST 10000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_check_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_check_password(bigint, text) IS 'would this be accepted as a new password?';
 COMMENT ON FUNCTION @extschema@.pv_check_password(uuid, text) IS 'would this be accepted as a new password?';
@@ -387,17 +387,17 @@ COMMENT ON FUNCTION @extschema@.pv_check_password(text, text) IS 'would this be 
 CREATE FUNCTION @extschema@.pv_create_password(
         user_id bigint, password text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
 CREATE FUNCTION @extschema@.pv_create_password(
         user_id uuid, password text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
 CREATE FUNCTION @extschema@.pv_create_password(
         user_id text, password text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'first password of a user who has none';
 COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'first password of a user who has none';
@@ -406,7 +406,7 @@ COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'first passwor
 CREATE FUNCTION @extschema@.pv_reset_password(
         token text, new_password text, client_addr inet DEFAULT NULL,
         OUT success boolean, OUT reason text, OUT retry_after interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_reset_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'new password by somebody who has a token of pv_issue_reset_token';
 
@@ -417,17 +417,17 @@ COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'new pass
 CREATE FUNCTION @extschema@.pv_set_password(
         user_id bigint, password text, must_change boolean DEFAULT false, expires_at timestamptz DEFAULT NULL,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
 CREATE FUNCTION @extschema@.pv_set_password(
         user_id uuid, password text, must_change boolean DEFAULT false, expires_at timestamptz DEFAULT NULL,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
 CREATE FUNCTION @extschema@.pv_set_password(
         user_id text, password text, must_change boolean DEFAULT false, expires_at timestamptz DEFAULT NULL,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
 COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
@@ -435,15 +435,15 @@ COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz
 
 CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id bigint, valid_for interval DEFAULT '15 minutes')
     RETURNS text
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_issue_reset_token_wrapper';
 CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id uuid, valid_for interval DEFAULT '15 minutes')
     RETURNS text
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_issue_reset_token_wrapper';
 CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id text, valid_for interval DEFAULT '15 minutes')
     RETURNS text
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_issue_reset_token_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(bigint, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
 COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(uuid, interval) IS 'a token with which the password can be reset once; NULL for a user who has none';
@@ -451,15 +451,15 @@ COMMENT ON FUNCTION @extschema@.pv_issue_reset_token(text, interval) IS 'a token
 
 CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
 CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
 CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(bigint) IS 'a reset token that is out is worth nothing any more; was there one?';
 COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(uuid) IS 'a reset token that is out is worth nothing any more; was there one?';
@@ -468,17 +468,17 @@ COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(text) IS 'a reset token t
 CREATE FUNCTION @extschema@.pv_rename_user(
         old_id bigint, new_id bigint,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
 CREATE FUNCTION @extschema@.pv_rename_user(
         old_id uuid, new_id uuid,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
 CREATE FUNCTION @extschema@.pv_rename_user(
         old_id text, new_id text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_rename_user(bigint, bigint) IS 'another id for a user, who keeps password, history and state';
 COMMENT ON FUNCTION @extschema@.pv_rename_user(uuid, uuid) IS 'another id for a user, who keeps password, history and state';
@@ -486,15 +486,15 @@ COMMENT ON FUNCTION @extschema@.pv_rename_user(text, text) IS 'another id for a 
 
 CREATE FUNCTION @extschema@.pv_has_password(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_has_password_wrapper';
 CREATE FUNCTION @extschema@.pv_has_password(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_has_password_wrapper';
 CREATE FUNCTION @extschema@.pv_has_password(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_has_password_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_has_password(bigint) IS 'does the user have a password?';
 COMMENT ON FUNCTION @extschema@.pv_has_password(uuid) IS 'does the user have a password?';
@@ -502,15 +502,15 @@ COMMENT ON FUNCTION @extschema@.pv_has_password(text) IS 'does the user have a p
 
 CREATE FUNCTION @extschema@.pv_disable_user(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
 CREATE FUNCTION @extschema@.pv_disable_user(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
 CREATE FUNCTION @extschema@.pv_disable_user(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_disable_user(bigint) IS 'no password is accepted any more; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_disable_user(uuid) IS 'no password is accepted any more; was there something to do?';
@@ -518,15 +518,15 @@ COMMENT ON FUNCTION @extschema@.pv_disable_user(text) IS 'no password is accepte
 
 CREATE FUNCTION @extschema@.pv_enable_user(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
 CREATE FUNCTION @extschema@.pv_enable_user(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
 CREATE FUNCTION @extschema@.pv_enable_user(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; was there something to do?';
@@ -534,15 +534,15 @@ COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; w
 
 CREATE FUNCTION @extschema@.pv_unlock_user(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
 CREATE FUNCTION @extschema@.pv_unlock_user(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
 CREATE FUNCTION @extschema@.pv_unlock_user(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_unlock_user(bigint) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_unlock_user(uuid) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
@@ -550,15 +550,15 @@ COMMENT ON FUNCTION @extschema@.pv_unlock_user(text) IS 'forget wrong passwords,
 
 CREATE FUNCTION @extschema@.pv_require_change(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
 CREATE FUNCTION @extschema@.pv_require_change(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
 CREATE FUNCTION @extschema@.pv_require_change(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_require_change(bigint) IS 'the password is only good for choosing another; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_require_change(uuid) IS 'the password is only good for choosing another; was there something to do?';
@@ -566,15 +566,15 @@ COMMENT ON FUNCTION @extschema@.pv_require_change(text) IS 'the password is only
 
 CREATE FUNCTION @extschema@.pv_delete_user(user_id bigint)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
 CREATE FUNCTION @extschema@.pv_delete_user(user_id uuid)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
 CREATE FUNCTION @extschema@.pv_delete_user(user_id text)
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'forget the user; was there something to do?';
 COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was there something to do?';
@@ -583,17 +583,17 @@ COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was th
 CREATE FUNCTION @extschema@.pv_import_hash(
         user_id bigint, hash text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
 CREATE FUNCTION @extschema@.pv_import_hash(
         user_id uuid, hash text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
 CREATE FUNCTION @extschema@.pv_import_hash(
         user_id text, hash text,
         OUT success boolean, OUT reason text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over the hash that another system kept of a user''s password';
 COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over the hash that another system kept of a user''s password';
@@ -602,7 +602,7 @@ COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over the has
 CREATE FUNCTION @extschema@.pv_calibrate(
         target interval DEFAULT '200 ms',
         OUT argon2_memory integer, OUT argon2_iterations integer, OUT argon2_parallelism integer, OUT expected interval)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_calibrate_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about that long here; memory in kB, expected is what it takes';
 
@@ -611,19 +611,19 @@ COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a
 CREATE FUNCTION @extschema@.pv_rotate_batch(
         after uuid, batch_size integer,
         OUT last uuid, OUT sealed bigint, OUT busy bigint, OUT unopened bigint, OUT finished boolean)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rotate_batch_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_rotate_batch(uuid, integer) IS 'one batch of pv_rotate_keys';
 
 CREATE FUNCTION password_verify.active_key()
     RETURNS text
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_active_key_wrapper';
 COMMENT ON FUNCTION password_verify.active_key() IS 'the key that is sealed with now';
 
 CREATE FUNCTION @extschema@.pv_rotation_left()
     RETURNS bigint
-    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
 SELECT pg_catalog.count(*)
   FROM password_verify.credential c
@@ -699,7 +699,7 @@ COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'seal every record w
 -- SQL ask this one.
 CREATE FUNCTION password_verify.require_client()
     RETURNS boolean
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_client_wrapper';
 COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error where this is not a client''s own statement';
 
@@ -710,7 +710,7 @@ CREATE FUNCTION password_verify.users(
         OUT user_id text, OUT algorithm text, OUT parameters text, OUT key_id text, OUT must_change boolean,
         OUT expires_at timestamptz, OUT disabled_at timestamptz, OUT created_at timestamptz, OUT changed_at timestamptz)
     RETURNS SETOF pg_catalog.record
-    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
 SELECT c.user_id,
        pg_catalog.split_part(shown.label, ' ', 1),
@@ -748,7 +748,7 @@ COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is
 CREATE FUNCTION password_verify.keys(
         OUT key_id text, OUT fingerprint text, OUT active boolean, OUT records bigint)
     RETURNS SETOF pg_catalog.record
-    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
 SELECT pg_catalog.split_part(used.key, '$', 1),
        pg_catalog.split_part(used.key, '$', 2),
@@ -782,7 +782,7 @@ CREATE FUNCTION password_verify.events(
         OUT acting_role text, OUT peer_addr text, OUT application_name text, OUT pid integer,
         OUT xid bigint, OUT alert integer, OUT detail text, OUT mac bytea)
     RETURNS SETOF pg_catalog.record
-    LANGUAGE sql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
 SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome, e.outcome),
        e.user_id, e.client_addr::pg_catalog.inet, e.login_role, e.acting_role, e.peer_addr,
@@ -812,7 +812,7 @@ COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; what r
 
 CREATE FUNCTION password_verify.statistics(OUT statistic text, OUT value bigint)
     RETURNS SETOF pg_catalog.record
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_statistics_wrapper';
 COMMENT ON FUNCTION password_verify.statistics() IS 'what pv_stats shows';
 
@@ -823,12 +823,12 @@ COMMENT ON VIEW @extschema@.pv_stats IS 'counters of this database since the sta
 CREATE FUNCTION @extschema@.pv_verify_events(
         OUT intact boolean, OUT events bigint, OUT epoch bigint, OUT seq bigint, OUT problem text,
         OUT head_epoch bigint, OUT head_seq bigint, OUT head_mac text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE COST 1000000
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_verify_events_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit what was written? if not, the first row that is changed, removed or inserted';
 
 CREATE FUNCTION @extschema@.pv_verify_log_line(line text, OUT genuine boolean, OUT problem text)
-    LANGUAGE c VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_verify_log_line_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_verify_log_line(text) IS 'was this line of the server log written by password_verify? if not, why not';
 
@@ -928,7 +928,7 @@ COMMENT ON VIEW @extschema@.pv_grants IS 'which role holds which kind; complete 
 -- names from the catalog in PostgreSQL's own quoting, and the name of an existing role.
 CREATE FUNCTION password_verify.change_grant(role pg_catalog.regrole, kind pg_catalog.text, template pg_catalog.text)
     RETURNS pg_catalog.void
-    LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $function$
 DECLARE
     grantee pg_catalog.name;
@@ -967,7 +967,7 @@ COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.
 
 CREATE FUNCTION @extschema@.pv_grant(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
-    LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $function$
 BEGIN
     PERFORM password_verify.change_grant(role, kind, 'GRANT %s ON %s %s TO %I');
@@ -984,7 +984,7 @@ COMMENT ON FUNCTION @extschema@.pv_grant(pg_catalog.regrole, pg_catalog.text) IS
 
 CREATE FUNCTION @extschema@.pv_revoke(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
-    LANGUAGE plpgsql VOLATILE CALLED ON NULL INPUT PARALLEL UNSAFE
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $function$
 BEGIN
     PERFORM password_verify.change_grant(role, kind, 'REVOKE %s ON %s %s FROM %I');
