@@ -1,7 +1,7 @@
 -- password_verify 0.1.0: the whole SQL surface and all of its authority.
 --
--- Read it from the end: section 8 is every owner, SECURITY DEFINER, search_path and grant.
--- Everything before it only says what there is.
+-- Read it from the end: section 8 is every owner and grant. Everything before it says what there is, and
+-- each function that it runs as its owner, with names looked up in pg_catalog only.
 
 \echo Use "CREATE EXTENSION password_verify" to load this file. \quit
 
@@ -995,26 +995,21 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 --------------------------------------------------------------------------------
 -- 8. Every privilege
 --
--- The rule has no exceptions, so it is a loop: what belongs to the extension belongs to pv_owner,
--- every function runs as pv_owner and looks names up in pg_catalog only, and nobody else may do anything.
--- Two run as their caller: the one procedure commits, and so must; and pv_grant and pv_revoke are a
--- superuser's GRANT. As pv_owner they could name the functions only with USAGE on the schema that these
--- are in; and granting that here would make all that was granted on the schema before part of the
--- extension, which a dump leaves out. What each object ends up with is written out in tests/surface.expected.
+-- What belongs to the extension belongs to pv_owner, and nobody else may do anything. Functions say at
+-- their place that they run as pv_owner and look names up in pg_catalog only. Some run as their caller: the
+-- one procedure commits, and so must; and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
+-- could name the functions only with USAGE on the schema that these are in; and granting that here would
+-- make all that was granted on the schema before part of the extension, which a dump leaves out. What each
+-- object ends up with is written out in tests/surface.expected.
 --------------------------------------------------------------------------------
 
 DO $privileges$
 DECLARE
     target pg_catalog.record;
 BEGIN
-    -- 8a. Owner, SECURITY DEFINER, search_path.
-    FOR target IN SELECT m.class, m.object, m.name FROM password_verify.member m LOOP
+    -- 8a. The owner.
+    FOR target IN SELECT m.class, m.object FROM password_verify.member m LOOP
         EXECUTE pg_catalog.format('ALTER %s %s OWNER TO pv_owner', target.class, target.object);
-        IF target.name OPERATOR(pg_catalog.=) ANY ('{pv_grant,pv_revoke,change_grant}'::pg_catalog.name[]) THEN
-            EXECUTE pg_catalog.format('ALTER FUNCTION %s SET search_path = pg_catalog, pg_temp', target.object);
-        ELSIF target.class OPERATOR(pg_catalog.=) 'FUNCTION' THEN
-            EXECUTE pg_catalog.format('ALTER FUNCTION %s SECURITY DEFINER SET search_path = pg_catalog, pg_temp', target.object);
-        END IF;
     END LOOP;
 
     -- 8b. The sweep. Whoever was given anything at creation, by default (PUBLIC) or by ALTER DEFAULT

@@ -1,8 +1,8 @@
 //! What a call ends in besides yes: a denial, which is data, or an error.
 
-use password_verify_core::account::Timestamp;
-use password_verify_core::reason::Reason;
-use password_verify_core::workspace::OutOfMemory;
+use password_verify_core::kept::workspace::OutOfMemory;
+use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::reason::Reason;
 
 use crate::error::Error;
 

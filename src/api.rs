@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use password_verify_core::policy::Submitted;
-use password_verify_core::reason::Reason;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};

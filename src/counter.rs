@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use password_verify_core::event::{Action, Outcome};
+use password_verify_core::rules::event::{Action, Outcome};
 
 /// One more than the largest code of an outcome.
 const OUTCOMES: usize = Outcome::MAX as usize + 1;

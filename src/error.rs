@@ -2,10 +2,10 @@
 //!
 //! Messages are fixed: nothing that the caller passed is ever in one.
 
-use password_verify_core::keyring::KeyId;
-use password_verify_core::user_id::NotAUserId;
-use password_verify_core::verifier::NotAVerifier;
-use password_verify_core::workspace::OutOfMemory;
+use password_verify_core::kept::keyring::KeyId;
+use password_verify_core::kept::verifier::NotAVerifier;
+use password_verify_core::kept::workspace::OutOfMemory;
+use password_verify_core::rules::user_id::NotAUserId;
 
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState, log_record};
 
@@ -408,5 +408,5 @@ impl Error {
 }
 
 fn uuid(number: RecordNumber) -> String {
-    password_verify_core::user_id::UserId::from_uuid(number).as_str().to_owned()
+    password_verify_core::rules::user_id::UserId::from_uuid(number).as_str().to_owned()
 }

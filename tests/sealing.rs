@@ -6,9 +6,9 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use password_verify_core::account::{Terms, Timestamp};
-use password_verify_core::keyring::Keyring;
-use password_verify_core::seal::{Binding, Owner, Sealed};
+use password_verify_core::kept::keyring::Keyring;
+use password_verify_core::kept::seal::{Binding, Owner, Sealed};
+use password_verify_core::rules::account::{Terms, Timestamp};
 use password_verify_tests::cluster::run;
 use password_verify_tests::keyring::{
     fresh_key, key_of, line, put, reload, restart, sealed_site, setting,

@@ -15,8 +15,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, OnceLock};
 
 use password_verify_blocklist::{Damaged, Filter};
-use password_verify_core::common;
-use password_verify_core::policy::Password;
+use password_verify_core::rules::policy::Password;
+use password_verify_core::strength::common;
 use pgrx::PgLogLevel;
 
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};

@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_core::cost::{Cost, MAX_ITERATIONS};
-use password_verify_core::verifier::Verifier;
+use password_verify_core::kept::verifier::Verifier;
+use password_verify_core::rules::cost::{Cost, MAX_ITERATIONS};
 
 use crate::error::Error;
 use crate::pg::session::slot::HashSlot;

@@ -3,12 +3,12 @@
 use core::net::IpAddr;
 use std::time::Instant;
 
-use password_verify_core::account::Terms;
-use password_verify_core::event::Action;
-use password_verify_core::policy::Submitted;
-use password_verify_core::reason::Reason;
-use password_verify_core::user_id::UserId;
-use password_verify_core::verifier::Verifier;
+use password_verify_core::kept::verifier::Verifier;
+use password_verify_core::rules::account::Terms;
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use super::new_password::{accept, hash};
 use super::recorded::{recorded, refused};

@@ -2,12 +2,12 @@
 
 use std::time::Duration;
 
-use password_verify_core::account::{Terms, Timestamp};
-use password_verify_core::event::Action;
-use password_verify_core::policy::Submitted;
-use password_verify_core::reason::Reason;
-use password_verify_core::record::Record;
-use password_verify_core::user_id::UserId;
+use password_verify_core::kept::record::Record;
+use password_verify_core::rules::account::{Terms, Timestamp};
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use super::new_password::{accept, hash, written};
 use super::recorded::recorded;

@@ -2,11 +2,11 @@
 
 use std::time::Instant;
 
-use password_verify_core::event::Action;
-use password_verify_core::policy::Submitted;
-use password_verify_core::reason::Reason;
-use password_verify_core::record::{Imported, wrap};
-use password_verify_core::user_id::UserId;
+use password_verify_core::kept::record::{Imported, wrap};
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use super::enroll::has_password;
 use super::new_password::written;

@@ -1,8 +1,8 @@
 //! What managers say of an account: each answers whether there was something to do.
 
-use password_verify_core::account::State;
-use password_verify_core::event::Action;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::account::State;
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::user_id::UserId;
 
 use super::recorded::recorded;
 use crate::error::Error;

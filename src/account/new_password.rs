@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use password_verify_core::policy::{NewPassword, Password, Submitted};
-use password_verify_core::reason::Reason;
-use password_verify_core::user_id::UserId;
-use password_verify_core::verifier::Verifier;
+use password_verify_core::kept::verifier::Verifier;
+use password_verify_core::rules::policy::{NewPassword, Password, Submitted};
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use super::blocklist;
 use crate::answer::Stop;

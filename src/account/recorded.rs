@@ -3,10 +3,10 @@
 use core::net::IpAddr;
 use std::time::Instant;
 
-use password_verify_core::event::Action;
-use password_verify_core::reason::Reason;
-use password_verify_core::throttle::Payer;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::throttle::Payer;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::answer::{Denial, Stop};
 use crate::error::Error;

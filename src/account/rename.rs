@@ -1,8 +1,8 @@
 //! Users whose id changes: a user name, an e-mail address.
 
-use password_verify_core::event::Action;
-use password_verify_core::reason::Reason;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use super::recorded::{recorded, recorded_with};
 use crate::answer::Stop;

@@ -3,13 +3,13 @@
 use core::net::IpAddr;
 use std::time::Duration;
 
-use password_verify_core::account::Terms;
-use password_verify_core::event::Action;
-use password_verify_core::policy::Submitted;
-use password_verify_core::reason::Reason;
-use password_verify_core::reset_token::Token;
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::account::Terms;
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::reset_token::Token;
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 use zeroize::Zeroizing;
 
 use super::manage::{alter, edit};

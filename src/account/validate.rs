@@ -3,8 +3,8 @@
 use core::net::IpAddr;
 use std::time::Instant;
 
-use password_verify_core::policy::Submitted;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::answer::Stop;
 use crate::error::Error;

@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use password_verify_core::event::Action;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::event::Action;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::error::Error;
 use crate::pg::server;

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use password_verify_core::cost::Cost;
-use password_verify_core::reason::Reason;
-use password_verify_core::workspace::{OutOfMemory, Workspace};
+use password_verify_core::kept::workspace::{OutOfMemory, Workspace};
+use password_verify_core::rules::cost::Cost;
+use password_verify_core::rules::reason::Reason;
 
 use super::charge::Charged;
 use crate::answer::Stop;

@@ -1,7 +1,7 @@
 //! What is charged to a user, looked at and moved from outside of an attempt.
 
-use password_verify_core::throttle::Payer;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::throttle::Payer;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;

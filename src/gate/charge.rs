@@ -2,12 +2,12 @@
 
 use std::time::Instant;
 
-use password_verify_core::authenticator::{Pool, Purpose, Row, Work};
-use password_verify_core::client_addr::ClientAddr;
-use password_verify_core::event::Outcome;
-use password_verify_core::reason::Reason;
-use password_verify_core::throttle::{Payer, Verdict};
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::authenticator::{Pool, Purpose, Row, Work};
+use password_verify_core::rules::client_addr::ClientAddr;
+use password_verify_core::rules::event::Outcome;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::throttle::{Payer, Verdict};
+use password_verify_core::rules::user_id::UserId;
 
 use super::audit;
 use super::claim::{Claimant, Ended};

@@ -2,7 +2,7 @@
 
 use core::net::IpAddr;
 
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::answer::Denial;
 use crate::error::Error;

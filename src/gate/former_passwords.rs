@@ -6,11 +6,11 @@
 
 use core::net::IpAddr;
 
-use password_verify_core::authenticator::Purpose;
-use password_verify_core::policy::NewPassword;
-use password_verify_core::reason::Reason;
-use password_verify_core::record::Record;
-use password_verify_core::user_id::UserId;
+use password_verify_core::kept::record::Record;
+use password_verify_core::rules::authenticator::Purpose;
+use password_verify_core::rules::policy::NewPassword;
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use super::bench::Bench;
 use super::claim::Claimant;
@@ -58,7 +58,7 @@ impl<'a> Authenticator for Unused<'a> {
         let mut texts = vec![row.open()?];
         texts.extend(row.open_former()?);
         texts.truncate(self.history);
-        let parse = |text: &password_verify_core::secret::Secret| {
+        let parse = |text: &password_verify_core::rules::secret::Secret| {
             Record::parse(text.expose(), settings::hash_memory_limit())
                 .map_err(|why| Error::stored(why, row.number))
         };

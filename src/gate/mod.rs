@@ -6,9 +6,9 @@
 
 use std::time::Instant;
 
-use password_verify_core::authenticator::{Purpose, Work};
-use password_verify_core::reason::Reason;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::authenticator::{Purpose, Work};
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::answer::{Denial, Stop};
 use crate::error::Error;

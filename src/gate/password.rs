@@ -2,13 +2,13 @@
 
 use core::net::IpAddr;
 
-use password_verify_core::account::Timestamp;
-use password_verify_core::authenticator::Purpose;
-use password_verify_core::policy::{self, Submitted};
-use password_verify_core::record::Record;
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
-use password_verify_core::verifier::{NotAVerifier, Verifier};
+use password_verify_core::kept::record::Record;
+use password_verify_core::kept::verifier::{NotAVerifier, Verifier};
+use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::authenticator::Purpose;
+use password_verify_core::rules::policy::{self, Submitted};
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 
 use super::bench::Bench;
 use super::claim::Claimant;

@@ -2,10 +2,10 @@
 
 use core::net::IpAddr;
 
-use password_verify_core::authenticator::Purpose;
-use password_verify_core::policy::Submitted;
-use password_verify_core::reset_token::Token;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::authenticator::Purpose;
+use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::reset_token::Token;
+use password_verify_core::rules::user_id::UserId;
 
 use super::bench::Bench;
 use super::claim::Claimant;

@@ -1,9 +1,9 @@
 //! How new passwords are hashed and which are accepted.
 
-use password_verify_core::cost::{
+use password_verify_core::rules::cost::{
     Cost, MAX_ITERATIONS, MAX_MEMORY_KIB, MAX_PARALLELISM, MIN_MEMORY_KIB,
 };
-use password_verify_core::policy::Rules;
+use password_verify_core::rules::policy::Rules;
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 use std::ffi::CString;
 use std::sync::OnceLock;

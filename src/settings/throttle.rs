@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use password_verify_core::throttle::{Rate, Rules};
+use password_verify_core::rules::throttle::{Rate, Rules};
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use super::define::{policy, size, value};

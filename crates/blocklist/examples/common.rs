@@ -9,7 +9,7 @@ use std::path::Path;
 
 use password_verify_blocklist::build::Keys;
 use password_verify_blocklist::{Filter, Key};
-use password_verify_core::common;
+use password_verify_core::strength::common;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("common");

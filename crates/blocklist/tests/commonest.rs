@@ -7,7 +7,7 @@ use std::path::Path;
 
 use password_verify_blocklist::build::Keys;
 use password_verify_blocklist::{Filter, Key};
-use password_verify_core::common;
+use password_verify_core::strength::common;
 
 const FILTER: &[u8] = include_bytes!("../common/common.filter");
 

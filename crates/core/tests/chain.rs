@@ -3,11 +3,11 @@
 
 use std::collections::HashSet;
 
-use password_verify_core::chain::{
+use password_verify_core::kept::keyring::{Key, Keyring};
+use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
+use password_verify_core::trail::chain::{
     Broken, Chain, ChainKey, Head, MAC_BYTES, Opening, Why, hex, unhex,
 };
-use password_verify_core::event::{Action, Alert, Event, Outcome};
-use password_verify_core::keyring::{Key, Keyring};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 

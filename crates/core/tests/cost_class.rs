@@ -2,10 +2,10 @@
 #![allow(clippy::unwrap_used)]
 
 use password_verify_argon2::Path;
-use password_verify_core::cost::{Cost, MAX_MEMORY_KIB};
-use password_verify_core::cost_class::{NO_CLASS, class, template};
-use password_verify_core::record::{Imported, Record, label, wrap};
-use password_verify_core::workspace::Workspace;
+use password_verify_core::decoys::cost_class::{NO_CLASS, class, template};
+use password_verify_core::kept::record::{Imported, Record, label, wrap};
+use password_verify_core::kept::workspace::Workspace;
+use password_verify_core::rules::cost::{Cost, MAX_MEMORY_KIB};
 
 #[test]
 fn every_format_has_a_template() {

@@ -1,8 +1,8 @@
 //! Users and strangers over the years of an installation: how often either changes the class of cost.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_core::cost_class::{ClassKey, NO_CLASS};
-use password_verify_core::decoy::{CELLS, Classes, MAX_CLASSES, Move};
+use password_verify_core::decoys::cost_class::{ClassKey, NO_CLASS};
+use password_verify_core::decoys::decoy::{CELLS, Classes, MAX_CLASSES, Move};
 
 const TODAY: ClassKey = [1; 16];
 const BCRYPT: ClassKey = [2; 16];

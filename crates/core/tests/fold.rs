@@ -3,8 +3,10 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use password_verify_core::event::{Action, Alert, Event, Outcome};
-use password_verify_core::fold::{BURST, FoldKey, Folding, MAX_COARSE, MAX_KEYS, Placed, WINDOW};
+use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
+use password_verify_core::trail::fold::{
+    BURST, FoldKey, Folding, MAX_COARSE, MAX_KEYS, Placed, WINDOW,
+};
 use proptest::prelude::*;
 use proptest::sample::select;
 
@@ -530,8 +532,8 @@ proptest! {
 
 #[test]
 fn a_flood_does_not_make_a_hashed_guess_anonymous() {
-    use password_verify_core::event::{Action, Event, Outcome};
-    use password_verify_core::fold::{BURST, Folding, Placed};
+    use password_verify_core::rules::event::{Action, Event, Outcome};
+    use password_verify_core::trail::fold::{BURST, Folding, Placed};
     let mut folding = Folding::new();
     let event = |user: String, outcome| {
         let mut event = Event::new(1_000_000, Action::Validate, outcome);

@@ -3,9 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_core::policy::{Password, Rules, Submitted};
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::policy::{Password, Rules, Submitted};
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 
 fn time(text: &str) -> Duration {
     let rules = Rules { min_length: 8, min_strength: 4 };

@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use password_verify_core::cost_class::{ClassKey, NO_CLASS};
-use password_verify_core::recount::{Behind, Counted, Pass, Place, Slice, Span};
+use password_verify_core::decoys::cost_class::{ClassKey, NO_CLASS};
+use password_verify_core::decoys::recount::{Behind, Counted, Pass, Place, Slice, Span};
 
 const DAY: i64 = 86_400_000_000;
 

@@ -1,4 +1,4 @@
-"""Prints what crates/core/src/seal.rs must write, computed by libsodium (pip install pynacl)."""
+"""Prints what crates/core/src/kept/seal.rs must write, computed by libsodium (pip install pynacl)."""
 import base64, hashlib, struct
 from nacl.bindings import crypto_aead_xchacha20poly1305_ietf_encrypt as encrypt
 

@@ -4,12 +4,12 @@
 use std::time::{Duration, Instant};
 
 use password_verify_argon2::Path;
-use password_verify_core::cost::Cost;
-use password_verify_core::policy::{Password, Rules, Submitted};
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
-use password_verify_core::verifier::Verifier;
-use password_verify_core::workspace::Workspace;
+use password_verify_core::kept::verifier::Verifier;
+use password_verify_core::kept::workspace::Workspace;
+use password_verify_core::rules::cost::Cost;
+use password_verify_core::rules::policy::{Password, Rules, Submitted};
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 
 /// The slowest that hill climbing found: with zxcvbn as it comes (which took more than ten hashes for the
 /// first two), and with what it is given here.

@@ -1,10 +1,12 @@
 //! Budgets against slow references that keep the whole history, and what must hold of any history.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
-use password_verify_core::throttle::Payer::{Account, Caller, Chance, Client, Comparison, Known};
-use password_verify_core::throttle::Settled::{Right, Withdrawn, Wrong};
-use password_verify_core::throttle::Verdict::{Admitted, Locked, Refused, Wait};
-use password_verify_core::throttle::{
+use password_verify_core::rules::throttle::Payer::{
+    Account, Caller, Chance, Client, Comparison, Known,
+};
+use password_verify_core::rules::throttle::Settled::{Right, Withdrawn, Wrong};
+use password_verify_core::rules::throttle::Verdict::{Admitted, Locked, Refused, Wait};
+use password_verify_core::rules::throttle::{
     Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settled, Timestamp, Verdict,
 };
 use proptest::prelude::*;

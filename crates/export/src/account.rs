@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use password_verify_core::account::{State, Timestamp};
-use password_verify_core::keyring::Keyring;
-use password_verify_core::seal::{self, Binding, Sealed};
-use password_verify_core::secret::Secret;
+use password_verify_core::kept::keyring::Keyring;
+use password_verify_core::kept::seal::{self, Binding, Sealed};
+use password_verify_core::rules::account::{State, Timestamp};
+use password_verify_core::rules::secret::Secret;
 
 use crate::row::{Columns, NotExported, Time, not_opened, number, optional, text, time};
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use password_verify_core::keyring::Keyring;
+use password_verify_core::kept::keyring::Keyring;
 
 use crate::account::Accounts;
 use crate::failure::Failure;

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use password_verify_core::keyring::Keyring;
+use password_verify_core::kept::keyring::Keyring;
 
 use crate::args::Options;
 use crate::dump::{Dump, Line};

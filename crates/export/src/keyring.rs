@@ -4,8 +4,8 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use password_verify_core::keyring::Keyring;
-use password_verify_core::secret::Secret;
+use password_verify_core::kept::keyring::Keyring;
+use password_verify_core::rules::secret::Secret;
 
 use crate::failure::Failure;
 

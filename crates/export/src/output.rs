@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use password_verify_core::secret::Secret;
+use password_verify_core::rules::secret::Secret;
 use serde_json::Value;
 
 use crate::args::Format;

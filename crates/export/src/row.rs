@@ -1,9 +1,9 @@
 //! One row of `password_verify.credential`, as a dump has it.
 
-use password_verify_core::account::{Terms, Timestamp};
-use password_verify_core::keyring::Keyring;
-use password_verify_core::seal::{Binding, NotOpened, Owner, Sealed};
-use password_verify_core::secret::Secret;
+use password_verify_core::kept::keyring::Keyring;
+use password_verify_core::kept::seal::{Binding, NotOpened, Owner, Sealed};
+use password_verify_core::rules::account::{Terms, Timestamp};
+use password_verify_core::rules::secret::Secret;
 
 use crate::account::Account;
 use crate::copy_text::decode;
@@ -175,7 +175,7 @@ impl Row {
         let Some(sealed) = Sealed::parse(text) else {
             return match text {
                 "" => Err(NotExported::Malformed),
-                _ if password_verify_core::seal::is_sealed(text) => Err(NotExported::Broken),
+                _ if password_verify_core::kept::seal::is_sealed(text) => Err(NotExported::Broken),
                 _ if text.starts_with(ANY_SEALED) => Err(NotExported::Version),
                 _ => Ok(Secret::new(text.to_owned())),
             };
@@ -216,7 +216,7 @@ pub fn optional(field: &[u8]) -> Option<Option<Time>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use password_verify_core::account::State;
+    use password_verify_core::rules::account::State;
 
     const NUMBER: &str = "0123abcd-0000-0000-0000-000000000000";
     const NOW: &str = "2026-01-02 03:04:05+00";

@@ -1,6 +1,6 @@
 //! Timestamps as `pg_dump` writes them: DateStyle ISO, and whatever time zone the session had.
 
-use password_verify_core::account::Timestamp;
+use password_verify_core::rules::account::Timestamp;
 
 /// Days from 1970-01-01, where calendars begin, to 2000-01-01, where PostgreSQL does.
 const EPOCH_DAYS: i64 = 10_957;

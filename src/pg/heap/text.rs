@@ -1,6 +1,6 @@
 //! Text between PostgreSQL's encoding and ours (UTF-8). What comes in leaves no copy behind.
 
-use password_verify_core::secret::Secret;
+use password_verify_core::rules::secret::Secret;
 use pgrx::pg_sys;
 use zeroize::{Zeroize, Zeroizing};
 

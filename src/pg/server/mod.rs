@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_core::account::Timestamp;
+use password_verify_core::rules::account::Timestamp;
 use pgrx::pg_sys;
 
 use crate::error::Error;

@@ -1,8 +1,8 @@
 //! Arguments. Whatever is wrong with one is kept until [`crate::api`] asks for it.
 
-use password_verify_core::log_line::MAX_LINE;
-use password_verify_core::policy::{MAX_BYTES, Submitted};
-use password_verify_core::user_id::{self, NotAUserId, UserId};
+use password_verify_core::rules::policy::{MAX_BYTES, Submitted};
+use password_verify_core::rules::user_id::{self, NotAUserId, UserId};
+use password_verify_core::trail::log_line::MAX_LINE;
 use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::FromDatum;
 use pgrx::nullable::Nullable;

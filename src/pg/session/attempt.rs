@@ -9,9 +9,9 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use password_verify_core::event::{Alert, Outcome};
-use password_verify_core::throttle::{Budget, Rules, Settled, Verdict};
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::event::{Alert, Outcome};
+use password_verify_core::rules::throttle::{Budget, Rules, Settled, Verdict};
+use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 
 use crate::error::Error;
@@ -24,7 +24,7 @@ use crate::pg::shared::databases;
 use crate::pg::shared::event_record::Record;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
-use password_verify_core::throttle::{PAYERS, Payer};
+use password_verify_core::rules::throttle::{PAYERS, Payer};
 
 /// Wrong passwords in a row after which a right one is worth an alert.
 const REMARKABLE: u32 = 3;

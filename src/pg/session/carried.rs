@@ -10,7 +10,7 @@ use crate::pg::server;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Key, Place, Stored};
 use crate::settings;
-use password_verify_core::throttle::Payer;
+use password_verify_core::rules::throttle::Payer;
 
 thread_local! {
     /// Kept in the cache for the moment: given back however that ends.

@@ -1,8 +1,8 @@
 //! Lines of the server log that a login cannot make: numbered, and signed under a key of the keyring.
 
-use password_verify_core::chain::{Head, hex};
-use password_verify_core::event::Event;
-use password_verify_core::log_line::{self, Line};
+use password_verify_core::rules::event::Event;
+use password_verify_core::trail::chain::{Head, hex};
+use password_verify_core::trail::log_line::{self, Line};
 use pgrx::PgLogLevel;
 
 use super::record;

@@ -1,8 +1,8 @@
 //! A record that was made anew at a login, left for the worker to write: a login that wrote its user's row
 //! would hold it until the application's transaction ends.
 
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::error::Error;
 use crate::pg::server;

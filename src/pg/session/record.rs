@@ -1,6 +1,6 @@
 //! From the bytes in shared memory to an event.
 
-use password_verify_core::event::{Action, Alert, Event, Outcome};
+use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 
 use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
@@ -37,5 +37,8 @@ fn name(raw: &RawName) -> Option<String> {
     if bytes.is_empty() {
         return None;
     }
-    Some(password_verify_core::name::printable(bytes, crate::pg::heap::text::database_is_utf8()))
+    Some(password_verify_core::trail::name::printable(
+        bytes,
+        crate::pg::heap::text::database_is_utf8(),
+    ))
 }

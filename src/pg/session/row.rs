@@ -3,7 +3,7 @@
 use pgrx::callconv::{BoxRet, FcInfo};
 use std::time::Duration;
 
-use password_verify_core::chain::hex;
+use password_verify_core::trail::chain::hex;
 use pgrx::datum::{Datum, Interval, IntoDatum, Uuid};
 use pgrx::{impl_sql_translatable, pg_sys};
 

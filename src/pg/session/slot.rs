@@ -4,8 +4,8 @@
 use std::cell::Cell;
 use std::time::Instant;
 
-use password_verify_core::cost::Cost;
-use password_verify_core::workspace::Workspace;
+use password_verify_core::kept::workspace::Workspace;
+use password_verify_core::rules::cost::Cost;
 use pgrx::pg_sys;
 
 use crate::error::Error;

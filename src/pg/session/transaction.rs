@@ -8,8 +8,8 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::time::Instant;
 
-use password_verify_core::event::{Action, Outcome};
-use password_verify_core::throttle::Budget;
+use password_verify_core::rules::event::{Action, Outcome};
+use password_verify_core::rules::throttle::Budget;
 use pgrx::pg_sys;
 
 use super::statistics;
@@ -25,7 +25,7 @@ use crate::pg::shared::event_record::Record;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
 use crate::settings;
-use password_verify_core::throttle::{PAYERS, Payer};
+use password_verify_core::rules::throttle::{PAYERS, Payer};
 
 /// Budgets that are kept in the cache, so that the session itself clears them the moment its
 /// transaction commits. Of others the worker makes sure a little later.

@@ -5,9 +5,9 @@
 
 use std::time::Instant;
 
-use password_verify_core::account::Timestamp;
-use password_verify_core::repeat::Repeats;
-use password_verify_core::throttle::{Budget, Payer, Rules, Settled, Verdict};
+use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::repeat::Repeats;
+use password_verify_core::rules::throttle::{Budget, Payer, Rules, Settled, Verdict};
 use pgrx::pg_sys;
 
 use super::condition::Condition;

@@ -1,9 +1,9 @@
 //! The queue of events and the databases that they are of: one lock for both.
 
-use password_verify_core::account::Timestamp;
-use password_verify_core::clock;
-use password_verify_core::fold::Allowance;
-use password_verify_core::throttle::PAYERS;
+use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::clock;
+use password_verify_core::rules::throttle::PAYERS;
+use password_verify_core::trail::fold::Allowance;
 use pgrx::pg_sys;
 
 use super::board::MAX_DATABASES;

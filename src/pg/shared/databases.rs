@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use password_verify_core::account::Timestamp;
+use password_verify_core::rules::account::Timestamp;
 use pgrx::pg_sys;
 
 use super::central::{AFTER_FAILURE, Central, Database, Legacy};

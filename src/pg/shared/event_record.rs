@@ -1,7 +1,7 @@
 //! What the worker makes a row of the audit of, as it lies in the queue.
 
-use password_verify_core::throttle::Payer;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::throttle::Payer;
+use password_verify_core::rules::user_id::UserId;
 
 use crate::pg::server::caller::{Caller, RawAddr};
 

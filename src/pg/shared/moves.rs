@@ -3,8 +3,8 @@
 //! Their transaction is committed. What has no place is lost, as is what a crash finds here: users are counted wrong
 //! then until all records have been counted anew ([`super::passes`]).
 
-use password_verify_core::record::MAX_BYTES;
-use password_verify_core::recount::{Behind, Span};
+use password_verify_core::decoys::recount::{Behind, Span};
+use password_verify_core::kept::record::MAX_BYTES;
 use pgrx::pg_sys;
 
 use super::traffic::{PLACES, Slot, Tally, Traffic, existing, take_note};

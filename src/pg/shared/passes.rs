@@ -3,8 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use password_verify_core::cost_class::ClassKey;
-use password_verify_core::recount::{Counted, Pass as Count, Slice};
+use password_verify_core::decoys::cost_class::ClassKey;
+use password_verify_core::decoys::recount::{Counted, Pass as Count, Slice};
 use pgrx::pg_sys;
 
 use super::board::MAX_DATABASES;

@@ -5,7 +5,7 @@
 
 use std::time::Instant;
 
-use password_verify_core::throttle::PAYERS;
+use password_verify_core::rules::throttle::PAYERS;
 
 use super::board;
 use super::central::{Central, NONE};

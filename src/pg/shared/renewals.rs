@@ -4,9 +4,9 @@
 //! transaction stays open, in the way of whoever wants to set another password. Few places are enough: what
 //! finds none is made again at the next login.
 
-use password_verify_core::account::Timestamp;
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 use zeroize::Zeroize;
 

@@ -1,10 +1,10 @@
 //! Records that move between classes of cost, and counts of all records that go on meanwhile: one lock for
 //! both.
 
-use password_verify_core::cost_class::ClassKey;
-use password_verify_core::decoy::Move;
-use password_verify_core::record::MAX_BYTES;
-use password_verify_core::recount::{Behind, Pass as Count};
+use password_verify_core::decoys::cost_class::ClassKey;
+use password_verify_core::decoys::decoy::Move;
+use password_verify_core::decoys::recount::{Behind, Pass as Count};
+use password_verify_core::kept::record::MAX_BYTES;
 use pgrx::pg_sys;
 
 use super::board::MAX_DATABASES;

@@ -5,7 +5,7 @@
 //! nothing of it has to be kept in memory, however many savepoints a transaction has, and another worker
 //! goes on where one has stopped.
 
-use password_verify_core::event::Outcome;
+use password_verify_core::rules::event::Outcome;
 use pgrx::datum::{FromDatum, IntoDatum};
 use pgrx::pg_sys;
 

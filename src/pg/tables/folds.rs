@@ -1,7 +1,7 @@
 //! `password_verify.event_fold`: counted rows that are still counting.
 
-use password_verify_core::event::Event;
-use password_verify_core::fold::FoldKey;
+use password_verify_core::rules::event::Event;
+use password_verify_core::trail::fold::FoldKey;
 use pgrx::pg_sys;
 
 use super::journal::{EVENT_COLUMNS, from_columns, to_columns};

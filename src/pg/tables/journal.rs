@@ -2,8 +2,8 @@
 
 use std::marker::PhantomData;
 
-use password_verify_core::chain::MAC_BYTES;
-use password_verify_core::event::{Action, Alert, Event, Outcome};
+use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
+use password_verify_core::trail::chain::MAC_BYTES;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 

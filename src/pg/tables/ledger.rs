@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use password_verify_core::account::Timestamp;
-use password_verify_core::throttle::Budget;
+use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::throttle::Budget;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
 use crate::pg::shared::budgets::Stored;
-use password_verify_core::throttle::Payer;
+use password_verify_core::rules::throttle::Payer;
 
 /// The table, opened.
 pub struct Ledger(Keyed<6>);

@@ -7,9 +7,9 @@
 
 use std::time::Instant;
 
-use password_verify_core::account::{State, Timestamp};
-use password_verify_core::seal::Binding;
-use password_verify_core::secret::Secret;
+use password_verify_core::kept::seal::Binding;
+use password_verify_core::rules::account::{State, Timestamp};
+use password_verify_core::rules::secret::Secret;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 

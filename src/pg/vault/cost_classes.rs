@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use password_verify_core::cost_class::ClassKey;
-use password_verify_core::decoy::{Cells, Class, Classes, MAX_CLASSES, contains};
+use password_verify_core::decoys::cost_class::ClassKey;
+use password_verify_core::decoys::decoy::{Cells, Class, Classes, MAX_CLASSES, contains};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 

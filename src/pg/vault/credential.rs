@@ -1,12 +1,12 @@
 //! One row of `password_verify.credential`.
 
-use password_verify_core::account::{Account, State, Terms, Timestamp};
-use password_verify_core::history;
-use password_verify_core::record::{Record, label};
-use password_verify_core::reset_token::Token;
-use password_verify_core::seal::{self, Binding, Owner};
-use password_verify_core::secret::Secret;
-use password_verify_core::user_id::UserId;
+use password_verify_core::kept::record::{Record, label};
+use password_verify_core::kept::seal::{self, Binding, Owner};
+use password_verify_core::rules::account::{Account, State, Terms, Timestamp};
+use password_verify_core::rules::history;
+use password_verify_core::rules::reset_token::Token;
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::rules::user_id::UserId;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use password_verify_core::blind_index::Key;
+use password_verify_core::kept::blind_index::Key;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 

@@ -7,7 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use password_verify_core::keyring::{Keyring, Why};
+use password_verify_core::kept::keyring::{Keyring, Why};
 use pgrx::pg_sys;
 use zeroize::Zeroizing;
 

@@ -8,10 +8,10 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use password_verify_core::chain::ChainKey;
-use password_verify_core::keyring::{KeyId, Keyring};
-use password_verify_core::seal::{self, Binding, NotOpened, Sealed};
-use password_verify_core::secret::Secret;
+use password_verify_core::kept::keyring::{KeyId, Keyring};
+use password_verify_core::kept::seal::{self, Binding, NotOpened, Sealed};
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::trail::chain::ChainKey;
 use pgrx::pg_sys;
 
 use super::key_file;

@@ -6,9 +6,9 @@
 
 use std::cell::{Cell, RefCell};
 
-use password_verify_core::cost_class::{self, NO_CLASS};
-use password_verify_core::decoy::Move;
-use password_verify_core::recount::{Place, Span};
+use password_verify_core::decoys::cost_class::{self, NO_CLASS};
+use password_verify_core::decoys::decoy::Move;
+use password_verify_core::decoys::recount::{Place, Span};
 use pgrx::pg_sys;
 
 use super::credential::Credential;

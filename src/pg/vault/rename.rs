@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::user_id::UserId;
 
 use super::moves;
 use super::store::{Edit, Found, Store, Written};

@@ -9,9 +9,9 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_core::account::State;
-use password_verify_core::decoy;
-use password_verify_core::user_id::UserId;
+use password_verify_core::decoys::decoy;
+use password_verify_core::rules::account::State;
+use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 
 use super::accounts::{AccountRow, Accounts, Locked};

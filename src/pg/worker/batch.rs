@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 
-use password_verify_core::chain::{Chain, Opening};
-use password_verify_core::event::{Action, Event, Outcome};
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::event::{Action, Event, Outcome};
+use password_verify_core::rules::user_id::UserId;
+use password_verify_core::trail::chain::{Chain, Opening};
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
@@ -20,7 +20,7 @@ use crate::pg::tables::journal::Journal;
 use crate::pg::tables::keyed::Key;
 use crate::pg::tables::ledger::Ledger;
 use crate::pg::vault::key::ActiveKey;
-use password_verify_core::throttle::Payer;
+use password_verify_core::rules::throttle::Payer;
 
 /// The tables, opened, and what is to be believed once it is committed.
 pub struct Batch {
@@ -119,7 +119,7 @@ impl Batch {
         let Stored { budget, rests_at } = unwritten.stored;
         // What is in flight is not stored: whatever becomes of it will be.
         let stored = Stored {
-            budget: password_verify_core::throttle::Budget { in_flight: 0, ..budget },
+            budget: password_verify_core::rules::throttle::Budget { in_flight: 0, ..budget },
             rests_at,
         };
         let kept = (rests_at > server::now()).then_some((unwritten.payer, stored));

@@ -8,7 +8,7 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use password_verify_core::event::{Action, Event, Outcome};
+use password_verify_core::rules::event::{Action, Event, Outcome};
 
 use super::batch::Batch;
 use super::signals;
@@ -18,7 +18,7 @@ use crate::pg::shared::central::NONE;
 use crate::pg::shared::event_record::Record;
 use crate::pg::tables::changes;
 use crate::pg::tables::changes::{Clearing, Ending, Open, OpenChanges, Row};
-use password_verify_core::throttle::PAYERS;
+use password_verify_core::rules::throttle::PAYERS;
 
 /// A transaction with fewer rows than this is ended at once.
 const AT_ONCE: usize = 16;

@@ -1,5 +1,5 @@
 //! Counts all records by their class of cost, a slice at a time: once after the server's start, once a day, and
-//! when reports of records that have moved were lost. See [`password_verify_core::recount`].
+//! when reports of records that have moved were lost. See [`password_verify_core::decoys::recount`].
 //!
 //! A record takes 20 to 40 microseconds, so a million of them half a minute of a processor, in 500 to 2,000 slices two
 //! in a second: a quarter of an hour at most where somebody logs in all the time. A worker that has nothing else to do
@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use password_verify_core::cost_class::{self, ClassKey, NO_CLASS};
-use password_verify_core::recount::{Counted, Place};
+use password_verify_core::decoys::cost_class::{self, ClassKey, NO_CLASS};
+use password_verify_core::decoys::recount::{Counted, Place};
 use pgrx::{PgTryBuilder, pg_sys};
 
 use super::work;

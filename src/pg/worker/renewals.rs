@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
-use password_verify_core::user_id::UserId;
+use password_verify_core::rules::user_id::UserId;
 use pgrx::{PgTryBuilder, pg_sys};
 
 use super::work;

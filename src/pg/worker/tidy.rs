@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_core::clock;
-use password_verify_core::event::{Action, Event, Outcome};
+use password_verify_core::rules::clock;
+use password_verify_core::rules::event::{Action, Event, Outcome};
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;

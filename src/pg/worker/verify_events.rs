@@ -2,8 +2,8 @@
 
 use std::time::Instant;
 
-use password_verify_core::chain::{Broken, Chain, Head, Opening};
-use password_verify_core::event::Action;
+use password_verify_core::rules::event::Action;
+use password_verify_core::trail::chain::{Broken, Chain, Head, Opening};
 
 use super::tidy::pruned_before;
 use crate::error::Error;

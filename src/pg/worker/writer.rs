@@ -6,9 +6,9 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use password_verify_core::chain::{Chain, Head, Opening, Why};
-use password_verify_core::event::{Action, Event};
-use password_verify_core::fold::{Folding, Placed};
+use password_verify_core::rules::event::{Action, Event};
+use password_verify_core::trail::chain::{Chain, Head, Opening, Why};
+use password_verify_core::trail::fold::{Folding, Placed};
 use pgrx::pg_sys;
 
 use super::batch::Batch;
@@ -35,7 +35,7 @@ use crate::pg::tables::journal::Journal;
 use crate::pg::tables::keyed::Key;
 use crate::pg::vault::cost_classes::CostClasses;
 use crate::pg::vault::keyring;
-use password_verify_core::throttle::PAYERS;
+use password_verify_core::rules::throttle::PAYERS;
 
 /// Entries of one batch.
 const BATCH: usize = 512;
@@ -340,7 +340,10 @@ fn next_chain(legacy: &Legacy) -> Result<(Chain, Option<Opening>), Error> {
     Ok((Chain::open(key, epoch), Some(opening)))
 }
 
-fn new_epoch(why: Why, previous: Option<Head>) -> (password_verify_core::chain::ChainKey, Opening) {
+fn new_epoch(
+    why: Why,
+    previous: Option<Head>,
+) -> (password_verify_core::trail::chain::ChainKey, Opening) {
     let (chain_key, key) = keyring::active();
     let (system, database) = here();
     let timeline = work::identity().1;

@@ -75,8 +75,8 @@ pub fn word(line: &[u8]) -> Option<Key> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use password_verify_core::policy::{self, Password, Submitted};
-    use password_verify_core::secret::Secret;
+    use password_verify_core::rules::policy::{self, Password, Submitted};
+    use password_verify_core::rules::secret::Secret;
     use proptest::prelude::*;
 
     const SHA1: &str = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8";

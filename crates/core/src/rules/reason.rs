@@ -17,7 +17,7 @@ pub enum Reason {
     ChangeRequired,
     /// Fewer code points than `password_verify.min_length`.
     TooShort,
-    /// More than [`crate::policy::MAX_BYTES`] bytes.
+    /// More than [`crate::rules::policy::MAX_BYTES`] bytes.
     TooLong,
     /// Estimated strength below `password_verify.min_strength`.
     TooWeak,

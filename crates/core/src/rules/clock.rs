@@ -1,6 +1,6 @@
 //! What can be believed of a clock that somebody may set.
 
-use crate::account::Timestamp;
+use crate::rules::account::Timestamp;
 
 /// The time from now until `at`, which is not more than `at_most` away: what is further off was noted before
 /// the clock was set back, and is over.

@@ -13,7 +13,7 @@ use blake2::digest::{FixedOutput, KeyInit, Update, consts::U32};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::secret::Secret;
+use crate::rules::secret::Secret;
 
 /// Bytes of the secret.
 pub const SECRET_BYTES: usize = 32;

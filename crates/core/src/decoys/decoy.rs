@@ -1,6 +1,6 @@
 //! What an unknown user's password is hashed against: a decoy of some class of cost.
 //!
-//! An attacker can tell classes by their time ([`crate::cost_class`]): bcrypt of a system before this one from
+//! An attacker can tell classes by their time ([`crate::decoys::cost_class`]): bcrypt of a system before this one from
 //! Argon2id of today. So unknown ids must lie in classes as known ones do, **and change their class as often as
 //! known ones do**: whoever asks again after a month learns from every id that has changed and from every id that
 //! has not.
@@ -30,11 +30,11 @@
 //! those with its time are nobody.
 //!
 //! Users are counted by what committed transactions report. A crash loses the reports of about a second, and a class
-//! whose count comes to zero too early has no cells until all records have been counted again ([`crate::recount`]).
+//! whose count comes to zero too early has no cells until all records have been counted again ([`crate::decoys::recount`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::cost_class::{ClassKey, NO_CLASS};
+use crate::decoys::cost_class::{ClassKey, NO_CLASS};
 
 /// Cells that the unknown ids are divided into.
 pub const CELLS: usize = 1024;

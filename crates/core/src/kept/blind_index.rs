@@ -9,7 +9,7 @@ use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
 use zeroize::Zeroizing;
 
-use crate::user_id::UserId;
+use crate::rules::user_id::UserId;
 
 /// Bytes in a [`Key`].
 pub const KEY_BYTES: usize = 32;
@@ -46,7 +46,7 @@ impl Key {
         [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
     }
 
-    /// What tells the cell of an unknown user ([`crate::decoy`]), for known ones too. Unrelated to the place.
+    /// What tells the cell of an unknown user ([`crate::decoys::decoy`]), for known ones too. Unrelated to the place.
     pub fn decoy(&self, user: &UserId) -> [u8; 16] {
         self.mac(&[&[0xFD], user.as_str().as_bytes()])
     }

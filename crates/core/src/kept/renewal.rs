@@ -8,11 +8,11 @@
 
 use password_verify_legacy::Scheme;
 
-use crate::cost::Cost;
-use crate::policy::Password;
-use crate::record::{Record, submitted, wrap};
-use crate::verifier::{SALT_BYTES, Verifier};
-use crate::workspace::{OutOfMemory, Workspace};
+use crate::kept::record::{Record, submitted, wrap};
+use crate::kept::verifier::{SALT_BYTES, Verifier};
+use crate::kept::workspace::{OutOfMemory, Workspace};
+use crate::rules::cost::Cost;
+use crate::rules::policy::Password;
 
 /// How a record is made anew of the password that has just opened it.
 pub enum Renewal {
@@ -74,9 +74,9 @@ impl Renewal {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Submitted;
-    use crate::record::{Imported, MAX_BYTES, label};
-    use crate::secret::Secret;
+    use crate::kept::record::{Imported, MAX_BYTES, label};
+    use crate::rules::policy::Submitted;
+    use crate::rules::secret::Secret;
     use password_verify_argon2::Path;
 
     const MEMORY: u32 = 65536;

@@ -194,7 +194,7 @@ mod tests {
         // python3 -c "import hashlib; print(hashlib.blake2b(b'password_verify audit chain v1', key=bytes(range(32)), digest_size=32).hexdigest())"
         let ring = Keyring::parse(&format!("a:{COUNTING}")).unwrap();
         let expected = "7eb7661512a11a05ef2f28742bc1b2fd6b0f0036ab4509b4383e7dd04bd7b3a9";
-        assert_eq!(crate::chain::hex(&ring.active().1.derive(AUDIT)[..]), expected);
+        assert_eq!(crate::trail::chain::hex(&ring.active().1.derive(AUDIT)[..]), expected);
         assert_ne!(ring.active().1.derive(AUDIT), ring.active().1.derive("audit chain v2"));
     }
 

@@ -1,7 +1,7 @@
 //! Earlier passwords of a user, so that none is used again: the texts of their records, the last one first, a
 //! line each.
 
-use crate::secret::Secret;
+use crate::rules::secret::Secret;
 
 /// Bytes of all of them at most: a row has to stay in one page. 24 of ours fit; what is imported can be
 /// longer, and then fewer do.

@@ -1,13 +1,13 @@
 //! What is recorded: one event of the audit trail.
 //!
-//! Codes and texts are stable: the chain of MACs ([`crate::chain`]) covers the codes, and queries of
+//! Codes and texts are stable: the chain of MACs ([`crate::trail::chain`]) covers the codes, and queries of
 //! the trail compare the texts.
 
 use std::ops::BitOr;
 
-use crate::account::Timestamp;
-use crate::reason::Reason;
-use crate::throttle::Payer::{self, Account, Comparison};
+use crate::rules::account::Timestamp;
+use crate::rules::reason::Reason;
+use crate::rules::throttle::Payer::{self, Account, Comparison};
 
 /// An enumeration with a stable code and a stable text for each variant.
 macro_rules! coded {
@@ -114,7 +114,7 @@ coded! {
 pub enum Role {
     /// It concerns the chain itself and always has a row of its own.
     Chain,
-    /// A secret is tested: [`crate::authenticator::Purpose::row`] says what follows.
+    /// A secret is tested: [`crate::rules::authenticator::Purpose::row`] says what follows.
     Attempt,
     /// Something of a user is changed, as part of a transaction.
     Change {
@@ -356,7 +356,7 @@ pub struct Event {
     /// The full transaction id of a change, or of the transaction that ended.
     pub xid: Option<u64>,
     pub alert: Alert,
-    /// Whatever else belongs to it; of [`Action::Epoch`], a [`crate::chain::Opening`].
+    /// Whatever else belongs to it; of [`Action::Epoch`], a [`crate::trail::chain::Opening`].
     pub detail: Option<String>,
 }
 

@@ -15,10 +15,10 @@ use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305};
 use zeroize::Zeroizing;
 
-use crate::account::{State, Terms, Timestamp};
-use crate::chain::hex;
-use crate::keyring::{Key, Keyring, is_id};
-use crate::secret::Secret;
+use crate::kept::keyring::{Key, Keyring, is_id};
+use crate::rules::account::{State, Terms, Timestamp};
+use crate::rules::secret::Secret;
+use crate::trail::chain::hex;
 
 /// Bytes of a nonce. It comes from the operating system's generator.
 pub const NONCE_BYTES: usize = 24;

@@ -6,7 +6,7 @@
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-use crate::strength;
+use crate::strength::estimate;
 
 /// Code points of the longest entry of the list. Longer texts are looked up only where they repeat a
 /// shorter one, so that a long phrase is never taken for an entry by mistake.
@@ -53,7 +53,7 @@ fn folded_chars(text: &str) -> Zeroizing<Vec<char>> {
 /// `listed` is asked eight times at most, and not at all for more than [`MAX_ENTRY`] code points that do not
 /// repeat.
 pub fn is_common(password: &str, listed: impl Fn(&str) -> bool) -> bool {
-    let letters = strength::as_letters(password);
+    let letters = estimate::as_letters(password);
     let texts = [password, if *letters == password { "" } else { &letters }];
     texts.into_iter().filter(|text| !text.is_empty()).any(|text| {
         let folded = folded_chars(text);

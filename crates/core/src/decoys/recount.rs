@@ -1,6 +1,6 @@
 //! An exact count of the records of each class of cost, while they go on moving.
 //!
-//! What [`crate::decoy`] goes by is counted from moves that committed transactions report. A crash loses the
+//! What [`crate::decoys::decoy`] goes by is counted from moves that committed transactions report. A crash loses the
 //! reports of a moment, and where there is no room for one it is lost as well, so the records themselves are counted
 //! from time to time: in the order of their places, some at a time. A move that is reported meanwhile counts where
 //! the pass has been already; elsewhere it will be seen there.
@@ -12,8 +12,8 @@
 
 use std::collections::BTreeMap;
 
-use crate::cost_class::{ClassKey, NO_CLASS};
-use crate::decoy::MAX_CLASSES;
+use crate::decoys::cost_class::{ClassKey, NO_CLASS};
+use crate::decoys::decoy::MAX_CLASSES;
 
 /// Where a record lies.
 pub type Place = [u8; 16];

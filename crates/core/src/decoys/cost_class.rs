@@ -8,9 +8,9 @@ use base64ct::{Base64Unpadded, Encoding};
 use blake2::Blake2b;
 use blake2::digest::{Digest, consts::U16};
 
-use crate::cost::{Cost, MAX_MEMORY_KIB};
-use crate::record::Record;
-use crate::verifier::Verifier;
+use crate::kept::record::Record;
+use crate::kept::verifier::Verifier;
+use crate::rules::cost::{Cost, MAX_MEMORY_KIB};
 
 /// The digest of a template.
 pub type ClassKey = [u8; 16];

@@ -4,7 +4,7 @@
 //! in flight between [`Budget::admit`] and [`Budget::settle`] and counts as wrong until it is known
 //! not to be.
 
-pub use crate::account::Timestamp;
+pub use crate::rules::account::Timestamp;
 
 /// Comparisons of new passwords with kept ones, of one account, until its next change. No more: whether a
 /// password is the account's or was is an answer about a secret, and whoever asks need not know any.

@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use blake2::Blake2b;
 use blake2::digest::{Digest, consts::U16};
 
-use crate::account::Timestamp;
-use crate::chain::put;
-use crate::event::{Event, Role};
+use crate::rules::account::Timestamp;
+use crate::rules::event::{Event, Role};
+use crate::trail::chain::put;
 
 /// One second, in microseconds.
 const SECOND: i64 = 1_000_000;

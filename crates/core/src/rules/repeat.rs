@@ -8,7 +8,7 @@ use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
 use zeroize::Zeroizing;
 
-use crate::account::Timestamp;
+use crate::rules::account::Timestamp;
 
 /// Repeats that are given back to an account in a day, for each address.
 pub const A_DAY: u32 = 20;

@@ -8,9 +8,9 @@
 
 use subtle::ConstantTimeEq;
 
-use crate::account::Timestamp;
-use crate::chain::{ChainKey, hex, unhex};
-use crate::keyring::{in_ids, is_id};
+use crate::kept::keyring::{in_ids, is_id};
+use crate::rules::account::Timestamp;
+use crate::trail::chain::{ChainKey, hex, unhex};
 
 /// What every line begins with.
 pub const PREFIX: &str = "password_verify: ";
@@ -83,7 +83,7 @@ impl<'a> Line<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::keyring::Keyring;
+    use crate::kept::keyring::Keyring;
 
     fn key(byte: &str) -> ChainKey {
         let text = format!("k1:{}=\n", byte.repeat(43));

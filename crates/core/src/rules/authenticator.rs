@@ -4,10 +4,10 @@
 //! tests one has a row here; a row that is not complete does not compile. `docs/authenticators.md` is
 //! printed from it (`make tables`).
 
-use crate::account::{Account, Timestamp};
-use crate::event::Action;
-use crate::reason::Reason;
-use crate::throttle::Payer::{
+use crate::rules::account::{Account, Timestamp};
+use crate::rules::event::Action;
+use crate::rules::reason::Reason;
+use crate::rules::throttle::Payer::{
     self, Account as TheAccount, Caller, Chance, Client, Comparison, Known,
 };
 

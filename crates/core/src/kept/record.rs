@@ -1,5 +1,5 @@
 //! What is kept of a password: an Argon2id verifier, or what another system kept, to be replaced at the
-//! first right password ([`crate::renewal`]).
+//! first right password ([`crate::kept::renewal`]).
 //!
 //! ```text
 //! $argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>                      a verifier
@@ -13,14 +13,14 @@
 use base64ct::{Base64Unpadded, Encoding};
 use password_verify_legacy::{Limits, Output, Refusal, Scheme, Site};
 
-use crate::cost::{Cost, MAX_MEMORY_KIB};
-use crate::policy::Password;
-use crate::reason::Reason;
-use crate::repeat::Comparison;
-use crate::seal::MAX_LABEL;
-use crate::secret::Secret;
-use crate::verifier::{NotAVerifier, SALT_BYTES, Verifier};
-use crate::workspace::{OutOfMemory, Workspace};
+use crate::kept::seal::MAX_LABEL;
+use crate::kept::verifier::{NotAVerifier, SALT_BYTES, Verifier};
+use crate::kept::workspace::{OutOfMemory, Workspace};
+use crate::rules::cost::{Cost, MAX_MEMORY_KIB};
+use crate::rules::policy::Password;
+use crate::rules::reason::Reason;
+use crate::rules::repeat::Comparison;
+use crate::rules::secret::Secret;
 
 /// The longest password that is tried against another system's hash, in bytes: some of them take the
 /// longer, the longer it is.
@@ -239,7 +239,7 @@ pub fn label(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Submitted;
+    use crate::rules::policy::Submitted;
     use password_verify_argon2::Path;
 
     const MEMORY: u32 = 65536;

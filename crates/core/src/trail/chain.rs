@@ -10,8 +10,8 @@ use blake2::{Blake2b, Blake2bMac};
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::event::{Event, coded};
-use crate::keyring::{self, AUDIT, LOG, in_ids, is_id};
+use crate::kept::keyring::{self, AUDIT, LOG, in_ids, is_id};
+use crate::rules::event::{Event, coded};
 
 /// Bytes in the MAC of a row.
 pub const MAC_BYTES: usize = 32;

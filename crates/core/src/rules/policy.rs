@@ -6,11 +6,11 @@
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
-use crate::common;
-use crate::reason::Reason;
-use crate::secret::Secret;
-use crate::strength;
-use crate::user_id::UserId;
+use crate::rules::reason::Reason;
+use crate::rules::secret::Secret;
+use crate::rules::user_id::UserId;
+use crate::strength::common;
+use crate::strength::estimate;
 
 /// The longest password, in bytes of UTF-8. NIST asks verifiers to permit at least 64 characters.
 pub const MAX_BYTES: usize = 4096;
@@ -110,7 +110,7 @@ impl Rules {
         } else if contains(text, user.as_str()) || common::repeats(text, user.as_str()) {
             Err(Reason::ContainsUserId)
         } else if self.min_strength > 0 && common::is_monotonous(text)
-            || strength::score(text, user.as_str()) < self.min_strength
+            || estimate::score(text, user.as_str()) < self.min_strength
         {
             Err(Reason::TooWeak)
         } else {
@@ -229,7 +229,7 @@ mod tests {
     fn strength_is_of_the_beginning() {
         let long = "correct horse battery staple";
         assert_eq!(
-            refusal(&format!("{}{long}", "a".repeat(strength::ESTIMATED)), "42"),
+            refusal(&format!("{}{long}", "a".repeat(estimate::ESTIMATED)), "42"),
             Some(Reason::TooWeak)
         );
         assert_eq!(refusal(&format!("{long}{}", "é".repeat(1000)), "42"), None);

@@ -8,11 +8,11 @@ use phc::PasswordHash;
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-use crate::cost::{Cost, NotACost};
-use crate::policy::{NewPassword, Password};
-use crate::repeat::Comparison;
-use crate::secret::Secret;
-use crate::workspace::{OutOfMemory, Workspace};
+use crate::kept::workspace::{OutOfMemory, Workspace};
+use crate::rules::cost::{Cost, NotACost};
+use crate::rules::policy::{NewPassword, Password};
+use crate::rules::repeat::Comparison;
+use crate::rules::secret::Secret;
 
 /// Bytes of salt in a new verifier (RFC 9106 section 3.1 recommends 16).
 pub const SALT_BYTES: usize = 16;
@@ -43,7 +43,7 @@ pub struct Verifier {
 pub enum NotAVerifier {
     /// Not an Argon2id PHC string exactly as this module writes it.
     Malformed,
-    /// Parameters above the ceilings of [`crate::cost`].
+    /// Parameters above the ceilings of [`crate::rules::cost`].
     OverLimit,
     /// More memory than one hash may take here.
     OverMemory,
@@ -202,7 +202,7 @@ impl Verifier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::policy::Submitted;
+    use crate::rules::policy::Submitted;
     use proptest::prelude::*;
 
     fn password(text: &str) -> Password {

@@ -2,7 +2,7 @@
 
 use password_verify_argon2::{Arena, Inputs, Params, Path, hash_on};
 
-use crate::cost::Cost;
+use crate::rules::cost::Cost;
 
 /// Memory for a hash, gone when this is dropped: nobody can read then what was in it.
 pub struct Workspace {
