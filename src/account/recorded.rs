@@ -94,7 +94,7 @@ pub fn recorded_with<E: Unmade>(
         recordable => recordable?,
     }
     let prepared = transaction::prepare()?;
-    let record = audit::record(action, Some(user), client);
+    let record = audit::note(action, Some(user), client);
     let made = make().map_err(E::or_busy);
     match made {
         Ok(true) => {

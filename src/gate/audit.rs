@@ -12,13 +12,13 @@ use crate::pg::server::caller::Caller;
 use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::log;
 use crate::pg::session::statistics;
-use crate::pg::shared::event_record::Record;
+use crate::pg::shared::note::Note;
 use crate::pg::shared::queue::Ticket;
 use crate::settings;
 
 /// The beginning of a record: who does what to whom, as far as that is known.
-pub fn record(action: Action, user: Option<&UserId>, client: Option<core::net::IpAddr>) -> Record {
-    let mut record = Record {
+pub fn note(action: Action, user: Option<&UserId>, client: Option<core::net::IpAddr>) -> Note {
+    let mut record = Note {
         at: server::now(),
         xid: 0,
         top_xid: 0,

@@ -16,12 +16,12 @@ use crate::pg::vault::key::ActiveKey;
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
-pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::Key)>, Error> {
+pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::BudgetKey)>, Error> {
     let active = ActiveKey::read()?.key;
     let mut charged = Vec::with_capacity(payers.len());
     for payer in payers {
         let key = active.budget(*payer as u8, &[], Some(user));
-        let budget = match budgets::glance(server::database(), &key) {
+        let budget = match budgets::look_up(server::database(), &key) {
             Some(budget) => Some(budget),
             None => load(key)?.map(|stored| stored.budget),
         };
@@ -39,7 +39,7 @@ pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::K
 pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Error> {
     let active = ActiveKey::read()?.key;
     let key = |payer: Payer, user| active.budget(payer as u8, &[], Some(user));
-    let carry = |(payer, from): (Payer, budgets::Key)| {
+    let carry = |(payer, from): (Payer, budgets::BudgetKey)| {
         let place = carried::carry_over(payer, [&from, &key(payer, new)], load)?;
         Ok((payer, place))
     };
@@ -50,6 +50,6 @@ pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Err
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
-pub fn load(key: budgets::Key) -> Result<Option<Stored>, Error> {
+pub fn load(key: budgets::BudgetKey) -> Result<Option<Stored>, Error> {
     Ledger::open(Access::Read)?.read(key)
 }

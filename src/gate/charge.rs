@@ -78,7 +78,7 @@ impl Entered {
             recordable => recordable?,
         }
         let row = purpose.row();
-        let record = audit::record(row.action, claimant.user.as_ref(), claimant.client);
+        let record = audit::note(row.action, claimant.user.as_ref(), claimant.client);
         let attempt = Attempt::begin(record, settings::throttle(), deadline)?;
         let attempt = attempt.ok_or_else(unrecorded)?;
         Ok(Self { attempt, row, begun, deadline })

@@ -4,10 +4,10 @@
 use password_verify_core::rules::throttle::Payer::{
     Account, Caller, Chance, Client, Comparison, Known,
 };
-use password_verify_core::rules::throttle::Settled::{Right, Withdrawn, Wrong};
+use password_verify_core::rules::throttle::Settlement::{Right, Withdrawn, Wrong};
 use password_verify_core::rules::throttle::Verdict::{Admitted, Locked, Refused, Wait};
 use password_verify_core::rules::throttle::{
-    Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settled, Timestamp, Verdict,
+    Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settlement, Timestamp, Verdict,
 };
 use proptest::prelude::*;
 
@@ -15,7 +15,7 @@ use proptest::prelude::*;
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Admit,
-    Settle(Settled),
+    Settle(Settlement),
     Remember,
     Clear,
     /// The clock moves by this.
@@ -30,7 +30,7 @@ enum Event {
     /// It was asked, whatever the answer.
     Asked,
     Admitted,
-    Settled(Settled),
+    Settlement(Settlement),
     Remembered,
     Cleared,
 }
@@ -39,7 +39,7 @@ fn payers() -> impl Strategy<Value = Payer> {
     prop::sample::select(&Payer::ALL[..])
 }
 
-fn settled() -> impl Strategy<Value = Settled> {
+fn settled() -> impl Strategy<Value = Settlement> {
     prop_oneof![3 => Just(Wrong), 1 => Just(Right), 1 => Just(Withdrawn)]
 }
 
@@ -95,15 +95,15 @@ impl Reference {
     }
 
     fn in_flight(&self) -> u32 {
-        let settled = self.count_of(|event| matches!(event, Event::Settled(_)));
+        let settled = self.count_of(|event| matches!(event, Event::Settlement(_)));
         self.count_of(|event| event == Event::Admitted) - settled
     }
 
     /// The failures since something last ended the row, oldest first.
     fn row(&self) -> Vec<Timestamp> {
-        let ends = [Event::Settled(Right), Event::Cleared, Event::Remembered];
+        let ends = [Event::Settlement(Right), Event::Cleared, Event::Remembered];
         let since = self.history.rsplit(|(_, event)| ends.contains(event)).next().unwrap();
-        let wrong = since.iter().filter(|(_, event)| *event == Event::Settled(Wrong));
+        let wrong = since.iter().filter(|(_, event)| *event == Event::Settlement(Wrong));
         wrong.map(|(at, _)| *at).collect()
     }
 
@@ -133,15 +133,15 @@ impl Reference {
         for (at, event) in self.history.iter().copied().chain([(now, Event::Asked)]) {
             match event {
                 Event::Cleared | Event::Remembered => row.clear(),
-                Event::Asked | Event::Admitted | Event::Settled(_) => {
+                Event::Asked | Event::Admitted | Event::Settlement(_) => {
                     row.iter_mut().for_each(|failure| *failure = at.min(*failure));
                     let locked = self.payer == Account && row.len() as u32 >= self.rules.lock_after;
                     if !locked && row.last().is_some_and(|l| at - l >= self.rules.forget_after) {
                         row.clear();
                     }
                     match event {
-                        Event::Settled(Right) => row.clear(),
-                        Event::Settled(Wrong) => row.push(at),
+                        Event::Settlement(Right) => row.clear(),
+                        Event::Settlement(Wrong) => row.push(at),
                         _ => {}
                     }
                 }
@@ -154,7 +154,7 @@ impl Reference {
     fn compared(&self) -> u32 {
         let ends = [Event::Cleared, Event::Remembered];
         let since = self.history.rsplit(|(_, event)| ends.contains(event)).next().unwrap();
-        let told = [Right, Wrong].map(Event::Settled);
+        let told = [Right, Wrong].map(Event::Settlement);
         since.iter().filter(|(_, event)| told.contains(event)).count() as u32
     }
 
@@ -177,8 +177,8 @@ impl Reference {
             last = at;
             match event {
                 Event::Admitted => level -= interval,
-                Event::Settled(Withdrawn) => level = (level + interval).min(full),
-                Event::Settled(Right) if self.payer == Client => {
+                Event::Settlement(Withdrawn) => level = (level + interval).min(full),
+                Event::Settlement(Right) if self.payer == Client => {
                     level = (level + interval).min(full);
                 }
                 _ => {}
@@ -239,7 +239,7 @@ impl Reference {
         let known_for = self.rules.known_for;
         let end = |at| if known_for > 0 { at + known_for } else { 0 };
         self.history.iter().fold(0, |until, (at, event)| match event {
-            Event::Settled(Right) if self.payer == Known => end(*at),
+            Event::Settlement(Right) if self.payer == Known => end(*at),
             Event::Remembered if (until - end(*at)).abs() >= known_for / 30 => end(*at),
             _ => until,
         })
@@ -295,7 +295,7 @@ fn compare(
             }
             Step::Settle(settled) if reference.in_flight() > 0 => {
                 budget.settle(payer, settled, now, &rules);
-                Event::Settled(settled)
+                Event::Settlement(settled)
             }
             Step::Settle(_) => continue,
             Step::Remember if payer == Known => {

@@ -16,7 +16,7 @@ static PRELOADED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool:
 /// How long a write waits for another transaction on the same record.
 pub const PATIENCE: Duration = Duration::from_secs(1);
 /// How often it looks.
-const GLANCE: Duration = Duration::from_millis(10);
+const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
 /// Is the server preloading libraries right now? Remembers that it was.
 pub fn preloading() -> bool {
@@ -134,18 +134,18 @@ pub fn require_writable() -> Result<(), Error> {
     if writable() { Ok(()) } else { Err(Error::ReadOnly) }
 }
 
-/// Looks until `glance` has an answer or `patience` is over; `None` then. Every wait is short,
+/// Looks until `look` has an answer or `patience` is over; `None` then. Every wait is short,
 /// interruptible, and bounded, so two sessions cannot wait for each other for ever.
 ///
 /// # Errors
-/// Whatever `glance` says.
+/// Whatever `look` says.
 pub fn patiently<T>(
     patience: Duration,
-    mut glance: impl FnMut() -> Result<Option<T>, Error>,
+    mut look: impl FnMut() -> Result<Option<T>, Error>,
 ) -> Result<Option<T>, Error> {
     let start = Instant::now();
     loop {
-        if let Some(answer) = glance()? {
+        if let Some(answer) = look()? {
             return Ok(Some(answer));
         }
         if start.elapsed() >= patience {
@@ -155,7 +155,7 @@ pub fn patiently<T>(
     }
 }
 
-/// Sleeps for a glance, or until the session is cancelled or terminated.
+/// Sleeps for a look, or until the session is cancelled or terminated.
 pub fn rest() {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: MyLatch is this backend's own latch, valid for its whole life.
@@ -163,7 +163,7 @@ pub fn rest() {
         pg_sys::WaitLatch(
             pg_sys::MyLatch,
             events as i32,
-            GLANCE.as_millis() as i64,
+            POLL_INTERVAL.as_millis() as i64,
             pg_sys::PG_WAIT_EXTENSION,
         );
         pg_sys::ResetLatch(pg_sys::MyLatch);

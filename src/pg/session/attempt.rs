@@ -1,4 +1,4 @@
-//! What this session holds in shared memory for the attempt it is making: an entry of the queue, and
+//! What this session pins in shared memory for the attempt it is making: an entry of the queue, and
 //! budgets that are pinned and charged. Given back whatever happens to the session.
 //!
 //! An error unwinds and drops the [`Attempt`]. A session that is terminated does not unwind; then
@@ -10,7 +10,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use password_verify_core::rules::event::{Alert, Outcome};
-use password_verify_core::rules::throttle::{Budget, Rules, Settled, Verdict};
+use password_verify_core::rules::throttle::{Budget, Rules, Settlement, Verdict};
 use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 
@@ -18,10 +18,10 @@ use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{Key, Place, Stored};
+use crate::pg::shared::budgets::{BudgetKey, Place, Stored};
 use crate::pg::shared::central::NONE;
 use crate::pg::shared::databases;
-use crate::pg::shared::event_record::Record;
+use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
 use password_verify_core::rules::throttle::{PAYERS, Payer};
@@ -34,16 +34,16 @@ struct Current {
     database: usize,
     /// [`NONE`] on a standby, where nothing is written.
     entry: u32,
-    record: Record,
+    record: Note,
     rules: Rules,
     /// Has its hash begun?
     hashing: bool,
     /// At most one of each.
-    budgets: [Option<Hold>; PAYERS],
+    budgets: [Option<Pin>; PAYERS],
 }
 
 #[derive(Clone, Copy)]
-struct Hold {
+struct Pin {
     place: Place,
     charged: bool,
 }
@@ -61,7 +61,7 @@ pub enum Conclusion {
     /// On its way to the table.
     Queued(Ticket),
     /// On a standby, where nothing is written: for the server log.
-    ForLog(Box<Record>),
+    ForLog(Box<Note>),
 }
 
 impl Attempt {
@@ -69,7 +69,7 @@ impl Attempt {
     ///
     /// # Errors
     /// [`Error::TooManyDatabases`].
-    pub fn begin(record: Record, rules: Rules, deadline: Instant) -> Result<Option<Self>, Error> {
+    pub fn begin(record: Note, rules: Rules, deadline: Instant) -> Result<Option<Self>, Error> {
         register_exit();
         let database = databases::mine()?;
         let entry = if server::in_recovery() {
@@ -109,7 +109,7 @@ impl Attempt {
     pub fn pin(
         &self,
         payer: Payer,
-        key: &Key,
+        key: &BudgetKey,
         deadline: Instant,
         load: impl FnOnce() -> Result<Option<Stored>, Error>,
     ) -> Result<bool, Error> {
@@ -117,7 +117,7 @@ impl Attempt {
         let database = unsafe { pg_sys::MyDatabaseId };
         let note = |place| {
             self.update(|current| {
-                current.budgets[payer as usize] = Some(Hold { place, charged: false });
+                current.budgets[payer as usize] = Some(Pin { place, charged: false });
             });
         };
         let pinned = budgets::pin(database, payer, key, deadline, note, load)?;
@@ -127,12 +127,12 @@ impl Attempt {
     /// Charges a pinned budget, if it admits. One that is not pinned admits.
     pub fn charge(&self, payer: Payer) -> Verdict {
         let mut current = self.current();
-        let Some(hold) = &mut current.budgets[payer as usize] else { return Verdict::Admitted };
+        let Some(pin) = &mut current.budgets[payer as usize] else { return Verdict::Admitted };
         let now = server::now();
-        let verdict = budgets::admit(hold.place, now, &current.rules);
+        let verdict = budgets::admit(pin.place, now, &current.rules);
         if verdict == Verdict::Admitted {
-            hold.charged = true;
-            let left = budgets::read(hold.place);
+            pin.charged = true;
+            let left = budgets::read(pin.place);
             if payer == Payer::Caller && left.waits(payer, now, &current.rules).is_some() {
                 current.record.alert |= Alert::CALLER_EXHAUSTED.0;
             }
@@ -149,10 +149,10 @@ impl Attempt {
     /// Takes one charge back, if there is one.
     pub fn withdraw_one(&self, payer: Payer) {
         let mut current = self.current();
-        if let Some(hold) = &mut current.budgets[payer as usize]
-            && std::mem::take(&mut hold.charged)
+        if let Some(pin) = &mut current.budgets[payer as usize]
+            && std::mem::take(&mut pin.charged)
         {
-            budgets::settle(hold.place, Settled::Withdrawn, server::now(), &current.rules);
+            budgets::settle(pin.place, Settlement::Withdrawn, server::now(), &current.rules);
         }
         CURRENT.set(Some(current));
     }
@@ -160,19 +160,19 @@ impl Attempt {
     /// Waits until somebody settles what stands in the way of this budget, or the deadline.
     pub fn await_others(&self, payer: Payer, deadline: Instant) {
         let current = self.current();
-        let Some(hold) = current.budgets[payer as usize] else { return };
+        let Some(pin) = current.budgets[payer as usize] else { return };
         let judged = || {
             // On a copy: nothing is charged.
-            let mut budget = budgets::read(hold.place);
+            let mut budget = budgets::read(pin.place);
             let verdict = budget.admit(payer, server::now(), &current.rules);
             (verdict != Verdict::Wait).then_some(())
         };
-        budgets::settled(hold.place.shard()).wait(deadline, judged);
+        budgets::settled(pin.place.shard()).wait(deadline, judged);
     }
 
     /// A pinned budget as it is now.
     pub fn budget(&self, payer: Payer) -> Option<Budget> {
-        self.current().budgets[payer as usize].map(|hold| budgets::read(hold.place))
+        self.current().budgets[payer as usize].map(|pin| budgets::read(pin.place))
     }
 
     /// From here on it stays charged when it is cut off.
@@ -187,12 +187,12 @@ impl Attempt {
 
     /// The client of this attempt has logged in: it is known from now on, and has its chances back.
     pub fn remember_client(&self) {
-        let Current { budgets: holds, rules, .. } = self.current();
-        if let Some(known) = holds[Payer::Known as usize] {
+        let Current { budgets: pins, rules, .. } = self.current();
+        if let Some(known) = pins[Payer::Known as usize] {
             let now = server::now();
             budgets::alter(known.place, &rules, |budget| budget.remember(now, &rules));
         }
-        if let Some(chance) = holds[Payer::Chance as usize] {
+        if let Some(chance) = pins[Payer::Chance as usize] {
             budgets::alter(chance.place, &rules, Budget::clear);
         }
     }
@@ -200,9 +200,9 @@ impl Attempt {
     /// A wrong password: where this client is known and has tried it before, the account gets back its
     /// charge.
     pub fn forgive_repeat(&self, mark: u64) {
-        let holds = self.current().budgets;
-        if let Some(known) = holds[Payer::Known as usize] {
-            let charged = holds[Payer::Account as usize].is_some_and(|account| account.charged);
+        let pins = self.current().budgets;
+        if let Some(known) = pins[Payer::Known as usize] {
+            let charged = pins[Payer::Account as usize].is_some_and(|account| account.charged);
             if budgets::repeats(known.place, mark, server::now(), charged) {
                 self.withdraw_one(Payer::Account);
             }
@@ -212,12 +212,12 @@ impl Attempt {
     /// Nothing was hashed: the event is recorded, nothing is charged.
     pub fn refuse(self, outcome: Outcome) -> Conclusion {
         self.withdraw();
-        self.conclude(outcome, Settled::Withdrawn)
+        self.conclude(outcome, Settlement::Withdrawn)
     }
 
     /// A secret was tested. Was it right?
     pub fn settle(self, outcome: Outcome, right: bool) -> Conclusion {
-        self.conclude(outcome, if right { Settled::Right } else { Settled::Wrong })
+        self.conclude(outcome, if right { Settlement::Right } else { Settlement::Wrong })
     }
 
     /// The test came to no end: it counts as wrong if a hash had begun.
@@ -226,7 +226,7 @@ impl Attempt {
         self.conclude(outcome, settled)
     }
 
-    fn conclude(self, outcome: Outcome, settled: Settled) -> Conclusion {
+    fn conclude(self, outcome: Outcome, settled: Settlement) -> Conclusion {
         std::mem::forget(self);
         // Invariant: as in `current`.
         #[allow(clippy::expect_used)]
@@ -236,33 +236,33 @@ impl Attempt {
 }
 
 impl Current {
-    fn conclude(mut self, outcome: Outcome, settled: Settled) -> Conclusion {
+    fn conclude(mut self, outcome: Outcome, settled: Settlement) -> Conclusion {
         let now = server::now();
         let mut touched = [NONE; PAYERS];
         for payer in Payer::ALL {
-            let Some(hold) = self.budgets[payer as usize] else { continue };
-            if hold.charged {
-                let (before, after) = budgets::settle(hold.place, settled, now, &self.rules);
+            let Some(pin) = self.budgets[payer as usize] else { continue };
+            if pin.charged {
+                let (before, after) = budgets::settle(pin.place, settled, now, &self.rules);
                 self.record.alert |= alert(payer, &before, &after, now, &self.rules).0;
             }
             if self.entry == NONE {
-                budgets::leave_unwritten(hold.place);
+                budgets::leave_unwritten(pin.place);
             }
-            touched[payer as usize] = hold.place.0;
+            touched[payer as usize] = pin.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
         // What is wrong and costs no hash comes in floods, which are counted like those of refusals.
         self.record.hashed = match settled {
-            Settled::Right => true,
-            Settled::Wrong => self.hashing,
-            Settled::Withdrawn => false,
+            Settlement::Right => true,
+            Settlement::Wrong => self.hashing,
+            Settlement::Withdrawn => false,
         };
         let conclusion = match self.entry {
             NONE => Conclusion::ForLog(Box::new(self.record)),
             entry => Conclusion::Queued(queue::submit(entry, &self.record, touched)),
         };
-        for hold in self.budgets.into_iter().flatten() {
-            budgets::unpin(hold.place);
+        for pin in self.budgets.into_iter().flatten() {
+            budgets::unpin(pin.place);
         }
         board::of(self.database)
             .count(crate::counter::of(self.record.action, self.record.outcome), 1);
@@ -275,8 +275,8 @@ impl Current {
     }
 
     /// What it comes to when it is not settled by whoever has begun it.
-    fn cut_off(&self) -> Settled {
-        if self.hashing { Settled::Wrong } else { Settled::Withdrawn }
+    fn cut_off(&self) -> Settlement {
+        if self.hashing { Settlement::Wrong } else { Settlement::Withdrawn }
     }
 }
 

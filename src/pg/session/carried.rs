@@ -8,7 +8,7 @@ use pgrx::pg_sys;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{Key, Place, Stored};
+use crate::pg::shared::budgets::{BudgetKey, Place, Stored};
 use crate::settings;
 use password_verify_core::rules::throttle::Payer;
 
@@ -39,13 +39,13 @@ fn release() {
 /// [`Error::Busy`] when there is no room in time; what `load` says.
 pub fn carry_over(
     payer: Payer,
-    [from, to]: [&Key; 2],
-    load: impl Fn(Key) -> Result<Option<Stored>, Error>,
+    [from, to]: [&BudgetKey; 2],
+    load: impl Fn(BudgetKey) -> Result<Option<Stored>, Error>,
 ) -> Result<Place, Error> {
     register_exit();
     let _pins = Pins;
     let deadline = Instant::now() + settings::queue_timeout();
-    let pin = |key: &Key| {
+    let pin = |key: &BudgetKey| {
         let note = |place| PINNED.with_borrow_mut(|pinned| pinned.push(place));
         budgets::pin(server::database(), payer, key, deadline, note, || load(*key))?
             .ok_or(Error::Busy)

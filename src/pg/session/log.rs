@@ -5,10 +5,10 @@ use password_verify_core::trail::chain::{Head, hex};
 use password_verify_core::trail::log_line::{self, Line};
 use pgrx::PgLogLevel;
 
-use super::record;
+use super::event;
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
-use crate::pg::shared::event_record::Record;
 use crate::pg::shared::lines;
+use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::vault::keyring;
 
@@ -48,8 +48,8 @@ pub fn alert(database: &str, event: &Event) {
 }
 
 /// An event of a standby, which has no other place. `left_out`: how many before it were too many.
-pub fn event(record: &Record) {
-    if let (Some(left_out), Ok(event)) = (queue::may_log(), record::to_event(record)) {
+pub fn event(record: &Note) {
+    if let (Some(left_out), Ok(event)) = (queue::may_log(), event::to_event(record)) {
         line(&format!(r#""event":"standby","left_out":{left_out},{}"#, fields(&event)));
     }
 }

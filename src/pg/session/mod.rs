@@ -11,16 +11,16 @@
 //! | [`offer`] | a record that was made anew at a login | for the worker to write, or lost |
 //! | [`extension`] | the row of `pg_extension` | |
 //! | [`log`] | lines of the server log | numbered and signed |
-//! | [`record`] | bytes in shared memory | as an event |
+//! | [`event`] | bytes in shared memory | as an event |
 //! | [`statistics`] | counters | |
 
 pub mod arg;
 pub mod attempt;
 pub mod carried;
+pub mod event;
 pub mod extension;
 pub mod log;
 pub mod offer;
-pub mod record;
 pub mod row;
 pub mod slot;
 pub mod statistics;

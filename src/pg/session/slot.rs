@@ -14,14 +14,14 @@ use crate::pg::shared::slots;
 use crate::pg::shared::slots::Entered;
 
 #[derive(Clone, Copy)]
-enum Holding {
+enum Place {
     Nothing,
     Queue(u32),
     Slot,
 }
 
 thread_local! {
-    static HOLDING: Cell<Holding> = const { Cell::new(Holding::Nothing) };
+    static PLACE: Cell<Place> = const { Cell::new(Place::Nothing) };
 }
 
 /// The right to compute one hash at a time. Whoever holds it waits for nothing: neither for a lock nor
@@ -37,20 +37,20 @@ impl HashSlot {
         let entered = slots::enter();
         let place = match entered {
             Entered::Slot => {
-                HOLDING.set(Holding::Slot);
+                PLACE.set(Place::Slot);
                 return Some(Self(()));
             }
             Entered::Full => return None,
             Entered::Queue(place) => place,
         };
-        HOLDING.set(Holding::Queue(place));
+        PLACE.set(Place::Queue(place));
         // From here on an error gives the place back.
         let slot = Self(());
         let look = || slots::granted(place).then_some(());
         let _ = slots::ready(place).wait(deadline, look);
-        HOLDING.set(Holding::Nothing);
+        PLACE.set(Place::Nothing);
         if slots::leave(place) {
-            HOLDING.set(Holding::Slot);
+            PLACE.set(Place::Slot);
             Some(slot)
         } else {
             None
@@ -79,10 +79,10 @@ impl Drop for HashSlot {
 }
 
 fn give_back() {
-    match HOLDING.replace(Holding::Nothing) {
-        Holding::Slot => slots::give_back(),
-        Holding::Queue(place) if slots::leave(place) => slots::give_back(),
-        Holding::Queue(_) | Holding::Nothing => {}
+    match PLACE.replace(Place::Nothing) {
+        Place::Slot => slots::give_back(),
+        Place::Queue(place) if slots::leave(place) => slots::give_back(),
+        Place::Queue(_) | Place::Nothing => {}
     }
 }
 

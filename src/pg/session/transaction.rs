@@ -18,10 +18,10 @@ use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{Key, Place, Stored};
+use crate::pg::shared::budgets::{BudgetKey, Place, Stored};
 use crate::pg::shared::central::NONE;
 use crate::pg::shared::databases;
-use crate::pg::shared::event_record::Record;
+use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
 use crate::settings;
@@ -35,13 +35,13 @@ const CLEARED_AT_ONCE: usize = 4;
 struct Changes {
     /// The entry that will tell the worker of its end.
     end: u32,
-    record: Record,
+    record: Note,
     last: Option<Ticket>,
     /// The newest of its changes, oldest first: see [`ahead`].
     recent: VecDeque<Ticket>,
     clears: Vec<(pg_sys::SubTransactionId, Place)>,
     /// Budgets beyond those. Cleared at once too if they are in the cache by then.
-    more: Vec<(pg_sys::SubTransactionId, Key)>,
+    more: Vec<(pg_sys::SubTransactionId, BudgetKey)>,
 }
 
 thread_local! {
@@ -109,7 +109,7 @@ fn give_back() {
 
 impl Prepared {
     /// Records what was not changed, and why; not part of the transaction.
-    pub fn refused(self, mut record: Record, outcome: Outcome) -> Ticket {
+    pub fn refused(self, mut record: Note, outcome: Outcome) -> Ticket {
         (record.at, record.outcome) = (server::now(), outcome as u8);
         count(self.database, &record);
         queue::submit(PREPARED.replace(NONE), &record, [NONE; PAYERS])
@@ -122,10 +122,10 @@ impl Prepared {
     /// [`Error::AuditBusy`]; what `load` says.
     pub fn changed(
         self,
-        mut record: Record,
-        clears: &[(Payer, Key)],
+        mut record: Note,
+        clears: &[(Payer, BudgetKey)],
         carried: &[(Payer, Place)],
-        load: impl Fn(Key) -> Result<Option<Stored>, Error>,
+        load: impl Fn(BudgetKey) -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
         // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
         let (xid, sub, oid) = unsafe {
@@ -189,7 +189,7 @@ impl Prepared {
     }
 }
 
-fn count(database: usize, record: &Record) {
+fn count(database: usize, record: &Note) {
     board::of(database).count(crate::counter::of(record.action, record.outcome), 1);
 }
 

@@ -7,11 +7,11 @@ use std::time::Instant;
 
 use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::repeat::Repeats;
-use password_verify_core::rules::throttle::{Budget, Payer, Rules, Settled, Verdict};
+use password_verify_core::rules::throttle::{Budget, Payer, Rules, Settlement, Verdict};
 use pgrx::pg_sys;
 
 use super::condition::Condition;
-use super::piece::{Guard, Held, Piece, SHARDS};
+use super::piece::{Guard, LockGuard, Piece, SHARDS};
 use crate::error::Error;
 use crate::pg::server;
 use crate::settings;
@@ -21,17 +21,17 @@ pub const WAYS: usize = 16;
 /// How long a standby believes what it has read, in microseconds.
 const STANDBY_TRUST: u64 = 10_000_000;
 
-pub static SLOTS: Piece<Slot> = Piece::new();
+pub static CACHE: Piece<Cached> = Piece::new();
 pub static SETTLED: Piece<[Condition; SHARDS]> = Piece::new();
 pub static REPEAT_KEY: Piece<[u8; 32]> = Piece::new();
 
 /// Keyed BLAKE2b of kind, user and address: what a budget is stored under.
-pub type Key = [u8; 16];
+pub type BudgetKey = [u8; 16];
 
 /// One budget in the cache.
 #[repr(C)]
-pub struct Slot {
-    key: Key,
+pub struct Cached {
+    key: BudgetKey,
     database: pg_sys::Oid,
     state: State,
     /// What it is a budget of.
@@ -68,11 +68,11 @@ enum State {
     Present,
 }
 
-impl Slot {
+impl Cached {
     fn loading(
         database: pg_sys::Oid,
         payer: Payer,
-        key: &Key,
+        key: &BudgetKey,
         now: Timestamp,
         of_standby: bool,
     ) -> Self {
@@ -111,21 +111,21 @@ pub fn buckets() -> usize {
 /// The slots of some buckets, for as long as their lock is held.
 pub struct Shard {
     number: usize,
-    _held: Held,
+    _held: LockGuard,
 }
 
 impl Shard {
     pub fn lock(number: usize) -> Self {
-        Self { number, _held: Held::take(Guard::Shard(number)) }
+        Self { number, _held: LockGuard::take(Guard::Shard(number)) }
     }
 
     /// The slots of a bucket of this shard.
-    pub fn bucket(&mut self, bucket: usize) -> &mut [Slot] {
+    pub fn bucket(&mut self, bucket: usize) -> &mut [Cached] {
         assert!(bucket % SHARDS == self.number && bucket < buckets());
         // SAFETY: see `Piece::get`; the assertion makes it a bucket that this lock
         // guards, and the borrow makes it the only one in use.
         unsafe {
-            let first = SLOTS.get().add(bucket * WAYS);
+            let first = CACHE.get().add(bucket * WAYS);
             std::slice::from_raw_parts_mut(first, WAYS)
         }
     }
@@ -157,20 +157,20 @@ impl Place {
         self.bucket() % SHARDS
     }
 
-    fn with<T>(self, then: impl FnOnce(&mut Slot) -> T) -> T {
+    fn with<T>(self, then: impl FnOnce(&mut Cached) -> T) -> T {
         let mut shard = Shard::lock(self.shard());
         then(&mut shard.bucket(self.bucket())[self.0 as usize % WAYS])
     }
 
     /// The same, and whoever waits for the budget looks again.
-    fn change<T>(self, then: impl FnOnce(&mut Slot) -> T) -> T {
+    fn change<T>(self, then: impl FnOnce(&mut Cached) -> T) -> T {
         let result = self.with(then);
         settled(self.shard()).broadcast();
         result
     }
 }
 
-fn bucket_of(key: &Key) -> usize {
+fn bucket_of(key: &BudgetKey) -> usize {
     let [a, b, c, d, ..] = *key;
     u32::from_be_bytes([a, b, c, d]) as usize % buckets()
 }
@@ -191,7 +191,7 @@ enum Look {
 pub fn pin(
     database: pg_sys::Oid,
     payer: Payer,
-    key: &Key,
+    key: &BudgetKey,
     deadline: Instant,
     note: impl FnOnce(Place),
     load: impl FnOnce() -> Result<Option<Stored>, Error>,
@@ -220,7 +220,7 @@ fn look(
     bucket: usize,
     database: pg_sys::Oid,
     payer: Payer,
-    key: &Key,
+    key: &BudgetKey,
     now: Timestamp,
 ) -> Option<Look> {
     let standby = server::in_recovery();
@@ -228,7 +228,7 @@ fn look(
     let slots = shard.bucket(bucket);
     let place = |way: usize| Place((bucket * WAYS + way) as u32);
     let is_it =
-        |slot: &Slot| slot.state != State::Empty && slot.key == *key && slot.database == database;
+        |slot: &Cached| slot.state != State::Empty && slot.key == *key && slot.database == database;
     if let Some(way) = slots.iter().position(is_it) {
         let slot = &mut slots[way];
         if slot.state == State::Loading {
@@ -238,7 +238,7 @@ fn look(
         let stale = slot.of_standby
             && (!standby || slot.version == 0 && now.abs_diff(slot.used) > STANDBY_TRUST);
         if stale && slot.pins == 0 {
-            *slot = Slot::loading(database, payer, key, now, standby);
+            *slot = Cached::loading(database, payer, key, now, standby);
             return Some(Look::ToLoad(place(way)));
         }
         slot.pins += 1;
@@ -246,7 +246,7 @@ fn look(
         return Some(Look::Pinned(place(way)));
     }
     // What is free, or else what is written and was asked for longest ago.
-    let may_leave = |slot: &Slot| {
+    let may_leave = |slot: &Cached| {
         slot.state == State::Present && slot.pins == 0 && slot.version == slot.written
     };
     let free = slots.iter().position(|slot| slot.state == State::Empty);
@@ -255,7 +255,7 @@ fn look(
         leaving.min_by_key(|(_, slot)| slot.used).map(|(way, _)| way)
     };
     let way = free.or_else(oldest)?;
-    slots[way] = Slot::loading(database, payer, key, now, standby);
+    slots[way] = Cached::loading(database, payer, key, now, standby);
     Some(Look::ToLoad(place(way)))
 }
 
@@ -275,11 +275,16 @@ pub fn admit(place: Place, now: Timestamp, rules: &Rules) -> Verdict {
 }
 
 /// What became of the attempt that a pinned budget was charged for; the budget before and after.
-pub fn settle(place: Place, settled: Settled, now: Timestamp, rules: &Rules) -> (Budget, Budget) {
+pub fn settle(
+    place: Place,
+    settled: Settlement,
+    now: Timestamp,
+    rules: &Rules,
+) -> (Budget, Budget) {
     place.change(|slot| {
         let before = slot.budget;
         slot.budget.settle(slot.payer, settled, now, rules);
-        if settled != Settled::Withdrawn {
+        if settled != Settlement::Withdrawn {
             slot.changed(rules);
         }
         (before, slot.budget)
@@ -311,17 +316,17 @@ pub fn read(place: Place) -> Budget {
 }
 
 /// A budget as it is in the cache, if it is there.
-pub fn glance(database: pg_sys::Oid, key: &Key) -> Option<Budget> {
+pub fn look_up(database: pg_sys::Oid, key: &BudgetKey) -> Option<Budget> {
     let bucket = bucket_of(key);
     let mut shard = Shard::lock(bucket % SHARDS);
-    let is_it = |slot: &&mut Slot| {
+    let is_it = |slot: &&mut Cached| {
         slot.state == State::Present && slot.key == *key && slot.database == database
     };
     shard.bucket(bucket).iter_mut().find(is_it).map(|slot| slot.budget)
 }
 
 /// Clears a budget that is in the cache; where it is.
-pub fn clear_if_present(database: pg_sys::Oid, key: &Key) -> Option<Place> {
+pub fn clear_if_present(database: pg_sys::Oid, key: &BudgetKey) -> Option<Place> {
     let bucket = bucket_of(key);
     let mut shard = Shard::lock(bucket % SHARDS);
     let slots = shard.bucket(bucket);
@@ -339,7 +344,7 @@ pub fn clear_if_present(database: pg_sys::Oid, key: &Key) -> Option<Place> {
 /// A budget on its way to the table.
 pub struct Unwritten {
     pub place: Place,
-    pub key: Key,
+    pub key: BudgetKey,
     pub payer: Payer,
     pub stored: Stored,
     version: u32,

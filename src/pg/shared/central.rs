@@ -7,8 +7,8 @@ use password_verify_core::trail::fold::Allowance;
 use pgrx::pg_sys;
 
 use super::board::MAX_DATABASES;
-use super::event_record::Record;
-use super::piece::{Guard, Held, Piece};
+use super::note::Note;
+use super::piece::{Guard, LockGuard, Piece};
 use crate::pg::server;
 use crate::settings;
 
@@ -41,7 +41,7 @@ pub struct Entry {
     pub ticket: u64,
     /// The budgets that the event has changed, to be written with it.
     pub touched: [u32; PAYERS],
-    pub record: Record,
+    pub record: Note,
 }
 
 impl Queue {
@@ -106,13 +106,13 @@ pub struct Database {
     /// Tickets given out.
     pub submitted: u64,
     /// What one worker leaves to the next.
-    pub legacy: Legacy,
+    pub left: HandOver,
 }
 
 /// What one worker of a database leaves to the next, as long as the server runs.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-pub struct Legacy {
+pub struct HandOver {
     /// Where the chain stands: epoch, sequence number, MAC; and when the epoch was opened. If that is
     /// still where it stands, the epoch goes on.
     pub epoch: i64,
@@ -144,7 +144,7 @@ impl Database {
     pub fn vacate(&mut self) {
         (self.oid, self.worker, self.serving) = (pg_sys::InvalidOid, 0, false);
         (self.wanted_since, self.rests_until) = (0, 0);
-        self.legacy = Legacy::default();
+        self.left = HandOver::default();
     }
 
     /// Asks for a worker if there is none; true if workers are to be woken.
@@ -173,12 +173,12 @@ impl Database {
 
 /// The queue and the databases, for as long as their lock is held.
 pub struct Central {
-    _held: Held,
+    _held: LockGuard,
 }
 
 impl Central {
     pub fn lock() -> Self {
-        Self { _held: Held::take(Guard::Central) }
+        Self { _held: LockGuard::take(Guard::Central) }
     }
 
     /// The queue, its entries, and the databases.

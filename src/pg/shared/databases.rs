@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use password_verify_core::rules::account::Timestamp;
 use pgrx::pg_sys;
 
-use super::central::{AFTER_FAILURE, Central, Database, Legacy};
+use super::central::{AFTER_FAILURE, Central, Database, HandOver};
 use super::{board, budgets, moves, passes, renewals};
 use crate::error::Error;
 use crate::pg::server;
@@ -111,17 +111,17 @@ pub fn any_waits() -> bool {
 }
 
 /// What the last worker of a database has left.
-pub fn legacy(number: usize) -> Legacy {
+pub fn handed_over(number: usize) -> HandOver {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
-    databases[number].legacy
+    databases[number].left
 }
 
 /// Leaves something to the next worker.
-pub fn bequeath(number: usize, change: impl FnOnce(&mut Legacy)) {
+pub fn hand_over(number: usize, change: impl FnOnce(&mut HandOver)) {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
-    change(&mut databases[number].legacy);
+    change(&mut databases[number].left);
 }
 
 /// The worker has read what it goes on from: attempts may begin.
@@ -179,7 +179,7 @@ pub fn leave(number: usize, departure: Departure) {
                 let all = database.ready as usize;
                 queue.discarded += all as u64;
                 queue.remove_first(entries, database, all);
-                (database.wanted_since, database.legacy) = (0, Legacy::default());
+                (database.wanted_since, database.left) = (0, HandOver::default());
                 board::of(number).generation.fetch_add(1, Ordering::Release);
                 if database.held == 0 {
                     database.vacate();
@@ -188,7 +188,7 @@ pub fn leave(number: usize, departure: Departure) {
             }
         }
         // Something came while it was leaving, or it had more to do.
-        let more = database.ready > 0 || database.legacy.unfinished;
+        let more = database.ready > 0 || database.left.unfinished;
         more && database.want()
     };
     board::of(number).done.broadcast();

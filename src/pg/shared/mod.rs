@@ -7,7 +7,7 @@
 //! | [`condition`] | condition variables |
 //! | [`board`] | counters and conditions of a database, which need no lock |
 //! | [`central`] | the queue and the databases, under one lock |
-//! | [`queue`], [`event_record`] | events on their way to the worker |
+//! | [`queue`], [`note`] | events on their way to the worker |
 //! | [`databases`] | who serves which database |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
 //! | [`slots`] | how many hash at once, and who is next |
@@ -25,10 +25,10 @@ pub mod budgets;
 pub mod central;
 pub mod condition;
 pub mod databases;
-pub mod event_record;
 pub mod lines;
 pub mod list;
 pub mod moves;
+pub mod note;
 pub mod passes;
 pub mod piece;
 pub mod published;

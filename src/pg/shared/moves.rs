@@ -7,7 +7,7 @@ use password_verify_core::decoys::recount::{Behind, Span};
 use password_verify_core::kept::record::MAX_BYTES;
 use pgrx::pg_sys;
 
-use super::traffic::{PLACES, Slot, Tally, Traffic, existing, take_note};
+use super::traffic::{Moved, PLACES, Tally, Traffic, existing, take_note};
 
 /// Leaves it for the worker, and where those records were and are; false if there is no place.
 pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
@@ -21,7 +21,7 @@ pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
     if tally.made.is_none() && behind.left == behind.came {
         return true;
     }
-    let same = |slot: &Slot| slot.is_of(database) && slot.made() == tally.made;
+    let same = |slot: &Moved| slot.is_of(database) && slot.made() == tally.made;
     let held = slots.iter().filter(|slot| slot.is_of(database)).count();
     let number = slots.iter().position(same).or_else(|| {
         let free = slots.iter().position(|slot| slot.is_of(pg_sys::InvalidOid));
@@ -48,7 +48,7 @@ pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
     let mut traffic = Traffic::lock();
     let (slots, _) = traffic.parts();
     for tally in tallies {
-        let theirs = |slot: &&mut Slot| slot.is_of(database) && slot.made() == tally.made;
+        let theirs = |slot: &&mut Moved| slot.is_of(database) && slot.made() == tally.made;
         if let Some(slot) = slots.iter_mut().find(theirs) {
             slot.count -= tally.count.min(slot.count);
             if slot.count == 0 {

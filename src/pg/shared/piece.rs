@@ -61,9 +61,9 @@ impl<T> Piece<T> {
 pub static LOCK_ARRAY: Piece<pg_sys::LWLockPadded> = Piece::new();
 
 /// A lock, held. Taking one holds off cancellation until it is given back.
-pub struct Held(*mut pg_sys::LWLock);
+pub struct LockGuard(*mut pg_sys::LWLock);
 
-impl Held {
+impl LockGuard {
     pub fn take(guard: Guard) -> Self {
         assert!(guard.number() < LOCKS);
         // SAFETY: the array has LOCKS elements.
@@ -75,7 +75,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for LockGuard {
     fn drop(&mut self) {
         // SAFETY: taken by `take`, given back once; no error can have come in between.
         unsafe { pg_sys::LWLockRelease(self.0) };

@@ -10,7 +10,7 @@ use password_verify_core::rules::throttle::PAYERS;
 use super::board;
 use super::central::{Central, NONE};
 use super::databases::{any_waits, want_worker};
-use super::event_record::Record;
+use super::note::Note;
 use crate::pg::server;
 use crate::settings::{self, Durability};
 
@@ -36,7 +36,7 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
 }
 
 /// Fills an entry in and gives it to the worker; the ticket to wait for.
-pub fn submit(number: u32, record: &Record, touched: [u32; PAYERS]) -> Ticket {
+pub fn submit(number: u32, record: &Note, touched: [u32; PAYERS]) -> Ticket {
     let (database, ticket, generation, wake) = {
         let mut central = Central::lock();
         let (_, entries, databases) = central.parts();
@@ -78,7 +78,7 @@ pub fn cancel(number: u32) {
 }
 
 /// The first entries that wait, at most `count`, without taking them off; how many are held besides.
-pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Record)>, bool) {
+pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Note)>, bool) {
     let mut found = Vec::with_capacity(count);
     let mut central = Central::lock();
     let (_, entries, databases) = central.parts();

@@ -10,7 +10,7 @@ use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 use zeroize::Zeroize;
 
-use super::piece::{Guard, Held, Piece};
+use super::piece::{Guard, LockGuard, Piece};
 use crate::pg::server;
 
 /// How many there can be. A database has a quarter of them at most.
@@ -83,12 +83,12 @@ impl Renewal {
 
 /// Renewals on their way to the worker, for as long as their lock is held.
 pub struct Waiting {
-    _held: Held,
+    _held: LockGuard,
 }
 
 impl Waiting {
     pub fn lock() -> Self {
-        Self { _held: Held::take(Guard::Renewals) }
+        Self { _held: LockGuard::take(Guard::Renewals) }
     }
 
     /// All places there are.

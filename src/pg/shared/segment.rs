@@ -45,7 +45,7 @@ struct Header {
     /// Whoever waits for a budget waits with others of its shard.
     settled: [Condition; SHARDS],
     renewals: [Renewal; renewals::PLACES],
-    moves: [traffic::Slot; traffic::PLACES],
+    moves: [traffic::Moved; traffic::PLACES],
     passes: [Pass; MAX_DATABASES],
 }
 
@@ -75,7 +75,7 @@ pub fn install(begin_again: fn()) {
 }
 
 fn size() -> usize {
-    let budgets = budgets::capacity() * size_of::<budgets::Slot>();
+    let budgets = budgets::capacity() * size_of::<budgets::Cached>();
     let waiters = settings::queue_length() * (size_of::<Condition>() + size_of::<Waiter>());
     size_of::<Header>() + settings::audit_queue() * size_of::<Entry>() + waiters + budgets
 }
@@ -132,7 +132,7 @@ unsafe fn lay_out(base: *mut u8) {
     // SAFETY: the caller's promise; every part is within it, and aligned as those before it are.
     unsafe {
         let entries = base.add(size_of::<Header>()).cast::<Entry>();
-        let budgets = entries.add(settings::audit_queue()).cast::<budgets::Slot>();
+        let budgets = entries.add(settings::audit_queue()).cast::<budgets::Cached>();
         let ready = budgets.add(budgets::capacity()).cast::<Condition>();
         let waiters = ready.add(settings::queue_length()).cast::<Waiter>();
         central::QUEUE.lies_at(&raw mut (*header).queue);
@@ -143,7 +143,7 @@ unsafe fn lay_out(base: *mut u8) {
         slots::SLOTS.lies_at(&raw mut (*header).slots);
         slots::WAITERS.lies_at(waiters);
         slots::READY.lies_at(ready);
-        budgets::SLOTS.lies_at(budgets);
+        budgets::CACHE.lies_at(budgets);
         budgets::SETTLED.lies_at(&raw mut (*header).settled);
         budgets::REPEAT_KEY.lies_at(&raw mut (*header).repeat_key);
         renewals::RENEWALS.lies_at(&raw mut (*header).renewals);

@@ -4,7 +4,7 @@
 //! meanwhile can take it.
 
 use super::condition::Condition;
-use super::piece::{Guard, Held, Piece};
+use super::piece::{Guard, LockGuard, Piece};
 use crate::settings;
 
 /// No place in the queue.
@@ -124,12 +124,12 @@ impl Slots {
 
 /// The hash slots, for as long as their lock is held.
 pub struct HashSlots {
-    _held: Held,
+    _held: LockGuard,
 }
 
 impl HashSlots {
     pub fn lock() -> Self {
-        Self { _held: Held::take(Guard::HashSlots) }
+        Self { _held: LockGuard::take(Guard::HashSlots) }
     }
 
     /// The slots, and the places to wait for one.

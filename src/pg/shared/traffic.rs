@@ -8,9 +8,9 @@ use password_verify_core::kept::record::MAX_BYTES;
 use pgrx::pg_sys;
 
 use super::board::MAX_DATABASES;
-use super::piece::{Guard, Held, Piece};
+use super::piece::{Guard, LockGuard, Piece};
 
-pub static MOVES: Piece<[Slot; PLACES]> = Piece::new();
+pub static MOVES: Piece<[Moved; PLACES]> = Piece::new();
 pub static PASSES: Piece<[Pass; MAX_DATABASES]> = Piece::new();
 
 /// Different ones at the same time, of all databases. One database has half of them at most.
@@ -27,7 +27,7 @@ pub struct Tally {
 
 /// The same in shared memory.
 #[repr(C)]
-pub struct Slot {
+pub struct Moved {
     /// Zero: this place is free.
     pub database: pg_sys::Oid,
     from: ClassKey,
@@ -40,7 +40,7 @@ pub struct Slot {
     template: [u8; MAX_BYTES],
 }
 
-impl Slot {
+impl Moved {
     pub fn is_of(&self, database: pg_sys::Oid) -> bool {
         self.database == database
     }
@@ -75,16 +75,16 @@ pub struct Pass {
 
 /// Records that have moved from one class of cost to another, for as long as their lock is held.
 pub struct Traffic {
-    _held: Held,
+    _held: LockGuard,
 }
 
 impl Traffic {
     pub fn lock() -> Self {
-        Self { _held: Held::take(Guard::Traffic) }
+        Self { _held: LockGuard::take(Guard::Traffic) }
     }
 
     /// All places there are, and how far counts have come that go on meanwhile.
-    pub fn parts(&mut self) -> (&mut [Slot; PLACES], &mut [Pass; MAX_DATABASES]) {
+    pub fn parts(&mut self) -> (&mut [Moved; PLACES], &mut [Pass; MAX_DATABASES]) {
         // SAFETY: see `Piece::get`; the lock makes this process the only one here.
         unsafe { (&mut *MOVES.get(), &mut *PASSES.get()) }
     }
@@ -103,7 +103,7 @@ pub fn existing(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Op
 
 /// The same for who holds the lock. A count of all records that goes on knows of them from now on.
 pub fn take_note(
-    slots: &mut [Slot; PLACES],
+    slots: &mut [Moved; PLACES],
     passes: &mut [Pass; MAX_DATABASES],
     database: pg_sys::Oid,
 ) -> Vec<Tally> {
@@ -121,7 +121,7 @@ pub fn take_note(
 }
 
 /// A count of all records begins: it has missed nothing yet.
-pub fn begin_anew(slots: &mut [Slot; PLACES], database: pg_sys::Oid) {
+pub fn begin_anew(slots: &mut [Moved; PLACES], database: pg_sys::Oid) {
     let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
     theirs.for_each(|slot| slot.behind = Behind::default());
 }

@@ -10,7 +10,7 @@ use pgrx::datum::{FromDatum, IntoDatum};
 use pgrx::pg_sys;
 
 use super::keyed;
-use super::keyed::{Key, Keyed};
+use super::keyed::{Keyed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 
@@ -36,7 +36,7 @@ pub struct Open {
 pub struct Clearing {
     pub open: Open,
     /// The key of its budget.
-    pub account: Key,
+    pub account: RowKey,
     /// Will the session do it, unless the server crashes first?
     pub by_session: bool,
 }
@@ -174,7 +174,7 @@ fn read(row: keyed::Row<COLUMNS>) -> Result<Row, Error> {
     let wrong = Error::NotInstalled;
     let number = |i: usize| row[i].map(|datum| datum.value() as i64).ok_or(wrong);
     // SAFETY: columns 0 and 6 are uuids, which are copied while the row is there.
-    let uuid = |i: usize| row[i].map(|datum| unsafe { *datum.cast_mut_ptr::<Key>() });
+    let uuid = |i: usize| row[i].map(|datum| unsafe { *datum.cast_mut_ptr::<RowKey>() });
     let (_, place) = halves(uuid(0).ok_or(wrong)?);
     let (xid, top_xid) = (number(1)?.cast_unsigned(), number(2)?.cast_unsigned());
     let (epoch, first_seq, since) = (number(3)?, number(4)?, number(5)?);
@@ -193,14 +193,14 @@ fn read(row: keyed::Row<COLUMNS>) -> Result<Row, Error> {
     })
 }
 
-fn key(top_xid: u64, place: u64) -> Key {
+fn key(top_xid: u64, place: u64) -> RowKey {
     let mut key = [0; 16];
     key[..8].copy_from_slice(&top_xid.to_be_bytes());
     key[8..].copy_from_slice(&place.to_be_bytes());
     key
 }
 
-fn halves(key: Key) -> (u64, u64) {
+fn halves(key: RowKey) -> (u64, u64) {
     let (halves, _) = key.as_chunks::<8>();
     (u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1]))
 }

@@ -15,7 +15,7 @@ use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::uncounted::Uncounted;
 
 /// The key of a row.
-pub type Key = [u8; 16];
+pub type RowKey = [u8; 16];
 
 /// A table with `N` columns, of which the first is its key.
 pub struct Keyed<const N: usize> {
@@ -59,7 +59,7 @@ impl<const N: usize> Keyed<N> {
         read: impl Fn(Row<N>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
-        let (first, seek) = (Key::default(), Seek::AtOrAfter);
+        let (first, seek) = (RowKey::default(), Seek::AtOrAfter);
         // SAFETY: the snapshot is a static.
         let mut scan = unsafe { Scan::begin(&self.table, &self.index, scan::now(), first, seek) };
         let mut found = Vec::new();
@@ -82,7 +82,7 @@ impl<const N: usize> Keyed<N> {
     /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
     pub fn get<T>(
         &self,
-        key: Key,
+        key: RowKey,
         read: impl Fn(Row<N>) -> Result<T, Error>,
     ) -> Result<Option<T>, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
@@ -93,7 +93,7 @@ impl<const N: usize> Keyed<N> {
             // SAFETY: a tuple of this table, valid while it is read; its first column is a uuid.
             let (row, at) = unsafe {
                 let row = table::columns::<N>(&self.table, tuple)?;
-                let at = row[0].map(|datum| *datum.cast_mut_ptr::<Key>());
+                let at = row[0].map(|datum| *datum.cast_mut_ptr::<RowKey>());
                 (row, at)
             };
             if at == Some(key) { read(row).map(Some) } else { Ok(None) }
@@ -108,7 +108,7 @@ impl<const N: usize> Keyed<N> {
     ///
     /// # Safety
     /// The values are of the types of the columns, and the first is the key.
-    pub unsafe fn put(&self, key: Key, row: Option<Row<N>>) -> Result<(), Error> {
+    pub unsafe fn put(&self, key: RowKey, row: Option<Row<N>>) -> Result<(), Error> {
         let mut scan = self.scan(key);
         let old = scan.next();
         // SAFETY: the old tuple stays valid until the scan ends; a new one is of the caller's values.
@@ -130,7 +130,7 @@ impl<const N: usize> Keyed<N> {
     }
 
     /// Is there a row under a key?
-    pub fn has(&self, key: Key) -> bool {
+    pub fn has(&self, key: RowKey) -> bool {
         !self.scan(key).next().is_null()
     }
 
@@ -140,7 +140,7 @@ impl<const N: usize> Keyed<N> {
     /// [`Error::NotInstalled`]; what `read` says.
     pub fn after<T>(
         &self,
-        key: Option<Key>,
+        key: Option<RowKey>,
         count: usize,
         read: impl Fn(Row<N>) -> Result<T, Error>,
     ) -> Result<Vec<T>, Error> {
@@ -153,7 +153,7 @@ impl<const N: usize> Keyed<N> {
     /// [`Error::NotInstalled`]; what `read` says.
     pub fn after_while<T>(
         &self,
-        key: Option<Key>,
+        key: Option<RowKey>,
         count: usize,
         read: impl Fn(Row<N>) -> Result<Option<T>, Error>,
     ) -> Result<Vec<T>, Error> {
@@ -177,7 +177,7 @@ impl<const N: usize> Keyed<N> {
         Ok(found)
     }
 
-    fn scan(&self, key: Key) -> Scan<'_> {
+    fn scan(&self, key: RowKey) -> Scan<'_> {
         // SAFETY: the snapshot is a static.
         unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, Seek::Exactly) }
     }

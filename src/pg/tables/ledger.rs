@@ -7,7 +7,7 @@ use password_verify_core::rules::throttle::Budget;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::keyed::{Key, Keyed};
+use super::keyed::{Keyed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
@@ -36,7 +36,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn read(&self, key: Key) -> Result<Option<Stored>, Error> {
+    pub fn read(&self, key: RowKey) -> Result<Option<Stored>, Error> {
         self.0.get(key, |row| Ok(stored(row)))
     }
 
@@ -44,7 +44,7 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn write(&self, mut key: Key, kept: Option<(Payer, Stored)>) -> Result<(), Error> {
+    pub fn write(&self, mut key: RowKey, kept: Option<(Payer, Stored)>) -> Result<(), Error> {
         let uuid = pg_sys::Datum::from(key.as_mut_ptr());
         let row = kept.map(|(payer, Stored { budget, rests_at })| {
             [
@@ -64,11 +64,15 @@ impl Ledger {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn after(&self, key: Option<Key>, count: usize) -> Result<Vec<(Key, Timestamp)>, Error> {
+    pub fn after(
+        &self,
+        key: Option<RowKey>,
+        count: usize,
+    ) -> Result<Vec<(RowKey, Timestamp)>, Error> {
         self.0.after(key, count, |row| {
             let key = row[0].ok_or(Error::NotInstalled)?;
             // SAFETY: the first column is a uuid, which is copied while the row is there.
-            let key = unsafe { *key.cast_mut_ptr::<Key>() };
+            let key = unsafe { *key.cast_mut_ptr::<RowKey>() };
             Ok((key, stored(row).rests_at))
         })
     }

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use password_verify_core::kept::blind_index::Key;
+use password_verify_core::kept::blind_index::IndexKey;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
@@ -19,7 +19,7 @@ use crate::salt;
 /// The key that places are computed with.
 pub struct ActiveKey {
     /// The key itself.
-    pub key: Key,
+    pub key: IndexKey,
     /// Has any record been written under it? If not, it is the fresh one of CREATE EXTENSION.
     in_use: bool,
 }
@@ -46,7 +46,7 @@ impl ActiveKey {
     /// # Errors
     /// As [`ActiveKey::read`].
     pub fn read_from(table: &Table) -> Result<Self, Error> {
-        let (mut in_use, mut fresh): (Option<Key>, Option<Key>) = (None, None);
+        let (mut in_use, mut fresh): (Option<IndexKey>, Option<IndexKey>) = (None, None);
         let mut rows = Rows::begin(table);
         while let Some((key, used)) = rows.next()? {
             if !used {
@@ -102,7 +102,7 @@ impl<'a> Rows<'a> {
         Self { table, scan }
     }
 
-    fn next(&mut self) -> Result<Option<(Key, bool)>, Error> {
+    fn next(&mut self) -> Result<Option<(IndexKey, bool)>, Error> {
         // SAFETY: the scan has begun and not ended; the tuple is read before the next is fetched.
         unsafe {
             let tuple = pg_sys::systable_getnext(self.scan);
@@ -111,7 +111,7 @@ impl<'a> Rows<'a> {
             }
             let [key, used, _] = table::columns::<3>(self.table, tuple)?;
             let key = text::bytes(key.ok_or(Error::NotInstalled)?);
-            let key = Key::new(&key).ok_or(Error::NotInstalled)?;
+            let key = IndexKey::new(&key).ok_or(Error::NotInstalled)?;
             Ok(Some((key, used.is_some_and(|used| used.value() != 0))))
         }
     }

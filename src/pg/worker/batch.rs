@@ -9,15 +9,15 @@ use password_verify_core::trail::chain::{Chain, Opening};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
-use crate::pg::session::record::user_of;
+use crate::pg::session::event::user_of;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{Place, Stored, Unwritten};
 use crate::pg::shared::central::NONE;
-use crate::pg::shared::event_record::Record;
+use crate::pg::shared::note::Note;
 use crate::pg::tables::changes::OpenChanges;
 use crate::pg::tables::folds::Folds;
 use crate::pg::tables::journal::Journal;
-use crate::pg::tables::keyed::Key;
+use crate::pg::tables::keyed::RowKey;
 use crate::pg::tables::ledger::Ledger;
 use crate::pg::vault::key::ActiveKey;
 use password_verify_core::rules::throttle::Payer;
@@ -32,7 +32,7 @@ pub struct Batch {
     /// Budgets that are in the table now.
     pub written: Vec<Unwritten>,
     /// Accounts whose failures were forgotten, as the keys of their budgets.
-    pub cleared: BTreeSet<Key>,
+    pub cleared: BTreeSet<RowKey>,
     /// Events that a DBA wants to hear of.
     pub alerts: Vec<Event>,
     pub rows: i64,
@@ -83,7 +83,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn account(&self, record: &Record, payer: Payer) -> Result<Option<Key>, Error> {
+    pub fn account(&self, record: &Note, payer: Payer) -> Result<Option<RowKey>, Error> {
         let Ok(user) = UserId::from_text(&user_of(record)) else { return Ok(None) };
         Ok(Some(ActiveKey::read()?.key.budget(payer as u8, &[], Some(&user))))
     }
@@ -92,7 +92,7 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn clear(&mut self, account: Key) -> Result<(), Error> {
+    pub fn clear(&mut self, account: RowKey) -> Result<(), Error> {
         self.cleared.insert(account);
         if let Some(place) = budgets::clear_if_present(server::database(), &account) {
             return self.write_budget(place);

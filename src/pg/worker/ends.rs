@@ -15,7 +15,7 @@ use super::signals;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::central::NONE;
-use crate::pg::shared::event_record::Record;
+use crate::pg::shared::note::Note;
 use crate::pg::tables::changes;
 use crate::pg::tables::changes::{Clearing, Ending, Open, OpenChanges, Row};
 use password_verify_core::rules::throttle::PAYERS;
@@ -85,10 +85,10 @@ impl Ends {
     pub fn note_change(
         &mut self,
         batch: &Batch,
-        record: &Record,
+        record: &Note,
         touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
-        let Record { xid, top_xid, at, .. } = *record;
+        let Note { xid, top_xid, at, .. } = *record;
         let place = batch.chain.head();
         let (epoch, first_seq) = (place.epoch, place.seq + 1);
         let open = Open { xid, top_xid, epoch, first_seq, since: at };

@@ -25,12 +25,12 @@ const STAY: Duration = Duration::from_secs(2);
 /// How long it stays at least when another database waits.
 const TURN: Duration = Duration::from_millis(100);
 /// How often it looks whether it should stop.
-const GLANCE: Duration = Duration::from_millis(100);
+const POLL_INTERVAL: Duration = Duration::from_millis(100);
 /// How often one without a database looks whether it was asked for a reload: whoever sleeps on a condition
 /// sleeps through signals.
 const IDLE: Duration = Duration::from_secs(1);
 /// How long it waits at the server's shutdown for attempts that are still being made.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 thread_local! {
     /// The place of the database that this worker serves, and how it is leaving.
@@ -177,7 +177,7 @@ fn serve(number: usize) -> Result<(), Error> {
             return writer.batch().map(drop);
         }
         let held = writer.is_expected();
-        if stopping.is_some_and(|since| !held || since.elapsed() > LAST_WORDS) {
+        if stopping.is_some_and(|since| !held || since.elapsed() > SHUTDOWN_GRACE) {
             break;
         }
         if came.elapsed() > TURN && databases::any_waits() {
@@ -190,7 +190,9 @@ fn serve(number: usize) -> Result<(), Error> {
         if writer.tidy()? {
             continue;
         }
-        board::of(number).work.wait(Instant::now() + GLANCE, || has_work(number).then_some(()));
+        board::of(number)
+            .work
+            .wait(Instant::now() + POLL_INTERVAL, || has_work(number).then_some(()));
     }
     writer.end();
     Ok(())

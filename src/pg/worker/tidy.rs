@@ -54,22 +54,22 @@ impl Tidy {
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
     pub fn budgets(&self, now: i64) -> Result<(), Error> {
-        let legacy = databases::legacy(self.number);
+        let left = databases::handed_over(self.number);
         // After a step of the clock nothing rests for longer than it should.
-        if legacy.tidy_again_at > now && legacy.tidy_again_at - now <= REST {
+        if left.tidy_again_at > now && left.tidy_again_at - now <= REST {
             return Ok(());
         }
         let ledger = Ledger::open(Access::Write)?;
-        let rows = ledger.after(Some(legacy.tidied_to), ROWS)?;
+        let rows = ledger.after(Some(left.tidied_to), ROWS)?;
         let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| *key);
         for (key, rests_at) in rows {
             if rests_at <= now {
                 ledger.write(key, None)?;
             }
         }
-        databases::bequeath(self.number, |legacy| {
-            legacy.tidied_to = last.unwrap_or_default();
-            legacy.tidy_again_at = if last.is_some() { 0 } else { now + REST };
+        databases::hand_over(self.number, |left| {
+            left.tidied_to = last.unwrap_or_default();
+            left.tidy_again_at = if last.is_some() { 0 } else { now + REST };
         });
         Ok(())
     }
@@ -83,14 +83,14 @@ impl Tidy {
     /// [`Error::NotInstalled`].
     pub fn announce(&self, now: i64, current: i64) -> Result<Option<(i64, Event)>, Error> {
         let Some(kept) = settings::audit_retention() else { return Ok(None) };
-        let legacy = databases::legacy(self.number);
-        if legacy.pruned_before > legacy.oldest {
+        let left = databases::handed_over(self.number);
+        if left.pruned_before > left.oldest {
             return Ok(None);
         }
         let journal = Journal::open(Access::Read)?;
-        let Some(first) = journal.since(legacy.oldest).next()? else { return Ok(None) };
+        let Some(first) = journal.since(left.oldest).next()? else { return Ok(None) };
         let oldest = first.epoch;
-        databases::bequeath(self.number, |legacy| legacy.oldest = oldest);
+        databases::hand_over(self.number, |left| left.oldest = oldest);
         if oldest >= current {
             return Ok(None);
         }
@@ -113,9 +113,9 @@ impl Tidy {
             Ok(row.and_then(|row| row.event.ok()).map_or(i64::MAX, |event| event.at))
         });
         let plausible = clock::is_plausible::<Error>(now, self.epoch_length(), openings)?;
-        let told = databases::legacy(self.number).doubted;
+        let told = databases::handed_over(self.number).doubted;
         if told == plausible {
-            databases::bequeath(self.number, |legacy| legacy.doubted = !plausible);
+            databases::hand_over(self.number, |left| left.doubted = !plausible);
         }
         if !plausible && !told {
             pgrx::log!(
@@ -127,8 +127,8 @@ impl Tidy {
 
     /// It is on record that epochs before this one go.
     pub fn announced(&self, before: i64) {
-        databases::bequeath(self.number, |legacy| {
-            (legacy.pruned_before, legacy.pruned_to) = (before, (before, 0));
+        databases::hand_over(self.number, |left| {
+            (left.pruned_before, left.pruned_to) = (before, (before, 0));
         });
     }
 
@@ -139,23 +139,23 @@ impl Tidy {
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
     pub fn events(&self) -> Result<Option<Deleted>, Error> {
-        let legacy = databases::legacy(self.number);
-        if legacy.pruned_before <= legacy.oldest {
+        let left = databases::handed_over(self.number);
+        if left.pruned_before <= left.oldest {
             return Ok(None);
         }
         let journal = Journal::open(Access::Write)?;
-        let ((mut epoch, mut seq), mut left) = (legacy.pruned_to, ROWS);
+        let ((mut epoch, mut seq), mut budget) = (left.pruned_to, ROWS);
         loop {
             let mut rows = journal.of_epoch_before(epoch, seq);
-            while left > 0 {
+            while budget > 0 {
                 let Some(mut row) = rows.next()? else { break };
                 journal.delete(&mut row)?;
-                (seq, left) = (row.seq, left - 1);
+                (seq, budget) = (row.seq, budget - 1);
             }
-            if left == 0 {
+            if budget == 0 {
                 return Ok(Some(Deleted { to: (epoch, seq), all: false }));
             }
-            if epoch <= legacy.oldest {
+            if epoch <= left.oldest {
                 return Ok(Some(Deleted { to: (epoch, seq), all: true }));
             }
             match journal.before(epoch).next()? {
@@ -168,10 +168,10 @@ impl Tidy {
     /// What [`Tidy::events`] has done is committed.
     pub fn deleted(&self, deleted: Option<Deleted>) {
         let Some(Deleted { to, all }) = deleted else { return };
-        databases::bequeath(self.number, |legacy| {
-            legacy.pruned_to = to;
+        databases::hand_over(self.number, |left| {
+            left.pruned_to = to;
             if all {
-                legacy.oldest = legacy.pruned_before;
+                left.oldest = left.pruned_before;
             }
         });
     }

@@ -20,19 +20,19 @@ use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
+use crate::pg::session::event::to_event;
 use crate::pg::session::log;
-use crate::pg::session::record::to_event;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::Unwritten;
-use crate::pg::shared::central::Legacy;
+use crate::pg::shared::central::HandOver;
 use crate::pg::shared::databases;
-use crate::pg::shared::event_record::Record;
 use crate::pg::shared::moves;
+use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::shared::traffic::Tally;
 use crate::pg::tables::journal::Journal;
-use crate::pg::tables::keyed::Key;
+use crate::pg::tables::keyed::RowKey;
 use crate::pg::vault::cost_classes::CostClasses;
 use crate::pg::vault::keyring;
 use password_verify_core::rules::throttle::PAYERS;
@@ -68,7 +68,7 @@ pub struct Writer {
 struct Done {
     chain: Chain,
     written: Vec<Unwritten>,
-    cleared: BTreeSet<Key>,
+    cleared: BTreeSet<RowKey>,
     alerts: Vec<Event>,
     rows: i64,
 }
@@ -87,19 +87,19 @@ impl Writer {
     /// # Errors
     /// [`Error::NotInstalled`] when a table is missing, [`Error::Dropped`] when all are.
     pub fn begin(number: usize) -> Result<Self, Error> {
-        let legacy = databases::legacy(number);
-        let mut folding = Folding::with_allowance(legacy.allowance);
+        let left = databases::handed_over(number);
+        let mut folding = Folding::with_allowance(left.allowance);
         let mut ends = Ends::default();
         let (name, journal, opened_at, why, done) = work::transaction(|| {
-            let (chain, epoch) = next_chain(&legacy)?;
+            let (chain, epoch) = next_chain(&left)?;
             let mut batch = Batch::open(chain)?;
             let why = epoch.as_ref().map(|opening| opening.why);
             let opened_at = match epoch {
-                None => legacy.opened_at,
+                None => left.opened_at,
                 Some(opening) => batch.open_epoch(&opening)?,
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
-            ends.resume(&mut batch, why == Some(Why::Restore), legacy.epoch == 0)?;
+            ends.resume(&mut batch, why == Some(Why::Restore), left.epoch == 0)?;
             let (name, journal) = (work::database_name(server::database()), batch.journal.id());
             Ok((name, journal, opened_at, why, Done::from(batch)))
         })?;
@@ -119,7 +119,7 @@ impl Writer {
         };
         if why.is_some() {
             // What the last worker was about to remove was of another chain.
-            databases::bequeath(number, |legacy| (legacy.oldest, legacy.pruned_before) = (0, 0));
+            databases::hand_over(number, |left| (left.oldest, left.pruned_before) = (0, 0));
         }
         writer.finish(done)?;
         if why.is_some() {
@@ -193,10 +193,10 @@ impl Writer {
         written.iter().for_each(|budget| budgets::written(budget, self.database));
         let (head, opened_at) = (self.chain.head(), self.opened_at);
         let (allowance, unfinished) = (self.folding.allowance(), self.ends.is_unfinished());
-        databases::bequeath(self.number, |legacy| {
-            legacy.unfinished = unfinished;
-            (legacy.epoch, legacy.seq, legacy.mac) = (head.epoch, head.seq, head.mac);
-            (legacy.opened_at, legacy.allowance) = (opened_at, allowance);
+        databases::hand_over(self.number, |left| {
+            left.unfinished = unfinished;
+            (left.epoch, left.seq, left.mac) = (head.epoch, head.seq, head.mac);
+            (left.opened_at, left.allowance) = (opened_at, allowance);
         });
         let counters = board::of(self.number);
         counters.count(counter::ROWS, rows);
@@ -219,7 +219,7 @@ impl Writer {
     fn take(
         &mut self,
         batch: &mut Batch,
-        record: &Record,
+        record: &Note,
         touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
         if record.action == Action::End as u8 {
@@ -307,7 +307,7 @@ impl Writer {
 }
 
 /// The chain to go on with, and if it is a new one, how it opens.
-fn next_chain(legacy: &Legacy) -> Result<(Chain, Option<Opening>), Error> {
+fn next_chain(left: &HandOver) -> Result<(Chain, Option<Opening>), Error> {
     let journal = Journal::open(Access::Read)?;
     let previous = journal.last()?.map(|row| Head {
         epoch: row.epoch,
@@ -327,11 +327,11 @@ fn next_chain(legacy: &Legacy) -> Result<(Chain, Option<Opening>), Error> {
         Some(o) if o.key != keyring::active().1 => Why::Key,
         Some(_)
             if previous.is_some_and(|head| {
-                (head.epoch, head.seq, head.mac) == (legacy.epoch, legacy.seq, legacy.mac)
+                (head.epoch, head.seq, head.mac) == (left.epoch, left.seq, left.mac)
             }) =>
         {
             let (key, _) = keyring::active();
-            return Ok((Chain::resume(key, legacy.epoch, legacy.seq + 1, legacy.mac), None));
+            return Ok((Chain::resume(key, left.epoch, left.seq + 1, left.mac), None));
         }
         _ => Why::Start,
     };

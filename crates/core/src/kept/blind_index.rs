@@ -11,13 +11,13 @@ use zeroize::Zeroizing;
 
 use crate::rules::user_id::UserId;
 
-/// Bytes in a [`Key`].
+/// Bytes in a [`IndexKey`].
 pub const KEY_BYTES: usize = 32;
 
 /// The key of one database's blind index. Wiped on drop.
-pub struct Key(Zeroizing<[u8; KEY_BYTES]>);
+pub struct IndexKey(Zeroizing<[u8; KEY_BYTES]>);
 
-impl Key {
+impl IndexKey {
     /// `None` unless it is exactly [`KEY_BYTES`] long.
     pub fn new(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
@@ -72,7 +72,7 @@ mod tests {
     use super::*;
 
     fn index(key: u8, user: &str) -> [u8; 16] {
-        Key::new(&[key; KEY_BYTES]).unwrap().blind_index(&UserId::from_text(user).unwrap())
+        IndexKey::new(&[key; KEY_BYTES]).unwrap().blind_index(&UserId::from_text(user).unwrap())
     }
 
     #[test]
@@ -91,7 +91,7 @@ mod tests {
 
     #[test]
     fn the_lock_tag_tells_nothing_of_the_place() {
-        let key = Key::new(&[7; KEY_BYTES]).unwrap();
+        let key = IndexKey::new(&[7; KEY_BYTES]).unwrap();
         let user = UserId::from_bigint(42);
         let [a, b] = key.lock_tag(&user);
         let place = u128::from_be_bytes(key.blind_index(&user));
@@ -102,7 +102,7 @@ mod tests {
 
     #[test]
     fn a_budget_is_nobody_elses() {
-        let key = Key::new(&[7; KEY_BYTES]).unwrap();
+        let key = IndexKey::new(&[7; KEY_BYTES]).unwrap();
         let (a, b) = (UserId::from_bigint(1), UserId::from_bigint(2));
         let all = [
             key.budget(0, &[], Some(&a)),
@@ -123,14 +123,14 @@ mod tests {
 
     #[test]
     fn a_key_has_one_length() {
-        assert!(Key::new(&[0; 31]).is_none());
-        assert!(Key::new(&[0; 33]).is_none());
-        assert!(Key::new(&[]).is_none());
+        assert!(IndexKey::new(&[0; 31]).is_none());
+        assert!(IndexKey::new(&[0; 33]).is_none());
+        assert!(IndexKey::new(&[]).is_none());
     }
 
     #[test]
     fn keys_compare() {
-        let key = |byte| Key::new(&[byte; KEY_BYTES]).unwrap();
+        let key = |byte| IndexKey::new(&[byte; KEY_BYTES]).unwrap();
         assert!(key(1).same_as(&key(1)));
         assert!(!key(1).same_as(&key(2)));
     }

@@ -128,7 +128,7 @@ pub enum Verdict {
 
 /// What came of an attempt that was admitted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Settled {
+pub enum Settlement {
     Right,
     Wrong,
     /// Never hashed.
@@ -188,12 +188,12 @@ impl Budget {
     }
 
     /// Ends one attempt in flight. Where none is, no token is given back.
-    pub fn settle(&mut self, payer: Payer, settled: Settled, now: Timestamp, rules: &Rules) {
+    pub fn settle(&mut self, payer: Payer, settled: Settlement, now: Timestamp, rules: &Rules) {
         self.catch_up(payer, now, rules);
         let effect = match settled {
-            Settled::Right => payer.on_right(),
-            Settled::Wrong => OnRight::Kept,
-            Settled::Withdrawn => OnRight::Refunded,
+            Settlement::Right => payer.on_right(),
+            Settlement::Wrong => OnRight::Kept,
+            Settlement::Withdrawn => OnRight::Refunded,
         };
         match (rules.rate(payer), effect) {
             // Nothing is counted while it is in flight, so there is nothing to give back.
@@ -339,7 +339,7 @@ impl Budget {
 mod tests {
     use super::*;
     use Payer::{Account, Caller, Chance, Client, Comparison, Known};
-    use Settled::{Right, Withdrawn, Wrong};
+    use Settlement::{Right, Withdrawn, Wrong};
     use Verdict::{Admitted, Locked, Refused, Wait};
 
     const RULES: Rules = Rules {
@@ -355,7 +355,7 @@ mod tests {
     const NO_LIMIT: Rate = Rate { burst: 0, interval: 100 };
 
     /// Admitted and settled at once.
-    fn attempt(budget: &mut Budget, payer: Payer, settled: Settled, now: Timestamp) {
+    fn attempt(budget: &mut Budget, payer: Payer, settled: Settlement, now: Timestamp) {
         assert_eq!(budget.admit(payer, now, &RULES), Admitted);
         budget.settle(payer, settled, now, &RULES);
     }

@@ -4,13 +4,13 @@ use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 
 use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
-use crate::pg::shared::event_record::Record;
+use crate::pg::shared::note::Note;
 
 /// The event that a record stands for.
 ///
 /// # Errors
 /// [`Error::NotInstalled`] when it stands for none, which no session leaves there.
-pub fn to_event(record: &Record) -> Result<Event, Error> {
+pub fn to_event(record: &Note) -> Result<Event, Error> {
     let action = Action::from_u8(record.action).ok_or(Error::NotInstalled)?;
     let outcome = Outcome::from_u8(record.outcome).ok_or(Error::NotInstalled)?;
     let mut event = Event::new(record.at, action, outcome);
@@ -27,7 +27,7 @@ pub fn to_event(record: &Record) -> Result<Event, Error> {
 }
 
 /// The user id of a record.
-pub fn user_of(record: &Record) -> String {
+pub fn user_of(record: &Note) -> String {
     String::from_utf8_lossy(&record.user[..usize::from(record.user_len)]).into_owned()
 }
 

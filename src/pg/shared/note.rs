@@ -8,7 +8,7 @@ use crate::pg::server::caller::{Caller, RawAddr};
 /// What the worker makes a row of.
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Record {
+pub struct Note {
     pub at: i64,
     /// The full transaction id of a change, zero for what is not part of a transaction.
     pub xid: u64,
@@ -28,7 +28,7 @@ pub struct Record {
     pub user: [u8; 255],
 }
 
-impl Record {
+impl Note {
     /// The user's budgets that are to be cleared when the transaction commits.
     pub fn cleared(&self) -> impl Iterator<Item = Payer> {
         let clears = self.clears;
