@@ -4,6 +4,7 @@
 #   make test               set up, build, install, run every test
 #   make install            build in release mode and install into the server of PG_CONFIG
 #   make installcheck       run the tests against what is installed
+#                           (WITHOUT_IMPORT=1 leaves other systems' hashes out: less code to trust)
 #   make uninstall          remove it from there again
 #   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
@@ -14,7 +15,7 @@
 # All can be run as root and as an ordinary user, who is asked for sudo where a folder is not theirs,
 # and again. demo and test install into that server too; the clusters they start are their own.
 
-export PG_CONFIG KEEP DESTDIR
+export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
 .PHONY: all bench demo figures million attacks test setup build install uninstall installcheck lint clean
 

@@ -9,6 +9,8 @@ cargo fmt --all --check
 
 say "clippy (the first time usually 2 minutes)"
 PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo clippy --release --locked --package password_verify \
+    --no-default-features --features "pg$major,import" -- -D warnings
+PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo clippy --release --locked --package password_verify \
     --no-default-features --features "pg$major" -- -D warnings
 cargo clippy --locked --workspace --exclude password_verify --all-targets -- -D warnings
 

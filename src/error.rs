@@ -123,6 +123,8 @@ pub enum Error {
     SettingsAboveLimit,
     /// A stored verifier asks for more memory than one hash may take.
     OverMemoryLimit(RecordNumber),
+    /// A stored verifier is another system's, and this library was built without them.
+    ImportNotBuilt,
     /// A secret is sealed with a key that is not in the keyring.
     UnknownKey(KeyId),
     /// A secret is sealed with another key than the one of that id in the keyring.
@@ -337,6 +339,11 @@ impl Error {
                 "password_verify is not installed in this database",
                 "",
             ),
+            Self::ImportNotBuilt => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "this build of password_verify does not read imported hashes",
+                "Install a build with the feature import, which is the default.",
+            ),
             Self::NoRandomness => {
                 (ERRCODE_SYSTEM_ERROR, "the operating system gave no random numbers", "")
             }
@@ -403,6 +410,7 @@ impl Error {
             NotAVerifier::Malformed => Self::Corrupt(record),
             NotAVerifier::OverLimit => Self::OverLimit(record),
             NotAVerifier::OverMemory => Self::OverMemoryLimit(record),
+            NotAVerifier::NotBuilt => Self::ImportNotBuilt,
         }
     }
 }

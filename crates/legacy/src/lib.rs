@@ -8,19 +8,32 @@
 //! ceiling in [`Limits`], which is held when a text is parsed and again when a scheme is read back:
 //! no text makes this crate panic, run for long or allocate much.
 #![forbid(unsafe_code)]
+// What the formats share has no use without them.
+#![cfg_attr(not(feature = "formats"), allow(dead_code))]
 
+#[cfg(not(feature = "formats"))]
+mod absent;
+#[cfg(feature = "formats")]
 mod codec;
+#[cfg(feature = "formats")]
 mod fields;
 mod limits;
+#[cfg(feature = "formats")]
 mod method;
 mod output;
+#[cfg(feature = "formats")]
 mod parse;
+#[cfg(feature = "formats")]
 mod scheme;
 mod site;
 
+#[cfg(not(feature = "formats"))]
+pub use absent::{Argon2id, Imported, Scheme, parse};
 pub use limits::{Limits, MAX_OUTPUT_BYTES, MAX_SALT_BYTES, MAX_TEXT_BYTES, MIN_OUTPUT_BYTES};
 pub use output::Output;
+#[cfg(feature = "formats")]
 pub use parse::parse;
+#[cfg(feature = "formats")]
 pub use scheme::{Argon2id, Imported, Scheme};
 pub use site::{FirebaseParams, Site};
 
@@ -33,6 +46,8 @@ pub enum Refusal {
     Malformed,
     /// It would cost more memory or time than [`Limits`] allow, or is longer than [`MAX_TEXT_BYTES`].
     OverLimit,
+    /// This build reads no formats (feature `formats`).
+    NotBuilt,
 }
 
 /// The operating system refused the memory for a hash.

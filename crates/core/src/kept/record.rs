@@ -65,6 +65,7 @@ impl Record {
                     NotAVerifier::OverMemory
                 }
                 Refusal::OverLimit => NotAVerifier::OverLimit,
+                Refusal::NotBuilt => NotAVerifier::NotBuilt,
                 Refusal::Malformed | Refusal::UnsupportedFormat => NotAVerifier::Malformed,
             })
         };
@@ -179,7 +180,7 @@ impl Imported {
         let limits = Limits::new(memory_kib);
         let imported = password_verify_legacy::parse(hash, &limits, &Site::default());
         let imported = imported.map_err(|why| match why {
-            Refusal::UnsupportedFormat => Reason::UnsupportedFormat,
+            Refusal::UnsupportedFormat | Refusal::NotBuilt => Reason::UnsupportedFormat,
             Refusal::Malformed => Reason::Malformed,
             Refusal::OverLimit => Reason::OverLimit,
         })?;

@@ -47,6 +47,8 @@ pub enum NotAVerifier {
     OverLimit,
     /// More memory than one hash may take here.
     OverMemory,
+    /// Another system's, which this build does not read (feature `import`).
+    NotBuilt,
 }
 
 impl Verifier {
