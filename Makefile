@@ -10,6 +10,7 @@
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make million            a million rows imported beside logins: docs/million.md
 #   make bench              everything against other libraries and applications: docs/bench/
+#   make tables             print the rules' own tables into docs/reference.md
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
 # All can be run as root and as an ordinary user, who is asked for sudo where a folder is not theirs,
@@ -17,7 +18,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench demo figures million attacks test setup build install uninstall installcheck lint clean
+.PHONY: all bench tables demo figures million attacks test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -53,6 +54,9 @@ test: install
 
 installcheck:
 	@scripts/installcheck.sh
+
+tables:
+	@scripts/tables.sh
 
 lint: setup
 	@scripts/lint.sh

@@ -39,5 +39,8 @@ grep -q '^#!\[forbid(unsafe_code)\]' crates/core/src/lib.rs || die "crates/core 
 none "crates/core knows no PostgreSQL, no clock, no I/O" 'pgrx|std::(fs|io|net|time|process|env)|SystemTime|Instant' crates/core/src
 
 
+say "tables in docs/"
+scripts/tables.sh --check
+
 say "rooms and rings"
 python3 scripts/rooms.py || die "see docs/architecture.md"

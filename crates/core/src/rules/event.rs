@@ -120,14 +120,12 @@ pub enum Role {
     Change {
         /// Whose failures are forgotten when the transaction commits.
         clears: &'static [Payer],
-        /// Has the answer a `reason`? Otherwise what cannot be done now is an error.
-        has_reason: bool,
     },
 }
 
 /// A row of the table below.
-const fn change(clears: &'static [Payer], has_reason: bool) -> Role {
-    Role::Change { clears, has_reason }
+const fn change(clears: &'static [Payer]) -> Role {
+    Role::Change { clears }
 }
 
 impl Action {
@@ -136,26 +134,25 @@ impl Action {
         match self {
             Self::Epoch | Self::End | Self::Prune => Role::Chain,
             Self::Validate | Self::Prove | Self::Compare => Role::Attempt,
+            Self::Create | Self::Set | Self::Reset | Self::Unlock => change(&[Account, Comparison]),
             // Whoever knows the old password has already ended what was held against the account, unless
             // it was by the client's own attempts, which leave it waiting for others.
-            Self::Create | Self::Set | Self::Reset => change(&[Account, Comparison], true),
-            Self::Change => change(&[Comparison], true),
-            Self::Import | Self::Rename => change(&[], true),
-            Self::Unlock => change(&[Account, Comparison], false),
-            Self::Delete => change(&[Comparison], false),
-            Self::Disable
+            Self::Change | Self::Delete => change(&[Comparison]),
+            Self::Import
+            | Self::Rename
+            | Self::Renamed
+            | Self::Disable
             | Self::Enable
             | Self::RequireChange
             | Self::IssueToken
-            | Self::RevokeTokens
-            | Self::Renamed => change(&[], false),
+            | Self::RevokeTokens => change(&[]),
         }
     }
 
     /// Whose failures are forgotten when the change commits.
     pub const fn clears(self) -> &'static [Payer] {
         match self.role() {
-            Role::Change { clears, .. } => clears,
+            Role::Change { clears } => clears,
             Role::Chain | Role::Attempt => &[],
         }
     }

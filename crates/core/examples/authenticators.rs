@@ -1,0 +1,84 @@
+//! Prints the table of authenticators for docs/reference.md: `make tables`.
+
+use password_verify_core::rules::authenticator::{Pool, Purpose, Work};
+use password_verify_core::rules::event::{Action, Role};
+use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::throttle::{OnRight, Payer};
+
+fn name(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::LogIn => "password, to log in",
+        Purpose::Change => "password, to change it",
+        Purpose::Reset => "reset token",
+        Purpose::Reuse => "new password, against former ones (`history`)",
+    }
+}
+
+fn paid_by(payer: Payer) -> Option<String> {
+    let who = match payer {
+        // It pays for nothing.
+        Payer::Known => return None,
+        Payer::Account => "account",
+        Payer::Client => "client address",
+        Payer::Caller => "login role",
+        Payer::Chance => "user at that address, when account or role refuse",
+        Payer::Comparison => "account's comparisons",
+    };
+    let then = match payer.on_right() {
+        OnRight::Cleared => "all is forgiven",
+        OnRight::Refunded => "given back",
+        OnRight::Kept => "kept",
+    };
+    Some(format!("{who}: {then}"))
+}
+
+fn reason(reason: Option<Reason>) -> String {
+    reason.map_or("no matter".into(), |reason| format!("`{}`", reason.as_str()))
+}
+
+fn main() {
+    println!(
+        "| what is tested | in the audit | work | who pays, and what a right one does to it | wrong | locked | disabled | expired | must change |"
+    );
+    println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
+    for purpose in Purpose::ALL {
+        let row = purpose.row();
+        let work = match row.work {
+            Work::LookUp => "a look-up",
+            Work::Hash => "hashes, each in a slot",
+        };
+        let payers: Vec<_> = row.payers.iter().copied().filter_map(paid_by).collect();
+        let pool = match row.pool {
+            Pool::Passwords => "",
+            Pool::Tokens => " (budgets of tokens)",
+        };
+        println!(
+            "| {} | `{}` | {work} | {}{pool} | `{}` | {} | {} | {} | {} |",
+            name(purpose),
+            row.action.as_str(),
+            payers.join("; "),
+            row.wrong.as_str(),
+            reason(row.locked),
+            reason(row.disabled),
+            reason(row.expired),
+            reason(row.must_change),
+        );
+    }
+    println!();
+    println!("| action in the audit | is | ends, when it commits |");
+    println!("| --- | --- | --- |");
+    for action in Action::ALL {
+        let (is, ends) = match action.role() {
+            Role::Chain => ("about the chain of events itself", String::new()),
+            Role::Attempt => ("a secret was tested", String::new()),
+            Role::Change { clears } => {
+                let ends = clears.iter().map(|payer| match payer {
+                    Payer::Comparison => "comparisons charged to the account",
+                    _ => "waits and locks of the account",
+                });
+                ("a change", ends.collect::<Vec<_>>().join(", "))
+            }
+        };
+        println!("| `{}` | {is} | {ends} |", action.as_str());
+    }
+}
