@@ -34,11 +34,13 @@ pub struct Ends {
 impl Ends {
     /// Goes on where the last worker has stopped. `restored`: the transactions were another server's.
     /// `first`: no worker of this database has been there since this server started, so that nobody will say
-    /// when the transactions end that are over.
+    /// when the transactions end that are over. Small ones are ended here, before anybody logs in, for as long as
+    /// a slice may take: who has reset a password is not told to wait because the server crashed since.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
-    pub fn resume(&mut self, batch: &Batch, restored: bool, first: bool) -> Result<(), Error> {
+    pub fn resume(&mut self, batch: &mut Batch, restored: bool, first: bool) -> Result<(), Error> {
+        let start = Instant::now();
         for row in batch.changes.transactions()? {
             let (top_xid, at, orderly) = (row.top_xid(), session::now(), false);
             let ending = match row {
@@ -48,6 +50,15 @@ impl Ends {
                 }
                 _ => continue,
             };
+            if ending.done_to == 0 && start.elapsed() < SLICE_TIME {
+                let rows = batch.changes.of(top_xid, 0, AT_ONCE)?;
+                if rows.len() < AT_ONCE {
+                    rows.iter().try_for_each(|row| end(batch, &ending, row))?;
+                    // Where the last worker has begun with it.
+                    batch.changes.remove(&Row::Ending(ending))?;
+                    continue;
+                }
+            }
             batch.changes.put(&Row::Ending(ending))?;
             self.waiting.push_back(ending);
         }

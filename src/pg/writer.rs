@@ -91,7 +91,7 @@ impl Writer {
                 Some(opening) => batch.open_epoch(&opening)?,
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
-            ends.resume(&batch, why == Some(Why::Restore), legacy.epoch == 0)?;
+            ends.resume(&mut batch, why == Some(Why::Restore), legacy.epoch == 0)?;
             let (name, journal) = (work::database_name(session::database()), batch.journal.id());
             Ok((name, journal, opened_at, why, Done::from(batch)))
         })?;
