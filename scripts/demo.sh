@@ -1,32 +1,11 @@
 #!/usr/bin/env bash
 # The main job as a story, in a throw-away cluster. KEEP=1 leaves the cluster running.
-. "$(dirname "$0")/lib.sh"
-need_pg_config
-bin=$("$PG_CONFIG" --bindir)
+. "$(dirname "$0")/cluster.sh"
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-demo.XXXXXX")
-chown "$PV_SERVER_USER" "$folder"
-server() { (cd "$folder" && as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"); }
-finish() {
-    [ -n "${stay:-}" ] && return
-    server -m immediate stop 2>/dev/null || true
-    rm -rf "$folder"
-}
-trap finish EXIT
-
-say "starting a throw-away $("$PG_CONFIG" --version) in $folder (a few seconds)"
-(
-    cd "$folder"
-    as_server "$bin/initdb" -D "$folder/data" -U admin -A trust -E UTF8 --locale=C --no-sync >/dev/null
-)
+make_cluster demo <<<''
 as_server sh -c 'umask 077; echo "demo:$(openssl rand -base64 32)" >"$0"' "$folder/keyring"
-as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<CONF
-password_verify.keyring_file = '$folder/keyring'
-shared_preload_libraries = 'password_verify'
-listen_addresses = ''
-unix_socket_directories = '$folder'
-CONF
-server start || die "the server does not start: $(cat "$folder/log")"
+as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<<"password_verify.keyring_file = '$folder/keyring'"
+start_cluster
 
 # runs: who, what. Prints both, and what PostgreSQL prints.
 runs() {

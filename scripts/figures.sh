@@ -1,43 +1,16 @@
 #!/usr/bin/env bash
 # What the throttle and the audit cost, measured in a throw-away cluster, with fsync as everywhere.
 # Writes docs/figures.md.
-. "$(dirname "$0")/lib.sh"
-need_pg_config
-bin=$("$PG_CONFIG" --bindir)
+. "$(dirname "$0")/cluster.sh"
 seconds=${SECONDS_EACH:-5}
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-figures.XXXXXX")
-chown "$PV_SERVER_USER" "$folder"
-server() { (cd "$folder" && as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"); }
-finish() {
-    server -m immediate stop 2>/dev/null || true
-    rm -rf "$folder"
-}
-trap finish EXIT
-
-say "starting a throw-away $("$PG_CONFIG" --version) in $folder"
-(
-    cd "$folder"
-    as_server "$bin/initdb" -D "$folder/data" -U admin -A trust -E UTF8 --locale=C --no-sync >/dev/null
-)
-as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<CONF
-shared_preload_libraries = 'password_verify'
-listen_addresses = ''
-unix_socket_directories = '$folder'
+make_cluster figures <<CONF
 max_connections = 100
-password_verify.argon2_memory = 7MB
-password_verify.argon2_iterations = 5
-password_verify.argon2_parallelism = 1
+$CHEAP
 password_verify.throttle_first_wait = 1h
 CONF
-server start || die "the server does not start: $(cat "$folder/log")"
-sql() { "$bin/psql" -X -q -At -h "$folder" -U admin -d shop -c "$1"; }
-"$bin/psql" -X -q -h "$folder" -U admin -d postgres -c 'CREATE DATABASE shop'
-sql "CREATE SCHEMA auth; CREATE EXTENSION password_verify SCHEMA auth; CREATE ROLE app LOGIN;
-     GRANT USAGE ON SCHEMA auth TO app; SELECT auth.pv_grant('app', 'verifier')" >/dev/null
-for user in 1 2 3 4 5 6 7 8; do
-    sql "SELECT auth.pv_set_password($user::bigint, 'correct horse battery staple')" >/dev/null
-done
+start_cluster
+make_shop
 
 # durability: the policy of the next sessions.
 durability() { sql "ALTER DATABASE shop SET password_verify.audit_durability = $1"; }

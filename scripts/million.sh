@@ -2,46 +2,22 @@
 # What an import with a savepoint a row does to the logins beside it, measured in a throw-away cluster, with fsync
 # as everywhere. ROWS says how many, a million by default, which takes some minutes; ENDS how they end, by default
 # COMMIT and ROLLBACK. Writes docs/million.md.
-. "$(dirname "$0")/lib.sh"
-need_pg_config
-bin=$("$PG_CONFIG" --bindir)
+. "$(dirname "$0")/cluster.sh"
 rows=${ROWS:-1000000}
 out=${OUT:-docs/million.md}
 
-folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-million.XXXXXX")
-chown "$PV_SERVER_USER" "$folder"
-server() { (cd "$folder" && as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"); }
+make_cluster million <<CONF
+max_wal_size = 8GB
+$CHEAP
+CONF
 logins=
 finish() {
     [ -z "$logins" ] || kill "$logins" 2>/dev/null || true
-    server -m immediate stop 2>/dev/null || true
-    rm -rf "$folder"
+    remove_cluster
 }
 trap finish EXIT
-
-say "starting a throw-away $("$PG_CONFIG" --version) in $folder"
-(
-    cd "$folder"
-    as_server "$bin/initdb" -D "$folder/data" -U admin -A trust -E UTF8 --locale=C --no-sync >/dev/null
-)
-as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<CONF
-shared_preload_libraries = 'password_verify'
-listen_addresses = ''
-unix_socket_directories = '$folder'
-max_wal_size = 8GB
-password_verify.argon2_memory = 7MB
-password_verify.argon2_iterations = 5
-password_verify.argon2_parallelism = 1
-CONF
-server start || die "the server does not start: $(cat "$folder/log")"
-psql() { "$bin/psql" -X -q -At -v ON_ERROR_STOP=1 -h "$folder" -U admin "$@"; }
-sql() { psql -d shop -c "$1"; }
-psql -d postgres -c 'CREATE DATABASE shop'
-sql "CREATE SCHEMA auth; CREATE EXTENSION password_verify SCHEMA auth; CREATE ROLE app LOGIN;
-     GRANT USAGE ON SCHEMA auth TO app; SELECT auth.pv_grant('app', 'verifier')" >/dev/null
-for user in 1 2 3 4 5 6 7 8; do
-    sql "SELECT auth.pv_set_password($user::bigint, 'correct horse battery staple')" >/dev/null
-done
+start_cluster
+make_shop
 
 # Ten logins a second: nine of users that there are, one of a user that there is not.
 cat >"$folder/known.sql" <<'SQL'

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::keyring::{fresh_key, keyring, setting};
 use password_verify_tests::site::{ask, change, create, manage, set, validate};
@@ -37,15 +38,6 @@ fn text(client: &mut Client, sql: &str) -> String {
 
 fn number(client: &mut Client, sql: &str) -> i64 {
     client.query_one(sql, &[]).unwrap().get(0)
-}
-
-/// Whatever becomes of a test, those who work until they are told to stop are told.
-struct AtEnd<'a>(&'a AtomicBool);
-
-impl Drop for AtEnd<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 ////////////////////////////////////////////////////////////////////////////////

@@ -1,17 +1,16 @@
 //! What the time of an unknown id tells, over the life of an installation: no more than that of a known one.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
 use password_verify_tests::cluster::{PRELOADED, run};
 use password_verify_tests::imports::{BCRYPT, import, users_of};
 use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{settle, wait_until};
+use password_verify_tests::work::Session;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
-use postgres::{Client, GenericClient};
+use postgres::GenericClient;
 
 const WRONG: &str = "seven wet umbrellas hum";
 /// `GOOD` at next to no cost: python3 -c "import hashlib; print(hashlib.scrypt(b'correct horse battery staple',
@@ -19,33 +18,15 @@ const WRONG: &str = "seven wet umbrellas hum";
 const QUICK: &str =
     "$scrypt$ln=6,r=8,p=1$c2l4dGVlbmJ5dGVzYWx0IQ$4lujuI2mpBX/bfVAdPK+V+P3UlxSk/ji2SPeje7aqGg";
 
-/// A session, and the processor time that it has taken: the same on a busy machine.
-struct Session {
-    client: Client,
-    schedstat: String,
-}
-
-impl Session {
-    fn of(mut client: Client) -> Self {
-        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-        Self { client, schedstat: format!("/proc/{pid}/schedstat") }
-    }
-
-    fn worked(&self) -> Duration {
-        let text = fs::read_to_string(&self.schedstat).unwrap();
-        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-    }
-
-    /// The least work of so many attempts.
-    fn work(&mut self, user: &str, calls: usize) -> f64 {
-        let works = (0..calls).map(|_| {
-            let before = self.worked();
-            let no = Answer::no("invalid_credentials");
-            assert_eq!(validate(&mut self.client, user, WRONG), no, "{user}");
-            self.worked() - before
-        });
-        works.min().unwrap().as_secs_f64()
-    }
+/// The least work of so many attempts.
+fn work(session: &mut Session, user: &str, calls: usize) -> f64 {
+    let works = (0..calls).map(|_| {
+        let before = session.worked();
+        let no = Answer::no("invalid_credentials");
+        assert_eq!(validate(&mut session.client, user, WRONG), no, "{user}");
+        session.worked() - before
+    });
+    works.min().unwrap().as_secs_f64()
 }
 
 /// Does it look like a record of today? Nobody is halfway between the classes on a scale of ratios. Work that has
@@ -53,7 +34,7 @@ impl Session {
 fn modern(sessions: &mut [Session], ids: &[String], halfway: f64) -> Vec<bool> {
     let part = ids.len().div_ceil(sessions.len());
     let look = |session: &mut Session, ids: &[String]| -> Vec<bool> {
-        ids.iter().map(|id| (0..3).all(|_| session.work(id, 1) > halfway)).collect()
+        ids.iter().map(|id| (0..3).all(|_| work(session, id, 1) > halfway)).collect()
     };
     // At the same time: what a session works does not count what the others do.
     thread::scope(|scope| {
@@ -84,7 +65,7 @@ fn growth_and_migration_tell_unknown_ids_from_known_ones_no_more() {
     }
     assert_eq!(create(&mut apps[0].client, "today", GOOD), Answer::yes());
     settle(&mut admin);
-    let (old, new) = (apps[0].work("imported99", 5), apps[0].work("today", 5));
+    let (old, new) = (work(&mut apps[0], "imported99", 5), work(&mut apps[0], "today", 5));
     assert!(new > old * 3.0, "two kinds of users: {old} {new}");
     let halfway = (old * new).sqrt();
     let known = imported[..60].to_vec();

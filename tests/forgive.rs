@@ -163,7 +163,7 @@ fn a_restart_forgets() {
 fn sixty_four_connections_get_as_many_repeats_back_as_one() {
     let site = site_with(&[]);
     let before = stat(&mut site.admin(), "hashes");
-    let answers = at_once(64, || site.login(), |_, app| log_in(app, "owner", OTHER, HOME));
+    let answers = at_once(64, |_| site.login(), |_, app| log_in(app, "owner", OTHER, HOME));
     let hashed = (stat(&mut site.admin(), "hashes") - before) as usize;
     // 5 that count, 20 that do not, 5 of the client's own.
     attack("repeats of 64 connections at once: 30 hashes allowed", 64, hashed.saturating_sub(30));
@@ -171,7 +171,7 @@ fn sixty_four_connections_get_as_many_repeats_back_as_one() {
 
     let before = stat(&mut site.admin(), "hashes");
     site.admin().query("SELECT auth.pv_unlock_user('owner'::text)", &[]).unwrap();
-    at_once(64, || site.login(), |i, app| log_in(app, "owner", &format!("{OTHER} {i}"), AWAY));
+    at_once(64, |_| site.login(), |i, app| log_in(app, "owner", &format!("{OTHER} {i}"), AWAY));
     let hashed = (stat(&mut site.admin(), "hashes") - before) as usize;
     attack(
         "different guesses where repeats are forgiven: 10 hashes allowed",

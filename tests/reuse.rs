@@ -108,7 +108,7 @@ fn sixty_four_connections_compare_as_often_as_one() {
         };
         (0..3).map(|j| guess(app, j)).collect()
     };
-    let answers = at_once(64, || site.login(), compare).concat();
+    let answers = at_once(64, |_| site.login(), compare).concat();
     let told = answers.iter().filter(|answer| is_told(answer)).count();
     attack("comparisons of 64 connections at once", answers.len(), told - FEW);
     assert_eq!(stat(&mut site.admin(), "compare_valid"), 5);

@@ -1,11 +1,12 @@
 //! Hash slots: so many hashes at once, and first come, first served.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::{Arc, Barrier};
+use std::sync::Arc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::crowd::at_once;
 use password_verify_tests::hold::{Held, Shared, Stopped, await_idle, pid, signal, slots};
 use password_verify_tests::site::{ask, change, create, set, validate};
 use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
@@ -26,28 +27,6 @@ const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
 /// Longer than any test waits: what is answered well before was not answered for being late.
 const LATE: &str = "queue_timeout = '60s'";
 const WELL_BEFORE: Duration = Duration::from_secs(20);
-
-/// So many connections, each of its own, that all begin at the same moment.
-fn at_once<T: Send>(
-    count: usize,
-    connect: impl Fn(usize) -> Client + Sync,
-    act: impl Fn(usize, &mut Client) -> T + Sync,
-) -> Vec<T> {
-    let barrier = Barrier::new(count);
-    thread::scope(|scope| {
-        let (barrier, connect, act) = (&barrier, &connect, &act);
-        let threads: Vec<_> = (0..count)
-            .map(|i| {
-                scope.spawn(move || {
-                    let mut client = connect(i);
-                    barrier.wait();
-                    act(i, &mut client)
-                })
-            })
-            .collect();
-        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
-    })
-}
 
 /// A session that waits for a slot.
 struct Waiting<'scope, T> {

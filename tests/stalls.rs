@@ -7,6 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::pid;
 use password_verify_tests::site::{change, create, set, validate};
 use password_verify_tests::trail::{assert_intact, settle, wait_until};
@@ -178,15 +179,6 @@ fn a_login_behind_an_index_that_is_locked_is_busy_in_time() {
     recovers(&site);
 }
 
-/// Says at the end of a scope that it is over, after a failure too.
-struct Raise<'a>(&'a AtomicBool);
-
-impl Drop for Raise<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-}
-
 /// What a DBA may do to tables that are in use.
 fn maintain(admin: &mut Client) {
     for table in ["credential", "event", "throttle"] {
@@ -236,7 +228,7 @@ fn maintenance_of_every_kind_beside_logins_disturbs_nobody() {
             });
         }
         // They end with this, however it ends.
-        let _over = Raise(&over);
+        let _end = AtEnd(&over);
         let mut admin = site.admin();
         let start = Instant::now();
         // A quick machine is through before anybody has come round.

@@ -8,6 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::crowd;
 use password_verify_tests::imports::BCRYPT;
 use password_verify_tests::site::{ask, validate};
 use password_verify_tests::trail::{assert_intact, settle, stat, wait_until};
@@ -133,33 +134,48 @@ fn an_end_that_is_interrupted_goes_on() {
     assert_ended(&mut admin, before + i64::from(ROWS) + 1, "committed");
 }
 
-/// The worker sees the change and not its end: the server is killed in between.
+/// The worker sees the changes and not their ends: the server is killed in between. Whoever logs in first
+/// afterwards is not told to wait, however many there were.
 #[test]
 fn a_reset_before_a_crash_unlocks_the_account() {
+    const USERS: usize = 16;
     let site = own_server();
-    site.enroll("alice", GOOD);
     let (mut app, mut admin) = (site.login(), site.admin());
     let mut registrar = site.login_with(&["registrar"]);
-    let issue = "SELECT auth.pv_issue_reset_token('alice'::text)";
-    let token: String = registrar.query_one(issue, &[]).unwrap().get(0);
-    (0..5).for_each(|_| assert!(!validate(&mut app, "alice", "guess").0));
-    assert_eq!(validate(&mut app, "alice", GOOD), Answer::no("throttled"));
+    let user = |i: usize| format!("alice{i}");
+    let tokens: Vec<String> = (0..USERS)
+        .map(|i| {
+            site.enroll(&user(i), GOOD);
+            (0..5).for_each(|_| assert!(!validate(&mut app, &user(i), "guess").0));
+            assert_eq!(validate(&mut app, &user(i), GOOD), Answer::no("throttled"));
+            let issue = "SELECT auth.pv_issue_reset_token($1::text)";
+            registrar.query_one(issue, &[&user(i)]).unwrap().get(0)
+        })
+        .collect();
     settle(&mut admin);
-    let mut open = site.login();
-    open.batch_execute("BEGIN").unwrap();
-    let reset = "SELECT * FROM auth.pv_reset_password($1, $2)";
-    assert_eq!(ask(&mut open, reset, &[&token, &OTHER]).unwrap(), Answer::yes());
+    let mut open: Vec<_> = tokens
+        .iter()
+        .map(|token| {
+            let mut open = site.login();
+            open.batch_execute("BEGIN").unwrap();
+            let reset = "SELECT * FROM auth.pv_reset_password($1, $2)";
+            assert_eq!(ask(&mut open, reset, &[token, &OTHER]).unwrap(), Answer::yes());
+            open
+        })
+        .collect();
     let seen = "SELECT count(*) FROM password_verify.open_change WHERE clears IS NOT NULL";
-    wait_until("the change is on record", || number(&mut admin, seen) == 1);
+    wait_until("the changes are on record", || number(&mut admin, seen) == USERS as i64);
     let pid = worker(&mut admin).unwrap().to_string();
     run(Command::new("kill").args(["-STOP", &pid]));
-    open.batch_execute("COMMIT").unwrap();
-    assert_eq!(number(&mut admin, seen), 1, "the worker has not seen the end");
+    open.iter_mut().for_each(|open| open.batch_execute("COMMIT").unwrap());
+    assert_eq!(number(&mut admin, seen), USERS as i64, "the worker has not seen the ends");
     // Sent before it: what is stopped does not see that its parent is gone.
     run(Command::new("kill").args(["-9", &pid]));
     wait_until("the crash is noticed", || admin.query_one("SELECT 1", &[]).is_err());
     site.cluster.await_recovery();
-    assert_eq!(validate(&mut site.login(), "alice", OTHER), Answer::yes());
+    let answers =
+        crowd::at_once(USERS, |_| site.login(), |i, client| validate(client, &user(i), OTHER));
+    assert_eq!(answers, vec![Answer::yes(); USERS]);
 }
 
 /// Databases that take turns: a worker that comes to the end of a change that another has seen looks up what

@@ -121,7 +121,7 @@ fn sixty_four_connections_get_as_many_guesses_as_one() {
         let attack = |i: usize, client: &mut Client| -> Vec<Tried> {
             (0..3).map(|j| attempt(client, user, &format!("guess {i} {j}"), None)).collect()
         };
-        let (hashed, tried) = hashes(&site, || at_once(64, || site.login(), attack).concat());
+        let (hashed, tried) = hashes(&site, || at_once(64, |_| site.login(), attack).concat());
         report("64 connections guess at one account", tried.len(), hashed, 5);
         assert_eq!(hashed, 5, "{user}");
         for tried in &tried {
@@ -216,7 +216,7 @@ fn whatever_transaction_is_around_it_a_guess_stays_charged() {
     for (number, (name, begin, attack)) in attacks.into_iter().enumerate() {
         let user = format!("user{number}");
         site.enroll(&user, GOOD);
-        let connect = || {
+        let connect = |_| {
             let mut client = site.login();
             client.batch_execute(begin).unwrap();
             client
@@ -450,7 +450,7 @@ fn right_logins_of_one_account_at_once_all_succeed() {
     site.enroll("42", GOOD);
     for count in [6, 60] {
         let (hashed, answers) = hashes(&site, || {
-            at_once(count, || site.login(), |_, client| login(client, "42", GOOD, None))
+            at_once(count, |_| site.login(), |_, client| login(client, "42", GOOD, None))
         });
         assert_eq!(tally(answers), counts([(VALID, count)]));
         assert_eq!(hashed, count as i64);
@@ -459,7 +459,7 @@ fn right_logins_of_one_account_at_once_all_succeed() {
     for address in [None, HOME] {
         let answers = at_once(
             64,
-            || site.login(),
+            |_| site.login(),
             |i, client| {
                 let password = if i % 16 == 0 { "guess" } else { GOOD };
                 login(client, "42", password, address)
@@ -477,7 +477,7 @@ fn after_a_wait_right_logins_at_once_all_succeed_too() {
     let mut app = site.login();
     (0..2).for_each(|_| assert_eq!(guess(&mut app, "42", None), WRONG));
     wait_out(&attempt(&mut app, "42", GOOD, None));
-    let answers = at_once(6, || site.login(), |_, client| login(client, "42", GOOD, None));
+    let answers = at_once(6, |_| site.login(), |_, client| login(client, "42", GOOD, None));
     assert_eq!(tally(answers), counts([(VALID, 6)]));
 }
 
@@ -515,7 +515,7 @@ fn a_login_of_ones_own_gives_no_guesses_back() {
     site.enroll("attacker", GOOD);
     let answers = at_once(
         32,
-        || site.login(),
+        |_| site.login(),
         |i, client| {
             let answers: Vec<String> = (0..4)
                 .map(|j| {
@@ -536,7 +536,7 @@ fn a_login_of_ones_own_gives_no_guesses_back() {
     site.enroll("victim", GOOD);
     let answers = at_once(
         16,
-        || site.login(),
+        |_| site.login(),
         |_, client| {
             (0..4)
                 .map(|_| {
@@ -584,7 +584,7 @@ fn waits_double_and_pass_and_end_in_a_lock() {
         wait_out(&attempt(&mut app, "unknown", GOOD, None));
         start = Instant::now();
         for user in users {
-            let attack = || at_once(8, || site.login(), |_, client| guess(client, user, None));
+            let attack = || at_once(8, |_| site.login(), |_, client| guess(client, user, None));
             let (hashed, answers) = hashes(&site, attack);
             assert_eq!(hashed, 1, "{user}: one attempt after each wait");
             let refused = if wait < 3.0 { THROTTLED } else { LOCKED };
@@ -748,7 +748,7 @@ fn strangers_do_not_keep_the_owner_out() {
             assert_eq!(login(&mut app, "owner", GOOD, HOME), VALID);
         }
         // Six at once.
-        let answers = at_once(6, || site.login(), |_, client| login(client, "owner", GOOD, HOME));
+        let answers = at_once(6, |_| site.login(), |_, client| login(client, "owner", GOOD, HOME));
         assert_eq!(tally(answers), counts([(VALID, 6)]));
         for address in [None, AWAY] {
             assert_eq!(login(&mut app, "owner", GOOD, address), refused, "{address:?}");
@@ -823,7 +823,7 @@ fn lying_about_the_address_tells_nothing_and_gains_little() {
         let (hashed, answers) = hashes(&site, || {
             at_once(
                 32,
-                || site.login(),
+                |_| site.login(),
                 |i, client| guess(client, "known elsewhere", Some(&format!("10.1.2.4/{i}"))),
             )
         });
@@ -967,7 +967,7 @@ fn many_connections_of_a_caller_are_one_caller() {
     let (hashed, answers) = hashes(&site, || {
         at_once(
             24,
-            || site.login(),
+            |_| site.login(),
             |i, client| {
                 (0..3)
                     .map(|j| login(client, if j == 0 { "42" } else { "43" }, GOOD, None))
@@ -1192,7 +1192,7 @@ fn a_flood_of_ids_makes_nothing_forgotten() {
     let flood = |prefix: &str, ids: usize, address: &str, expected: &str| {
         let answers = at_once(
             4,
-            || site.login(),
+            |_| site.login(),
             |i, client| {
                 let sql = format!(
                 "SELECT reason, count(*) FROM generate_series(1, {}) n, LATERAL
@@ -1299,7 +1299,7 @@ fn a_flood_of_refusals_loses_no_charge() {
         // Guesses at accounts, each from an address of its own.
         let answers = at_once(
             3,
-            || site.login(),
+            |_| site.login(),
             |i, client| {
                 let guesses = (i..ACCOUNTS).step_by(3).map(|n| {
                     let address = format!("10.6.{i}.{n}");
@@ -1348,7 +1348,7 @@ fn more_databases_than_there_is_room_for_are_kept_apart() {
     }
     let everywhere = |act: &(dyn Fn(usize, &mut Client) -> String + Sync)| -> Vec<String> {
         let database = AtomicUsize::new(0);
-        let connect = || {
+        let connect = |_| {
             let database = database.fetch_add(1, Ordering::Relaxed);
             site.cluster.admin(&format!("many{database}"))
         };
@@ -1452,7 +1452,7 @@ fn a_thousand_accounts_have_two_guesses_each() {
     let (hashed, answers) = hashes(&site, || {
         at_once(
             16,
-            || site.login(),
+            |_| site.login(),
             |_, client| {
                 let mut answers = Vec::new();
                 loop {

@@ -4,23 +4,16 @@
 //! Ratios within one run, measured in turn; alone in its file, so that nothing else runs meanwhile.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::imports::{BCRYPT, SHA1, SLOW_BCRYPT, import, vectors};
 use password_verify_tests::site::{create, manage, validate};
+use password_verify_tests::work::Session;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
-use postgres::Client;
 
 const WRONG: &str = "seven wet umbrellas hum";
-
-/// A session, and the processor time it has taken.
-struct Session {
-    client: Client,
-    schedstat: String,
-}
 
 /// How long an answer took.
 #[derive(Clone, Copy)]
@@ -31,25 +24,13 @@ struct Took {
     work: Duration,
 }
 
-impl Session {
-    fn of(mut client: Client) -> Self {
-        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-        Self { client, schedstat: format!("/proc/{pid}/schedstat") }
-    }
-
-    fn worked(&self) -> Duration {
-        let text = fs::read_to_string(&self.schedstat).unwrap();
-        Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-    }
-
-    fn timed(&mut self, user: &str, password: &str, expected: &Answer) -> Took {
-        let (start, before) = (Instant::now(), self.worked());
-        let answer = validate(&mut self.client, user, password);
-        let time = start.elapsed();
-        let work = self.worked() - before;
-        assert_eq!(answer, *expected, "{user}");
-        Took { time, work }
-    }
+fn timed(session: &mut Session, user: &str, password: &str, expected: &Answer) -> Took {
+    let (start, before) = (Instant::now(), session.worked());
+    let answer = validate(&mut session.client, user, password);
+    let time = start.elapsed();
+    let work = session.worked() - before;
+    assert_eq!(answer, *expected, "{user}");
+    Took { time, work }
 }
 
 /// The time that this part of them is under.
@@ -118,7 +99,7 @@ fn strangers_take_the_times_of_somebody(site: &Site) {
 
     let no = Answer::no("invalid_credentials");
     let mut least_work = |user: &str, calls: usize| {
-        let works = (0..calls).map(|_| app.timed(user, WRONG, &no).work);
+        let works = (0..calls).map(|_| timed(&mut app, user, WRONG, &no).work);
         works.min().unwrap().as_secs_f64()
     };
     let bounds = classes.map(|class| {
@@ -193,7 +174,7 @@ fn right_and_wrong_take_the_same(site: &Site) {
             // Each comes after every other one in turn.
             for i in (0..calls.len()).map(|i| (i * (1 + turn % 2 * 4) + turn) % calls.len()) {
                 let (user, password, expected) = calls[i];
-                took[i].push(app.timed(user, password, expected));
+                took[i].push(timed(&mut app, user, password, expected));
             }
         }
         let times = took.iter().map(|took| quantile(took.iter().map(|it| it.time), 0.25));

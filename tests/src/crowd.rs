@@ -1,5 +1,6 @@
-//! Many connections that act at the same moment.
+//! Many connections that act at the same moment, and those that go on until they are told to stop.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Barrier, Mutex};
 use std::thread;
 
@@ -11,7 +12,7 @@ static CROWD: Mutex<()> = Mutex::new(());
 /// So many connections, each of its own, that all begin at the same moment.
 pub fn at_once<T: Send>(
     count: usize,
-    connect: impl Fn() -> Client + Sync,
+    connect: impl Fn(usize) -> Client + Sync,
     act: impl Fn(usize, &mut Client) -> T + Sync,
 ) -> Vec<T> {
     let _crowd = CROWD.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
@@ -21,7 +22,7 @@ pub fn at_once<T: Send>(
         let threads: Vec<_> = (0..count)
             .map(|i| {
                 scope.spawn(move || {
-                    let mut client = connect();
+                    let mut client = connect(i);
                     barrier.wait();
                     act(i, &mut client)
                 })
@@ -29,4 +30,13 @@ pub fn at_once<T: Send>(
             .collect();
         threads.into_iter().map(|thread| thread.join().unwrap()).collect()
     })
+}
+
+/// Whatever becomes of a test, those who work until they are told to stop are told.
+pub struct AtEnd<'a>(pub &'a AtomicBool);
+
+impl Drop for AtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

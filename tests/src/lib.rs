@@ -11,6 +11,7 @@ pub mod imports;
 pub mod keyring;
 pub mod site;
 pub mod trail;
+pub mod work;
 
 pub use cluster::Cluster;
 pub use site::{Answer, Site, refused, sqlstate};

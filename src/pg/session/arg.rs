@@ -1,6 +1,7 @@
 //! Arguments. Whatever is wrong with one is kept until [`crate::api`] asks for it.
 
 use password_verify_core::rules::policy::{MAX_BYTES, Submitted};
+use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::{self, NotAUserId, UserId};
 use password_verify_core::trail::log_line::MAX_LINE;
 use pgrx::callconv::{Arg, ArgAbi};
@@ -41,11 +42,19 @@ impl FromDatum for UserIdArg {
 unsafe fn user_id_from_text(datum: pg_sys::Datum) -> Result<UserId, Error> {
     // SAFETY: the caller's promise. The bound holds in the database's encoding, unread, and in UTF-8.
     unsafe {
-        if text::length(datum) > user_id::MAX_BYTES {
-            return Err(NotAUserId::TooLong.into());
-        }
-        Ok(UserId::from_text(text::to_utf8(datum)?.expose())?)
+        let text = bounded(datum, user_id::MAX_BYTES)?.ok_or(NotAUserId::TooLong)?;
+        Ok(UserId::from_text(text.expose())?)
     }
+}
+
+/// A text of at most so many bytes. `None`: it is longer, which its length alone says: it is not detoasted,
+/// copied or converted.
+///
+/// # Safety
+/// `datum` is a non-null `text`.
+unsafe fn bounded(datum: pg_sys::Datum, bytes: usize) -> Result<Option<Secret>, Error> {
+    // SAFETY: the caller's promise.
+    unsafe { if text::length(datum) > bytes { Ok(None) } else { text::to_utf8(datum).map(Some) } }
 }
 
 /// A password, claimed or new.
@@ -60,15 +69,9 @@ impl FromDatum for PasswordArg {
         if is_null {
             return None;
         }
-        // SAFETY: a non-null text, by the declaration of every function that takes one. The bound
-        // is applied to the length alone: an oversized value is not detoasted, copied or converted.
-        Some(Self(unsafe {
-            if text::length(datum) > MAX_BYTES {
-                Ok(Submitted::Oversized)
-            } else {
-                text::to_utf8(datum).map(Submitted::Text)
-            }
-        }))
+        // SAFETY: a non-null text, by the declaration of every function that takes one.
+        let text = unsafe { bounded(datum, MAX_BYTES) };
+        Some(Self(text.map(|text| text.map_or(Submitted::Oversized, Submitted::Text))))
     }
 }
 
@@ -85,13 +88,8 @@ impl FromDatum for LineArg {
             return None;
         }
         // SAFETY: a non-null text, by the declaration of the function that takes one.
-        Some(Self(unsafe {
-            if text::length(datum) > MAX_LINE {
-                Ok(None)
-            } else {
-                text::to_utf8(datum).map(|line| Some(line.expose().to_owned()))
-            }
-        }))
+        let line = unsafe { bounded(datum, MAX_LINE) };
+        Some(Self(line.map(|line| line.map(|line| line.expose().to_owned()))))
     }
 }
 

@@ -8,7 +8,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use password_verify_core::kept::keyring::{KeyId, Keyring};
+use password_verify_core::kept::keyring::{Key, KeyId, Keyring};
 use password_verify_core::kept::seal::{self, Binding, NotOpened, Sealed};
 use password_verify_core::rules::secret::Secret;
 use password_verify_core::trail::chain::ChainKey;
@@ -101,36 +101,37 @@ fn current() -> Option<Arc<Keyring>> {
 
 /// The key that new chains are made with, and its id.
 pub fn active() -> (ChainKey, Option<String>) {
-    match current() {
-        Some(keyring) => {
-            let (id, key) = keyring.active();
-            (ChainKey::from(key), Some(id.to_owned()))
-        }
-        None => (ChainKey::Plain, None),
-    }
+    active_as(|key| ChainKey::from(key))
 }
 
 /// The key that a chain was made with; `None` when the keyring does not have it.
 pub fn of_chain(id: Option<&str>) -> Option<ChainKey> {
-    let Some(id) = id else { return Some(ChainKey::Plain) };
-    current()?.get(id).map(ChainKey::from)
+    named_as(id, |key| ChainKey::from(key))
 }
 
 /// The key that lines of the log are signed with, and its id.
 pub fn active_for_log() -> (ChainKey, Option<String>) {
+    active_as(ChainKey::for_log)
+}
+
+/// The key that a line was signed with; `None` when the keyring does not have it.
+pub fn of_log(id: Option<&str>) -> Option<ChainKey> {
+    named_as(id, ChainKey::for_log)
+}
+
+fn active_as(share: fn(&Key) -> ChainKey) -> (ChainKey, Option<String>) {
     match current() {
         Some(keyring) => {
             let (id, key) = keyring.active();
-            (ChainKey::for_log(key), Some(id.to_owned()))
+            (share(key), Some(id.to_owned()))
         }
         None => (ChainKey::Plain, None),
     }
 }
 
-/// The key that a line was signed with; `None` when the keyring does not have it.
-pub fn of_log(id: Option<&str>) -> Option<ChainKey> {
+fn named_as(id: Option<&str>, share: fn(&Key) -> ChainKey) -> Option<ChainKey> {
     let Some(id) = id else { return Some(ChainKey::Plain) };
-    current()?.get(id).map(ChainKey::for_log)
+    current()?.get(id).map(share)
 }
 
 /// Seals with the active key. Without a keyring the text is stored as it is.

@@ -25,6 +25,8 @@ const AT_ONCE: usize = 16;
 /// Rows of a slice, and how long it may take.
 const SLICE: usize = 1000;
 const SLICE_TIME: Duration = Duration::from_millis(10);
+/// How long a worker that begins may end small transactions: nobody logs in before it has begun.
+const BEGIN_TIME: Duration = Duration::from_millis(200);
 
 /// The transactions that are being ended.
 #[derive(Default)]
@@ -37,8 +39,8 @@ pub struct Ends {
 impl Ends {
     /// Goes on where the last worker has stopped. `restored`: the transactions were another server's.
     /// `first`: no worker of this database has been there since this server started, so that nobody will say
-    /// when the transactions end that are over. Small ones are ended here, before anybody logs in, for as long as
-    /// a slice may take: who has reset a password is not told to wait because the server crashed since.
+    /// when the transactions end that are over. Small ones are ended here, before anybody logs in, for
+    /// [`BEGIN_TIME`] at most: who has reset a password is not told to wait because the server crashed since.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; PostgreSQL's own.
@@ -53,17 +55,13 @@ impl Ends {
                 }
                 _ => continue,
             };
-            if ending.done_to == 0 && start.elapsed() < SLICE_TIME {
-                let rows = batch.changes.of(top_xid, 0, AT_ONCE)?;
-                if rows.len() < AT_ONCE {
-                    rows.iter().try_for_each(|row| end(batch, &ending, row))?;
-                    // Where the last worker has begun with it.
-                    batch.changes.remove(&Row::Ending(ending))?;
-                    continue;
-                }
+            let in_time = ending.done_to == 0 && start.elapsed() < BEGIN_TIME;
+            if in_time && end_at_once(batch, &ending)? {
+                // Where the last worker has said that it waits.
+                batch.changes.remove(&Row::Ending(ending))?;
+            } else {
+                self.wait(batch, ending)?;
             }
-            batch.changes.put(&Row::Ending(ending))?;
-            self.waiting.push_back(ending);
         }
         Ok(())
     }
@@ -110,13 +108,12 @@ impl Ends {
     /// [`Error::NotInstalled`]; PostgreSQL's own.
     pub fn note_end(&mut self, batch: &mut Batch, top_xid: u64, at: i64) -> Result<(), Error> {
         let ending = Ending { top_xid, at, ours: true, orderly: true, done_to: 0 };
-        let rows = batch.changes.of(top_xid, 0, AT_ONCE)?;
-        if rows.len() < AT_ONCE {
-            return rows.iter().try_for_each(|row| end(batch, &ending, row));
-        }
-        batch.changes.put(&Row::Ending(ending))?;
+        if end_at_once(batch, &ending)? { Ok(()) } else { self.wait(batch, ending) }
+    }
+
+    fn wait(&mut self, batch: &Batch, ending: Ending) -> Result<(), Error> {
         self.waiting.push_back(ending);
-        Ok(())
+        batch.changes.put(&Row::Ending(ending))
     }
 
     /// Some parts of the first transaction that waits.
@@ -146,6 +143,16 @@ impl Ends {
             batch.changes.put(&Row::Ending(ending))
         }
     }
+}
+
+/// Ends a transaction that has few rows; false where it has more.
+fn end_at_once(batch: &mut Batch, ending: &Ending) -> Result<bool, Error> {
+    let rows = batch.changes.of(ending.top_xid, 0, AT_ONCE)?;
+    let few = rows.len() < AT_ONCE;
+    if few {
+        rows.iter().try_for_each(|row| end(batch, ending, row))?;
+    }
+    Ok(few)
 }
 
 fn end(batch: &mut Batch, ending: &Ending, row: &Row) -> Result<(), Error> {
