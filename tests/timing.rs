@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::imports::await_counted;
 use password_verify_tests::site::{create, validate};
 use password_verify_tests::{Answer, Cluster, GOOD, Site};
 use postgres::Client;
@@ -74,6 +75,7 @@ fn strangers_look_like_somebody(site: &Site) {
         "new",
         "SET password_verify.argon2_memory = '20MB'; SET password_verify.argon2_iterations = 14",
     );
+    await_counted(&mut admin);
     let no = Answer::no("invalid_credentials");
     let mut fastest = |user: &str, calls: usize| {
         (0..calls).map(|_| timed(&mut app, user, "guess", &no)).min().unwrap()

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::cluster::PRELOADED;
-use password_verify_tests::imports::{BCRYPT, SHA1, SLOW_BCRYPT, import, vectors};
+use password_verify_tests::imports::{BCRYPT, SHA1, SLOW_BCRYPT, await_counted, import, vectors};
 use password_verify_tests::site::{create, manage, validate};
 use password_verify_tests::work::Session;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
@@ -96,6 +96,7 @@ fn strangers_take_the_times_of_somebody(site: &Site) {
             assert_eq!(made, Answer::yes(), "{user}");
         }
     }
+    await_counted(&mut site.admin());
 
     let no = Answer::no("invalid_credentials");
     let mut least_work = |user: &str, calls: usize| {

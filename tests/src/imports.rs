@@ -69,6 +69,15 @@ pub fn users(client: &mut impl GenericClient) -> i64 {
     client.query_one("SELECT count(*) FROM auth.pv_users", &[]).unwrap().get(0)
 }
 
+/// Waits until the worker has counted every record: until then unknown ids may still change their time.
+pub fn await_counted(client: &mut impl GenericClient) {
+    let sql = "SELECT (SELECT sum(users) FROM password_verify.cost_class)
+                    = (SELECT count(*) FROM auth.pv_users)";
+    wait_until("all are counted", || {
+        client.query_one(sql, &[]).unwrap().get::<_, Option<bool>>(0) == Some(true)
+    });
+}
+
 /// Users that are counted in classes whose template has this in it.
 pub fn users_of(client: &mut impl GenericClient, scheme: &str) -> i64 {
     let sql = "SELECT COALESCE(sum(users), 0)::bigint FROM password_verify.cost_class
