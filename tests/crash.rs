@@ -226,18 +226,19 @@ fn kill_postmaster(cluster: &Cluster) {
 #[test]
 fn when_the_postmaster_is_killed_no_answer_lacks_its_event() {
     let site = with_clients(server(&[]));
-    let (mut answers, mut cut_off) = (0, 0);
-    for round in 0..50 {
+    let (mut round, mut answers, mut cut_off) = (0, 0, 0);
+    // Moments are chance: on until there were enough answers.
+    while round < 50 || answers <= 1000 || cut_off <= 50 {
         let told = load(&site, round, 6, || kill_postmaster(&site.cluster));
         site.cluster.up();
         check(&site, &told, true);
         answers += told.answered.len();
         cut_off += told.asked.len() - told.answered.len();
+        round += 1;
     }
     println!("{answers} answers, {cut_off} calls cut off");
     // `check` has failed on the first one that lacks it.
     attack("answers of 50 kills of the postmaster that lack their event", answers, 0);
-    assert!(answers > 1000 && cut_off > 50, "{answers} {cut_off}");
     let mut admin = site.admin();
     let why = epochs(&mut admin);
     assert!(why.len() > 50 && why.iter().all(|why| why == "start"), "{why:?}");
@@ -247,8 +248,8 @@ fn when_the_postmaster_is_killed_no_answer_lacks_its_event() {
 /// Kills one process of that kind right after some answer, again and again.
 fn one_is_killed(rounds: usize, which: &str) {
     let site = with_clients(server(&[]));
-    let (mut answers, mut cut_off) = (0, 0);
-    for round in 0..rounds {
+    let (mut round, mut answers, mut cut_off) = (0, 0, 0);
+    while round < rounds || answers <= 10 * rounds || cut_off <= rounds {
         // The worker is there from the beginning.
         create(&mut site.admin(), &format!("before {round}"), "short");
         let mut killer = site.cluster.admin("postgres");
@@ -268,6 +269,7 @@ fn one_is_killed(rounds: usize, which: &str) {
         check(&site, &told, true);
         answers += told.answered.len();
         cut_off += told.asked.len() - told.answered.len();
+        round += 1;
     }
     println!("{answers} answers, {cut_off} calls cut off");
     attack(
@@ -278,10 +280,9 @@ fn one_is_killed(rounds: usize, which: &str) {
         answers,
         0,
     );
-    assert!(answers > 10 * rounds && cut_off > rounds, "{answers} {cut_off}");
     let resets =
         site.cluster.log().matches("all server processes terminated; reinitializing").count();
-    assert_eq!(resets, rounds);
+    assert_eq!(resets, round);
 }
 
 #[test]
@@ -323,15 +324,15 @@ fn answers_that_did_not_wait_may_lose_events_in_a_crash_but_never_gain_any() {
 fn an_orderly_shutdown_loses_nothing_even_of_answers_that_did_not_wait() {
     let site = with_clients(server(&[]));
     site.configure(&["audit_durability = async"]);
-    let mut answers = 0;
-    for round in 0..8 {
+    let (mut round, mut answers) = (0, 0);
+    while round < 8 || answers <= 200 {
         let told = load(&site, round, 8, || site.cluster.down());
         site.cluster.up();
         check(&site, &told, true);
         answers += told.answered.len();
+        round += 1;
     }
-    println!("{answers} answers");
-    assert!(answers > 200, "{answers}");
+    println!("{answers} answers in {round} rounds");
 }
 
 #[test]
