@@ -15,17 +15,7 @@ PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo clippy --release --locked --package passwor
 cargo clippy --locked --workspace --exclude password_verify --all-targets -- -D warnings
 
 say "pgspot on the SQL"
-venv=$TARGET/lint-venv
-[ -x "$venv/bin/pgspot" ] || python3 -m venv "$venv" ||
-    {
-        as_root apt-get update -qq
-        as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null
-        python3 -m venv --clear "$venv"
-    }
-"$venv/bin/python" -m pip install -q --disable-pip-version-check -r scripts/lint-requirements.txt
-# The one procedure commits, which a SET of its own would forbid: it names everything with its schema.
-"$venv/bin/pgspot" --proc-without-search-path 'extschema.pv_rotate_keys(batch_size integer)' \
-    sql/password_verify--*.sql
+scripts/pgspot.sh sql/password_verify--*.sql
 
 say "rules of the house"
 none() {
@@ -38,9 +28,11 @@ none "unsafe code, SPI and pg_sys belong in src/pg" '\bunsafe\b|Spi|pg_sys' src 
 grep -q '^#!\[forbid(unsafe_code)\]' crates/core/src/lib.rs || die "crates/core must forbid unsafe code"
 none "crates/core knows no PostgreSQL, no clock, no I/O" 'pgrx|std::(fs|io|net|time|process|env)|SystemTime|Instant' crates/core/src
 
-
 say "tables in docs/"
 scripts/tables.sh --check
 
 say "rooms and rings"
 python3 scripts/rooms.py || die "see docs/architecture.md"
+
+say "what must fail, fails"
+scripts/lint_fails.sh

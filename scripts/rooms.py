@@ -4,9 +4,12 @@
 `use` points down: a file may use files of its own room and of those below it, and no circle of files is
 left, not even within a room (a module and its own children are one). docs/architecture.md explains rooms,
 rings and ceilings; raising a ceiling is a decision that is written down there.
+
+    scripts/rooms.py [FOLDER]    looks at the library in FOLDER, or here
 """
 
 import collections
+import os
 import pathlib
 import re
 import sys
@@ -132,6 +135,7 @@ def lines(path):
 
 
 def main():
+    os.chdir(sys.argv[1] if len(sys.argv) > 1 else ".")
     files, found = uses()
     name = lambda mod: "::".join(mod) or "lib"
     faults = [f"{name(mod)} is in no room: add it to scripts/rooms.py" for mod in files if room(mod) is None]
