@@ -34,5 +34,8 @@ scripts/tables.sh --check
 say "rooms and rings"
 python3 scripts/rooms.py || die "see docs/architecture.md"
 
+say "the toy of docs/architecture.md"
+scripts/toy.sh
+
 say "what must fail, fails"
 scripts/lint_fails.sh
