@@ -88,7 +88,7 @@ answers admin "SELECT algorithm FROM auth.pv_users WHERE user_id = '45'" "argon2
 answers app "SELECT valid, reason FROM auth.pv_validate_password(45::bigint, 'password')" "t +\|"
 answers admin "SELECT algorithm FROM auth.pv_users WHERE user_id = '45'" "argon2id$"
 
-say "The end. What happens to a password: src/verify.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
+say "The end. What happens to a password: src/gate/mod.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
 if [ -n "${KEEP:-}" ]; then
     stay=yes
     echo "The cluster stays up in $folder; its log is $folder/log."
