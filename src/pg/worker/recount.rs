@@ -131,8 +131,8 @@ fn look(after: Place, rows: usize) -> Result<(Counted, BTreeMap<ClassKey, String
     Ok((counted, templates))
 }
 
-/// Runs a transaction of its own. An index or a CHECK that a DBA has added may raise errors, which do
-/// not end the worker.
+/// Runs a transaction of its own. An index or a CHECK that a DBA has added may raise errors, which
+/// do not end the worker.
 fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
     let transaction = AssertUnwindSafe(|| work::transaction(then).map_err(Failure::Ours));
     let done = PgTryBuilder::new(transaction)
