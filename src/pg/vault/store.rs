@@ -403,7 +403,7 @@ impl Store {
 
     /// If the key that sealed the account's state is lost, seals the row's plain columns with the
     /// active key. Used when a password is set in that case, which is the way to recover. It gives
-    /// an attacker nothing new: whoever can write the table could have stored an unsealed row.
+    /// an attacker nothing new: anyone who can write the table could have stored an unsealed row.
     ///
     /// # Errors
     /// Any PostgreSQL error.
