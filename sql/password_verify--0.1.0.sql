@@ -78,7 +78,7 @@ BEGIN
                     WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner') THEN
         BEGIN
             CREATE ROLE pv_owner NOLOGIN;
-            COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; nobody is ever a member';
+            COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; never has a member';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL; -- Made at this moment by CREATE EXTENSION in another database.
         END;
@@ -107,11 +107,11 @@ $owner$;
 --------------------------------------------------------------------------------
 
 CREATE SCHEMA password_verify;
-COMMENT ON SCHEMA password_verify IS 'what password_verify keeps; nobody has USAGE';
+COMMENT ON SCHEMA password_verify IS 'private objects of password_verify; no other role has USAGE';
 
 -- The library reads and writes these tables directly, in this order of columns, which
--- src/pg/heap/shape.rs repeats. It never queues for a lock, so VACUUM would not notice that it waits
--- while a table is being truncated; vacuum_truncate is therefore off.
+-- src/pg/heap/shape.rs repeats. It never queues for a lock, so VACUUM would not notice that it
+-- waits while a table is being truncated; vacuum_truncate is therefore off.
 
 -- One row per user.
 CREATE TABLE password_verify.credential (
@@ -133,12 +133,12 @@ CREATE TABLE password_verify.credential (
     CHECK (pg_catalog.octet_length(reset_digest) OPERATOR(pg_catalog.<=) 320),
     CHECK (pg_catalog.octet_length(former) OPERATOR(pg_catalog.<=) 4300)
 ) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.credential IS 'one row a user';
-COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
-COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
-COMMENT ON COLUMN password_verify.credential.reset_digest IS 'digest of the newest reset token, sealed likewise';
-COMMENT ON COLUMN password_verify.credential.former IS 'earlier verifiers, sealed likewise';
-COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or what was imported, sealed with a key of the keyring if there is one';
+COMMENT ON TABLE password_verify.credential IS 'one row per user';
+COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: the place of the row, and its number in error messages';
+COMMENT ON COLUMN password_verify.credential.user_id IS 'in canonical form; empty in the first row, which belongs to no user';
+COMMENT ON COLUMN password_verify.credential.reset_digest IS 'digest of the newest reset token, sealed like verifier';
+COMMENT ON COLUMN password_verify.credential.former IS 'earlier verifiers, sealed like verifier';
+COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or imported hash, sealed with a key of the keyring if there is one';
 
 -- The row at or before every place, so that a look-up always finds one.
 INSERT INTO password_verify.credential
@@ -158,11 +158,11 @@ CREATE TABLE password_verify.account (
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
     CHECK (pg_catalog.octet_length(seal) OPERATOR(pg_catalog.<=) 320)
 ) USING heap WITH (fillfactor = 90, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.account IS 'one row a user: what managers have said of the account';
+COMMENT ON TABLE password_verify.account IS 'one row per user: the state of the account, as managers have set it';
 COMMENT ON COLUMN password_verify.account.blind_index IS 'as in password_verify.credential';
-COMMENT ON COLUMN password_verify.account.change_required_at IS 'passwords of that time and before have to be changed';
-COMMENT ON COLUMN password_verify.account.tokens_revoked_at IS 'reset tokens of that time and before are worth nothing';
-COMMENT ON COLUMN password_verify.account.seal IS 'over the other columns, with a key of the keyring if there is one; else empty';
+COMMENT ON COLUMN password_verify.account.change_required_at IS 'passwords set at or before this time must be changed';
+COMMENT ON COLUMN password_verify.account.tokens_revoked_at IS 'reset tokens issued at or before this time are invalid';
+COMMENT ON COLUMN password_verify.account.seal IS 'seal over the other columns, with a key of the keyring; empty without a keyring';
 
 -- The first row, as in password_verify.credential.
 INSERT INTO password_verify.account
@@ -195,7 +195,7 @@ CREATE TABLE password_verify.throttle (
 ) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
-COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 what is left for a client that may be known, 5 comparisons with kept passwords';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 attempts reserved for a client that may be known, 5 comparisons with earlier passwords';
 
 -- The first row, as in password_verify.credential.
 INSERT INTO password_verify.throttle
@@ -224,7 +224,7 @@ CREATE TABLE password_verify.event (
     mac              bytea NOT NULL,
     PRIMARY KEY (epoch, seq)
 ) USING heap WITH (vacuum_truncate = off);
-COMMENT ON TABLE password_verify.event IS 'the audit, one row an event';
+COMMENT ON TABLE password_verify.event IS 'the audit trail, one row per event';
 
 -- Folded events whose count may still grow. Only the worker writes this table.
 CREATE TABLE password_verify.event_fold (
@@ -245,7 +245,7 @@ CREATE TABLE password_verify.event_fold (
     alert            integer NOT NULL,
     detail           text COLLATE "C"
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.event_fold IS 'counted events of the last minute';
+COMMENT ON TABLE password_verify.event_fold IS 'folded events of the last minute';
 
 -- Transactions that have made changes and whose end is not fully recorded: a row for each
 -- subtransaction, for each account to clear, and, while the end is being recorded, for the progress
@@ -260,10 +260,10 @@ CREATE TABLE password_verify.open_change (
     clears     uuid,
     by_session boolean NOT NULL
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and not ended';
-COMMENT ON COLUMN password_verify.open_change.key IS 'the transaction, and what orders its rows';
-COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget that is cleared when this commits';
-COMMENT ON COLUMN password_verify.open_change.by_session IS 'its session clears it, unless the server crashes first';
+COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and whose end is not recorded';
+COMMENT ON COLUMN password_verify.open_change.key IS 'transaction id, and a number that orders its rows';
+COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget to clear when this transaction commits';
+COMMENT ON COLUMN password_verify.open_change.by_session IS 'true if its session clears the budget, unless the server crashes first';
 
 -- The costs of records, and which unknown users are hashed at each. Only the worker writes this
 -- table. If it is lost, passwords can still be verified, and unknown users are hashed at the cost
@@ -277,12 +277,12 @@ CREATE TABLE password_verify.cost_class (
     cells    bytea NOT NULL CHECK (pg_catalog.octet_length(cells) OPERATOR(pg_catalog.=) 128),
     CHECK (pg_catalog.octet_length(template) OPERATOR(pg_catalog.<=) 512)
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.cost_class IS 'what computing records costs, and which unknown users are hashed at that cost';
+COMMENT ON TABLE password_verify.cost_class IS 'the costs of records, and which unknown users are hashed at each';
 COMMENT ON COLUMN password_verify.cost_class.template IS 'a record of that cost with zeros for salt and output';
 COMMENT ON COLUMN password_verify.cost_class.users IS 'records of that cost';
-COMMENT ON COLUMN password_verify.cost_class.part IS 'of 2^48: the part of the unknown users that takes this cost';
-COMMENT ON COLUMN password_verify.cost_class.current IS 'is it what new passwords are hashed with?';
-COMMENT ON COLUMN password_verify.cost_class.cells IS 'that part as a set of 1024 cells';
+COMMENT ON COLUMN password_verify.cost_class.part IS 'share of the unknown users that are hashed at this cost, in units of 2^-48';
+COMMENT ON COLUMN password_verify.cost_class.current IS 'are new passwords hashed at this cost?';
+COMMENT ON COLUMN password_verify.cost_class.cells IS 'that share as a set of cells, of 1024 in all';
 
 -- Row security does not cover statistics and toast tables, so both stay empty.
 DO $statistics$
@@ -362,9 +362,9 @@ CREATE FUNCTION @extschema@.pv_change_password(
         OUT success boolean, OUT reason text, OUT retry_after interval)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_change_password(bigint, text, text, inet) IS 'new password by somebody who knows the old one';
-COMMENT ON FUNCTION @extschema@.pv_change_password(uuid, text, text, inet) IS 'new password by somebody who knows the old one';
-COMMENT ON FUNCTION @extschema@.pv_change_password(text, text, text, inet) IS 'new password by somebody who knows the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(bigint, text, text, inet) IS 'set a new password, given the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(uuid, text, text, inet) IS 'set a new password, given the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(text, text, text, inet) IS 'set a new password, given the old one';
 
 CREATE FUNCTION @extschema@.pv_check_password(
         user_id bigint, password text,
@@ -400,16 +400,16 @@ CREATE FUNCTION @extschema@.pv_create_password(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'first password of a user who has none';
-COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'first password of a user who has none';
-COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'set the first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'set the first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'set the first password of a user who has none';
 
 CREATE FUNCTION @extschema@.pv_reset_password(
         token text, new_password text, client_addr inet DEFAULT NULL,
         OUT success boolean, OUT reason text, OUT retry_after interval)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_reset_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'new password by somebody who has a token of pv_issue_reset_token';
+COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'set a new password, given a token of pv_issue_reset_token';
 
 --------------------------------------------------------------------------------
 -- 5. Functions of administrators: registrar, manager
@@ -430,9 +430,9 @@ CREATE FUNCTION @extschema@.pv_set_password(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
-COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
-COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
+COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'set the password of any user, whether there was one before or not';
+COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'set the password of any user, whether there was one before or not';
+COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz) IS 'set the password of any user, whether there was one before or not';
 
 CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id bigint, valid_for interval DEFAULT '15 minutes')
     RETURNS text
@@ -462,9 +462,9 @@ CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(bigint) IS 'a reset token that is out is worth nothing any more; was there one?';
-COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(uuid) IS 'a reset token that is out is worth nothing any more; was there one?';
-COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(text) IS 'a reset token that is out is worth nothing any more; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(bigint) IS 'make an issued reset token invalid; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(uuid) IS 'make an issued reset token invalid; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(text) IS 'make an issued reset token invalid; was there one?';
 
 CREATE FUNCTION @extschema@.pv_rename_user(
         old_id bigint, new_id bigint,
@@ -481,9 +481,9 @@ CREATE FUNCTION @extschema@.pv_rename_user(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_rename_user(bigint, bigint) IS 'another id for a user, who keeps password, history and state';
-COMMENT ON FUNCTION @extschema@.pv_rename_user(uuid, uuid) IS 'another id for a user, who keeps password, history and state';
-COMMENT ON FUNCTION @extschema@.pv_rename_user(text, text) IS 'another id for a user, who keeps password, history and state';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(bigint, bigint) IS 'give a user another id; password, history and state stay';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(uuid, uuid) IS 'give a user another id; password, history and state stay';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(text, text) IS 'give a user another id; password, history and state stay';
 
 CREATE FUNCTION @extschema@.pv_has_password(user_id bigint)
     RETURNS boolean
@@ -513,9 +513,9 @@ CREATE FUNCTION @extschema@.pv_disable_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_disable_user(bigint) IS 'no password is accepted any more; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_disable_user(uuid) IS 'no password is accepted any more; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_disable_user(text) IS 'no password is accepted any more; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(bigint) IS 'accept no password of the user any more; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(uuid) IS 'accept no password of the user any more; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(text) IS 'accept no password of the user any more; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_enable_user(user_id bigint)
     RETURNS boolean
@@ -529,9 +529,9 @@ CREATE FUNCTION @extschema@.pv_enable_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_unlock_user(user_id bigint)
     RETURNS boolean
@@ -545,9 +545,9 @@ CREATE FUNCTION @extschema@.pv_unlock_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_unlock_user(bigint) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_unlock_user(uuid) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_unlock_user(text) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(bigint) IS 'forget wrong passwords when the transaction commits; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(uuid) IS 'forget wrong passwords when the transaction commits; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(text) IS 'forget wrong passwords when the transaction commits; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_require_change(user_id bigint)
     RETURNS boolean
@@ -561,9 +561,9 @@ CREATE FUNCTION @extschema@.pv_require_change(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_require_change(bigint) IS 'the password is only good for choosing another; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_require_change(uuid) IS 'the password is only good for choosing another; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_require_change(text) IS 'the password is only good for choosing another; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_require_change(bigint) IS 'accept the password only for changing it; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_require_change(uuid) IS 'accept the password only for changing it; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_require_change(text) IS 'accept the password only for changing it; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_delete_user(user_id bigint)
     RETURNS boolean
@@ -577,9 +577,9 @@ CREATE FUNCTION @extschema@.pv_delete_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'forget the user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'delete the user''s password, history and state; false if there was nothing to delete';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'delete the user''s password, history and state; false if there was nothing to delete';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'delete the user''s password, history and state; false if there was nothing to delete';
 
 CREATE FUNCTION @extschema@.pv_import_hash(
         user_id bigint, hash text,
@@ -596,16 +596,16 @@ CREATE FUNCTION @extschema@.pv_import_hash(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over the hash that another system kept of a user''s password';
-COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over the hash that another system kept of a user''s password';
-COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over the hash that another system kept of a user''s password';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over a user''s password hash from another system';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over a user''s password hash from another system';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over a user''s password hash from another system';
 
 CREATE FUNCTION @extschema@.pv_calibrate(
         target interval DEFAULT '200 ms',
         OUT argon2_memory integer, OUT argon2_iterations integer, OUT argon2_parallelism integer, OUT expected interval)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_calibrate_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about that long here; memory in kB, expected is what it takes';
+COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about as long as target on this server; memory in kB, expected is the time it takes';
 
 -- Key rotation is a procedure that commits after each batch, which neither SECURITY DEFINER nor SET
 -- allows. It runs as its caller, who needs a grant for the batch function that does the work.
@@ -620,7 +620,7 @@ CREATE FUNCTION password_verify.active_key()
     RETURNS text
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_active_key_wrapper';
-COMMENT ON FUNCTION password_verify.active_key() IS 'the key that is sealed with now';
+COMMENT ON FUNCTION password_verify.active_key() IS 'id and fingerprint of the active key';
 
 CREATE FUNCTION @extschema@.pv_rotation_left()
     RETURNS bigint
@@ -636,7 +636,7 @@ SELECT pg_catalog.count(*)
             ELSE NOT (pg_catalog.starts_with(c.verifier, pg_catalog.concat('$sealed$v=1$', active.key, '$'))
                       AND pg_catalog.starts_with(a.seal, pg_catalog.concat('$sealed$v=1$', active.key, '$'))) END
 $function$;
-COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would seal again';
+COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would reseal';
 
 CREATE PROCEDURE @extschema@.pv_rotate_keys(batch_size integer DEFAULT 1000)
     LANGUAGE plpgsql
@@ -690,7 +690,7 @@ BEGIN
     END IF;
 END
 $procedure$;
-COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'seal every record with the newest key; can be interrupted and called again';
+COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'reseal every record with the active key; can be interrupted and called again';
 
 --------------------------------------------------------------------------------
 -- 6. The views of the auditor
@@ -702,7 +702,7 @@ CREATE FUNCTION password_verify.require_client()
     RETURNS boolean
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_client_wrapper';
-COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error where this is not a client''s own statement';
+COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error outside of a client''s own statement';
 
 -- Shows never a verifier, only how it was made. The view is on a function: on a view of the table
 -- itself pg_read_all_data could select, and through it pg_write_all_data could delete credentials.
@@ -739,12 +739,12 @@ SELECT c.user_id,
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
    AND (SELECT password_verify.require_client())
 $function$;
-COMMENT ON FUNCTION password_verify.users() IS 'what pv_users shows';
+COMMENT ON FUNCTION password_verify.users() IS 'the rows of pv_users';
 
 CREATE VIEW @extschema@.pv_users AS
 SELECT u.user_id, u.algorithm, u.parameters, u.key_id, u.must_change, u.expires_at, u.disabled_at, u.created_at, u.changed_at
   FROM password_verify.users() u;
-COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is in; never a hash';
+COMMENT ON VIEW @extschema@.pv_users IS 'which users have a password, and its state; never a hash';
 
 CREATE FUNCTION password_verify.keys(
         OUT key_id text, OUT fingerprint text, OUT active boolean, OUT records bigint)
@@ -770,11 +770,11 @@ SELECT pg_catalog.split_part(used.key, '$', 1),
  CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
  GROUP BY used.key, active.key
 $function$;
-COMMENT ON FUNCTION password_verify.keys() IS 'what pv_keys shows';
+COMMENT ON FUNCTION password_verify.keys() IS 'the rows of pv_keys';
 
 CREATE VIEW @extschema@.pv_keys AS
 SELECT k.key_id, k.fingerprint, k.active, k.records FROM password_verify.keys() k;
-COMMENT ON VIEW @extschema@.pv_keys IS 'how many records are sealed with which key, NULL for none; how far a rotation has come';
+COMMENT ON VIEW @extschema@.pv_keys IS 'how many records are sealed with each key (NULL: unsealed), which shows the progress of a rotation';
 
 -- A later row says whether the transaction of a change was committed.
 CREATE FUNCTION password_verify.events(
@@ -803,30 +803,30 @@ SELECT NULL, NULL, f.at, f.since, f.count, f.action, f.outcome, f.user_id,
        f.application_name, f.pid, f.xid, f.alert, f.detail, NULL
   FROM password_verify.event_fold f
 $function$;
-COMMENT ON FUNCTION password_verify.events() IS 'what pv_events shows';
+COMMENT ON FUNCTION password_verify.events() IS 'the rows of pv_events';
 
 CREATE VIEW @extschema@.pv_events AS
 SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, e.outcome, e.user_id, e.client_addr, e.login_role,
        e.acting_role, e.peer_addr, e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
   FROM password_verify.events() e;
-COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; what repeats is counted';
+COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; repeated events are counted in one row';
 
 CREATE FUNCTION password_verify.statistics(OUT statistic text, OUT value bigint)
     RETURNS SETOF pg_catalog.record
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_statistics_wrapper';
-COMMENT ON FUNCTION password_verify.statistics() IS 'what pv_stats shows';
+COMMENT ON FUNCTION password_verify.statistics() IS 'the rows of pv_stats';
 
 CREATE VIEW @extschema@.pv_stats AS
 SELECT s.statistic, s.value FROM password_verify.statistics() s;
-COMMENT ON VIEW @extschema@.pv_stats IS 'counters of this database since the start of the server, and what is used now';
+COMMENT ON VIEW @extschema@.pv_stats IS 'counters of this database since the server started, and current usage';
 
 CREATE FUNCTION @extschema@.pv_verify_events(
         OUT intact boolean, OUT events bigint, OUT epoch bigint, OUT seq bigint, OUT problem text,
         OUT head_epoch bigint, OUT head_seq bigint, OUT head_mac text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_verify_events_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit what was written? if not, the first row that is changed, removed or inserted';
+COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit trail as it was written? if not, the first row that was changed, removed or inserted';
 
 CREATE FUNCTION @extschema@.pv_verify_log_line(line text, OUT genuine boolean, OUT problem text)
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -870,7 +870,7 @@ SELECT k.kind, k.object
                ('auditor',   'statistics'),
                ('auditor',   'pv_verify_events'),
                ('auditor',   'pv_verify_log_line')) AS k (kind, object);
-COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind holds';
+COMMENT ON VIEW password_verify.kind IS 'which functions and views belong to each kind';
 
 -- Every object of the extension, as GRANT names it, with its access privileges.
 CREATE VIEW password_verify.member AS
@@ -906,7 +906,7 @@ SELECT 'SCHEMA', n.oid::pg_catalog.regnamespace::pg_catalog.text,
    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
    AND d.refobjid OPERATOR(pg_catalog.=)
        (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify');
-COMMENT ON VIEW password_verify.member IS 'every object of the extension that can be granted, with its owner and access';
+COMMENT ON VIEW password_verify.member IS 'every object of the extension that can be granted, with its owner and privileges';
 
 -- Grants exist in the catalog only, so that pg_dump carries them and DROP OWNED removes them.
 CREATE VIEW @extschema@.pv_grants AS
@@ -923,7 +923,7 @@ SELECT acl.grantee::pg_catalog.regrole AS role,
  WHERE acl.grantee OPERATOR(pg_catalog.<>) m.owner
    AND acl.privilege_type OPERATOR(pg_catalog.=) m.privilege
  GROUP BY acl.grantee, k.kind;
-COMMENT ON VIEW @extschema@.pv_grants IS 'which role holds which kind; complete is false where somebody granted single functions';
+COMMENT ON VIEW @extschema@.pv_grants IS 'which role holds which kind; complete is false if only some functions were granted';
 
 -- The only dynamic SQL in a function, because GRANT takes no parameters. Its parts are constants,
 -- names from the catalog as PostgreSQL quotes them, and the name of an existing role.
@@ -964,7 +964,7 @@ BEGIN
     END LOOP;
 END
 $function$;
-COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.text, pg_catalog.text) IS 'what pv_grant and pv_revoke share';
+COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.text, pg_catalog.text) IS 'the common part of pv_grant and pv_revoke';
 
 CREATE FUNCTION @extschema@.pv_grant(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
@@ -981,7 +981,7 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION @extschema@.pv_grant(pg_catalog.regrole, pg_catalog.text) IS 'let a role do what a kind does, in this database';
+COMMENT ON FUNCTION @extschema@.pv_grant(pg_catalog.regrole, pg_catalog.text) IS 'grant a kind to a role, in this database';
 
 CREATE FUNCTION @extschema@.pv_revoke(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
@@ -996,12 +996,12 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 --------------------------------------------------------------------------------
 -- 8. Every privilege
 --
--- Everything belongs to pv_owner, and no other role has any privilege. Functions declare that they run
--- as pv_owner and look names up in pg_catalog only. Some run as their caller: the procedure must,
--- because it commits, and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they would need
--- USAGE on the schema of the functions to name them, and granting that here would make all earlier
--- grants on that schema part of the extension, which a dump leaves out. tests/surface.expected lists
--- the privileges of each object.
+-- Everything belongs to pv_owner, and no other role has any privilege. Functions declare that they
+-- run as pv_owner and look names up in pg_catalog only. Some run as their caller: the procedure
+-- must, because it commits, and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
+-- would need USAGE on the schema of the functions to name them, and granting that here would make
+-- all earlier grants on that schema part of the extension, which a dump leaves out.
+-- tests/surface.expected lists the privileges of each object.
 --------------------------------------------------------------------------------
 
 DO $privileges$
