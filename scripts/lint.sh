@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, clippy, pgspot, and the rules that a grep can hold.
+# Checks formatting, clippy, pgspot, and the rules that a grep can check.
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 major=$(pg_major)
@@ -23,7 +23,7 @@ venv=$TARGET/lint-venv
         python3 -m venv --clear "$venv"
     }
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -r scripts/lint-requirements.txt
-# The one procedure commits, which a SET of its own would forbid: it names everything with its schema.
+# The one procedure commits, which a SET clause would forbid, so it qualifies every name instead.
 "$venv/bin/pgspot" --proc-without-search-path 'extschema.pv_rotate_keys(batch_size integer)' \
     sql/password_verify--*.sql
 
