@@ -280,7 +280,6 @@ mod catalog {
         first(&INHERITS, table, 2, |datum| pg_sys::Oid::from_u32(datum.value() as u32))
     }
 
-    /// A table that inherits from it.
     pub fn child(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
         first(&INHERITS_BY_PARENT, table, 1, |datum| pg_sys::Oid::from_u32(datum.value() as u32))
     }

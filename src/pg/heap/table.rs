@@ -67,7 +67,6 @@ pub fn require_free(tables: &[&'static CStr], deadline: Instant) -> Result<(), E
     Ok(())
 }
 
-/// An open table.
 pub struct Table {
     relation: pg_sys::Relation,
     access: Access,
@@ -172,7 +171,6 @@ impl Drop for Table {
     }
 }
 
-/// An open index.
 pub struct Index {
     relation: pg_sys::Relation,
     access: Access,

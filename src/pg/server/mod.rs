@@ -106,7 +106,6 @@ pub fn wait_from_now(until: Timestamp) -> Duration {
     Duration::from_micros(until.saturating_sub(now()).max(1).unsigned_abs())
 }
 
-/// The database of this session.
 pub fn database() -> pg_sys::Oid {
     // SAFETY: a plain value of this process.
     unsafe { pg_sys::MyDatabaseId }
@@ -118,7 +117,6 @@ pub fn login_role() -> u32 {
     unsafe { pg_sys::GetSessionUserId() }.to_u32()
 }
 
-/// Is this a standby?
 pub fn in_recovery() -> bool {
     // SAFETY: reads shared memory.
     unsafe { pg_sys::RecoveryInProgress() }
@@ -140,7 +138,7 @@ pub fn require_writable() -> Result<(), Error> {
 /// short, interruptible and bounded, so two sessions cannot wait for each other for ever.
 ///
 /// # Errors
-/// Errors of `look`.
+/// Those of `look`.
 pub fn patiently<T>(
     patience: Duration,
     mut look: impl FnMut() -> Result<Option<T>, Error>,

@@ -11,7 +11,6 @@ use pgrx::pg_sys;
 
 use crate::pg::report::ROUTINE;
 
-/// The previous hook, if any.
 static NEXT: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
 
 /// Called once, while the server preloads the library.

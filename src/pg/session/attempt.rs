@@ -103,7 +103,7 @@ impl Attempt {
     /// Pins a budget, reading it if necessary; false if there was no room by the deadline.
     ///
     /// # Errors
-    /// Errors of `load`.
+    /// Those of `load`.
     pub fn pin(
         &self,
         payer: Payer,
@@ -144,7 +144,6 @@ impl Attempt {
         Payer::ALL.into_iter().for_each(|payer| self.withdraw_one(payer));
     }
 
-    /// Takes back one charge, if there is one.
     pub fn withdraw_one(&self, payer: Payer) {
         let mut current = self.current();
         if let Some(pin) = &mut current.budgets[payer as usize]

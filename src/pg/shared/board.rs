@@ -60,7 +60,6 @@ impl Board {
     }
 }
 
-/// The board of a database.
 pub fn of(number: usize) -> &'static Board {
     // SAFETY: see `Piece::get`; made of atomics and condition variables.
     let all = unsafe { &*BOARDS.get() };

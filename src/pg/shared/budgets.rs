@@ -28,7 +28,6 @@ pub static REPEAT_KEY: Piece<[u8; 32]> = Piece::new();
 /// Keyed BLAKE2b of kind, user and address, under which a budget is stored.
 pub type BudgetKey = [u8; 16];
 
-/// One budget in the cache.
 #[repr(C)]
 pub struct Cached {
     key: BudgetKey,
@@ -173,7 +172,6 @@ fn bucket_of(key: &BudgetKey) -> usize {
     u32::from_be_bytes([a, b, c, d]) as usize % buckets()
 }
 
-/// The result of a look into a bucket.
 enum Look {
     /// The budget is present, and now pinned.
     Pinned(Place),
@@ -185,7 +183,7 @@ enum Look {
 /// slot before anything can fail. `None` if no slot of its bucket became free by the deadline.
 ///
 /// # Errors
-/// Errors of `load`.
+/// Those of `load`.
 pub fn pin(
     database: pg_sys::Oid,
     payer: Payer,

@@ -146,7 +146,6 @@ pub fn committed(number: usize, count: usize) {
     board::of(number).done.broadcast();
 }
 
-/// How a worker left its database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
     /// It had nothing to do, or made room for another database.

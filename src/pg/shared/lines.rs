@@ -20,7 +20,6 @@ impl Lines {
     }
 }
 
-/// The counter of this server.
 pub fn log() -> &'static Lines {
     // SAFETY: see `Piece::get`; made of atomics.
     unsafe { &*LINES.get() }

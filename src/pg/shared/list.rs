@@ -12,7 +12,6 @@ const PREFIX: usize = size_of::<u64>();
 /// By which other processes find a segment.
 pub type Handle = pg_sys::dsm_handle;
 
-/// A segment that this process is attached to.
 struct Attached(*mut pg_sys::dsm_segment);
 
 impl Attached {

@@ -13,7 +13,7 @@
 //! | [`databases`] | which worker serves which database |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
 //! | [`slots`] | the hash slots and the queue for them |
-//! | [`renewals`] | rehashed or resealed records on their way to the worker |
+//! | [`renewals`] | rehashed records on their way to the worker |
 //! | [`traffic`] | moves between cost classes and counts of all records, under one lock |
 //! | [`moves`], [`passes`] | the operations on them |
 //! | [`published`], [`list`] | the list of breached passwords that a reload has put in place |

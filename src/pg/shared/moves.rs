@@ -37,7 +37,6 @@ pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
     true
 }
 
-/// The moves waiting for the worker of a database.
 pub fn waiting(database: pg_sys::Oid) -> Vec<Tally> {
     let mut traffic = Traffic::lock();
     let (slots, passes) = traffic.parts();

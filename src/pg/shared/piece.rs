@@ -8,7 +8,6 @@ use pgrx::pg_sys;
 /// Locks of the budget cache, each for its share of the buckets.
 pub const SHARDS: usize = 64;
 
-/// The locks, by what they guard.
 #[derive(Debug, Clone, Copy)]
 pub enum Guard {
     /// The queue and the databases.

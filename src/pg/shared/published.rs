@@ -15,7 +15,7 @@ pub struct Published {
     /// together.
     word: AtomicU64,
     turns: AtomicU64,
-    /// Of the file taken over last, or being taken over.
+    /// Identifies the file taken over last, or being taken over.
     signature: AtomicU64,
     /// The time of the last reload that a worker has seen, as PostgreSQL records it.
     reloaded: AtomicI64,

@@ -8,7 +8,6 @@ use crate::pg::server;
 
 pub static KEYRING: Piece<Reloads> = Piece::new();
 
-/// The reloads of one file.
 #[repr(C)]
 pub struct Reloads {
     count: AtomicU64,
@@ -39,7 +38,6 @@ impl Reloads {
     }
 }
 
-/// The reloads of the keyring.
 pub fn keyring() -> &'static Reloads {
     // SAFETY: see `Piece::get`; made of atomics.
     unsafe { &*KEYRING.get() }

@@ -1,4 +1,4 @@
-//! Records renewed at a login, that is rehashed or resealed, on their way to the worker.
+//! Renewals: records rehashed at a login with stronger settings, on their way to the worker.
 //!
 //! A login that wrote the new record itself would lock the user's row until the application's
 //! transaction ends, and block other changes of the password. A few slots are enough: a renewal

@@ -38,7 +38,6 @@ pub struct Waiter {
     granted: bool,
 }
 
-/// The answer to a request for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entered {
     Slot,

@@ -65,7 +65,6 @@ impl Moved {
     }
 }
 
-/// The count of one database.
 #[repr(C)]
 pub struct Pass {
     /// Zero if this slot is free.

@@ -88,7 +88,6 @@ impl Row {
     }
 }
 
-/// The table, open.
 pub struct OpenChanges(Keyed<COLUMNS>);
 
 impl OpenChanges {

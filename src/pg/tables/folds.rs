@@ -11,7 +11,6 @@ use crate::pg::heap::lock::Access;
 
 const COLUMNS: usize = 1 + EVENT_COLUMNS;
 
-/// The table, open.
 pub struct Folds(Keyed<COLUMNS>);
 
 impl Folds {

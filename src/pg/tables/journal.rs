@@ -25,7 +25,6 @@ pub struct Row {
     place: pg_sys::ItemPointerData,
 }
 
-/// The table and its index, open.
 pub struct Journal {
     table: Table,
     index: Index,

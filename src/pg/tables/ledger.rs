@@ -14,7 +14,6 @@ use crate::pg::heap::lock::Access;
 use crate::pg::shared::budgets::Stored;
 use password_verify_core::rules::throttle::Payer;
 
-/// The table, open.
 pub struct Ledger(Keyed<6>);
 
 impl Ledger {

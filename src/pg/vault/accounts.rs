@@ -37,13 +37,11 @@ pub struct AccountRow {
     seal: Secret,
 }
 
-/// The table and its index, open.
 pub struct Accounts {
     table: Table,
     index: Index,
 }
 
-/// The outcome of locking a row.
 pub enum Locked {
     /// The row, locked by this transaction, and where it lies.
     Row(Result<AccountRow, Error>, pg_sys::ItemPointerData),
@@ -201,7 +199,7 @@ impl Accounts {
         Ok(())
     }
 
-    /// Deletes a locked row.
+    /// Deletes the locked row.
     ///
     /// # Errors
     /// Any PostgreSQL error.

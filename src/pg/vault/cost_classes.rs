@@ -17,7 +17,6 @@ use crate::pg::tables::keyed::{Keyed, Row};
 
 const COLUMNS: usize = 6;
 
-/// The table, open.
 pub struct CostClasses(Keyed<COLUMNS>);
 
 impl CostClasses {
@@ -35,7 +34,7 @@ impl CostClasses {
         Keyed::open_by(c"cost_class", c"cost_class_pkey", access, deadline).map(Self)
     }
 
-    /// The template of the class to which a cell belongs; `None`: new passwords' cost.
+    /// The template of the class to which a cell belongs; `None`: a new password's cost.
     ///
     /// Reads every class, [`MAX_CLASSES`] at most. This takes more steps the more versions their
     /// rows have, but as many for every cell, so it does not tell known from unknown users. A row

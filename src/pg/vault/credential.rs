@@ -28,13 +28,11 @@ pub struct Credential {
     pub number: RecordNumber,
     /// In canonical form.
     pub user_id: String,
-    /// The text of a record.
     verifier: Kept,
     /// Terms decided together with the password.
     pub terms: Terms,
     /// The state set by managers, from the account's row in another table.
     state: Result<State, Error>,
-    /// When the user was created.
     pub created_at: Timestamp,
     /// When a new password was last set; renewals do not count.
     pub changed_at: Timestamp,

@@ -33,7 +33,7 @@ impl ActiveKey {
         Self::read_by(lock::deadline())
     }
 
-    /// Waits for the table until the deadline.
+    /// Reads it, waiting for the table until the deadline.
     ///
     /// # Errors
     /// Those of [`ActiveKey::read`].
@@ -41,7 +41,7 @@ impl ActiveKey {
         Self::read_from(&Table::open_by(c"blind_index_key", Access::Read, deadline)?)
     }
 
-    /// Reads from a table that is already open.
+    /// Reads it from a table that is already open.
     ///
     /// # Errors
     /// Those of [`ActiveKey::read`].

@@ -12,7 +12,6 @@ use crate::pg::heap::scan;
 use crate::pg::heap::scan::Occupant;
 use crate::pg::server::patiently;
 
-/// The outcome of a rename.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
     /// It is part of the transaction now.

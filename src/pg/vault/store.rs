@@ -31,7 +31,6 @@ use crate::pg::heap::uncounted::Uncounted;
 use crate::pg::server;
 use crate::pg::server::patiently;
 
-/// The result of a look-up.
 pub enum Found {
     /// The user's own row.
     Own(Credential),
@@ -41,7 +40,6 @@ pub enum Found {
     Nothing,
 }
 
-/// The outcome of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     /// It is part of the transaction now.
@@ -53,7 +51,6 @@ pub enum Written {
     Busy,
 }
 
-/// What to do with a row after an edit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit {
     Keep,
@@ -97,7 +94,7 @@ impl Store {
         Self::open_by(access, lock::deadline())
     }
 
-    /// Waits for the tables until the deadline.
+    /// Opens the tables, waiting for them until the deadline.
     ///
     /// # Errors
     /// Those of [`Store::open`].

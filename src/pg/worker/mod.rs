@@ -7,7 +7,7 @@
 //! | [`ends`] | records how transactions with changes ended |
 //! | [`tidy`] | removes expired events and budgets, a slice at a time |
 //! | [`recount`] | counts all records exactly, a slice at a time |
-//! | [`renewals`] | stores records that logins have rehashed or resealed |
+//! | [`renewals`] | stores records that logins have rehashed |
 //! | [`signals`] | signal handlers: stop and reload |
 //! | [`work`] | runs a worker's transaction |
 //! | [`verify_events`] | verifies the chain of events |

@@ -53,7 +53,6 @@ pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
     result
 }
 
-/// Sets a configuration parameter for this worker.
 pub fn pin(name: &'static CStr, value: &'static CStr) {
     let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
     // SAFETY: constant C strings.
@@ -83,7 +82,7 @@ fn become_owner() -> Result<(), Error> {
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(table));
         if tuple.is_null() {
             let extension = pg_sys::get_extension_oid(c"password_verify".as_ptr(), true);
-            // The schema was renamed: no function can be called, and events wait in the queue.
+            // If only the schema was renamed, no function can be called, and events wait.
             let there = extension != pg_sys::InvalidOid;
             return Err(if there { Error::SchemaRenamed } else { Error::Dropped });
         }

@@ -45,7 +45,6 @@ const FOLDS_EVERY: Duration = Duration::from_secs(1);
 /// How often records that have moved to another cost class are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// The state of the worker of one database.
 pub struct Writer {
     number: usize,
     database: pg_sys::Oid,
