@@ -42,7 +42,7 @@ pub fn deadline() -> Instant {
     Instant::now() + if is_worker { WORKER } else { settings::queue_timeout() }
 }
 
-/// Takes a lock if it is free.
+/// Takes a lock, unless that means waiting.
 pub fn take(oid: pg_sys::Oid, access: Access) -> bool {
     // SAFETY: an oid just looked up; if the relation is dropped meanwhile, opening it is a
     // PostgreSQL error, and the lock goes with the transaction.

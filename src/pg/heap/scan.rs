@@ -31,7 +31,7 @@ const PASSED: usize = 16;
 /// Which entries to find in the index on the first column, a uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
-    /// That entry.
+    /// The entry with that uuid.
     Exactly,
     /// That entry, or else the last one before it.
     AtOrBefore,

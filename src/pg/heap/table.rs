@@ -104,7 +104,7 @@ impl Table {
     /// [`Error::Locked`]; any PostgreSQL error.
     ///
     /// # Safety
-    /// A tuple of this table, which is open for [`Access::Write`].
+    /// `tuple` is one of this table, which is open for [`Access::Write`].
     pub unsafe fn insert(&self, tuple: pg_sys::HeapTuple) -> Result<(), Error> {
         // SAFETY: the caller's promise.
         unsafe { self.writing(|writer| writer.insert(tuple)) }

@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// # Safety
-    /// A tuple of this table. It is freed.
+    /// `tuple` is one of this table; it is freed.
     pub unsafe fn insert(&self, tuple: pg_sys::HeapTuple) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -126,7 +126,7 @@ impl Writer {
     /// Checks a row's constraints and writes it.
     ///
     /// # Safety
-    /// A tuple of this table. It is freed.
+    /// `tuple` is one of this table; it is freed.
     unsafe fn with_row(&self, tuple: pg_sys::HeapTuple, write: impl FnOnce()) {
         // SAFETY: the caller's promise; the slot is emptied before the tuple is freed.
         let all = || unsafe {

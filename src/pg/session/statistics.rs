@@ -33,13 +33,13 @@ pub fn count_audit_time(took: Duration) {
     count(counter::AUDIT_TIME + counter::bucket(took), 1);
 }
 
-/// Counts a `busy` answer for which the audit queue had no room.
+/// Counts a `busy` answer that could not be recorded in the audit trail.
 pub fn count_unrecorded() {
     // This may be the session's first call, which found a table locked before it took a slot.
     count_call(counter::UNRECORDED);
 }
 
-/// Counts a change that was refused because the audit queue had no room.
+/// Counts a change that was refused because it could not be recorded.
 pub fn count_change_unrecorded() {
     count_call(counter::CHANGES_UNRECORDED);
 }
