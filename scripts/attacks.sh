@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Runs the attacks on the throttle, the audit, the slots and the tokens and writes docs/attacks.md.
+# Runs the attacks on the throttle, the audit trail, the slots and the tokens, and writes
+# docs/attacks.md.
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
-# Everything side by side in one run: the kernel, whole hashes, logins, and what they cost others.
-# Writes docs/bench/. QUICK=1 tries it out in a few minutes, into the target folder. PARTS="kernel hash" runs
-# only these (of kernel, hash, login, overhead, neighbours), into the target folder too. RENDER=1 writes the report
-# again from results.json.
+# Measures everything side by side in one run: the kernel, whole hashes, logins, and their effect on
+# other sessions. Writes docs/bench/. QUICK=1 is a trial run of a few minutes that writes to the
+# target folder. PARTS="kernel hash" runs only these of kernel, hash, login, overhead and
+# neighbours, and writes there too. RENDER=1 only rewrites the report from results.json.
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 mkdir -p "$TARGET"
@@ -26,7 +26,7 @@ venv=$CARGO_TARGET_DIR/bench-venv
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -r bench/requirements.txt
 export BENCH_NODE=$CARGO_TARGET_DIR/bench-node
 mkdir -p "$BENCH_NODE"
-# Modules are looked up from where a script is.
+# Node looks modules up from the folder of the script.
 cp bench/*.mjs "$BENCH_NODE/"
 if ! cmp -s bench/package-lock.json "$BENCH_NODE/package-lock.json" || [ ! -d "$BENCH_NODE/node_modules" ]; then
     cp bench/package.json "$BENCH_NODE/"
@@ -42,7 +42,7 @@ chown "$PV_SERVER_USER" "$BENCH_FOLDER"
 if [ -n "${QUICK:-}${PARTS:-}" ]; then BENCH_OUT=$CARGO_TARGET_DIR/bench-quick; else BENCH_OUT=docs/bench; fi
 export BENCH_BIN BENCH_FOLDER BENCH_OUT
 finish() {
-    # The workers and clients of the driver end with their input.
+    # The driver's workers and clients end when their input does.
     if [ -n "${driver:-}" ]; then kill "$driver" 2>/dev/null && wait "$driver" || true; fi
     (cd "$BENCH_FOLDER" && as_server "$BENCH_BIN/pg_ctl" -D data -w -s -m immediate stop 2>/dev/null) || true
     rm -rf "$BENCH_FOLDER"
@@ -54,7 +54,7 @@ if [ -n "${RENDER:-}" ]; then say "nothing is measured"
 elif [ -n "${QUICK:-}${PARTS:-}" ]; then say "a run to try it out (QUICK=1 usually 3 minutes)"
 else say "measuring (usually 35 minutes; leave the machine alone)"
 fi
-# In the background, so that a signal ends the wait and all is cleaned up.
+# Runs in the background, so that a signal ends the wait and everything is cleaned up.
 PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bench "$venv/bin/python" bench/run.py &
 driver=$!
 wait "$driver" || die "the benchmark did not finish; the server's log ends with: $(tail -n 5 "$BENCH_FOLDER/log" 2>/dev/null)"

@@ -1,10 +1,11 @@
-# Sourced by scripts that show or measure: a throw-away server, stopped and removed at the end.
+# Sourced by scripts that demonstrate or measure: a throw-away server, stopped and removed at the
+# end.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 need_pg_config
 bin=$("$PG_CONFIG" --bindir)
 
-# make_cluster NAME: an initialised server in $folder that is not running yet, preloaded, on a socket in that
-# folder. Lines of configuration come from standard input.
+# make_cluster NAME: initialises a server in $folder, with the library preloaded and a socket in
+# that folder, and does not start it. Configuration lines come from standard input.
 make_cluster() {
     folder=$(mktemp -d "${TMPDIR:-/tmp}/password_verify-$1.XXXXXX")
     chown "$PV_SERVER_USER" "$folder"
@@ -25,14 +26,14 @@ make_cluster() {
 server() { (cd "$folder" && as_server "$bin/pg_ctl" -D "$folder/data" -l "$folder/log" -w -s "$@"); }
 start_cluster() { server start || die "the server does not start: $(cat "$folder/log")"; }
 
-# With $stay it goes on running.
+# Leaves the server running if $stay is set.
 remove_cluster() {
     [ -z "${stay:-}" ] || return 0
     server -m immediate stop 2>/dev/null || true
     rm -rf "$folder"
 }
 
-# A shop that measures: cheap hashes, an application's login, eight users.
+# The setting of the measurements: cheap hashes, an application's login, eight users.
 CHEAP="password_verify.argon2_memory = 7MB
 password_verify.argon2_iterations = 5
 password_verify.argon2_parallelism = 1"

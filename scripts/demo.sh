@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The main job as a story, in a throw-away cluster. KEEP=1 leaves the cluster running.
+# Shows the main use as a story in a throw-away cluster. KEEP=1 leaves the cluster running.
 . "$(dirname "$0")/cluster.sh"
 
 make_cluster demo <<<''
@@ -7,7 +7,7 @@ as_server sh -c 'umask 077; echo "demo:$(openssl rand -base64 32)" >"$0"' "$fold
 as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<<"password_verify.keyring_file = '$folder/keyring'"
 start_cluster
 
-# runs: who, what. Prints both, and what PostgreSQL prints.
+# runs ROLE SQL: prints both, and PostgreSQL's answer.
 runs() {
     printf '\n%s=> %s\n' "$1" "$2"
     output=$("$bin/psql" -X -q -h "$folder" -U "$1" -d shop -c "$2" 2>&1) && failed= || failed=yes

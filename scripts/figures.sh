@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# What the throttle and the audit cost, measured in a throw-away cluster, with fsync as everywhere.
-# Writes docs/figures.md.
+# Measures what the throttle and the audit trail cost, in a throw-away cluster with fsync on. Writes
+# docs/figures.md.
 . "$(dirname "$0")/cluster.sh"
 seconds=${SECONDS_EACH:-5}
 
@@ -12,21 +12,21 @@ CONF
 start_cluster
 make_shop
 
-# durability: the policy of the next sessions.
+# durability POLICY: sets it for the sessions that follow.
 durability() { sql "ALTER DATABASE shop SET password_verify.audit_durability = $1"; }
-# bench: clients, script; transactions a second.
+# bench CLIENTS SCRIPT: prints transactions per second.
 bench() {
     "$bin/pgbench" -n -M prepared -h "$folder" -U app -c "$1" -j 1 -T "$seconds" -f "$2" \
         -l --log-prefix="$folder/latency" shop 2>/dev/null | sed -n 's/^tps = \([0-9]*\).*without.*/\1/p'
 }
-# Median of the latencies of the last bench, in microseconds.
+# Median latency of the last bench, in microseconds.
 median() { cat "$folder"/latency.* | awk '{print $3}' | sort -n | awk '{a[NR]=$1} END {print a[int((NR+1)/2)]}'; }
 chmod 777 "$folder"
 
 say "refusals a second, the server on one processor, pgbench on the others"
 echo "SELECT valid FROM auth.pv_validate_password(99::bigint, 'guess')" >"$folder/refused.sql"
 for _ in 1 2 3 4 5; do sql "SELECT auth.pv_validate_password(99::bigint, 'guess')" >/dev/null; done
-# on: the processors of this script's children, and of the server's.
+# on CPUS SERVER_CPUS: binds this script's children to the first, and the server to the second.
 on() {
     taskset -a -p -c "$1" $$ >/dev/null
     as_root taskset -a -p -c "$2" "$(head -1 "$folder/data/postmaster.pid")" >/dev/null

@@ -4,8 +4,8 @@
 need_pg_config
 
 say "testing with $("$PG_CONFIG" --version) (usually 30 minutes, with a first build 34)"
-# Every test has a database of its own: more of them at a time than the workers that serve them would wait for
-# one another.
+# Every test has its own database: more tests at a time than there are workers would wait for one
+# another.
 processors=$(nproc)
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((processors < 4 ? processors : 4))}
 exec cargo test --locked --workspace --exclude password_verify

@@ -1,4 +1,4 @@
-# Sourced by the other scripts: where things are, and who runs the server.
+# Sourced by the other scripts: paths, the server to use, and the user who runs it.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -7,14 +7,16 @@ say() {
 }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }
 
-# A server can be built against when it is one of ours and its headers are there, and tested when initdb is.
+# A server is usable if its version is supported and its headers (to build) and initdb (to test)
+# exist.
 usable() {
     [ -x "$1" ] || return 1
     case $("$1" --version) in "PostgreSQL 1"[4-8]*) ;; *) return 1 ;; esac
     [ -f "$("$1" --includedir-server)/postgres.h" ] && [ -x "$("$1" --bindir)/initdb" ]
 }
 
-# The server to use: PG_CONFIG, else the one on the PATH, else the newest that Debian installed.
+# The server to use: PG_CONFIG, or else the one on the PATH, or else the newest that Debian has
+# installed.
 find_pg_config() {
     if [ -n "${PG_CONFIG:-}" ]; then
         local named
@@ -31,7 +33,7 @@ find_pg_config() {
     return 1
 }
 
-# The same, and the end where there is none.
+# Sets PG_CONFIG to the server to use, or ends the script if there is none.
 need_pg_config() {
     PG_CONFIG=$(find_pg_config) || { [ -n "${PG_CONFIG:-}" ] || say "no PostgreSQL 14 to 18 with headers: run make setup"; exit 1; }
     export PG_CONFIG
@@ -57,6 +59,6 @@ else
 fi
 export PV_SERVER_USER
 
-# One place for what is built, whatever cargo's own configuration says.
+# One folder for build results, whatever cargo's own configuration says.
 export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-target}
 TARGET=$CARGO_TARGET_DIR

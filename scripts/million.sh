@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# What an import with a savepoint a row does to the logins beside it, measured in a throw-away cluster, with fsync
-# as everywhere. ROWS says how many, a million by default, which takes some minutes; ENDS how they end, by default
-# COMMIT and ROLLBACK. Writes docs/million.md.
+# Measures how an import with one savepoint per row affects concurrent logins, in a throw-away
+# cluster with fsync on. ROWS is the number of rows (a million by default, which takes some
+# minutes), ENDS how the imports end (COMMIT and ROLLBACK by default). Writes docs/million.md.
 . "$(dirname "$0")/cluster.sh"
 rows=${ROWS:-1000000}
 out=${OUT:-docs/million.md}
@@ -19,7 +19,7 @@ trap finish EXIT
 start_cluster
 make_shop
 
-# Ten logins a second: nine of users that there are, one of a user that there is not.
+# Ten logins a second, nine of known users and one of an unknown user.
 cat >"$folder/known.sql" <<'SQL'
 \set user random(1, 8)
 SELECT 1 / valid::int FROM auth.pv_validate_password(:user::bigint, 'correct horse battery staple')
@@ -38,8 +38,8 @@ begin_logins() {
 }
 end_logins() { kill "$logins" && wait "$logins" 2>/dev/null || true; logins=; }
 now() { date +%s.%N; }
-# times: of the logins that ended between two times, in milliseconds: median, one in a hundred, the slowest; and how
-# many there were.
+# times FROM TO: of the logins that ended in this interval, the median, the 99th percentile and the
+# maximum in milliseconds, and their number.
 times() {
     cat "$folder"/latency.* | awk -v from="$1" -v to="$2" '
         { at = $5 + $6 / 1e6 } at >= from && at <= to { print $3 / 1000 }' | sort -n | awk '
@@ -47,7 +47,7 @@ times() {
         END { printf "%.0f | %.0f | %.0f | %d", ms[int((NR + 1) / 2)], ms[int(NR * 0.99 + 0.999)], ms[NR], NR }'
 }
 span() { awk "BEGIN { printf \"%.0f s\", $2 - $1 }"; }
-# import: of this many rows, which then end like this.
+# import PREFIX END: imports $rows rows in one transaction that ends with END.
 import() {
     psql -d shop <<SQL
 BEGIN;

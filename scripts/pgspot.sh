@@ -10,5 +10,5 @@ venv=$TARGET/lint-venv
         python3 -m venv --clear "$venv"
     }
 "$venv/bin/python" -m pip install -q --disable-pip-version-check -r scripts/lint-requirements.txt
-# The one procedure commits, which a SET of its own would forbid: it names everything with its schema.
+# The one procedure commits, which a SET clause would forbid, so it qualifies every name instead.
 "$venv/bin/pgspot" --proc-without-search-path 'extschema.pv_rotate_keys(batch_size integer)' "$@"

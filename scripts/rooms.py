@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""Holds the layout of the library: which room may use which, and how large a ring may be.
+"""Checks the layout of the library: which room may use which, and how large a ring may be.
 
-`use` points down: a file may use files of its own room and of those below it, and no circle of files is
-left, not even within a room (a module and its own children are one). docs/architecture.md explains rooms,
-rings and ceilings; raising a ceiling is a decision that is written down there.
+`use` points down: a file may use files of its own room and of rooms below it, and no files may use one
+another in a circle, even within a room (a module and its own children count as one). docs/architecture.md
+explains rooms, rings and ceilings, and records every decision to raise a ceiling.
 
     scripts/rooms.py [FOLDER]    looks at the library in FOLDER, or here
 """
@@ -14,7 +14,7 @@ import pathlib
 import re
 import sys
 
-# From the top. The longest prefix that fits says in which room a file is.
+# From top to bottom. The longest matching prefix assigns a file to its room.
 ROOMS = [
     ("border", ["lib", "api"]),
     ("worker", ["pg/worker"]),
@@ -29,7 +29,7 @@ ROOMS = [
     ("ground", ["answer", "error", "settings", "counter", "salt", "kernel", "pg/report", "pg"]),
 ]
 
-# Ring, what is in it, and how many lines of code it may have: without tests, comments and blank lines.
+# Ring, its contents, and its ceiling in lines of code, without tests, comments and blank lines.
 RINGS = [
     ("A, what decides", ["src/gate", "src/account", "crates/core/src/rules"], 3000),
     ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/vault", "src/pg/tables", "src/pg/heap",
@@ -49,7 +49,7 @@ def module(path):
 
 
 def leaves(tree):
-    """The paths that a use tree names."""
+    """The paths that a `use` tree names."""
     tree = tree.strip()
     head, brace, rest = tree.partition("{")
     if not brace:
@@ -69,7 +69,7 @@ def leaves(tree):
 
 
 def absolute(mod, path, children):
-    """The path from the root of the crate, or None for another crate's."""
+    """The path from the root of the crate; None if it leads to another crate."""
     if path[0] == "crate":
         return path[1:]
     if path[0] == "super":
@@ -81,7 +81,7 @@ def absolute(mod, path, children):
 
 
 def uses():
-    """Which module names which."""
+    """All modules and their files, and for each module the modules that it names."""
     files = {module(path): path for path in sorted(SRC.rglob("*.rs"))}
     found = collections.defaultdict(set)
     for mod, path in files.items():
@@ -104,7 +104,7 @@ def uses():
 
 
 def room(mod):
-    """How far from the top it is, and its room."""
+    """The rank of a module's room from the top, and its name; None if it is in no room."""
     path = "/".join(mod) or "lib"
     fits = [(len(prefix), rank, name) for rank, (name, prefixes) in enumerate(ROOMS)
             for prefix in prefixes if path == prefix or path.startswith(prefix + "/")]
@@ -112,7 +112,7 @@ def room(mod):
 
 
 def circles(found):
-    """Modules that use one another in a circle, apart from a module and its children."""
+    """Pairs of modules that use one another in a circle, except a module and its children."""
     def reach(start):
         seen, todo = set(), [start]
         while todo:
@@ -129,7 +129,7 @@ def circles(found):
 
 
 def lines(path):
-    """Lines of code."""
+    """The number of lines of code in a file."""
     text = re.split(r"(?m)^#\[cfg\(test\)\]", path.read_text())[0]
     return sum(1 for line in text.splitlines() if line.strip() and not line.strip().startswith("//"))
 

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Installs what is missing: a server with headers, libclang (pgrx reads the headers with it), a linker.
+# Installs whatever is missing: a server with headers, libclang (with which pgrx reads them), a
+# linker.
 . "$(dirname "$0")/lib.sh"
 
 command -v cargo >/dev/null || die "no cargo: install a Rust toolchain first (1.89 or newer), for example with rustup"
@@ -8,7 +9,8 @@ rust=$(rustc --version | sed 's/^rustc 1\.\([0-9]*\).*/\1/')
 
 missing=()
 command -v cc >/dev/null || missing+=(build-essential)
-# bindgen needs libclang; Debian's package of it brings the compiler's own headers, which are looked for.
+# bindgen needs libclang and the compiler's own headers, which Debian's package depends on; the
+# check looks for the headers.
 if [ -z "${LIBCLANG_PATH:-}" ] &&
     ! ls /usr/lib/llvm-*/lib/clang/*/include/stddef.h /usr/lib/clang/*/include/stddef.h >/dev/null 2>&1; then
     missing+=(libclang-dev)
@@ -27,7 +29,7 @@ as_root apt-get update -qq
 packages=()
 for item in "${missing[@]}"; do
     if [ "$item" = server ]; then
-        # The major that this release of the distribution supports.
+        # The major version that this release of the distribution supports.
         major=$(LC_ALL=C apt-cache depends postgresql | sed -n 's/.*Depends: postgresql-\([0-9]*\)$/\1/p' | head -n 1)
         [ -n "$major" ] || die "apt-get knows no PostgreSQL server"
         packages+=("postgresql-$major" "postgresql-server-dev-$major")

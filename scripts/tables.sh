@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Prints the tables of the rules into docs/reference.md, or with --check says whether they are there as they are.
+# Writes the tables of the rules into docs/reference.md, or with --check verifies that they are
+# current.
 . "$(dirname "$0")/lib.sh"
 
 new=$(mktemp)

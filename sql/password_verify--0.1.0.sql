@@ -1,15 +1,16 @@
 -- password_verify 0.1.0: the whole SQL surface and all of its authority.
 --
--- Read it from the end: section 8 is every owner and grant. Everything before it says what there is, and
--- each function that it runs as its owner, with names looked up in pg_catalog only.
+-- Start at the end: section 8 sets every owner and grant. The sections before it define the
+-- objects, and each function declares that it runs as its owner and looks names up in pg_catalog
+-- only.
 
 \echo Use "CREATE EXTENSION password_verify" to load this file. \quit
 
--- Nothing below is looked up anywhere else, whatever path the installing session had.
+-- Everything below is looked up in pg_catalog, whatever search_path the installing session has.
 SET LOCAL search_path = pg_catalog, pg_temp;
 
 --------------------------------------------------------------------------------
--- 1. Where it refuses to be installed
+-- 1. Where installation is refused
 --------------------------------------------------------------------------------
 
 DO $refusals$
@@ -17,7 +18,7 @@ DECLARE
     api pg_catalog.oid;
 BEGIN
     -- Passwords are compared as Unicode text. In SQL_ASCII, PostgreSQL neither knows nor checks
-    -- what the bytes of a text mean.
+    -- which characters the bytes of a text stand for.
     IF pg_catalog.getdatabaseencoding() OPERATOR(pg_catalog.=) 'SQL_ASCII' THEN
         RAISE feature_not_supported USING
             MESSAGE = 'password_verify does not work in a database with encoding SQL_ASCII',
@@ -31,9 +32,9 @@ BEGIN
             HINT = 'Whoever made it could read what is kept in it. Drop or rename it first.';
     END IF;
 
-    -- The functions go into the schema that CREATE EXTENSION names. Whoever can create another
-    -- function there, of the same name and for (integer, text), is called in its place and given
-    -- passwords. Only superusers may.
+    -- The functions go into the schema that CREATE EXTENSION names. An attacker who can create a
+    -- function there, of the same name but for (integer, text), would be called instead and receive
+    -- passwords. Only superusers may be able to.
     SELECT e.extnamespace INTO STRICT api
       FROM pg_catalog.pg_extension e
      WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify';
@@ -49,7 +50,7 @@ BEGIN
                  WHERE n.oid OPERATOR(pg_catalog.=) api
                    AND acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE') creator
          WHERE NOT EXISTS (
-                 -- pg_database_owner is whoever owns this database.
+                 -- pg_database_owner stands for the owner of this database.
                  SELECT
                    FROM pg_catalog.pg_roles named
                    JOIN pg_catalog.pg_database d
@@ -68,7 +69,7 @@ END
 $refusals$;
 
 --------------------------------------------------------------------------------
--- 2. The one role: owns everything, is nobody
+-- 2. The one role: it owns everything and has no members
 --------------------------------------------------------------------------------
 
 DO $owner$
@@ -77,14 +78,14 @@ BEGIN
                     WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner') THEN
         BEGIN
             CREATE ROLE pv_owner NOLOGIN;
-            COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; nobody is ever a member';
+            COMMENT ON ROLE pv_owner IS 'owns the objects of password_verify; never has a member';
         EXCEPTION WHEN duplicate_object OR unique_violation THEN
             NULL; -- Made at this moment by CREATE EXTENSION in another database.
         END;
     END IF;
 
-    -- It may be there from another database. If it is anything more than that, somebody could act
-    -- as the owner of the credentials.
+    -- Another database may have created the role. If it has any attribute or member, another role
+    -- could act as the owner of the credentials.
     IF EXISTS (SELECT FROM pg_catalog.pg_roles r
                 WHERE r.rolname OPERATOR(pg_catalog.=) 'pv_owner'
                   AND (r.rolcanlogin OR r.rolsuper OR r.rolcreaterole OR r.rolcreatedb
@@ -102,17 +103,17 @@ END
 $owner$;
 
 --------------------------------------------------------------------------------
--- 3. What is kept
+-- 3. The tables
 --------------------------------------------------------------------------------
 
 CREATE SCHEMA password_verify;
-COMMENT ON SCHEMA password_verify IS 'what password_verify keeps; nobody has USAGE';
+COMMENT ON SCHEMA password_verify IS 'private objects of password_verify; no other role has USAGE';
 
--- The library reads and writes these tables directly, in this order of columns, and says so again in
--- src/pg/shape.rs. It waits for no lock in PostgreSQL's queue, so VACUUM would not know that somebody
--- waits while it gives the end of a file back: it does not (vacuum_truncate).
+-- The library reads and writes these tables directly, in this order of columns, which
+-- src/pg/heap/shape.rs repeats. It never queues for a lock, so VACUUM would not notice that it
+-- waits while a table is being truncated; vacuum_truncate is therefore off.
 
--- One row a user.
+-- One row per user.
 CREATE TABLE password_verify.credential (
     blind_index uuid PRIMARY KEY,
     user_id     text COLLATE "C" NOT NULL,
@@ -125,26 +126,27 @@ CREATE TABLE password_verify.credential (
     reset_issued_at  timestamptz,
     reset_expires_at timestamptz,
     former      text COLLATE "C",
-    -- A row never comes near the 8 kB above which PostgreSQL would move a column of STORAGE MAIN to a toast table.
+    -- A row never comes near 8 kB, above which PostgreSQL would move a STORAGE MAIN column to a
+    -- toast table.
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
     CHECK (pg_catalog.octet_length(verifier) OPERATOR(pg_catalog.<=) 880),
     CHECK (pg_catalog.octet_length(reset_digest) OPERATOR(pg_catalog.<=) 320),
     CHECK (pg_catalog.octet_length(former) OPERATOR(pg_catalog.<=) 4300)
 ) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.credential IS 'one row a user';
-COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: where the row lies, and its number in error messages';
-COMMENT ON COLUMN password_verify.credential.user_id IS 'canonical; empty in the one row that belongs to nobody';
-COMMENT ON COLUMN password_verify.credential.reset_digest IS 'digest of the newest reset token, sealed likewise';
-COMMENT ON COLUMN password_verify.credential.former IS 'earlier verifiers, sealed likewise';
-COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or what was imported, sealed with a key of the keyring if there is one';
+COMMENT ON TABLE password_verify.credential IS 'one row per user';
+COMMENT ON COLUMN password_verify.credential.blind_index IS 'keyed BLAKE2b of user_id: the place of the row, and its number in error messages';
+COMMENT ON COLUMN password_verify.credential.user_id IS 'in canonical form; empty in the first row, which belongs to no user';
+COMMENT ON COLUMN password_verify.credential.reset_digest IS 'digest of the newest reset token, sealed like verifier';
+COMMENT ON COLUMN password_verify.credential.former IS 'earlier verifiers, sealed like verifier';
+COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or imported hash, sealed with a key of the keyring if there is one';
 
--- The row that is at or before every place, so that a look-up always finds one.
+-- The row at or before every place, so that a look-up always finds one.
 INSERT INTO password_verify.credential
 VALUES ('00000000-0000-0000-0000-000000000000', '', '', false, NULL,
         pg_catalog.now(), pg_catalog.now());
 
--- One row for each of those, apart from it: managers write this one, users the other, and neither waits for
--- the other's transaction. A row that is missing or was changed is an error.
+-- One row per credential, in a table of its own: managers write this one and users the other, and
+-- neither waits for the other's transaction. A missing or altered row is an error.
 CREATE TABLE password_verify.account (
     blind_index uuid PRIMARY KEY,
     user_id     text COLLATE "C" NOT NULL,
@@ -156,34 +158,33 @@ CREATE TABLE password_verify.account (
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
     CHECK (pg_catalog.octet_length(seal) OPERATOR(pg_catalog.<=) 320)
 ) USING heap WITH (fillfactor = 90, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.account IS 'one row a user: what managers have said of the account';
+COMMENT ON TABLE password_verify.account IS 'one row per user: the state of the account, as managers have set it';
 COMMENT ON COLUMN password_verify.account.blind_index IS 'as in password_verify.credential';
-COMMENT ON COLUMN password_verify.account.change_required_at IS 'passwords of that time and before have to be changed';
-COMMENT ON COLUMN password_verify.account.tokens_revoked_at IS 'reset tokens of that time and before are worth nothing';
-COMMENT ON COLUMN password_verify.account.seal IS 'over the other columns, with a key of the keyring if there is one; else empty';
+COMMENT ON COLUMN password_verify.account.change_required_at IS 'passwords set at or before this time must be changed';
+COMMENT ON COLUMN password_verify.account.tokens_revoked_at IS 'reset tokens issued at or before this time are invalid';
+COMMENT ON COLUMN password_verify.account.seal IS 'seal over the other columns, with a key of the keyring; empty without a keyring';
 
--- As with credentials: a look-up always finds a row.
+-- The first row, as in password_verify.credential.
 INSERT INTO password_verify.account
 VALUES ('00000000-0000-0000-0000-000000000000', '', NULL, NULL, NULL, pg_catalog.now(), '');
 
--- The key of the blind index. CREATE EXTENSION makes one; the first row written under it adds it
--- once more as in use. A dump carries only keys in use, and those win over a fresh one.
+-- The key of the blind index. CREATE EXTENSION makes one; the first record written under it adds it
+-- again, marked as in use. A dump carries only keys in use, which win over a fresh one.
 CREATE TABLE password_verify.blind_index_key (
     key    bytea NOT NULL CHECK (pg_catalog.octet_length(key) OPERATOR(pg_catalog.=) 32),
     in_use boolean NOT NULL,
-    -- Of no meaning. A table without a primary key cannot be published with its updates.
+    -- Without meaning: a table without a primary key cannot be published with its updates.
     id     uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid()
 ) USING heap WITH (vacuum_truncate = off);
 COMMENT ON TABLE password_verify.blind_index_key IS 'key of credential.blind_index';
 
--- Twice 122 bits from the strong generator of the server.
+-- Two uuids of 122 random bits each, from the server's strong generator.
 INSERT INTO password_verify.blind_index_key
 VALUES (pg_catalog.sha256(pg_catalog.uuid_send(pg_catalog.gen_random_uuid())
                           OPERATOR(pg_catalog.||)
                           pg_catalog.uuid_send(pg_catalog.gen_random_uuid())), false);
 
--- Budgets of the throttle that are not at rest. Written by the worker only; the library reads and
--- writes it directly, in this order of columns.
+-- Throttle budgets that are not at rest. Only the worker writes this table.
 CREATE TABLE password_verify.throttle (
     key         uuid PRIMARY KEY,
     kind        smallint NOT NULL,
@@ -194,14 +195,14 @@ CREATE TABLE password_verify.throttle (
 ) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
-COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 what is left for a client that may be known, 5 comparisons with kept passwords';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 attempts reserved for a client that may be known, 5 comparisons with earlier passwords';
 
--- As with credentials: a look-up always finds a row.
+-- The first row, as in password_verify.credential.
 INSERT INTO password_verify.throttle
 VALUES ('00000000-0000-0000-0000-000000000000', -1, 0, 'infinity', 'infinity', 'infinity');
 
--- The audit: one row an event, in the order (epoch, seq), each with a MAC over itself and the row
--- before it. Written by the worker only.
+-- The audit trail: one row per event, ordered by (epoch, seq), each with a MAC over itself and the
+-- row before it. Only the worker writes this table.
 CREATE TABLE password_verify.event (
     epoch            bigint NOT NULL,
     seq              bigint NOT NULL,
@@ -223,9 +224,9 @@ CREATE TABLE password_verify.event (
     mac              bytea NOT NULL,
     PRIMARY KEY (epoch, seq)
 ) USING heap WITH (vacuum_truncate = off);
-COMMENT ON TABLE password_verify.event IS 'the audit, one row an event';
+COMMENT ON TABLE password_verify.event IS 'the audit trail, one row per event';
 
--- Rows of the audit that are still counting.
+-- Folded events whose count may still grow. Only the worker writes this table.
 CREATE TABLE password_verify.event_fold (
     key              uuid PRIMARY KEY,
     at               timestamptz NOT NULL,
@@ -244,11 +245,11 @@ CREATE TABLE password_verify.event_fold (
     alert            integer NOT NULL,
     detail           text COLLATE "C"
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.event_fold IS 'counted events of the last minute';
+COMMENT ON TABLE password_verify.event_fold IS 'folded events of the last minute';
 
--- Transactions that have made changes and are not known to have ended: a row for each part that can be
--- rolled back alone, for each account that is to be cleared, and, while the end is being recorded, for how
--- far that has come.
+-- Transactions that have made changes and whose end is not fully recorded: a row for each
+-- subtransaction, for each account to clear, and, while the end is being recorded, for the progress
+-- of that.
 CREATE TABLE password_verify.open_change (
     key        uuid PRIMARY KEY,
     xid        bigint NOT NULL,
@@ -259,14 +260,14 @@ CREATE TABLE password_verify.open_change (
     clears     uuid,
     by_session boolean NOT NULL
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and not ended';
-COMMENT ON COLUMN password_verify.open_change.key IS 'the transaction, and what orders its rows';
-COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget that is cleared when this commits';
-COMMENT ON COLUMN password_verify.open_change.by_session IS 'its session clears it, unless the server crashes first';
+COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and whose end is not recorded';
+COMMENT ON COLUMN password_verify.open_change.key IS 'transaction id, and a number that orders its rows';
+COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget to clear when this transaction commits';
+COMMENT ON COLUMN password_verify.open_change.by_session IS 'true if its session clears the budget, unless the server crashes first';
 
--- What computing the records of users costs, and which unknown users are hashed at that cost. Written by the
--- worker only; the library reads and writes it directly, in this order of columns. A record can be computed
--- without it: then unknown users are hashed as new passwords are.
+-- The costs of records, and which unknown users are hashed at each. Only the worker writes this
+-- table. If it is lost, passwords can still be verified, and unknown users are hashed at the cost
+-- of new passwords.
 CREATE TABLE password_verify.cost_class (
     key      uuid PRIMARY KEY,
     template text COLLATE "C" NOT NULL,
@@ -276,14 +277,14 @@ CREATE TABLE password_verify.cost_class (
     cells    bytea NOT NULL CHECK (pg_catalog.octet_length(cells) OPERATOR(pg_catalog.=) 128),
     CHECK (pg_catalog.octet_length(template) OPERATOR(pg_catalog.<=) 512)
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
-COMMENT ON TABLE password_verify.cost_class IS 'what computing records costs, and which unknown users are hashed at that cost';
+COMMENT ON TABLE password_verify.cost_class IS 'the costs of records, and which unknown users are hashed at each';
 COMMENT ON COLUMN password_verify.cost_class.template IS 'a record of that cost with zeros for salt and output';
 COMMENT ON COLUMN password_verify.cost_class.users IS 'records of that cost';
-COMMENT ON COLUMN password_verify.cost_class.part IS 'of 2^48: the part of the unknown users that takes this cost';
-COMMENT ON COLUMN password_verify.cost_class.current IS 'is it what new passwords are hashed with?';
-COMMENT ON COLUMN password_verify.cost_class.cells IS 'that part as a set of 1024 cells';
+COMMENT ON COLUMN password_verify.cost_class.part IS 'share of the unknown users that are hashed at this cost, in units of 2^-48';
+COMMENT ON COLUMN password_verify.cost_class.current IS 'are new passwords hashed at this cost?';
+COMMENT ON COLUMN password_verify.cost_class.cells IS 'that share as a set of cells, of 1024 in all';
 
--- Statistics and toast tables are not behind row security.
+-- Row security does not cover statistics and toast tables, so both stay empty.
 DO $statistics$
 DECLARE
     target pg_catalog.record;
@@ -310,7 +311,7 @@ BEGIN
 END
 $statistics$;
 
--- What a dump carries.
+-- The rows that a dump carries.
 SELECT pg_catalog.pg_extension_config_dump('password_verify.credential', 'WHERE user_id <> ''''');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.account', 'WHERE user_id <> ''''');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.blind_index_key', 'WHERE in_use');
@@ -323,8 +324,8 @@ SELECT pg_catalog.pg_extension_config_dump('password_verify.cost_class', '');
 --------------------------------------------------------------------------------
 -- 4. Functions of the application: verifier, enroller
 --
--- One symbol each, three types of user id. Not STRICT: a NULL is an error, never silent. The cost
--- keeps the planner from calling them before anything cheaper.
+-- Each has one C symbol for three types of user id. None is STRICT: NULL is an error and never
+-- ignored. The cost makes the planner call them after anything cheaper.
 --------------------------------------------------------------------------------
 
 CREATE FUNCTION @extschema@.pv_validate_password(
@@ -361,9 +362,9 @@ CREATE FUNCTION @extschema@.pv_change_password(
         OUT success boolean, OUT reason text, OUT retry_after interval)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_change_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_change_password(bigint, text, text, inet) IS 'new password by somebody who knows the old one';
-COMMENT ON FUNCTION @extschema@.pv_change_password(uuid, text, text, inet) IS 'new password by somebody who knows the old one';
-COMMENT ON FUNCTION @extschema@.pv_change_password(text, text, text, inet) IS 'new password by somebody who knows the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(bigint, text, text, inet) IS 'set a new password, given the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(uuid, text, text, inet) IS 'set a new password, given the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_password(text, text, text, inet) IS 'set a new password, given the old one';
 
 CREATE FUNCTION @extschema@.pv_check_password(
         user_id bigint, password text,
@@ -399,16 +400,16 @@ CREATE FUNCTION @extschema@.pv_create_password(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_create_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'first password of a user who has none';
-COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'first password of a user who has none';
-COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(bigint, text) IS 'set the first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(uuid, text) IS 'set the first password of a user who has none';
+COMMENT ON FUNCTION @extschema@.pv_create_password(text, text) IS 'set the first password of a user who has none';
 
 CREATE FUNCTION @extschema@.pv_reset_password(
         token text, new_password text, client_addr inet DEFAULT NULL,
         OUT success boolean, OUT reason text, OUT retry_after interval)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_reset_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'new password by somebody who has a token of pv_issue_reset_token';
+COMMENT ON FUNCTION @extschema@.pv_reset_password(text, text, inet) IS 'set a new password, given a token of pv_issue_reset_token';
 
 --------------------------------------------------------------------------------
 -- 5. Functions of administrators: registrar, manager
@@ -429,9 +430,9 @@ CREATE FUNCTION @extschema@.pv_set_password(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_set_password_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
-COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
-COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz) IS 'password of any user, whatever it was before';
+COMMENT ON FUNCTION @extschema@.pv_set_password(bigint, text, boolean, timestamptz) IS 'set the password of any user, whether there was one before or not';
+COMMENT ON FUNCTION @extschema@.pv_set_password(uuid, text, boolean, timestamptz) IS 'set the password of any user, whether there was one before or not';
+COMMENT ON FUNCTION @extschema@.pv_set_password(text, text, boolean, timestamptz) IS 'set the password of any user, whether there was one before or not';
 
 CREATE FUNCTION @extschema@.pv_issue_reset_token(user_id bigint, valid_for interval DEFAULT '15 minutes')
     RETURNS text
@@ -461,9 +462,9 @@ CREATE FUNCTION @extschema@.pv_revoke_reset_tokens(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_revoke_reset_tokens_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(bigint) IS 'a reset token that is out is worth nothing any more; was there one?';
-COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(uuid) IS 'a reset token that is out is worth nothing any more; was there one?';
-COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(text) IS 'a reset token that is out is worth nothing any more; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(bigint) IS 'make an issued reset token invalid; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(uuid) IS 'make an issued reset token invalid; was there one?';
+COMMENT ON FUNCTION @extschema@.pv_revoke_reset_tokens(text) IS 'make an issued reset token invalid; was there one?';
 
 CREATE FUNCTION @extschema@.pv_rename_user(
         old_id bigint, new_id bigint,
@@ -480,9 +481,9 @@ CREATE FUNCTION @extschema@.pv_rename_user(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rename_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_rename_user(bigint, bigint) IS 'another id for a user, who keeps password, history and state';
-COMMENT ON FUNCTION @extschema@.pv_rename_user(uuid, uuid) IS 'another id for a user, who keeps password, history and state';
-COMMENT ON FUNCTION @extschema@.pv_rename_user(text, text) IS 'another id for a user, who keeps password, history and state';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(bigint, bigint) IS 'give a user another id; password, history and state stay';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(uuid, uuid) IS 'give a user another id; password, history and state stay';
+COMMENT ON FUNCTION @extschema@.pv_rename_user(text, text) IS 'give a user another id; password, history and state stay';
 
 CREATE FUNCTION @extschema@.pv_has_password(user_id bigint)
     RETURNS boolean
@@ -512,9 +513,9 @@ CREATE FUNCTION @extschema@.pv_disable_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_disable_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_disable_user(bigint) IS 'no password is accepted any more; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_disable_user(uuid) IS 'no password is accepted any more; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_disable_user(text) IS 'no password is accepted any more; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(bigint) IS 'accept no password of the user any more; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(uuid) IS 'accept no password of the user any more; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_disable_user(text) IS 'accept no password of the user any more; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_enable_user(user_id bigint)
     RETURNS boolean
@@ -528,9 +529,9 @@ CREATE FUNCTION @extschema@.pv_enable_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_enable_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(bigint) IS 'undo pv_disable_user; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(uuid) IS 'undo pv_disable_user; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_enable_user(text) IS 'undo pv_disable_user; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_unlock_user(user_id bigint)
     RETURNS boolean
@@ -544,9 +545,9 @@ CREATE FUNCTION @extschema@.pv_unlock_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_unlock_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_unlock_user(bigint) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_unlock_user(uuid) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_unlock_user(text) IS 'forget wrong passwords, when the transaction commits; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(bigint) IS 'forget wrong passwords when the transaction commits; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(uuid) IS 'forget wrong passwords when the transaction commits; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_unlock_user(text) IS 'forget wrong passwords when the transaction commits; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_require_change(user_id bigint)
     RETURNS boolean
@@ -560,9 +561,9 @@ CREATE FUNCTION @extschema@.pv_require_change(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_change_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_require_change(bigint) IS 'the password is only good for choosing another; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_require_change(uuid) IS 'the password is only good for choosing another; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_require_change(text) IS 'the password is only good for choosing another; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_require_change(bigint) IS 'accept the password only for changing it; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_require_change(uuid) IS 'accept the password only for changing it; false if nothing had to change';
+COMMENT ON FUNCTION @extschema@.pv_require_change(text) IS 'accept the password only for changing it; false if nothing had to change';
 
 CREATE FUNCTION @extschema@.pv_delete_user(user_id bigint)
     RETURNS boolean
@@ -576,9 +577,9 @@ CREATE FUNCTION @extschema@.pv_delete_user(user_id text)
     RETURNS boolean
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_delete_user_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'forget the user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'forget the user; was there something to do?';
-COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'forget the user; was there something to do?';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'delete the user''s password, history and state; false if there was nothing to delete';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'delete the user''s password, history and state; false if there was nothing to delete';
+COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'delete the user''s password, history and state; false if there was nothing to delete';
 
 CREATE FUNCTION @extschema@.pv_import_hash(
         user_id bigint, hash text,
@@ -595,19 +596,19 @@ CREATE FUNCTION @extschema@.pv_import_hash(
         OUT success boolean, OUT reason text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_import_hash_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over the hash that another system kept of a user''s password';
-COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over the hash that another system kept of a user''s password';
-COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over the hash that another system kept of a user''s password';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(bigint, text) IS 'take over a user''s password hash from another system';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(uuid, text) IS 'take over a user''s password hash from another system';
+COMMENT ON FUNCTION @extschema@.pv_import_hash(text, text) IS 'take over a user''s password hash from another system';
 
 CREATE FUNCTION @extschema@.pv_calibrate(
         target interval DEFAULT '200 ms',
         OUT argon2_memory integer, OUT argon2_iterations integer, OUT argon2_parallelism integer, OUT expected interval)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_calibrate_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about that long here; memory in kB, expected is what it takes';
+COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a hash takes about as long as target on this server; memory in kB, expected is the time it takes';
 
--- Key rotation: a procedure that commits after each batch, which neither SECURITY DEFINER nor SET allow.
--- It runs as its caller and may do nothing itself; the batches are functions like all others.
+-- Key rotation is a procedure that commits after each batch, which neither SECURITY DEFINER nor SET
+-- allows. It runs as its caller, who needs a grant for the batch function that does the work.
 CREATE FUNCTION @extschema@.pv_rotate_batch(
         after uuid, batch_size integer,
         OUT last uuid, OUT sealed bigint, OUT busy bigint, OUT unopened bigint, OUT finished boolean)
@@ -619,7 +620,7 @@ CREATE FUNCTION password_verify.active_key()
     RETURNS text
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_active_key_wrapper';
-COMMENT ON FUNCTION password_verify.active_key() IS 'the key that is sealed with now';
+COMMENT ON FUNCTION password_verify.active_key() IS 'id and fingerprint of the active key';
 
 CREATE FUNCTION @extschema@.pv_rotation_left()
     RETURNS bigint
@@ -635,7 +636,7 @@ SELECT pg_catalog.count(*)
             ELSE NOT (pg_catalog.starts_with(c.verifier, pg_catalog.concat('$sealed$v=1$', active.key, '$'))
                       AND pg_catalog.starts_with(a.seal, pg_catalog.concat('$sealed$v=1$', active.key, '$'))) END
 $function$;
-COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would seal again';
+COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would reseal';
 
 CREATE PROCEDURE @extschema@.pv_rotate_keys(batch_size integer DEFAULT 1000)
     LANGUAGE plpgsql
@@ -669,7 +670,7 @@ BEGIN
         END IF;
         IF batch.finished THEN
             EXIT WHEN held OPERATOR(pg_catalog.=) 0 OR passes OPERATOR(pg_catalog.=) 10;
-            -- Somebody held them. Once more from the beginning.
+            -- Other transactions held some records: start another pass.
             PERFORM pg_catalog.pg_sleep(0.1);
             passes := passes OPERATOR(pg_catalog.+) 1;
             place := first;
@@ -689,23 +690,23 @@ BEGIN
     END IF;
 END
 $procedure$;
-COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'seal every record with the newest key; can be interrupted and called again';
+COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'reseal every record with the active key; can be interrupted and called again';
 
 --------------------------------------------------------------------------------
 -- 6. The views of the auditor
 --------------------------------------------------------------------------------
 
--- Every function in C refuses to be called by anything but a client's own statement. Those that are written in
--- SQL ask this one.
+-- Every C function refuses to run outside of a client's own statement. SQL functions call this one
+-- to do the same.
 CREATE FUNCTION password_verify.require_client()
     RETURNS boolean
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_require_client_wrapper';
-COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error where this is not a client''s own statement';
+COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error outside of a client''s own statement';
 
--- Never a verifier, only what it was made with. A function under a view: on a view of the table
--- itself pg_read_all_data could select, and pg_write_all_data could delete credentials through it.
--- Nobody executes functions by such a role.
+-- Shows never a verifier, only how it was made. The view is on a function: on a view of the table
+-- itself pg_read_all_data could select, and through it pg_write_all_data could delete credentials.
+-- Neither role can execute a function.
 CREATE FUNCTION password_verify.users(
         OUT user_id text, OUT algorithm text, OUT parameters text, OUT key_id text, OUT must_change boolean,
         OUT expires_at timestamptz, OUT disabled_at timestamptz, OUT created_at timestamptz, OUT changed_at timestamptz)
@@ -716,7 +717,7 @@ SELECT c.user_id,
        pg_catalog.split_part(shown.label, ' ', 1),
        pg_catalog.split_part(shown.label, ' ', 2),
        CASE WHEN pg_catalog.starts_with(c.verifier, '$sealed$') THEN pg_catalog.split_part(c.verifier, '$', 4) END,
-       -- NULL where there is no row that says it.
+       -- NULL if the account has no row.
        c.must_change OR (a.change_required_at IS NOT NULL AND a.change_required_at OPERATOR(pg_catalog.>=) c.changed_at)
                      OR CASE WHEN a.blind_index IS NULL THEN NULL ELSE false END,
        c.expires_at,
@@ -738,12 +739,12 @@ SELECT c.user_id,
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
    AND (SELECT password_verify.require_client())
 $function$;
-COMMENT ON FUNCTION password_verify.users() IS 'what pv_users shows';
+COMMENT ON FUNCTION password_verify.users() IS 'the rows of pv_users';
 
 CREATE VIEW @extschema@.pv_users AS
 SELECT u.user_id, u.algorithm, u.parameters, u.key_id, u.must_change, u.expires_at, u.disabled_at, u.created_at, u.changed_at
   FROM password_verify.users() u;
-COMMENT ON VIEW @extschema@.pv_users IS 'who has a password and what state it is in; never a hash';
+COMMENT ON VIEW @extschema@.pv_users IS 'which users have a password, and its state; never a hash';
 
 CREATE FUNCTION password_verify.keys(
         OUT key_id text, OUT fingerprint text, OUT active boolean, OUT records bigint)
@@ -754,7 +755,7 @@ SELECT pg_catalog.split_part(used.key, '$', 1),
        pg_catalog.split_part(used.key, '$', 2),
        COALESCE(used.key OPERATOR(pg_catalog.=) active.key, used.key IS NULL AND active.key IS NULL),
        pg_catalog.sum(used.records)::pg_catalog.int8
-  -- A record counts for each key that is needed for it: of its password, and of its account.
+  -- A record counts once for each key it needs: that of its verifier and that of its account.
   FROM (SELECT key.of, 1
           FROM password_verify.credential c
           LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
@@ -769,13 +770,13 @@ SELECT pg_catalog.split_part(used.key, '$', 1),
  CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
  GROUP BY used.key, active.key
 $function$;
-COMMENT ON FUNCTION password_verify.keys() IS 'what pv_keys shows';
+COMMENT ON FUNCTION password_verify.keys() IS 'the rows of pv_keys';
 
 CREATE VIEW @extschema@.pv_keys AS
 SELECT k.key_id, k.fingerprint, k.active, k.records FROM password_verify.keys() k;
-COMMENT ON VIEW @extschema@.pv_keys IS 'how many records are sealed with which key, NULL for none; how far a rotation has come';
+COMMENT ON VIEW @extschema@.pv_keys IS 'how many records are sealed with each key (NULL: unsealed), which shows the progress of a rotation';
 
--- A change is worth what its transaction came to, which a later row says.
+-- A later row says whether the transaction of a change was committed.
 CREATE FUNCTION password_verify.events(
         OUT epoch bigint, OUT seq bigint, OUT at timestamptz, OUT since timestamptz, OUT count bigint,
         OUT action text, OUT outcome text, OUT user_id text, OUT client_addr inet, OUT login_role text,
@@ -792,7 +793,7 @@ SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome,
     ON e.outcome OPERATOR(pg_catalog.=) 'pending'
    AND ended.action OPERATOR(pg_catalog.=) 'end'
    AND ended.xid OPERATOR(pg_catalog.=) e.xid
-   -- The same number again, on another server, is another transaction.
+   -- On another server, the same transaction id is another transaction.
    AND ended.since OPERATOR(pg_catalog.<=) e.at
    AND (ended.epoch, ended.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
  WHERE (SELECT password_verify.require_client())
@@ -802,30 +803,30 @@ SELECT NULL, NULL, f.at, f.since, f.count, f.action, f.outcome, f.user_id,
        f.application_name, f.pid, f.xid, f.alert, f.detail, NULL
   FROM password_verify.event_fold f
 $function$;
-COMMENT ON FUNCTION password_verify.events() IS 'what pv_events shows';
+COMMENT ON FUNCTION password_verify.events() IS 'the rows of pv_events';
 
 CREATE VIEW @extschema@.pv_events AS
 SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, e.outcome, e.user_id, e.client_addr, e.login_role,
        e.acting_role, e.peer_addr, e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
   FROM password_verify.events() e;
-COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; what repeats is counted';
+COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; repeated events are counted in one row';
 
 CREATE FUNCTION password_verify.statistics(OUT statistic text, OUT value bigint)
     RETURNS SETOF pg_catalog.record
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_statistics_wrapper';
-COMMENT ON FUNCTION password_verify.statistics() IS 'what pv_stats shows';
+COMMENT ON FUNCTION password_verify.statistics() IS 'the rows of pv_stats';
 
 CREATE VIEW @extschema@.pv_stats AS
 SELECT s.statistic, s.value FROM password_verify.statistics() s;
-COMMENT ON VIEW @extschema@.pv_stats IS 'counters of this database since the start of the server, and what is used now';
+COMMENT ON VIEW @extschema@.pv_stats IS 'counters of this database since the server started, and current usage';
 
 CREATE FUNCTION @extschema@.pv_verify_events(
         OUT intact boolean, OUT events bigint, OUT epoch bigint, OUT seq bigint, OUT problem text,
         OUT head_epoch bigint, OUT head_seq bigint, OUT head_mac text)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_verify_events_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit what was written? if not, the first row that is changed, removed or inserted';
+COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit trail as it was written? if not, the first row that was changed, removed or inserted';
 
 CREATE FUNCTION @extschema@.pv_verify_log_line(line text, OUT genuine boolean, OUT problem text)
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -836,7 +837,7 @@ COMMENT ON FUNCTION @extschema@.pv_verify_log_line(text) IS 'was this line of th
 -- 7. Kinds: which role may do what
 --------------------------------------------------------------------------------
 
--- THE list. pv_grant, pv_revoke and pv_grants follow it.
+-- The complete list; pv_grant, pv_revoke and pv_grants follow it.
 CREATE VIEW password_verify.kind AS
 SELECT k.kind, k.object
   FROM (VALUES ('verifier',  'pv_validate_password'),
@@ -869,9 +870,9 @@ SELECT k.kind, k.object
                ('auditor',   'statistics'),
                ('auditor',   'pv_verify_events'),
                ('auditor',   'pv_verify_log_line')) AS k (kind, object);
-COMMENT ON VIEW password_verify.kind IS 'which functions and views each kind holds';
+COMMENT ON VIEW password_verify.kind IS 'which functions and views belong to each kind';
 
--- What the extension consists of, as GRANT names it, with the access it gives.
+-- Every object of the extension, as GRANT names it, with its access privileges.
 CREATE VIEW password_verify.member AS
 SELECT CASE p.prokind WHEN 'p' THEN 'PROCEDURE' ELSE 'FUNCTION' END AS class, p.oid::pg_catalog.regprocedure::pg_catalog.text AS object,
        p.proname AS name, 'EXECUTE' AS privilege, p.proowner AS owner,
@@ -905,9 +906,9 @@ SELECT 'SCHEMA', n.oid::pg_catalog.regnamespace::pg_catalog.text,
    AND d.classid OPERATOR(pg_catalog.=) 'pg_catalog.pg_namespace'::pg_catalog.regclass
    AND d.refobjid OPERATOR(pg_catalog.=)
        (SELECT e.oid FROM pg_catalog.pg_extension e WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify');
-COMMENT ON VIEW password_verify.member IS 'every object of the extension that can be granted, with its owner and access';
+COMMENT ON VIEW password_verify.member IS 'every object of the extension that can be granted, with its owner and privileges';
 
--- Grants live in the catalog and nowhere else, so pg_dump carries them and DROP OWNED ends them.
+-- Grants exist in the catalog only, so that pg_dump carries them and DROP OWNED removes them.
 CREATE VIEW @extschema@.pv_grants AS
 SELECT acl.grantee::pg_catalog.regrole AS role,
        k.kind,
@@ -922,10 +923,10 @@ SELECT acl.grantee::pg_catalog.regrole AS role,
  WHERE acl.grantee OPERATOR(pg_catalog.<>) m.owner
    AND acl.privilege_type OPERATOR(pg_catalog.=) m.privilege
  GROUP BY acl.grantee, k.kind;
-COMMENT ON VIEW @extschema@.pv_grants IS 'which role holds which kind; complete is false where somebody granted single functions';
+COMMENT ON VIEW @extschema@.pv_grants IS 'which role holds which kind; complete is false if only some functions were granted';
 
--- The only SQL text that is put together here: GRANT takes no parameters. The parts are constants,
--- names from the catalog in PostgreSQL's own quoting, and the name of an existing role.
+-- The only dynamic SQL in a function, because GRANT takes no parameters. Its parts are constants,
+-- names from the catalog as PostgreSQL quotes them, and the name of an existing role.
 CREATE FUNCTION password_verify.change_grant(role pg_catalog.regrole, kind pg_catalog.text, template pg_catalog.text)
     RETURNS pg_catalog.void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
@@ -963,7 +964,7 @@ BEGIN
     END LOOP;
 END
 $function$;
-COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.text, pg_catalog.text) IS 'what pv_grant and pv_revoke share';
+COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.text, pg_catalog.text) IS 'the common part of pv_grant and pv_revoke';
 
 CREATE FUNCTION @extschema@.pv_grant(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
@@ -980,7 +981,7 @@ BEGIN
     END IF;
 END
 $function$;
-COMMENT ON FUNCTION @extschema@.pv_grant(pg_catalog.regrole, pg_catalog.text) IS 'let a role do what a kind does, in this database';
+COMMENT ON FUNCTION @extschema@.pv_grant(pg_catalog.regrole, pg_catalog.text) IS 'grant a kind to a role, in this database';
 
 CREATE FUNCTION @extschema@.pv_revoke(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
@@ -995,12 +996,12 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 --------------------------------------------------------------------------------
 -- 8. Every privilege
 --
--- What belongs to the extension belongs to pv_owner, and nobody else may do anything. Functions say at
--- their place that they run as pv_owner and look names up in pg_catalog only. Some run as their caller: the
--- one procedure commits, and so must; and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
--- could name the functions only with USAGE on the schema that these are in; and granting that here would
--- make all that was granted on the schema before part of the extension, which a dump leaves out. What each
--- object ends up with is written out in tests/surface.expected.
+-- Everything belongs to pv_owner, and no other role has any privilege. Functions declare that they
+-- run as pv_owner and look names up in pg_catalog only. Some run as their caller: the procedure
+-- must, because it commits, and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
+-- would need USAGE on the schema of the functions to name them, and granting that here would make
+-- all earlier grants on that schema part of the extension, which a dump leaves out.
+-- tests/surface.expected lists the privileges of each object.
 --------------------------------------------------------------------------------
 
 DO $privileges$
@@ -1012,8 +1013,8 @@ BEGIN
         EXECUTE pg_catalog.format('ALTER %s %s OWNER TO pv_owner', target.class, target.object);
     END LOOP;
 
-    -- 8b. The sweep. Whoever was given anything at creation, by default (PUBLIC) or by ALTER DEFAULT
-    -- PRIVILEGES, has it taken away.
+    -- 8b. The sweep: takes away what was granted at creation, by default (to PUBLIC) or by ALTER
+    -- DEFAULT PRIVILEGES.
     FOR target IN
         SELECT DISTINCT m.class, m.object,
                CASE acl.grantee WHEN 0 THEN 'PUBLIC'
@@ -1027,10 +1028,10 @@ BEGIN
 END
 $privileges$;
 
--- 8c. Row security without a policy: nobody but the owner sees or writes a row, and nobody is the
--- owner. pg_read_all_data and pg_write_all_data give access to every table, but do not bypass it.
--- (FORCE and a policy that lets the owner do everything would say the same, but pg_dump of older
--- minor releases dumps the policies of extensions too, and a restore then finds them there already.)
+-- 8c. Row security without a policy: only the owner sees or writes rows, and no session runs as the
+-- owner. pg_read_all_data and pg_write_all_data give access to every table, but do not bypass this.
+-- (FORCE and a policy for the owner would be equivalent, but pg_dump in older minor releases also
+-- dumps the policies of extensions, and a restore then fails because they exist.)
 ALTER TABLE password_verify.credential ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.account ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.blind_index_key ENABLE ROW LEVEL SECURITY;
@@ -1040,8 +1041,8 @@ ALTER TABLE password_verify.event_fold ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.open_change ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.cost_class ENABLE ROW LEVEL SECURITY;
 
--- Row types keep the USAGE that PUBLIC has of every type: taken away it would be a warning in every dump.
--- Nobody can name them without USAGE on the schema.
+-- Row types keep the USAGE that PUBLIC has on every type: revoking it would cause a warning in
+-- every dump. Without USAGE on the schema no role can name them.
 
 --------------------------------------------------------------------------------
 -- 9. Refuse at once when the library is not preloaded (55000), as every function does

@@ -1,15 +1,15 @@
-//! The only place for `unsafe` and for PostgreSQL's own functions. One room above the other:
+//! The only modules that use `unsafe` and call PostgreSQL's functions. Each may use those below it:
 //!
-//! | room | |
+//! | module | |
 //! | --- | --- |
-//! | [`worker`] | what the background worker does |
-//! | [`session`] | what a session holds for one call, and gives back whatever ends it |
-//! | [`vault`] | what is kept, sealed |
+//! | [`worker`] | the background workers |
+//! | [`session`] | what a session holds during one call, and releases however the call ends |
+//! | [`vault`] | stored credentials, accounts and keys, sealed |
 //! | [`tables`] | the worker's tables |
-//! | [`heap`] | tables without a planner |
+//! | [`heap`] | tables without the planner |
 //! | [`shared`] | shared memory |
 //! | [`server`] | facts about this process |
-//! | [`report`] | how an error of ours becomes PostgreSQL's |
+//! | [`report`] | converts this extension's errors to PostgreSQL's |
 #![allow(unsafe_code)]
 
 pub mod heap;

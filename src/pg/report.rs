@@ -1,15 +1,16 @@
-//! How an error of ours becomes PostgreSQL's.
+//! Reports errors of this extension as PostgreSQL errors.
 
 use pgrx::PgLogLevel;
 
 pub use pgrx::pg_sys::errcodes::PgSqlErrorCode as SqlState;
 pub use pgrx::pg_sys::panic::ErrorReport;
 
-/// What every error of ours has as the name of its function: by it the statement is kept out of the log.
+/// The function name in every error of this extension, by which redaction recognises errors to log
+/// without the statement.
 pub const ROUTINE: &str = "password_verify";
 
-/// Which record an error is about, for the server log only, whatever level of messages the client has asked
-/// for.
+/// Logs which record an error is about: in the server log only, whatever level of messages the
+/// client has requested.
 pub fn log_record(message: &str, number: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
     let message = format!("{message}: {number}");

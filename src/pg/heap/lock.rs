@@ -1,4 +1,4 @@
-//! Locks of tables and indexes, without standing in PostgreSQL's queue for them.
+//! Locks on tables and indexes, taken without queueing for them.
 
 use std::time::{Duration, Instant};
 
@@ -6,12 +6,12 @@ use pgrx::pg_sys;
 
 use crate::settings;
 
-/// What the table is opened for.
+/// The purpose for which a table is opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// The lock is given back at once.
+    /// The lock is released at once.
     Read,
-    /// The lock is kept until the transaction ends, as for any UPDATE.
+    /// The lock is kept until the transaction ends, as for an UPDATE.
     Write,
 }
 
@@ -31,27 +31,29 @@ impl Access {
     }
 }
 
-/// How long a worker waits. Then it ends, and attempts are `busy` until the next one has come through.
+/// How long a worker waits for a table. Then it ends, and attempts are answered `busy` until a
+/// later worker gets through.
 const WORKER: Duration = Duration::from_secs(1);
 
-/// Until when whoever calls may wait for a table.
+/// The time until which the calling process may wait for a table.
 pub fn deadline() -> Instant {
     // SAFETY: a plain pointer of this process, set in background workers only.
     let is_worker = unsafe { !pg_sys::MyBgworkerEntry.is_null() };
     Instant::now() + if is_worker { WORKER } else { settings::queue_timeout() }
 }
 
-/// Takes a lock unless that means waiting.
+/// Takes a lock, unless that means waiting.
 pub fn take(oid: pg_sys::Oid, access: Access) -> bool {
-    // SAFETY: an oid just looked up; a relation dropped meanwhile is PostgreSQL's own error when it is
-    // opened, and its lock goes with the transaction.
+    // SAFETY: an oid just looked up; if the relation is dropped meanwhile, opening it is a
+    // PostgreSQL error, and the lock goes with the transaction.
     unsafe {
         if pg_sys::ConditionalLockRelationOid(oid, access.lock()) {
             return true;
         }
         if is_covered(oid, access) {
-            // Refused for somebody who waits, as VACUUM FULL does, for this very transaction. Nobody
-            // else can hold what stands in the way, so this is granted at once, before whoever waits.
+            // Refused because another session (VACUUM FULL, say) is queued behind this very
+            // transaction. No other can hold a conflicting lock, so this is granted at once, ahead
+            // of the queue.
             pg_sys::LockRelationOid(oid, access.lock());
             return true;
         }
@@ -59,13 +61,14 @@ pub fn take(oid: pg_sys::Oid, access: Access) -> bool {
     false
 }
 
-/// Gives a lock back before the transaction ends.
+/// Releases a lock before the transaction ends.
 pub fn give_back(oid: pg_sys::Oid, access: Access) {
     // SAFETY: taken by `take`, given back once.
     unsafe { pg_sys::UnlockRelationOid(oid, access.lock()) };
 }
 
-/// Does this transaction hold a lock that keeps everybody away whom the lock for this access would?
+/// Does this transaction hold a lock that excludes every holder with whom the requested one
+/// conflicts?
 fn is_covered(oid: pg_sys::Oid, access: Access) -> bool {
     let stronger: &[u32] = match access {
         Access::Read => &[

@@ -1,18 +1,18 @@
 //! A lock on a place of the blind index.
 //!
-//! Every login can see locks in `pg_locks`, so its tag tells nothing of the place itself.
+//! Every login can see locks in `pg_locks`, so the lock's tag reveals nothing about the place.
 
 use pgrx::pg_sys;
 
-/// Held for microseconds, between looking whether a place is free and writing to it. Nothing is
-/// waited for under it.
+/// Held for microseconds, between checking whether a place is free and writing to it. Its holder
+/// waits for nothing.
 ///
-/// It looks like an advisory lock with a third key (`objsubid` 3) that no SQL function can use, so
-/// no session can hold one.
+/// It is an advisory lock with an `objsubid` of 3, which no SQL function uses, so no session can
+/// take it.
 pub struct PlaceLock(pg_sys::LOCKTAG);
 
 impl PlaceLock {
-    /// `None` when another session has it: nothing is waited for here either.
+    /// `None` if another session holds it: this never waits.
     pub fn try_take(tag: [u32; 2]) -> Option<Self> {
         let [field2, field3] = tag;
         // SAFETY: a plain value of this process.

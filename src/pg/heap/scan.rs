@@ -1,8 +1,8 @@
 //! Index scans without a planner.
 //!
-//! Settings of the caller's session (`row_security`, `enable_*`, `debug_print_plan`, `jit`, …) act on
-//! queries. There are no queries here: tables are opened and their index is read as PostgreSQL reads
-//! its own catalogs. That closes the class instead of pinning its known members.
+//! Settings of the calling session (`row_security`, `enable_*`, `debug_print_plan`, `jit`, …)
+//! affect queries. There are no queries here: the index is read as PostgreSQL reads those of its
+//! own catalogs, which excludes the whole class of settings instead of pinning its known members.
 
 use std::marker::PhantomData;
 
@@ -11,32 +11,33 @@ use pgrx::pg_sys;
 use super::table::{Index, Table};
 use crate::pg::server::unwinding;
 
-/// Sees each row as it is committed at this instant, and what this transaction has done: never the
-/// older snapshot of a REPEATABLE READ transaction, under which a password that was changed would
-/// still be right. And under SERIALIZABLE it leaves no predicate lock, which would show every login
-/// which row was read (`pg_locks`) and make unrelated sign-ups fail with 40001.
+/// Sees each row as committed at this instant, and the changes of this transaction. It is never the
+/// older snapshot of a REPEATABLE READ transaction, under which a replaced password would still be
+/// accepted. Under SERIALIZABLE it leaves no predicate lock, which would show every login in
+/// `pg_locks` which row was read, and make unrelated sign-ups fail with 40001.
 ///
-/// It is no picture of one moment: a row whose new version has just been put elsewhere can be missed
-/// once, when the old version has ended and the new one was not in the index yet.
+/// It is not a consistent snapshot: a row that is being updated can be missed once, when the old
+/// version has ended and the new one was not in the index yet.
 pub fn now() -> pg_sys::Snapshot {
     &raw mut pg_sys::SnapshotSelfData
 }
 
-/// Entries of others that a look-up passes at most. What was rolled back stays in the index until VACUUM, and
-/// what is being imported has entries before it is committed: whoever looks for nobody would pass a hundred
-/// thousand of them, and be told by the time that it was nobody.
+/// The largest number of index entries at other places that a look-up passes. Rolled-back entries
+/// stay in the index until VACUUM, and an import adds entries before it is committed. Without a
+/// bound, a look-up of an unknown user could pass a hundred thousand of them, and its time would
+/// show that the user is unknown.
 const PASSED: usize = 16;
 
-/// Which entries of the index on the first column, a uuid.
+/// Which entries to find in the index on the first column, a uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
-    /// That entry.
+    /// The entry with that uuid.
     Exactly,
     /// That entry, or else the last one before it.
     AtOrBefore,
     /// That entry and those after it, in ascending order.
     AtOrAfter,
-    /// Those after it, in ascending order.
+    /// The entries after it, in ascending order.
     After,
 }
 
@@ -46,7 +47,7 @@ pub struct Scan<'a> {
     scan: pg_sys::SysScanDesc,
     snapshot: pg_sys::Snapshot,
     direction: pg_sys::ScanDirection::Type,
-    /// What PostgreSQL keeps pointers to until the scan ends. Ours again in `drop`.
+    /// Memory that PostgreSQL points to until the scan ends. Freed in `drop`.
     key: *mut ScanKey,
     index: PhantomData<&'a Index>,
 }
@@ -74,8 +75,8 @@ impl<'a> Scan<'a> {
         };
         let key = Box::into_raw(Box::new(ScanKey { place, key: Default::default() }));
         // SAFETY: the key and the uuid in it live until the scan ends; column 1 of the table is the
-        // uuid that the index is on; table and index are borrowed for as long. Whoever connected with
-        // ignore_system_indexes gets no warning about an index that is not a system's.
+        // uuid that the index is on; table and index are borrowed for as long. IgnoreSystemIndexes
+        // is off meanwhile: it would cause a warning, although the index is not a system's.
         let scan = unsafe {
             let uuid = pg_sys::Datum::from(&raw mut (*key).place);
             let scan_key = &raw mut (*key).key;
@@ -85,7 +86,7 @@ impl<'a> Scan<'a> {
             let (table, index) = (table.as_ptr(), index.as_ptr());
             let scan = pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, scan_key);
             pg_sys::IgnoreSystemIndexes = theirs;
-            // From the beginning once more, with the entries themselves: [`Scan::peek`] asks whose they are.
+            // Starts again with the index entries themselves, whose places [`Scan::peek`] compares.
             (*(*scan).iscan).xs_want_itup = true;
             pg_sys::index_rescan((*scan).iscan, scan_key, 1, std::ptr::null_mut(), 0);
             scan
@@ -97,19 +98,19 @@ impl<'a> Scan<'a> {
         Self { table, scan, snapshot, direction, key, index: PhantomData }
     }
 
-    /// Reads the next tuple and leaves its page as it is.
+    /// Reads the next tuple and leaves its page unchanged.
     ///
-    /// PostgreSQL's own way to a tuple cleans the page up when somebody has changed a row on it, and
-    /// writes that to the WAL, whose position everybody can see. Users who signed up one after the other
-    /// share a page: whoever changes a row of their own could see who is looked up beside it.
+    /// The usual functions prune a page on which rows have changed, and write that to the WAL,
+    /// whose position every login can see. Users who signed up one after the other share a page: an
+    /// attacker who changes a row of their own could tell when a neighbour is looked up.
     ///
-    /// For the same reason it does not mark entries as dead, and so passes them again each time; therefore it
-    /// gives up after [`PASSED`] of others, as if there were none before.
+    /// For the same reason this does not mark index entries as dead, and so passes them again each
+    /// time. It gives up after [`PASSED`] entries at other places, as if no further one existed.
     pub fn peek<T>(&mut self, read: impl FnMut(pg_sys::HeapTuple) -> T) -> Option<T> {
         self.peek_past(PASSED, read)
     }
 
-    /// The same, giving up after so many entries of others.
+    /// Reads the next tuple, giving up after `most` entries at other places.
     pub fn peek_past<T>(
         &mut self,
         most: usize,
@@ -118,8 +119,8 @@ impl<'a> Scan<'a> {
         let relation = self.table.as_ptr();
         let mut passed = 0;
         loop {
-            // SAFETY: the index scan inside has begun and not ended. The tuple is looked for under a
-            // shared lock on its page and read under a pin, which keeps it where it is.
+            // SAFETY: the index scan has begun and not ended. The tuple is found under a shared
+            // lock on its page and read under a pin, which keeps it in place.
             unsafe {
                 let tid = pg_sys::index_getnext_tid((*self.scan).iscan, self.direction);
                 if tid.is_null() {
@@ -155,12 +156,13 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// Is the entry that was just found at another place?
+    /// Is the entry just found at another place than the one sought?
     ///
     /// # Safety
-    /// The index scan has found one.
+    /// The index scan has found an entry.
     unsafe fn is_of_another(&self) -> bool {
-        // SAFETY: the caller's promise. An entry is a header of 8 bytes and, without nulls, the uuid.
+        // SAFETY: the caller's promise. An entry consists of a header of 8 bytes and, without
+        // nulls, the uuid.
         unsafe {
             let entry = (*(*self.scan).iscan).xs_itup;
             let header = size_of::<pg_sys::IndexTupleData>();
@@ -168,23 +170,23 @@ impl<'a> Scan<'a> {
         }
     }
 
-    /// The next tuple, null at the end. Valid until the next call.
+    /// The next tuple; null at the end. Valid until the next call.
     pub fn next(&mut self) -> pg_sys::HeapTuple {
         // SAFETY: the scan has begun and not ended.
         unsafe { pg_sys::systable_getnext_ordered(self.scan, self.direction) }
     }
 }
 
-/// Who is at a place of an index.
+/// What an index holds at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupant {
     Nobody,
     Row,
-    /// Somebody who may still be taken back.
+    /// A row whose insertion or deletion is not committed yet.
     Uncertain,
 }
 
-/// Who is at that place, counting what other transactions have not committed yet.
+/// Looks up what is at a place, including uncommitted changes of other transactions.
 pub fn occupant(table: &Table, index: &Index, place: [u8; 16]) -> Occupant {
     let mut dirty = pg_sys::SnapshotData {
         snapshot_type: pg_sys::SnapshotType::SNAPSHOT_DIRTY,
@@ -195,7 +197,7 @@ pub fn occupant(table: &Table, index: &Index, place: [u8; 16]) -> Occupant {
     let mut scan = unsafe { Scan::begin(table, index, snapshot, place, Seek::Exactly) };
     let mut occupant = Occupant::Nobody;
     while !scan.next().is_null() {
-        // A dirty snapshot names the transaction that has not ended yet, if there is one.
+        // A dirty snapshot names the transaction that is still in progress, if there is one.
         // SAFETY: the scan writes through the same pointer, and only inside `next`.
         let (inserting, deleting) = unsafe { ((*snapshot).xmin, (*snapshot).xmax) };
         let ended = pg_sys::InvalidTransactionId;
@@ -210,8 +212,8 @@ pub fn occupant(table: &Table, index: &Index, place: [u8; 16]) -> Occupant {
 impl Drop for Scan<'_> {
     fn drop(&mut self) {
         if !unwinding() {
-            // SAFETY: begun by `begin`, ended once; nothing points to the key any more. (While a
-            // PostgreSQL error unwinds, its few bytes are lost instead.)
+            // SAFETY: begun by `begin`, ended once; nothing points to the key any more. (If a
+            // PostgreSQL error unwinds, its few bytes are leaked instead.)
             unsafe {
                 pg_sys::systable_endscan_ordered(self.scan);
                 drop(Box::from_raw(self.key));

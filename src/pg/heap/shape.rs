@@ -1,11 +1,11 @@
-//! What the tables look like, and that they still do.
+//! The definitions of the tables, and the check that they are still in force.
 //!
-//! They are read and written by the position and the type of their columns, past the planner, rules and
-//! triggers. A superuser can change them nevertheless; then nothing is read and nothing is written, and
-//! the error says what is in the way. Indexes and CHECKs are welcome.
+//! Rows are read and written by the position and type of their columns, past the planner, rules and
+//! triggers. A superuser can change a table nevertheless; then nothing is read or written, and the
+//! error names the obstacle. Additional indexes and CHECKs are welcome.
 //!
-//! It costs some look-ups in the catalog, once for each time that PostgreSQL forgets what it knows of the
-//! table.
+//! The check costs a few catalog look-ups, once each time that PostgreSQL invalidates its cached
+//! entry of the table.
 
 use std::ffi::{CStr, c_char};
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
@@ -14,7 +14,7 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Name, Obstacle};
 
-/// A table: its columns in their order, and how many of them its key has.
+/// A table: its columns in order, and how many of them form its key.
 struct Shape {
     name: &'static CStr,
     columns: &'static [pg_sys::Oid],
@@ -30,7 +30,7 @@ const TEXT: pg_sys::Oid = pg_sys::TEXTOID;
 const TIME: pg_sys::Oid = pg_sys::TIMESTAMPTZOID;
 const UUID: pg_sys::Oid = pg_sys::UUIDOID;
 
-/// THE list, as the SQL file creates them.
+/// All tables, as the SQL file creates them.
 const SHAPES: &[Shape] = &[
     Shape {
         name: c"credential",
@@ -64,15 +64,15 @@ const SHAPES: &[Shape] = &[
     Shape { name: c"cost_class", columns: &[UUID, TEXT, INT8, INT8, BOOL, BYTES], key: 1 },
 ];
 
-/// Tables and indexes that were looked at and are as they should be. More than there are.
+/// Tables and indexes already checked. There is more room than needed.
 static LOOKED_AT: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
-/// Counts what PostgreSQL has told us to forget.
+/// Counts invalidations by PostgreSQL.
 static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
 
-/// Is this table as it was created?
+/// Checks that this table is as it was created.
 ///
 /// # Errors
-/// [`Error::InTheWay`]; [`Error::NotInstalled`] for a table that is none of ours.
+/// [`Error::InTheWay`]; [`Error::NotInstalled`] for a name that is not in the list.
 pub fn require_table(relation: pg_sys::Relation, name: &'static CStr) -> Result<(), Error> {
     once(relation, || {
         let shape = of(name)?;
@@ -81,10 +81,10 @@ pub fn require_table(relation: pg_sys::Relation, name: &'static CStr) -> Result<
     })
 }
 
-/// Is this index the one with which rows of that table are found?
+/// Checks that this index is the one by which rows of that table are found.
 ///
 /// # Errors
-/// As [`require_table`].
+/// Those of [`require_table`].
 pub fn require_index(
     relation: pg_sys::Relation,
     table: pg_sys::Relation,
@@ -101,8 +101,8 @@ fn of(name: &CStr) -> Result<&'static Shape, Error> {
     SHAPES.iter().find(|shape| shape.name == name).ok_or(Error::NotInstalled)
 }
 
-/// Looks, unless it was looked before and PostgreSQL has not told us to forget it. What is found to be
-/// wrong is not remembered: some of it goes away without a word.
+/// Runs a check unless it has passed since the last invalidation. A failure is not remembered,
+/// because some obstacles disappear without an invalidation.
 fn once(relation: pg_sys::Relation, look: impl FnOnce() -> Result<(), Error>) -> Result<(), Error> {
     listen();
     // SAFETY: the relation is open.
@@ -120,7 +120,7 @@ fn once(relation: pg_sys::Relation, look: impl FnOnce() -> Result<(), Error>) ->
     Ok(())
 }
 
-/// Once a process: PostgreSQL says when what it knows of a relation is out of date.
+/// Registers for relation cache invalidations, once in each process.
 fn listen() {
     static LISTENING: AtomicU32 = AtomicU32::new(0);
     if LISTENING.swap(1, Relaxed) == 0 {
@@ -193,7 +193,7 @@ unsafe fn check_columns(columns: pg_sys::TupleDesc, shape: &Shape) -> Result<(),
         for i in 0..count {
             #[cfg(not(feature = "pg18"))]
             let column = &*(*columns).attrs.as_ptr().add(i);
-            // Behind the short form of every column.
+            // Full attributes follow the compact ones.
             #[cfg(feature = "pg18")]
             let column = {
                 let behind = (*columns).compact_attrs.as_ptr().add(count);
@@ -245,17 +245,18 @@ unsafe fn check_index(
     }
 }
 
-/// `uuid_ops` for btree indexes, the same number in every major.
+/// `uuid_ops` for btree indexes; the same OID in every major version.
 const UUID_BTREE_FAM_OID: pg_sys::Oid = pg_sys::Oid::from_u32(2968);
 
 /// # Safety
-/// A C string or null.
+/// `name` is a C string or null.
 unsafe fn name_at(name: *const c_char) -> Name {
     // SAFETY: the caller's promise.
     if name.is_null() { Name::of(c"?") } else { Name::of(unsafe { CStr::from_ptr(name) }) }
 }
 
-/// Rows of catalogs that PostgreSQL has no look-up for. Their numbers are the same in every major.
+/// Catalog rows for which PostgreSQL has no look-up function. Their OIDs are the same in every
+/// major version.
 mod catalog {
     use std::ffi::c_char;
 
@@ -267,24 +268,22 @@ mod catalog {
     const INHERITS_BY_PARENT: Catalog = Catalog { table: 2611, index: 2187, column: 2 };
     const REWRITE: Catalog = Catalog { table: 2618, index: 2692, column: 1 };
 
-    /// A catalog, an index of it that begins with an oid, and which column that is.
+    /// A catalog, an index of it that starts with an oid column, and the number of that column.
     struct Catalog {
         table: u32,
         index: u32,
         column: i16,
     }
 
-    /// Whom a table inherits from.
+    /// The table from which a table inherits.
     pub fn parent(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
         first(&INHERITS, table, 2, |datum| pg_sys::Oid::from_u32(datum.value() as u32))
     }
 
-    /// Who inherits from it.
     pub fn child(table: pg_sys::Oid) -> Option<pg_sys::Oid> {
         first(&INHERITS_BY_PARENT, table, 1, |datum| pg_sys::Oid::from_u32(datum.value() as u32))
     }
 
-    /// The name of a rule.
     pub fn rule_name(rule: pg_sys::Oid) -> Name {
         // SAFETY: the second column is a name, which is a C string.
         let name =
@@ -299,8 +298,8 @@ mod catalog {
         column: i32,
         read: impl FnOnce(pg_sys::Datum) -> T,
     ) -> Option<T> {
-        // SAFETY: a catalog is read through its index; the key lives until the scan ends, and the value
-        // is copied while its row is there.
+        // SAFETY: a catalog is read through its index; the key lives until the scan ends, and the
+        // value is copied while its row is valid.
         unsafe {
             let mut key = pg_sys::ScanKeyData::default();
             let equal = pg_sys::BTEqualStrategyNumber as u16;

@@ -1,8 +1,8 @@
-//! Tables and indexes, opened and closed, and the columns of their rows.
+//! Opens and closes tables and indexes, and converts their rows.
 //!
-//! Whoever opens one waits for its lock for a bounded time and never in PostgreSQL's queue: VACUUM FULL
-//! and LOCK TABLE stand in that queue for as long as others hold the table. And it is looked at before it
-//! is used ([`crate::pg::heap::shape`]): these tables are read and written without a planner.
+//! Opening waits for a lock for a bounded time and never queues for it: VACUUM FULL and LOCK TABLE
+//! stay in that queue for as long as others hold the table. A relation is checked before use
+//! ([`crate::pg::heap::shape`]), because no planner stands in between.
 
 use std::cell::RefCell;
 use std::ffi::CStr;
@@ -18,10 +18,10 @@ use crate::error::Error;
 use crate::pg::server;
 use crate::pg::server::unwinding;
 
-/// Everything private lives in this schema. Nobody else can create anything in it.
+/// The private schema. No other role can create anything in it.
 const SCHEMA: &CStr = c"password_verify";
 
-/// The oid of one of our tables or indexes.
+/// The oid of one of this extension's tables or indexes.
 fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
     // SAFETY: cache look-ups with constant C strings; a missing name gives InvalidOid.
     let oid = unsafe {
@@ -31,12 +31,12 @@ fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
     if oid == pg_sys::InvalidOid { Err(Error::NotInstalled) } else { Ok(oid) }
 }
 
-/// Finds a relation and locks it; [`Error::Locked`] where that is not done by the deadline.
+/// Finds and locks a relation; [`Error::Locked`] if that takes longer than the deadline.
 fn locked(name: &CStr, access: Access, deadline: Instant) -> Result<pg_sys::Oid, Error> {
     loop {
         let oid = relation(name)?;
         if lock::take(oid, access) {
-            // Another one may have the name since: REINDEX CONCURRENTLY exchanges them.
+            // REINDEX CONCURRENTLY may have given the name to another relation since.
             if relation(name)? == oid {
                 return Ok(oid);
             }
@@ -49,8 +49,8 @@ fn locked(name: &CStr, access: Access, deadline: Instant) -> Result<pg_sys::Oid,
     }
 }
 
-/// Could these tables be opened to be written, by the worker that will have to? Waits for it until the
-/// deadline, and holds nothing afterwards. Costs a few microseconds a table.
+/// Could the worker open these tables for writing? Waits until the deadline, and holds nothing
+/// afterwards. Costs a few microseconds for each table.
 ///
 /// # Errors
 /// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
@@ -67,7 +67,6 @@ pub fn require_free(tables: &[&'static CStr], deadline: Instant) -> Result<(), E
     Ok(())
 }
 
-/// An open table.
 pub struct Table {
     relation: pg_sys::Relation,
     access: Access,
@@ -77,7 +76,7 @@ pub struct Table {
 }
 
 impl Table {
-    /// Waits for it as long as an attempt may wait, or a worker without becoming a nuisance.
+    /// Waits for the table for as long as this process may ([`lock::deadline`]).
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
@@ -85,39 +84,39 @@ impl Table {
         Self::open_by(name, access, lock::deadline())
     }
 
-    /// Waits for it until the deadline.
+    /// Waits for the table until the deadline.
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
     pub fn open_by(name: &'static CStr, access: Access, deadline: Instant) -> Result<Self, Error> {
         let oid = locked(name, access, deadline)?;
-        // SAFETY: an oid that has just been locked; a table dropped before that is PostgreSQL's own
-        // error, and its lock goes with the transaction.
+        // SAFETY: an oid that has just been locked; a table dropped before that is a PostgreSQL
+        // error, and the lock goes with the transaction.
         let relation = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
         let table = Self { relation, access, name, writer: RefCell::default() };
         shape::require_table(relation, name)?;
         Ok(table)
     }
 
-    /// Adds a row, which is freed.
+    /// Inserts a row and frees the tuple.
     ///
     /// # Errors
-    /// [`Error::Locked`]; PostgreSQL's own.
+    /// [`Error::Locked`]; any PostgreSQL error.
     ///
     /// # Safety
-    /// A tuple of this table, which is open for [`Access::Write`].
+    /// `tuple` is one of this table, which is open for [`Access::Write`].
     pub unsafe fn insert(&self, tuple: pg_sys::HeapTuple) -> Result<(), Error> {
         // SAFETY: the caller's promise.
         unsafe { self.writing(|writer| writer.insert(tuple)) }
     }
 
-    /// Puts a row, which is freed, in the place of one that nobody else is changing.
+    /// Updates a row that no other transaction is changing, and frees the tuple.
     ///
     /// # Errors
-    /// As [`Table::insert`].
+    /// Those of [`Table::insert`].
     ///
     /// # Safety
-    /// As [`Table::insert`], and the place of a row of this table.
+    /// As for [`Table::insert`]; `place` is that of a row of this table.
     pub unsafe fn update(
         &self,
         place: &mut pg_sys::ItemPointerData,
@@ -127,13 +126,13 @@ impl Table {
         unsafe { self.writing(|writer| writer.update(place, tuple)) }
     }
 
-    /// Deletes a row that nobody else is changing.
+    /// Deletes a row that no other transaction is changing.
     ///
     /// # Errors
-    /// As [`Table::insert`].
+    /// Those of [`Table::insert`].
     ///
     /// # Safety
-    /// As [`Table::update`].
+    /// As for [`Table::update`].
     pub unsafe fn delete(&self, place: &mut pg_sys::ItemPointerData) -> Result<(), Error> {
         // SAFETY: the caller's promise.
         unsafe { self.writing(|writer| writer.delete(place)) }
@@ -150,7 +149,7 @@ impl Table {
         Ok(())
     }
 
-    /// The relation, for the functions of this folder.
+    /// The relation, for this module's functions.
     pub fn as_ptr(&self) -> pg_sys::Relation {
         self.relation
     }
@@ -172,14 +171,13 @@ impl Drop for Table {
     }
 }
 
-/// An open index.
 pub struct Index {
     relation: pg_sys::Relation,
     access: Access,
 }
 
 impl Index {
-    /// The one with which rows of that table are found, opened for the same.
+    /// Opens the index by which rows of that table are found, for the same access.
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
@@ -187,21 +185,21 @@ impl Index {
         Self::open_by(name, table, lock::deadline())
     }
 
-    /// The same, waiting until the deadline.
+    /// Waits for the index until the deadline.
     ///
     /// # Errors
-    /// As [`Index::open`].
+    /// Those of [`Index::open`].
     pub fn open_by(name: &CStr, table: &Table, deadline: Instant) -> Result<Self, Error> {
         let access = table.access;
         let oid = locked(name, access, deadline)?;
-        // SAFETY: as for a table.
+        // SAFETY: an oid that has just been locked, as for a table.
         let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
         let index = Self { relation, access };
         shape::require_index(relation, table.relation, table.name)?;
         Ok(index)
     }
 
-    /// The relation, for the functions of this folder.
+    /// The relation, for this module's functions.
     pub fn as_ptr(&self) -> pg_sys::Relation {
         self.relation
     }
@@ -216,20 +214,20 @@ impl Drop for Index {
     }
 }
 
-/// The columns of a tuple, `N` of them.
+/// The values of a tuple with `N` columns.
 ///
 /// # Errors
 /// [`Error::NotInstalled`] when the table has another number of columns.
 ///
 /// # Safety
-/// `tuple` is of that table and valid for as long as the values are used.
+/// `tuple` belongs to that table and is valid for as long as the values are used.
 pub unsafe fn columns<const N: usize>(
     table: &Table,
     tuple: pg_sys::HeapTuple,
 ) -> Result<[Option<pg_sys::Datum>; N], Error> {
     let mut values = [pg_sys::Datum::null(); N];
     let mut nulls = [true; N];
-    // SAFETY: the caller's promise, and as many elements as the row type has columns.
+    // SAFETY: the caller's promise; the arrays have as many elements as the row type has columns.
     unsafe {
         if (*table.tuple_desc()).natts != N as i32 {
             return Err(Error::NotInstalled);
@@ -240,20 +238,20 @@ pub unsafe fn columns<const N: usize>(
     Ok(std::array::from_fn(|i| (!nulls[i]).then_some(values[i])))
 }
 
-/// A tuple of that table, allocated in the current memory context.
+/// Forms a tuple of that table in the current memory context.
 ///
 /// # Errors
 /// [`Error::NotInstalled`] when the table has another number of columns.
 ///
 /// # Safety
-/// The values are of the types of the columns.
+/// The values have the types of the columns.
 pub unsafe fn form<const N: usize>(
     table: &Table,
     columns: [Option<pg_sys::Datum>; N],
 ) -> Result<pg_sys::HeapTuple, Error> {
     let mut values = columns.map(|column| column.unwrap_or(pg_sys::Datum::null()));
     let mut nulls = columns.map(|column| column.is_none());
-    // SAFETY: the caller's promise, and as many elements as the row type has columns.
+    // SAFETY: the caller's promise; the arrays have as many elements as the row type has columns.
     unsafe {
         if (*table.tuple_desc()).natts != N as i32 {
             return Err(Error::NotInstalled);
@@ -263,14 +261,14 @@ pub unsafe fn form<const N: usize>(
     }
 }
 
-/// Locks a row that has just been seen, unless that would mean waiting or it is no longer the latest
-/// version. For deleting too, so that there is one way to do it.
+/// Locks a row that was just read; false if that would mean waiting, or if it is no longer the
+/// latest version. Deletions take the same lock as updates.
 pub fn try_lock_row(table: &Table, tid: &mut pg_sys::ItemPointerData) -> bool {
     let mut tuple = pg_sys::HeapTupleData { t_self: *tid, ..Default::default() };
     let mut buffer: pg_sys::Buffer = 0;
     let mut failure = pg_sys::TM_FailureData::default();
-    // SAFETY: `t_self` is a tuple of this table; the call fills in the rest, pins a buffer whatever its
-    // result, and skips instead of waiting.
+    // SAFETY: `t_self` is that of a tuple of this table; the call fills in the rest, pins a buffer
+    // whatever its result, and skips instead of waiting.
     let result = unsafe {
         let result = pg_sys::heap_lock_tuple(
             table.as_ptr(),

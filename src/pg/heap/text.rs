@@ -1,4 +1,4 @@
-//! Text between PostgreSQL's encoding and ours (UTF-8). What comes in leaves no copy behind.
+//! Converts text between the database's encoding and UTF-8. Incoming text leaves no copy behind.
 
 use password_verify_core::rules::secret::Secret;
 use pgrx::pg_sys;
@@ -11,7 +11,7 @@ const UTF8: i32 = pg_sys::pg_enc::PG_UTF8 as i32;
 /// PostgreSQL's MAX_CONVERSION_GROWTH: bytes out for a byte in.
 const MAX_GROWTH: usize = 4;
 
-/// Bytes of a value: the caller's own, or a copy made for us, which is wiped when we are done.
+/// The bytes of a value: those of the argument, or a detoasted copy, which is wiped when dropped.
 struct Borrowed {
     data: *mut u8,
     len: usize,
@@ -21,13 +21,13 @@ struct Borrowed {
 impl Drop for Borrowed {
     fn drop(&mut self) {
         if self.ours {
-            // SAFETY: `ours` is set only for a copy of `len` bytes that nobody else has seen.
+            // SAFETY: `ours` is set only for a private copy of `len` bytes.
             unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }.zeroize();
         }
     }
 }
 
-/// Bytes in a `text` datum, without reading it: not detoasted, not decompressed.
+/// The length of a `text` datum in bytes, without detoasting or decompressing it.
 ///
 /// # Safety
 /// `datum` is a non-null `text`.
@@ -58,18 +58,18 @@ unsafe fn plain(datum: pg_sys::Datum) -> Borrowed {
 /// # Safety
 /// `datum` is a non-null `bytea`.
 pub unsafe fn bytes(datum: pg_sys::Datum) -> Zeroizing<Vec<u8>> {
-    // SAFETY: the caller's promise; copied while the datum is there.
+    // SAFETY: the caller's promise; copied while the datum is valid.
     unsafe {
         let plain = plain(datum);
         Zeroizing::new(std::slice::from_raw_parts(plain.data, plain.len).to_vec())
     }
 }
 
-/// The text in UTF-8. Copies made on the way are wiped.
+/// The text in UTF-8. Intermediate copies are wiped.
 ///
 /// # Errors
-/// [`Error::NotText`] when the bytes are not what the database's encoding says they are, or stand for
-/// nothing in Unicode. (PostgreSQL's own error would quote them.)
+/// [`Error::NotText`] when the bytes are invalid in the database's encoding or have no equivalent
+/// in Unicode. (PostgreSQL's own error would quote them.)
 ///
 /// # Safety
 /// `datum` is a non-null `text`.
@@ -88,7 +88,7 @@ pub unsafe fn to_utf8(datum: pg_sys::Datum) -> Result<Secret, Error> {
     let len = i32::try_from(bytes.len()).map_err(|_| Error::NotText)?;
     let room = i32::try_from(utf8.len()).map_err(|_| Error::NotText)?;
     // SAFETY: reads `len` bytes and writes at most `room`, the last one a zero. The search path in
-    // force is pg_catalog, by the declaration of every function here.
+    // force is pg_catalog, as every function of the SQL file declares.
     let converted = unsafe {
         let procedure = pg_sys::FindDefaultConversionProc(encoding, UTF8);
         if procedure == pg_sys::InvalidOid {
@@ -111,10 +111,10 @@ pub fn database_is_utf8() -> bool {
     unsafe { pg_sys::GetDatabaseEncoding() == UTF8 }
 }
 
-/// A `text` datum in the database's encoding, allocated in the current memory context.
+/// Makes a `text` datum in the database's encoding, in the current memory context.
 ///
 /// # Errors
-/// PostgreSQL's own, when the encoding has no such character.
+/// A PostgreSQL error when the encoding lacks a character.
 pub fn to_datum(text: &str) -> Result<pg_sys::Datum, Error> {
     let len = i32::try_from(text.len()).map_err(|_| Error::NotText)?;
     // SAFETY: reads `len` bytes of UTF-8; the result is palloc'ed or the same pointer, and copied.

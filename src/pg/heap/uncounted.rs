@@ -6,9 +6,9 @@ use pgrx::pg_sys;
 
 use super::table::{Index, Table};
 
-/// While this lives, reads of a table and its index are not counted: not in `pg_stat_*`, and not for
-/// the caller's EXPLAIN (ANALYZE, BUFFERS). Known and unknown users are read alike, but a user's row may
-/// have more versions than another's, which would tell whose row was read.
+/// While this lives, reads of a table and its index are counted neither in `pg_stat_*` nor for the
+/// caller's EXPLAIN (ANALYZE, BUFFERS). Known and unknown users cost the same reads, but a row with
+/// more versions costs more, which would tell whose row was read.
 pub struct Uncounted<'a> {
     relations: [(pg_sys::Relation, Counters); 2],
     buffers: pg_sys::BufferUsage,
@@ -23,11 +23,11 @@ struct Counters {
 }
 
 impl<'a> Uncounted<'a> {
-    /// From now until it is dropped.
+    /// Stops counting until this is dropped.
     pub fn reads(table: &'a Table, index: &'a Index) -> Self {
         let relations = [table.as_ptr(), index.as_ptr()].map(|relation| {
-            // SAFETY: the relation is open for `'a`, so its cache entry stays where it is. Without
-            // these PostgreSQL counts nothing, as it does while track_counts is off.
+            // SAFETY: the relation is open for `'a`, so its cache entry stays in place. Without
+            // these fields PostgreSQL counts nothing, as with track_counts off.
             let counters = unsafe {
                 Counters {
                     #[cfg(not(feature = "pg14"))]
@@ -45,7 +45,7 @@ impl<'a> Uncounted<'a> {
 
 impl Drop for Uncounted<'_> {
     fn drop(&mut self) {
-        // Also while an error unwinds: the cache entries outlive the transaction.
+        // Also during unwinding, because the cache entries outlive the transaction.
         for (relation, counters) in &self.relations {
             // SAFETY: as in `reads`; the relations are closed later than this is dropped.
             unsafe {

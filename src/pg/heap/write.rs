@@ -1,15 +1,15 @@
-//! Rows written as the executor writes them.
+//! Writes rows as the executor does.
 //!
-//! Not as catalogs are written: that knows neither expressions nor predicates in indexes, and skips
-//! constraints. A DBA may have put an index or a CHECK on a table of ours, as on any other. What may
-//! not be there is refused when the table is opened ([`crate::pg::heap::shape`]): triggers, above all.
+//! Catalog functions would not do: they ignore expressions and predicates of indexes, and skip
+//! constraints, but a DBA may have added an index or a CHECK. Whatever else must not be there,
+//! triggers above all, is refused when the table is opened ([`crate::pg::heap::shape`]).
 //!
-//! Why not prepared statements, at least for the tables that only a worker writes? Measured on PostgreSQL 15
-//! with a copy of `event`, 5120 rows a transaction, the best of 15 in each of two runs on a busy machine: a
-//! prepared INSERT a row takes 16 and 29 µs a row, one INSERT of all rows, for which the executor opens the
-//! indexes once as here, 8 and 7 µs. The worker is one process that everybody waits for. And a statement obeys
-//! rules, row security and every setting there is, which would have to be pinned one by one; past the planner
-//! there are none.
+//! Prepared statements would be slower, even for tables that only a worker writes. Measured on
+//! PostgreSQL 15 with a copy of `event`, 5120 rows per transaction, the best of 15 in each of two
+//! runs on a busy machine: one prepared INSERT per row takes 16 and 29 µs a row; a single INSERT of
+//! all rows, for which the executor opens the indexes once as here, takes 8 and 7 µs. All logins
+//! wait for the worker, which is one process. And a statement is subject to rules, row security and
+//! every setting, which would have to be pinned one by one.
 
 use std::panic::AssertUnwindSafe;
 
@@ -24,12 +24,12 @@ use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::pg::server::unwinding;
 
-/// How long a row waits for another transaction that has a row with the same key in an index of somebody
-/// else's. (None of ours can make it wait.) Milliseconds.
+/// How long a write waits for another transaction with the same key in an index that a DBA has
+/// added. (The extension's own indexes never make it wait.) Milliseconds.
 const PATIENCE: i32 = 1000;
 
-/// A table that is being written: its indexes are opened once, and closed when this is dropped. What an
-/// error leaves goes with the transaction.
+/// A table open for writing: its indexes are opened once, and closed when this is dropped. After an
+/// error the transaction's clean-up does that.
 pub struct Writer {
     relation: pg_sys::Relation,
     estate: *mut pg_sys::EState,
@@ -38,14 +38,14 @@ pub struct Writer {
 }
 
 impl Writer {
-    /// For a table that is open, locked for [`Access::Write`], and closed later.
+    /// For an open table, locked for [`Access::Write`], that is closed later than this.
     ///
     /// # Errors
     /// [`Error::Locked`]
     pub fn begin(relation: pg_sys::Relation) -> Result<Self, Error> {
         let indexes = lock_indexes(relation)?;
-        // SAFETY: the relation is open. What is allocated lives in the memory of the estate, which lives
-        // in the current one or until `drop`.
+        // SAFETY: the relation is open. Allocations belong to the executor state, which lives in
+        // the current memory context, or until `drop`.
         let writer = unsafe {
             let estate = pg_sys::CreateExecutorState();
             let (result, slot) = PgMemoryContexts::For((*estate).es_query_cxt).switch_to(|_| {
@@ -64,7 +64,7 @@ impl Writer {
     }
 
     /// # Safety
-    /// A tuple of this table. It is freed.
+    /// `tuple` is one of this table; it is freed.
     pub unsafe fn insert(&self, tuple: pg_sys::HeapTuple) {
         // SAFETY: the caller's promise.
         unsafe {
@@ -78,10 +78,11 @@ impl Writer {
     }
 
     /// # Safety
-    /// The place of a row of this table that nobody else is changing, and a tuple, which is freed.
+    /// `place` is that of a row of this table that no other transaction is changing; the tuple is
+    /// freed.
     pub unsafe fn update(&self, place: &mut pg_sys::ItemPointerData, tuple: pg_sys::HeapTuple) {
-        // SAFETY: the caller's promise. A published table without replica identity is an error here, as
-        // for any UPDATE: subscribers would not learn of it.
+        // SAFETY: the caller's promise. For a published table without a replica identity this is an
+        // error, as for any UPDATE: subscribers would miss the change.
         unsafe {
             pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_UPDATE);
             self.with_row(tuple, || {
@@ -95,8 +96,7 @@ impl Writer {
                     nothing,
                     &mut indexes,
                 );
-                // A row that was moved within its page, with all indexed columns as they were, is found
-                // by the entries there are.
+                // After a HOT update the existing index entries still find the row.
                 if (*self.result).ri_NumIndices == 0 {
                     return;
                 }
@@ -114,19 +114,19 @@ impl Writer {
     }
 
     /// # Safety
-    /// The place of a row of this table that nobody else is changing.
+    /// `place` is that of a row of this table that no other transaction is changing.
     pub unsafe fn delete(&self, place: &mut pg_sys::ItemPointerData) {
-        // SAFETY: the caller's promise; as in `update`.
+        // SAFETY: the caller's promise; replica identity as in `update`.
         unsafe {
             pg_sys::CheckCmdReplicaIdentity(self.relation, pg_sys::CmdType::CMD_DELETE);
             pg_sys::simple_table_tuple_delete(self.relation, place, std::ptr::null_mut());
         }
     }
 
-    /// Checks the constraints of a row, and writes it.
+    /// Checks a row's constraints and writes it.
     ///
     /// # Safety
-    /// A tuple of this table. It is freed.
+    /// `tuple` is one of this table; it is freed.
     unsafe fn with_row(&self, tuple: pg_sys::HeapTuple, write: impl FnOnce()) {
         // SAFETY: the caller's promise; the slot is emptied before the tuple is freed.
         let all = || unsafe {
@@ -151,8 +151,8 @@ impl Writer {
     unsafe fn insert_index_entries(&self, update: bool, summaries_only: bool) {
         let (result, slot, estate) = (self.result, self.slot, self.estate);
         let nothing = std::ptr::null_mut();
-        // SAFETY: the row in the slot has just been written. There are no deferred indexes, which would
-        // have a trigger, so nothing is left to be checked later.
+        // SAFETY: the row in the slot has just been written. There are no deferred indexes, which
+        // would need a trigger, so no check is left for later.
         unsafe {
             #[cfg(any(feature = "pg14", feature = "pg15"))]
             {
@@ -195,11 +195,11 @@ impl Drop for Writer {
     }
 }
 
-/// PostgreSQL opens the indexes of a table one after the other and waits for each: for one that is
-/// being moved to another tablespace, say. Here they are locked before, or not.
+/// Locks a table's indexes first, because ExecOpenIndices would wait for each without a deadline,
+/// for instance for one that is being moved to another tablespace.
 fn lock_indexes(relation: pg_sys::Relation) -> Result<Vec<pg_sys::Oid>, Error> {
     let deadline = lock::deadline();
-    // SAFETY: the relation is open; a copy of the list, in the current memory context.
+    // SAFETY: the relation is open; the list is a copy in the current memory context.
     let indexes: Vec<pg_sys::Oid> = unsafe {
         let list = pg_sys::RelationGetIndexList(relation);
         let count = if list.is_null() { 0 } else { (*list).length };
@@ -223,7 +223,7 @@ struct Hurry(i32);
 
 impl Hurry {
     fn begin() -> Self {
-        // SAFETY: a setting of this process, as it is read whenever a lock is waited for.
+        // SAFETY: a setting of this process, read whenever it waits for a lock.
         unsafe {
             let theirs = pg_sys::LockTimeout;
             if theirs == 0 || theirs > PATIENCE {
@@ -236,14 +236,14 @@ impl Hurry {
 
 impl Drop for Hurry {
     fn drop(&mut self) {
-        // Also while an error unwinds: it is the session's setting.
+        // Also during unwinding, because the setting is the session's.
         // SAFETY: as in `begin`.
         unsafe { pg_sys::LockTimeout = self.0 };
     }
 }
 
-/// An index or a constraint has refused the row. PostgreSQL says with which values: they are not for
-/// whoever called, nor for the log. Neither is what an expression of an index has said about them.
+/// Hides the values of a refused row. PostgreSQL's error quotes them, and an index expression may
+/// have done so too; neither the calling session nor the log may see them.
 fn conceal(error: CaughtError) {
     let report = match &error {
         CaughtError::PostgresError(report) | CaughtError::ErrorReport(report) => report,
@@ -254,14 +254,14 @@ fn conceal(error: CaughtError) {
         let six_bits = |c: u8| i32::from(c.wrapping_sub(b'0') & 0x3f);
         code & 0xfff == six_bits(text[0]) | six_bits(text[1]) << 6
     };
-    // Cancelled, out of something, locked, broken: no word about values.
+    // Cancelled, out of resources, locked or broken: these messages contain no values.
     let harmless = [b"57", b"53", b"54", b"55", b"58", b"40", b"XX"];
     if harmless.into_iter().any(|text| class(*text)) {
         error.rethrow();
     }
     let mut ours = ErrorReport::from(Error::Objection);
     if class(*b"23") {
-        // Which constraint it was, by its name.
+        // The primary message, which names the constraint.
         ours = ours.set_hint(format!("PostgreSQL says: {}.", report.message()));
     }
     ours.report(PgLogLevel::ERROR);

@@ -1,4 +1,5 @@
-//! Who is calling, as the server knows it, not as the caller says.
+//! The identity of the calling session, as the server knows it and not as the application claims
+//! it.
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
@@ -6,13 +7,13 @@ use std::sync::OnceLock;
 use pgrx::datum::Inet;
 use pgrx::pg_sys;
 
-/// An address: 0 for none, 1 for the local machine, 4, 6; then its bytes.
+/// An address: a first byte of 0 for none, 1 for the local machine, 4 or 6; then its bytes.
 pub type RawAddr = [u8; 17];
 
-/// A name of at most 63 bytes, ended by a zero.
+/// A name of at most 63 bytes, followed by a zero.
 pub type RawName = [u8; 64];
 
-/// Plain bytes, for shared memory.
+/// The caller's identity in plain bytes, for shared memory.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Caller {
@@ -20,10 +21,10 @@ pub struct Caller {
     pub login: pg_sys::Oid,
     pub pid: i32,
     pub login_role: RawName,
-    /// The role of SET ROLE, else the same.
+    /// The role set by SET ROLE, or else the login role.
     pub acting_role: RawName,
     pub application_name: RawName,
-    /// Who is at the other end of the connection.
+    /// The address of the other end of the connection.
     pub peer_addr: RawAddr,
 }
 
@@ -45,7 +46,8 @@ impl Caller {
 }
 
 fn role_name(role: pg_sys::Oid) -> RawName {
-    // SAFETY: a missing role gives null; the name is a C string of at most 63 bytes, copied at once.
+    // SAFETY: a missing role gives null; the name is a C string of at most 63 bytes, copied at
+    // once.
     unsafe {
         let name = pg_sys::GetUserNameFromId(role, true);
         if name.is_null() {
@@ -72,7 +74,7 @@ fn raw_name(bytes: &[u8]) -> RawName {
     raw
 }
 
-/// The other end of the connection; it does not change.
+/// The address of the other end, which is fixed for a session.
 fn peer() -> RawAddr {
     static PEER: OnceLock<RawAddr> = OnceLock::new();
     *PEER.get_or_init(|| {
@@ -112,7 +114,7 @@ pub fn raw_addr(address: Option<core::net::IpAddr>) -> RawAddr {
     raw
 }
 
-/// The text of an address, for a row.
+/// An address as text, for a row of the audit trail.
 pub fn addr_text(raw: &RawAddr) -> Option<String> {
     match raw[0] {
         1 => Some("local".into()),

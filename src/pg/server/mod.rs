@@ -1,4 +1,5 @@
-//! Facts about the call: preloaded, time, read-only, and waiting for a bounded time.
+//! Facts about this process (whether it was preloaded, the time, whether it may write), and waiting
+//! for a bounded time.
 
 use std::time::{Duration, Instant};
 
@@ -15,10 +16,10 @@ static PRELOADED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool:
 
 /// How long a write waits for another transaction on the same record.
 pub const PATIENCE: Duration = Duration::from_secs(1);
-/// How often it looks.
+/// How often it tries.
 const POLL_INTERVAL: Duration = Duration::from_millis(10);
 
-/// Is the server preloading libraries right now? Remembers that it was.
+/// Is the server preloading libraries right now? Remembers that it did.
 pub fn preloading() -> bool {
     // SAFETY: a plain flag of this single-threaded process.
     let now = unsafe { pg_sys::process_shared_preload_libraries_in_progress };
@@ -26,14 +27,15 @@ pub fn preloading() -> bool {
     now
 }
 
-/// Does pg_upgrade run this server? Nothing is started then.
+/// Is this server run by pg_upgrade? Nothing is started then.
 pub fn upgrading() -> bool {
     // SAFETY: a plain flag of this process.
     unsafe { pg_sys::IsBinaryUpgrade }
 }
 
-/// Where RUST_BACKTRACE is set in the server's environment, pgrx would send a stack trace to the client
-/// with every error. std decides once whether to capture any: here, for this library only.
+/// Keeps backtraces from clients: if RUST_BACKTRACE is set in the server's environment, pgrx would
+/// send one with every error. std decides once whether to capture any, here and for this library
+/// only.
 pub fn capture_no_backtraces() {
     const NAME: &str = "RUST_LIB_BACKTRACE";
     let theirs = std::env::var_os(NAME);
@@ -49,12 +51,12 @@ pub fn capture_no_backtraces() {
     }
 }
 
-/// What every function asks first.
+/// Checks what every function requires before anything else.
 ///
 /// # Errors
-/// [`Error::NotPreloaded`]: a library that one session loaded late has no settings to go by.
-/// [`Error::Parallel`]: somebody has wrapped a function that is PARALLEL UNSAFE in one that is not.
-/// [`Error::NotByClient`]: see there.
+/// [`Error::NotPreloaded`]: a library that one session loads later has no settings to go by.
+/// [`Error::Parallel`]: a PARALLEL UNSAFE function was called from a wrapper that is declared
+/// otherwise. [`Error::NotByClient`]: the statement is not the client's own.
 pub fn require_ready() -> Result<(), Error> {
     if !PRELOADED.load(std::sync::atomic::Ordering::Relaxed) {
         return Err(Error::NotPreloaded);
@@ -66,19 +68,19 @@ pub fn require_ready() -> Result<(), Error> {
     if is_by_client() { Ok(()) } else { Err(Error::NotByClient) }
 }
 
-/// Is this a client's own statement? An index expression, a trigger or a view of one login is evaluated by
-/// autovacuum, by an apply worker, or in a superuser's ANALYZE, and an attempt that it makes would be
-/// charged to that session, not to whoever wrote it.
+/// Is this the client's own statement? Autovacuum, an apply worker or a superuser's ANALYZE
+/// evaluates index expressions, triggers and views of another login, and an attempt made there
+/// would be charged to that session, not to the attacker who wrote the expression.
 fn is_by_client() -> bool {
-    // SAFETY: plain values of this process. SECURITY DEFINER functions, ours among them, keep the second
-    // one as it was around them.
+    // SAFETY: plain values of this process. SECURITY DEFINER functions leave the security context's
+    // restriction as it was.
     unsafe {
         pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
             && !pg_sys::InSecurityRestrictedOperation()
     }
 }
 
-/// Makes a misspelt `password_verify.*` an error (a warning at start on PostgreSQL 14).
+/// Makes a misspelt `password_verify.*` setting an error (a warning at start on PostgreSQL 14).
 pub fn reserve_setting_prefix() {
     // SAFETY: called from _PG_init with a constant C string.
     #[cfg(feature = "pg14")]
@@ -92,19 +94,18 @@ pub fn reserve_setting_prefix() {
     }
 }
 
-/// The time now, not the time at which the transaction began: an old transaction must not stretch
-/// the life of a password. Microseconds since 2000-01-01 UTC.
+/// The current time, not that of the transaction's start: an old transaction must not extend the
+/// life of a password. Microseconds since 2000-01-01 UTC.
 pub fn now() -> Timestamp {
     // SAFETY: reads the clock.
     unsafe { pg_sys::GetCurrentTimestamp() }
 }
 
-/// How long from now, at least a microsecond.
+/// The time from now until then, at least a microsecond.
 pub fn wait_from_now(until: Timestamp) -> Duration {
     Duration::from_micros(until.saturating_sub(now()).max(1).unsigned_abs())
 }
 
-/// The database of this session.
 pub fn database() -> pg_sys::Oid {
     // SAFETY: a plain value of this process.
     unsafe { pg_sys::MyDatabaseId }
@@ -116,7 +117,6 @@ pub fn login_role() -> u32 {
     unsafe { pg_sys::GetSessionUserId() }.to_u32()
 }
 
-/// Is this a standby?
 pub fn in_recovery() -> bool {
     // SAFETY: reads shared memory.
     unsafe { pg_sys::RecoveryInProgress() }
@@ -129,16 +129,16 @@ pub fn writable() -> bool {
 }
 
 /// # Errors
-/// [`Error::ReadOnly`]. Direct table access does not ask, so we do.
+/// [`Error::ReadOnly`]. Direct access to tables does not check this, so callers must.
 pub fn require_writable() -> Result<(), Error> {
     if writable() { Ok(()) } else { Err(Error::ReadOnly) }
 }
 
-/// Looks until `look` has an answer or `patience` is over; `None` then. Every wait is short,
-/// interruptible, and bounded, so two sessions cannot wait for each other for ever.
+/// Calls `look` until it has an answer or `patience` has passed; `None` in that case. Every wait is
+/// short, interruptible and bounded, so two sessions cannot wait for each other for ever.
 ///
 /// # Errors
-/// Whatever `look` says.
+/// Those of `look`.
 pub fn patiently<T>(
     patience: Duration,
     mut look: impl FnMut() -> Result<Option<T>, Error>,
@@ -155,7 +155,7 @@ pub fn patiently<T>(
     }
 }
 
-/// Sleeps for a look, or until the session is cancelled or terminated.
+/// Sleeps for [`POLL_INTERVAL`], or until the session is cancelled or terminated.
 pub fn rest() {
     let events = pg_sys::WL_LATCH_SET | pg_sys::WL_TIMEOUT | pg_sys::WL_EXIT_ON_PM_DEATH;
     // SAFETY: MyLatch is this backend's own latch, valid for its whole life.
@@ -171,8 +171,8 @@ pub fn rest() {
     pgrx::check_for_interrupts!();
 }
 
-/// After a PostgreSQL error has begun to unwind, the transaction's own clean-up closes everything;
-/// doing it here as well would be twice.
+/// Is an error unwinding? Then the transaction's own clean-up closes everything, and closing it
+/// here too would be an error.
 pub fn unwinding() -> bool {
     std::thread::panicking()
 }

@@ -1,7 +1,8 @@
-//! What the server log does not get to see.
+//! Keeps passwords out of the server log.
 //!
-//! With an error PostgreSQL logs the statement that ended in it, and as its context the statements and
-//! parameters around it. A careless one has a password in it. Ours are logged without.
+//! With an error PostgreSQL logs the statement that failed and, as its context, the enclosing
+//! statements and parameters, which may contain a password. Errors of this extension are logged
+//! without them.
 
 use std::ffi::CStr;
 use std::sync::OnceLock;
@@ -10,7 +11,6 @@ use pgrx::pg_sys;
 
 use crate::pg::report::ROUTINE;
 
-/// The hook that was there before, if any.
 static NEXT: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
 
 /// Called once, while the server preloads the library.
@@ -22,7 +22,7 @@ pub fn install() {
     }
 }
 
-/// Raises nothing and allocates nothing: it runs while an error is being reported.
+/// Raises nothing and allocates nothing, because it runs while an error is being reported.
 unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
     // SAFETY: PostgreSQL passes the error that it is about to log; names are C strings or null.
     unsafe {
@@ -40,11 +40,12 @@ unsafe extern "C-unwind" fn hide_statement(error: *mut pg_sys::ErrorData) {
     }
 }
 
-/// Workers come and go, and only one that ends with 1 is started again: what the postmaster says each
-/// time is no news. (One that fails says why before it ends.)
+/// Is this the postmaster's message about a worker that has ended? It would be logged each time,
+/// because only a worker that exits with 1 is started again. (A worker that fails logs the reason
+/// itself.)
 ///
 /// # Safety
-/// `error` is one that is being reported.
+/// `error` is being reported.
 unsafe fn is_end_of_worker(error: *const pg_sys::ErrorData) -> bool {
     // SAFETY: the caller's promise; the message is a C string or null.
     unsafe {

@@ -1,4 +1,5 @@
-//! Arguments. Whatever is wrong with one is kept until [`crate::api`] asks for it.
+//! Arguments of SQL functions. An invalid one is an error that is kept until [`crate::api`] looks
+//! at it.
 
 use password_verify_core::rules::policy::{MAX_BYTES, Submitted};
 use password_verify_core::rules::secret::Secret;
@@ -40,15 +41,16 @@ impl FromDatum for UserIdArg {
 /// # Safety
 /// `datum` is a non-null `text`.
 unsafe fn user_id_from_text(datum: pg_sys::Datum) -> Result<UserId, Error> {
-    // SAFETY: the caller's promise. The bound holds in the database's encoding, unread, and in UTF-8.
+    // SAFETY: the caller's promise. The bound holds in the database's encoding, before conversion,
+    // and in UTF-8.
     unsafe {
         let text = bounded(datum, user_id::MAX_BYTES)?.ok_or(NotAUserId::TooLong)?;
         Ok(UserId::from_text(text.expose())?)
     }
 }
 
-/// A text of at most so many bytes. `None`: it is longer, which its length alone says: it is not detoasted,
-/// copied or converted.
+/// A text of at most `bytes` bytes. `None` if it is longer, which its length alone shows: such a
+/// text is not detoasted, copied or converted.
 ///
 /// # Safety
 /// `datum` is a non-null `text`.
@@ -69,13 +71,13 @@ impl FromDatum for PasswordArg {
         if is_null {
             return None;
         }
-        // SAFETY: a non-null text, by the declaration of every function that takes one.
+        // SAFETY: a non-null text, as every function that takes one declares.
         let text = unsafe { bounded(datum, MAX_BYTES) };
         Some(Self(text.map(|text| text.map_or(Submitted::Oversized, Submitted::Text))))
     }
 }
 
-/// A line of the log; `None` where it is longer than one can be, which is not read.
+/// A line of the server log; `None` if it is too long to be one, in which case it is not read.
 pub struct LineArg(pub Result<Option<String>, Error>);
 
 impl FromDatum for LineArg {
@@ -87,7 +89,7 @@ impl FromDatum for LineArg {
         if is_null {
             return None;
         }
-        // SAFETY: a non-null text, by the declaration of the function that takes one.
+        // SAFETY: a non-null text, as the function that takes one declares.
         let line = unsafe { bounded(datum, MAX_LINE) };
         Some(Self(line.map(|line| line.map(|line| line.expose().to_owned()))))
     }
@@ -95,17 +97,17 @@ impl FromDatum for LineArg {
 
 macro_rules! argument {
     ($type:ty, $sql:literal) => {
-        // SAFETY: NULL is handled by `from_polymorphic_datum`, which both functions end in.
+        // SAFETY: NULL is handled by `from_polymorphic_datum`, in which both functions end.
         unsafe impl<'fcx> ArgAbi<'fcx> for $type {
             unsafe fn unbox_arg_unchecked(arg: Arg<'_, 'fcx>) -> Self {
-                // SAFETY: as above; every argument of these types is declared `Option`, so that
-                // this is reached for values only.
+                // SAFETY: every argument of these types is declared `Option`, so that this is
+                // reached for non-null values only.
                 unsafe { arg.unbox_arg_using_from_datum() }
                     .unwrap_or(Self(Err(Error::Null("argument"))))
             }
 
             unsafe fn unbox_nullable_arg(arg: Arg<'_, 'fcx>) -> Nullable<Self> {
-                // SAFETY: as above.
+                // SAFETY: NULL is handled by `from_polymorphic_datum`.
                 unsafe { arg.unbox_arg_using_from_datum() }.into()
             }
         }

@@ -1,10 +1,8 @@
-//! What this session pins in shared memory for the attempt it is making: an entry of the queue, and
-//! budgets that are pinned and charged. Given back whatever happens to the session.
-//!
-//! An error unwinds and drops the [`Attempt`]. A session that is terminated does not unwind; then
-//! PostgreSQL calls what was registered for the end of the process. A killed one makes PostgreSQL reset
-//! shared memory. In each case the attempt is recorded as abandoned and, if its hash had
-//! begun, stays charged.
+//! What a session holds in shared memory for its current attempt: a queue entry, and budgets that
+//! are pinned and charged. It is released whatever happens to the session: an error unwinds and
+//! drops the [`Attempt`]; a terminated session does not unwind but runs the callback registered for
+//! its exit; a killed one makes PostgreSQL reset shared memory. Except after such a reset, the
+//! attempt is recorded as abandoned and, if its hash had begun, stays charged.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -26,7 +24,7 @@ use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
 use password_verify_core::rules::throttle::{PAYERS, Payer};
 
-/// Wrong passwords in a row after which a right one is worth an alert.
+/// Consecutive wrong passwords after which a right one raises an alert.
 const REMARKABLE: u32 = 3;
 
 #[derive(Clone, Copy)]
@@ -36,9 +34,9 @@ struct Current {
     entry: u32,
     record: Note,
     rules: Rules,
-    /// Has its hash begun?
+    /// Has the computation of its hash begun?
     hashing: bool,
-    /// At most one of each.
+    /// At most one for each payer.
     budgets: [Option<Pin>; PAYERS],
 }
 
@@ -52,20 +50,20 @@ thread_local! {
     static CURRENT: Cell<Option<Current>> = const { Cell::new(None) };
 }
 
-/// The attempt that this session is making. There is one at a time.
+/// The session's current attempt. There is one at a time.
 #[must_use]
 pub struct Attempt(());
 
-/// Where its event is.
+/// Where the attempt's event is.
 pub enum Conclusion {
     /// On its way to the table.
     Queued(Ticket),
-    /// On a standby, where nothing is written: for the server log.
+    /// On a standby, which writes no table: an event for the server log.
     ForLog(Box<Note>),
 }
 
 impl Attempt {
-    /// Takes an entry of the queue for it. `None` when there is none, or no worker, until the deadline.
+    /// Reserves a queue entry. `None` if there is no entry, or no worker, by the deadline.
     ///
     /// # Errors
     /// [`Error::TooManyDatabases`].
@@ -85,13 +83,13 @@ impl Attempt {
         };
         let budgets = [None; PAYERS];
         let current = Current { database, entry, record, rules, hashing: false, budgets };
-        // Invariant: nothing inside an attempt calls a function of ours.
+        // Invariant: no function of this extension is called during an attempt.
         assert!(CURRENT.replace(Some(current)).is_none(), "an attempt inside an attempt");
         Ok(Some(Self(())))
     }
 
     fn current(&self) -> Current {
-        // Invariant: set by `begin`, taken only by what consumes the attempt.
+        // Invariant: set by `begin`, and taken only by functions that consume the attempt.
         #[allow(clippy::expect_used)]
         CURRENT.get().expect("an attempt that is being made")
     }
@@ -102,10 +100,10 @@ impl Attempt {
         CURRENT.set(Some(current));
     }
 
-    /// Pins a budget, reading it if need be; false when there was no room until the deadline.
+    /// Pins a budget, reading it if necessary; false if there was no room by the deadline.
     ///
     /// # Errors
-    /// What `load` says.
+    /// Those of `load`.
     pub fn pin(
         &self,
         payer: Payer,
@@ -124,7 +122,7 @@ impl Attempt {
         Ok(pinned.is_some())
     }
 
-    /// Charges a pinned budget, if it admits. One that is not pinned admits.
+    /// Charges a pinned budget, if it admits the attempt. A budget that is not pinned admits it.
     pub fn charge(&self, payer: Payer) -> Verdict {
         let mut current = self.current();
         let Some(pin) = &mut current.budgets[payer as usize] else { return Verdict::Admitted };
@@ -141,12 +139,11 @@ impl Attempt {
         verdict
     }
 
-    /// Takes all charges back, as if it had not been asked for.
+    /// Takes back all charges, as if there had been no attempt.
     pub fn withdraw(&self) {
         Payer::ALL.into_iter().for_each(|payer| self.withdraw_one(payer));
     }
 
-    /// Takes one charge back, if there is one.
     pub fn withdraw_one(&self, payer: Payer) {
         let mut current = self.current();
         if let Some(pin) = &mut current.budgets[payer as usize]
@@ -157,12 +154,13 @@ impl Attempt {
         CURRENT.set(Some(current));
     }
 
-    /// Waits until somebody settles what stands in the way of this budget, or the deadline.
+    /// Waits until other attempts have settled and this budget could admit or refuse, or for the
+    /// deadline.
     pub fn await_others(&self, payer: Payer, deadline: Instant) {
         let current = self.current();
         let Some(pin) = current.budgets[payer as usize] else { return };
         let judged = || {
-            // On a copy: nothing is charged.
+            // Tried on a copy, which charges nothing.
             let mut budget = budgets::read(pin.place);
             let verdict = budget.admit(payer, server::now(), &current.rules);
             (verdict != Verdict::Wait).then_some(())
@@ -170,22 +168,23 @@ impl Attempt {
         budgets::settled(pin.place.shard()).wait(deadline, judged);
     }
 
-    /// A pinned budget as it is now.
+    /// The current value of a pinned budget.
     pub fn budget(&self, payer: Payer) -> Option<Budget> {
         self.current().budgets[payer as usize].map(|pin| budgets::read(pin.place))
     }
 
-    /// From here on it stays charged when it is cut off.
+    /// From here on an aborted attempt stays charged.
     pub fn begin_hash(&self) {
         self.update(|current| current.hashing = true);
     }
 
-    /// Whose attempt it is has turned out.
+    /// Records the user, once it is known whose attempt this is.
     pub fn name_user(&self, user: &UserId) {
         self.update(|current| current.record.name_user(user));
     }
 
-    /// The client of this attempt has logged in: it is known from now on, and has its chances back.
+    /// Notes that the attempt's client has logged in: it becomes known, and its chances are
+    /// restored.
     pub fn remember_client(&self) {
         let Current { budgets: pins, rules, .. } = self.current();
         if let Some(known) = pins[Payer::Known as usize] {
@@ -197,8 +196,8 @@ impl Attempt {
         }
     }
 
-    /// A wrong password: where this client is known and has tried it before, the account gets back its
-    /// charge.
+    /// After a wrong password: takes back the account's charge if a known client has tried the same
+    /// password before.
     pub fn forgive_repeat(&self, mark: u64) {
         let pins = self.current().budgets;
         if let Some(known) = pins[Payer::Known as usize] {
@@ -209,18 +208,18 @@ impl Attempt {
         }
     }
 
-    /// Nothing was hashed: the event is recorded, nothing is charged.
+    /// Concludes an attempt for which nothing was hashed: it is recorded but not charged.
     pub fn refuse(self, outcome: Outcome) -> Conclusion {
         self.withdraw();
         self.conclude(outcome, Settlement::Withdrawn)
     }
 
-    /// A secret was tested. Was it right?
+    /// Concludes an attempt whose secret was tested.
     pub fn settle(self, outcome: Outcome, right: bool) -> Conclusion {
         self.conclude(outcome, if right { Settlement::Right } else { Settlement::Wrong })
     }
 
-    /// The test came to no end: it counts as wrong if a hash had begun.
+    /// Concludes a test that was aborted, which counts as wrong if the hash had begun.
     pub fn settle_unfinished(self, outcome: Outcome) -> Conclusion {
         let settled = self.current().cut_off();
         self.conclude(outcome, settled)
@@ -228,7 +227,7 @@ impl Attempt {
 
     fn conclude(self, outcome: Outcome, settled: Settlement) -> Conclusion {
         std::mem::forget(self);
-        // Invariant: as in `current`.
+        // Invariant: set by `begin`, as in `current`.
         #[allow(clippy::expect_used)]
         let current = CURRENT.take().expect("an attempt that is being made");
         current.conclude(outcome, settled)
@@ -251,7 +250,7 @@ impl Current {
             touched[payer as usize] = pin.place.0;
         }
         (self.record.at, self.record.outcome) = (now, outcome as u8);
-        // What is wrong and costs no hash comes in floods, which are counted like those of refusals.
+        // Wrong secrets that cost no hash come in floods, and are folded like refusals.
         self.record.hashed = match settled {
             Settlement::Right => true,
             Settlement::Wrong => self.hashing,
@@ -274,13 +273,13 @@ impl Current {
         self.conclude(Outcome::Abandoned, settled);
     }
 
-    /// What it comes to when it is not settled by whoever has begun it.
+    /// How an attempt is settled that was aborted.
     fn cut_off(&self) -> Settlement {
         if self.hashing { Settlement::Wrong } else { Settlement::Withdrawn }
     }
 }
 
-/// What a DBA wants to hear of.
+/// The alert, if any, that a change of a budget raises.
 fn alert(payer: Payer, before: &Budget, after: &Budget, now: i64, rules: &Rules) -> Alert {
     let exhausted = |budget: &Budget| budget.waits(payer, now, rules).is_some();
     let passed = |line: u32| before.count < line && after.count >= line;
@@ -303,7 +302,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Once a process: an attempt that is cut off by the end of the session is abandoned.
+/// Registers, once in each process, that an attempt is abandoned when the session exits.
 fn register_exit() {
     thread_local! {
         static REGISTERED: Cell<bool> = const { Cell::new(false) };

@@ -1,4 +1,4 @@
-//! Budgets that go with a user to another id.
+//! Budgets that follow a user to another id.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -13,11 +13,10 @@ use crate::settings;
 use password_verify_core::rules::throttle::Payer;
 
 thread_local! {
-    /// Kept in the cache for the moment: given back however that ends.
+    /// Pinned during a call; unpinned however the call ends.
     static PINNED: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Gives back what is kept.
 struct Pins;
 
 impl Drop for Pins {
@@ -31,12 +30,12 @@ fn release() {
     pinned.into_iter().for_each(budgets::unpin);
 }
 
-/// What is charged to the one budget is charged to the other as well, unless that has more: at once, and
-/// whatever becomes of the transaction. Where the other one is, to be written with the event that says why;
-/// until then it does not leave the cache.
+/// Charges to the second budget what the first one is charged, unless it already has more: at once,
+/// and whatever becomes of the transaction. Returns the slot of the second budget, to be stored
+/// with the event of the rename; until then it is not evicted.
 ///
 /// # Errors
-/// [`Error::Busy`] when there is no room in time; what `load` says.
+/// [`Error::Busy`] when there is no room in time; errors of `load`.
 pub fn carry_over(
     payer: Payer,
     [from, to]: [&BudgetKey; 2],
@@ -56,7 +55,7 @@ pub fn carry_over(
     Ok(to)
 }
 
-/// Once a process: the end of the session gives back what it keeps.
+/// Registers, once in each process, that pins are released when the session exits.
 fn register_exit() {
     thread_local! {
         static REGISTERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };

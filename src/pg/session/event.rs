@@ -1,4 +1,4 @@
-//! From the bytes in shared memory to an event.
+//! Converts an event in shared memory to a typed one.
 
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 
@@ -6,10 +6,10 @@ use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
 use crate::pg::shared::note::Note;
 
-/// The event that a record stands for.
+/// The event for which a queue entry stands.
 ///
 /// # Errors
-/// [`Error::NotInstalled`] when it stands for none, which no session leaves there.
+/// [`Error::NotInstalled`] if its codes are invalid, which no session submits.
 pub fn to_event(record: &Note) -> Result<Event, Error> {
     let action = Action::from_u8(record.action).ok_or(Error::NotInstalled)?;
     let outcome = Outcome::from_u8(record.outcome).ok_or(Error::NotInstalled)?;
@@ -26,12 +26,11 @@ pub fn to_event(record: &Note) -> Result<Event, Error> {
     Ok(event)
 }
 
-/// The user id of a record.
+/// The user id of a queue entry; empty if it has none.
 pub fn user_of(record: &Note) -> String {
     String::from_utf8_lossy(&record.user[..usize::from(record.user_len)]).into_owned()
 }
 
-/// A name.
 fn name(raw: &RawName) -> Option<String> {
     let bytes = raw.split(|byte| *byte == 0).next().unwrap_or_default();
     if bytes.is_empty() {

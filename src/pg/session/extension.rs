@@ -1,4 +1,4 @@
-//! The row of `pg_extension` that is ours.
+//! The state of the extension: are its tables usable, and is it committed?
 
 use std::ffi::CStr;
 use std::time::Instant;
@@ -11,12 +11,12 @@ use crate::pg::server;
 
 const EXTNAME: i16 = 2;
 
-/// What a worker has to open before it can write anything.
+/// The tables that a worker must open before it can write anything.
 pub const TABLES: [&CStr; 5] =
     [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class"];
 
-/// Could the worker write, as far as can be told from here? Otherwise an attempt would be charged, and
-/// hashed, and then not be answered.
+/// Could the worker write, as far as this session can tell? Otherwise an attempt would be charged
+/// and hashed but not answered.
 ///
 /// # Errors
 /// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
@@ -24,24 +24,24 @@ pub fn require_recordable(deadline: Instant) -> Result<(), Error> {
     if server::in_recovery() { Ok(()) } else { table::require_free(&TABLES, deadline) }
 }
 
-/// Was a row written by this transaction? What VACUUM has frozen keeps the number of who wrote it, which
-/// may have become this one's since: it is an old row all the same.
+/// Was a row written by this transaction? A row frozen by VACUUM keeps its old xmin, which may
+/// equal a current transaction id after a wraparound.
 unsafe fn is_of_this_transaction(row: &pg_sys::HeapTupleHeaderData) -> bool {
     let frozen = pg_sys::HEAP_XMIN_FROZEN;
     if u32::from(row.t_infomask) & frozen == frozen {
         return false;
     }
-    // SAFETY: the caller's promise, a row on a page: its first field is the number of who wrote it.
+    // SAFETY: the caller's promise, a row on a page: its first field is its xmin.
     unsafe { pg_sys::TransactionIdIsCurrentTransactionId(row.t_choice.t_heap.t_xmin) }
 }
 
-/// Was the extension created or altered by the transaction that calls? The worker, which is another
-/// session, sees its tables only when that is committed.
+/// Fails if the calling transaction created or altered the extension. The worker, in another
+/// session, sees its tables only after the commit.
 ///
 /// # Errors
 /// [`Error::JustInstalled`].
 pub fn require_not_new() -> Result<(), Error> {
-    // SAFETY: a transaction without an id has changed nothing. Otherwise one row of a catalog is read
+    // SAFETY: a transaction without an id has changed nothing. Otherwise one catalog row is read
     // through its index; the key and the C string live until the scan ends.
     unsafe {
         if pg_sys::GetTopTransactionIdIfAny() == pg_sys::InvalidTransactionId {

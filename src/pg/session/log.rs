@@ -1,4 +1,5 @@
-//! Lines of the server log that a login cannot make: numbered, and signed under a key of the keyring.
+//! Lines of the server log that a login cannot forge: they are numbered, and signed with a key of
+//! the keyring.
 
 use password_verify_core::rules::event::Event;
 use password_verify_core::trail::chain::{Head, hex};
@@ -12,7 +13,6 @@ use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::vault::keyring;
 
-/// A line of JSON, numbered and signed.
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
     let ((key, id), (started, number)) = (keyring::active_for_log(), lines::log().next());
@@ -20,7 +20,7 @@ fn line(fields: &str) {
     ErrorReport::new(state, line, ROUTINE).report(PgLogLevel::LOG);
 }
 
-/// Is that a line of this server's, or of one with the same keyring? If not, why not.
+/// Verifies a line of this server, or of one with the same keyring; the error says what is wrong.
 pub fn check(text: &str) -> Result<(), &'static str> {
     let line = Line::parse(text).ok_or("not a line of password_verify")?;
     if line.key().is_none() && keyring::active_for_log().1.is_some() {
@@ -31,7 +31,7 @@ pub fn check(text: &str) -> Result<(), &'static str> {
     if line.is_genuine(&key) { Ok(()) } else { Err("forged or changed") }
 }
 
-/// Where a chain of events stands: the loss of its last rows can be seen only against this.
+/// Logs the head of a chain of events: without it, the loss of the last rows could not be detected.
 pub fn head(database: &str, head: Head) {
     let (database, mac) = (json(database), hex(&head.mac));
     let Head { epoch, seq, .. } = head;
@@ -40,14 +40,15 @@ pub fn head(database: &str, head: Head) {
     ));
 }
 
-/// An event that a DBA wants to hear of.
+/// Logs an event that raises an alert.
 pub fn alert(database: &str, event: &Event) {
     let names: Vec<String> = event.alert.names().map(json).collect();
     let (names, database) = (names.join(","), json(database));
     line(&format!(r#""alert":[{names}],"database":{database},{}"#, fields(event)));
 }
 
-/// An event of a standby, which has no other place. `left_out`: how many before it were too many.
+/// Logs an event of a standby, which has no table to write to. `left_out`: events before it that
+/// exceeded the limit.
 pub fn event(record: &Note) {
     if let (Some(left_out), Ok(event)) = (queue::may_log(), event::to_event(record)) {
         line(&format!(r#""event":"standby","left_out":{left_out},{}"#, fields(&event)));
@@ -67,8 +68,8 @@ fn fields(event: &Event) -> String {
     )
 }
 
-/// A JSON string in ASCII and without braces: what somebody else chose cannot end the line or look like
-/// another.
+/// A JSON string in ASCII and without braces, so that text chosen by a login can neither end the
+/// line nor imitate another.
 fn json(text: &str) -> String {
     let mut out = String::from("\"");
     for unit in text.encode_utf16() {

@@ -1,15 +1,16 @@
-//! What a session does with the server for one call: it takes, holds, waits, and gives back whatever ends it.
+//! What a session does for one call: it reads arguments, and takes, holds and waits for shared
+//! resources, which it releases however the call ends.
 //!
 //! | file | wraps | promises |
 //! | --- | --- | --- |
 //! | [`arg`] | function arguments | a user id is canonical, a password is bounded before it is read, copies are wiped |
 //! | [`row`] | composite results | as many columns as were declared |
-//! | [`attempt`] | an attempt | stays charged and recorded whatever ends the session |
-//! | [`slot`] | a hash slot | given back whatever ends the session |
+//! | [`attempt`] | an attempt | stays charged and recorded however the session ends |
+//! | [`slot`] | a hash slot | released however the session ends |
 //! | [`transaction`] | changes | recorded before the transaction can commit |
-//! | [`carried`] | budgets that go with a user to another id | given back whatever ends the session |
-//! | [`offer`] | a record that was made anew at a login | for the worker to write, or lost |
-//! | [`extension`] | the row of `pg_extension` | |
+//! | [`carried`] | budgets that follow a user to another id | released however the session ends |
+//! | [`offer`] | a record renewed at a login | written by the worker, or lost |
+//! | [`extension`] | the state of the extension | |
 //! | [`log`] | lines of the server log | numbered and signed |
 //! | [`event`] | bytes in shared memory | as an event |
 //! | [`statistics`] | counters | |

@@ -1,5 +1,5 @@
-//! A record that was made anew at a login, left for the worker to write: a login that wrote its user's row
-//! would hold it until the application's transaction ends.
+//! Hands a record renewed at a login to the worker: a login that wrote its user's row would lock it
+//! until the application's transaction ends.
 
 use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::UserId;
@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::{board, databases, renewals};
 
-/// Leaves a record for the worker, to be stored instead of the one with that digest.
+/// Queues a record for the worker, to replace the one whose stored text has that digest.
 ///
 /// # Errors
 /// [`Error::TooManyDatabases`].

@@ -7,20 +7,14 @@ use password_verify_core::trail::chain::hex;
 use pgrx::datum::{Datum, Interval, IntoDatum, Uuid};
 use pgrx::{impl_sql_translatable, pg_sys};
 
-/// One column. Text is only ever one of ours, in ASCII.
+/// One column. Text is always a constant of this extension, in ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Column {
-    /// A boolean.
     Bool(bool),
-    /// A text, or NULL.
     Text(Option<&'static str>),
-    /// A bigint, or NULL.
     Bigint(Option<i64>),
-    /// An interval, or NULL.
     Interval(Option<Duration>),
-    /// An integer.
     Integer(i32),
-    /// A uuid.
     Uuid([u8; 16]),
     /// Bytes as hexadecimal digits, or NULL.
     Hex(Option<[u8; 32]>),
@@ -63,7 +57,8 @@ unsafe impl<const N: usize> BoxRet for Row<N> {
         unsafe {
             let ours = fcinfo.as_mut_ptr();
             let class = pg_sys::get_call_result_type(ours, std::ptr::null_mut(), &mut tupdesc);
-            // Invariant: the SQL file declares every function that returns a row with N OUT parameters.
+            // Invariant: the SQL file declares every function that returns a row with N OUT
+            // parameters.
             assert!(
                 class == pg_sys::TypeFuncClass::TYPEFUNC_COMPOSITE && (*tupdesc).natts == N as i32,
                 "function is declared with another result"

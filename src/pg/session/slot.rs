@@ -1,5 +1,5 @@
-//! The hash slot that this session holds, or its place in the queue for one. Given back whatever happens
-//! to the session, as in [`crate::pg::held`].
+//! The hash slot that this session holds, or its place in the queue for one. It is released
+//! whatever happens to the session, as an [`Attempt`](super::attempt::Attempt) is.
 
 use std::cell::Cell;
 use std::time::Instant;
@@ -24,14 +24,14 @@ thread_local! {
     static PLACE: Cell<Place> = const { Cell::new(Place::Nothing) };
 }
 
-/// The right to compute one hash at a time. Whoever holds it waits for nothing: neither for a lock nor
-/// for another session.
+/// The right to compute one hash at a time. Its holder waits neither for a lock nor for another
+/// session.
 #[must_use]
 pub struct HashSlot(());
 
 impl HashSlot {
-    /// Waits for a slot, first come, first served. `None` when the queue is full or the deadline over.
-    /// Cancelling, `statement_timeout` and termination end the wait.
+    /// Waits for a slot, first come, first served. `None` if the queue is full or the deadline has
+    /// passed. Cancellation, `statement_timeout` and termination end the wait.
     pub fn take(deadline: Instant) -> Option<Self> {
         register_exit();
         let entered = slots::enter();
@@ -44,7 +44,7 @@ impl HashSlot {
             Entered::Queue(place) => place,
         };
         PLACE.set(Place::Queue(place));
-        // From here on an error gives the place back.
+        // From here on an error frees the place in the queue.
         let slot = Self(());
         let look = || slots::granted(place).then_some(());
         let _ = slots::ready(place).wait(deadline, look);
@@ -57,11 +57,11 @@ impl HashSlot {
         }
     }
 
-    /// Memory for a hash of that cost, in huge pages where the system has them. `None` where it is another
-    /// system's, which takes what it needs itself.
+    /// Memory for a hash of that cost, in huge pages where available. A hash without a cost is one
+    /// of another system, whose implementation allocates its own memory.
     ///
     /// # Errors
-    /// [`Error::OutOfMemory`] when the system refuses it.
+    /// [`Error::OutOfMemory`] when the operating system refuses it.
     pub fn workspace(&mut self, cost: Option<Cost>) -> Result<Workspace, Error> {
         let Some(cost) = cost else { return Ok(Workspace::none()) };
         let workspace = Workspace::new(cost, kernel::path())?;
@@ -86,7 +86,7 @@ fn give_back() {
     }
 }
 
-/// Once a process: the end of the session gives back what it holds.
+/// Registers, once in each process, that the slot is released when the session exits.
 fn register_exit() {
     thread_local! {
         static REGISTERED: Cell<bool> = const { Cell::new(false) };

@@ -6,59 +6,59 @@ use crate::pg::shared::{board, databases};
 use crate::{counter, settings};
 
 fn count(counter: usize, by: i64) {
-    // Whoever counts has taken a place in shared memory before.
+    // Every counted call has taken a slot in shared memory before.
     if let Some(database) = databases::last() {
         board::of(database).count(counter, by);
     }
 }
 
-/// A password was hashed to be compared.
+/// Counts a password hash computed for a comparison.
 pub fn count_hash(took: Duration) {
     count(counter::HASHES, 1);
     count(counter::HASH_TIME + counter::bucket(took), 1);
 }
 
-/// An attempt was admitted, or not, after so long.
+/// Counts how long an attempt waited before it was admitted or refused.
 pub fn count_queue_time(took: Duration) {
     count(counter::QUEUE_TIME + counter::bucket(took), 1);
 }
 
-/// An admitted attempt waited for a hash slot, or gave up, after so long.
+/// Counts how long an admitted attempt waited for a hash slot, or until it gave up.
 pub fn count_slot_time(took: Duration) {
     count(counter::SLOT_TIME + counter::bucket(took), 1);
 }
 
-/// An answer waited for its event for so long.
+/// Counts how long an answer waited for its event.
 pub fn count_audit_time(took: Duration) {
     count(counter::AUDIT_TIME + counter::bucket(took), 1);
 }
 
-/// An answer `busy` had no place in the audit.
+/// Counts a `busy` answer that could not be recorded in the audit trail.
 pub fn count_unrecorded() {
-    // Maybe the session's first call, which has found a table locked before it took a place.
+    // This may be the session's first call, which found a table locked before it took a slot.
     count_call(counter::UNRECORDED);
 }
 
-/// A change was refused because it had no place in the audit.
+/// Counts a change that was refused because it could not be recorded.
 pub fn count_change_unrecorded() {
     count_call(counter::CHANGES_UNRECORDED);
 }
 
-/// An event was not written in time.
+/// Counts an event that was not written in time.
 pub fn count_not_written() {
     count(counter::NOT_WRITTEN, 1);
 }
 
-/// One of the calls that leave no event: [`counter::HAS_PASSWORD`], [`counter::CHECK_PASSWORD`],
+/// Counts a call that leaves no event: [`counter::HAS_PASSWORD`], [`counter::CHECK_PASSWORD`],
 /// [`counter::UNRECORDED`], [`counter::CHANGES_UNRECORDED`].
 pub fn count_call(counter: usize) {
-    // What is not recorded takes no place in shared memory otherwise. Where there is none, nothing is counted.
+    // Such a call takes a slot in shared memory only here. If there is none, nothing is counted.
     if databases::mine().is_ok() {
         count(counter, 1);
     }
 }
 
-/// Name and value of everything that is not zero, and of what is used now.
+/// Name and value of every counter that is not zero, and of the current usage figures.
 pub fn all() -> Vec<(String, i64)> {
     let Ok(database) = databases::mine() else { return Vec::new() };
     let counters = board::of(database).counters().into_iter().enumerate();

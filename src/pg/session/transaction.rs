@@ -1,8 +1,8 @@
-//! What this session's transaction has changed, and what is to happen when it ends.
+//! The changes of this session's transaction, and what has to happen when it ends.
 //!
-//! Every change is recorded with its transaction before the transaction can commit, and waited for once,
-//! not once a change. When the transaction has ended the worker is told so, and finds out from PostgreSQL
-//! which of its changes are there to stay; savepoints included.
+//! Every change is recorded before the transaction can commit; the commit waits for that once, not
+//! once per change. When the transaction has ended the worker is told, and asks PostgreSQL which
+//! changes were committed, savepoints included.
 
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
@@ -27,30 +27,30 @@ use crate::pg::shared::queue::Ticket;
 use crate::settings;
 use password_verify_core::rules::throttle::{PAYERS, Payer};
 
-/// Budgets that are kept in the cache, so that the session itself clears them the moment its
-/// transaction commits. Of others the worker makes sure a little later.
+/// Budgets kept in the cache, so that the session itself clears them the moment its transaction
+/// commits. The worker clears any others a little later.
 const CLEARED_AT_ONCE: usize = 4;
 
-/// A transaction that has made changes.
 struct Changes {
-    /// The entry that will tell the worker of its end.
+    /// The entry that will tell the worker that the transaction has ended.
     end: u32,
     record: Note,
     last: Option<Ticket>,
-    /// The newest of its changes, oldest first: see [`ahead`].
+    /// Tickets of its latest changes, oldest first: see [`ahead`].
     recent: VecDeque<Ticket>,
     clears: Vec<(pg_sys::SubTransactionId, Place)>,
-    /// Budgets beyond those. Cleared at once too if they are in the cache by then.
+    /// Budgets beyond [`CLEARED_AT_ONCE`]. Cleared at once as well if they are in the cache by
+    /// then.
     more: Vec<(pg_sys::SubTransactionId, BudgetKey)>,
 }
 
 thread_local! {
     static CHANGES: RefCell<Option<Changes>> = const { RefCell::new(None) };
-    /// The entry of the change that is being made.
+    /// The entry reserved for the change in progress.
     static PREPARED: Cell<u32> = const { Cell::new(NONE) };
 }
 
-/// Reserves what recording a change takes, before it is made.
+/// Reserves what recording a change takes, before the change is made.
 ///
 /// # Errors
 /// [`Error::AuditBusy`] when there is no room, or no worker, in time.
@@ -61,19 +61,20 @@ pub fn prepare() -> Result<Prepared, Error> {
     let served = databases::await_worker(database, deadline) && wait_for_oldest(deadline);
     let entry = served.then(|| queue::reserve(database, deadline)).flatten();
     let entry = entry.ok_or_else(unrecorded)?;
-    // Invariant: one change is made at a time, and what it has prepared is used or dropped.
+    // Invariant: one change is made at a time, and its entry is used or released.
     assert_eq!(PREPARED.replace(entry), NONE, "a change inside a change");
     Ok(Prepared { database, deadline })
 }
 
-/// Changes of one transaction that may wait for the worker. One that makes them faster than they are written
-/// waits for itself: what others do is written behind this many at most, not behind a full queue.
+/// How many changes of one transaction may wait for the worker. A transaction that makes them
+/// faster than they are written waits for its own: other sessions' events queue behind this many at
+/// most, not behind a full queue.
 fn ahead() -> usize {
     (settings::audit_queue() / 32).max(1)
 }
 
-/// Waits until no more changes of this transaction than that are on their way; false if there are by the
-/// deadline.
+/// Waits until fewer than [`ahead`] changes of this transaction are waiting for the worker; false
+/// if the deadline passes first.
 fn wait_for_oldest(deadline: Instant) -> bool {
     let oldest = CHANGES.with_borrow_mut(|changes| {
         let recent = &mut changes.as_mut()?.recent;
@@ -87,7 +88,7 @@ fn unrecorded() -> Error {
     Error::AuditBusy
 }
 
-/// An entry for a change that is about to be made. Dropped, it is given back.
+/// The entry for a change that is about to be made; released when dropped.
 #[must_use]
 pub struct Prepared {
     database: usize,
@@ -108,18 +109,18 @@ fn give_back() {
 }
 
 impl Prepared {
-    /// Records what was not changed, and why; not part of the transaction.
+    /// Records why a change was refused. This event is not part of the transaction.
     pub fn refused(self, mut record: Note, outcome: Outcome) -> Ticket {
         (record.at, record.outcome) = (server::now(), outcome as u8);
         count(self.database, &record);
         queue::submit(PREPARED.replace(NONE), &record, [NONE; PAYERS])
     }
 
-    /// Records a change that is part of the transaction now. `clears` are budgets of its user that are to
-    /// be forgotten when the transaction commits, `carried` others that are to be written at once.
+    /// Records a change that is part of the transaction now. `clears` are budgets of its user to be
+    /// forgotten when the transaction commits; `carried` are others to be stored at once.
     ///
     /// # Errors
-    /// [`Error::AuditBusy`]; what `load` says.
+    /// [`Error::AuditBusy`]; errors of `load`.
     pub fn changed(
         self,
         mut record: Note,
@@ -127,12 +128,13 @@ impl Prepared {
         carried: &[(Payer, Place)],
         load: impl Fn(BudgetKey) -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
-        // SAFETY: part of the caller's transaction, as the change itself; ids are plain values.
+        // SAFETY: part of the caller's transaction, like the change itself; the ids are plain
+        // values.
         let (xid, sub, oid) = unsafe {
             let sub = pg_sys::GetCurrentSubTransactionId();
             (pg_sys::GetCurrentFullTransactionId().value, sub, pg_sys::MyDatabaseId)
         };
-        // SAFETY: as above.
+        // SAFETY: the transaction has an id by now.
         let top = unsafe { pg_sys::GetTopFullTransactionId().value };
         (record.at, record.outcome, record.xid) = (server::now(), Outcome::Pending as u8, xid);
         record.top_xid = top;
@@ -193,7 +195,7 @@ fn count(database: usize, record: &Note) {
     board::of(database).count(crate::counter::of(record.action, record.outcome), 1);
 }
 
-/// Before the transaction commits: every change it has made is recorded.
+/// Waits, before the transaction commits, until all its changes are recorded.
 fn before_commit() -> Result<(), Error> {
     let last = CHANGES.with_borrow(|changes| changes.as_ref().and_then(|changes| changes.last));
     let Some(ticket) = last.filter(|ticket| ticket.is_to_wait()) else {
@@ -207,7 +209,7 @@ fn before_commit() -> Result<(), Error> {
     Err(Error::AuditNotWritten)
 }
 
-/// The transaction has ended. Nothing here can fail.
+/// Clears budgets and reports the end of the transaction. Nothing here can fail.
 fn after_end(committed: bool) {
     let Some(mut changes) = CHANGES.take() else { return };
     let mut touched = [NONE; PAYERS];
@@ -228,7 +230,7 @@ fn after_end(committed: bool) {
     changes.clears.drain(..).for_each(|(_, place)| budgets::unpin(place));
 }
 
-/// A savepoint was rolled back: what it and those inside it would have cleared stays.
+/// Forgets what a rolled-back savepoint and those inside it would have cleared.
 fn after_rollback_to(sub: pg_sys::SubTransactionId) {
     CHANGES.with_borrow_mut(|changes| {
         let Some(changes) = changes else { return };
@@ -239,7 +241,7 @@ fn after_rollback_to(sub: pg_sys::SubTransactionId) {
             }
             stays
         });
-        // In the order in which they came: what a savepoint and those inside it have added is at the end.
+        // These are in the order of their savepoints: those of the rolled-back ones are at the end.
         while changes.more.last().is_some_and(|(of, _)| *of >= sub) {
             changes.more.pop();
         }

@@ -1,4 +1,5 @@
-//! What everybody may use of a database without a lock: counters, and what is waited for.
+//! What sessions and workers of a database share without a lock: counters, and condition variables
+//! to wait on.
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
@@ -7,20 +8,19 @@ use super::piece::Piece;
 
 /// Databases of one server in which passwords can be used at the same time.
 pub const MAX_DATABASES: usize = 64;
-/// Counters of a database; [`crate::counter`] says which is which.
+/// Counters of one database; [`crate::counter`] names them.
 pub const COUNTERS: usize = crate::counter::ALL;
 
-/// Where they lie, one for each place of a database.
+/// The boards, one for each slot of a database.
 pub static BOARDS: Piece<[Board; MAX_DATABASES]> = Piece::new();
-/// Where the condition lies on which workers without a database wait for one.
+/// The condition on which workers without a database wait for one.
 pub static VACANCY: Piece<Condition> = Piece::new();
 
-/// What everybody may use of a database without the lock.
+/// The part of a database's shared state that needs no lock.
 #[repr(C)]
 pub struct Board {
-    /// The last ticket that is committed.
     pub committed: AtomicU64,
-    /// Changes when tickets lose their meaning.
+    /// Changes when outstanding tickets become invalid.
     pub generation: AtomicU64,
     /// The worker waits here for work.
     pub work: Condition,
@@ -35,13 +35,13 @@ impl Board {
         self.done.init();
     }
 
-    /// The place is another database's from now on.
+    /// Invalidates tickets and counters, because the slot now belongs to another database.
     pub fn clear(&self) {
         self.generation.fetch_add(1, Ordering::Release);
         self.counters.iter().for_each(|counter| counter.store(0, Ordering::Relaxed));
     }
 
-    /// A ticket of another generation will never be committed.
+    /// Tickets of an earlier generation will never be committed.
     pub fn generation(&self) -> u64 {
         self.generation.load(Ordering::Acquire)
     }
@@ -60,14 +60,13 @@ impl Board {
     }
 }
 
-/// That of a database.
 pub fn of(number: usize) -> &'static Board {
     // SAFETY: see `Piece::get`; made of atomics and condition variables.
     let all = unsafe { &*BOARDS.get() };
     &all[number]
 }
 
-/// Where workers wait for a database.
+/// The condition on which workers wait for a database.
 pub fn vacancy() -> &'static Condition {
     // SAFETY: see `Piece::get`; a condition guards itself.
     unsafe { &*VACANCY.get() }

@@ -1,7 +1,8 @@
 //! The cache in front of `password_verify.throttle`.
 //!
-//! A budget is looked up by a keyed hash, so nobody can choose which bucket theirs falls into. What
-//! is charged here but not written yet never leaves; what is written may, and is read again.
+//! A budget is found by a keyed hash, so an attacker cannot choose a bucket to fill. A budget with
+//! changes that are not stored yet is never evicted; any other may be, and is read from the table
+//! again.
 
 use std::time::Instant;
 
@@ -16,43 +17,40 @@ use crate::error::Error;
 use crate::pg::server;
 use crate::settings;
 
-/// Slots of a bucket.
 pub const WAYS: usize = 16;
-/// How long a standby believes what it has read, in microseconds.
+/// How long a standby trusts what it has read. Microseconds.
 const STANDBY_TRUST: u64 = 10_000_000;
 
 pub static CACHE: Piece<Cached> = Piece::new();
 pub static SETTLED: Piece<[Condition; SHARDS]> = Piece::new();
 pub static REPEAT_KEY: Piece<[u8; 32]> = Piece::new();
 
-/// Keyed BLAKE2b of kind, user and address: what a budget is stored under.
+/// Keyed BLAKE2b of kind, user and address, under which a budget is stored.
 pub type BudgetKey = [u8; 16];
 
-/// One budget in the cache.
 #[repr(C)]
 pub struct Cached {
     key: BudgetKey,
     database: pg_sys::Oid,
     state: State,
-    /// What it is a budget of.
     payer: Payer,
-    /// Read while this server was a standby: the primary may know better.
+    /// Read while this server was a standby, so the primary may have changed it since.
     of_standby: bool,
-    /// Attempts and transactions that hold it.
+    /// Attempts and transactions that keep it in the cache.
     pins: u32,
-    /// Changes since the server's start, and how many of them are written.
+    /// Changes since the server started, and how many of them are stored.
     version: u32,
     written: u32,
-    /// When it was last asked for.
+    /// When it was last requested.
     used: Timestamp,
     budget: Budget,
-    /// From when on it need not be kept, by the policy of the session that changed it last.
+    /// When it need not be kept any longer, by the policy of the session that changed it last.
     rests_at: Timestamp,
-    /// Of a known client: what it has tried. Never written down.
+    /// For a known client: the wrong passwords it has tried. Never stored.
     repeats: Repeats,
 }
 
-/// A budget as the table has it.
+/// A budget as the table stores it.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Stored {
     pub budget: Budget,
@@ -63,7 +61,7 @@ pub struct Stored {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum State {
     Empty = 0,
-    /// Whoever pinned it first is reading it.
+    /// The session that pinned it first is reading it.
     Loading,
     Present,
 }
@@ -98,17 +96,16 @@ impl Cached {
     }
 }
 
-/// Slots there are.
 pub fn capacity() -> usize {
     buckets() * WAYS
 }
 
-/// A multiple of the shards, so that all guard equally many.
+/// A multiple of [`SHARDS`], so that every lock guards the same number of buckets.
 pub fn buckets() -> usize {
     settings::throttle_entries().div_ceil(WAYS * SHARDS) * SHARDS
 }
 
-/// The slots of some buckets, for as long as their lock is held.
+/// The buckets of one shard, for as long as their lock is held.
 pub struct Shard {
     number: usize,
     _held: LockGuard,
@@ -119,11 +116,11 @@ impl Shard {
         Self { number, _held: LockGuard::take(Guard::Shard(number)) }
     }
 
-    /// The slots of a bucket of this shard.
+    /// The slots of a bucket in this shard.
     pub fn bucket(&mut self, bucket: usize) -> &mut [Cached] {
         assert!(bucket % SHARDS == self.number && bucket < buckets());
-        // SAFETY: see `Piece::get`; the assertion makes it a bucket that this lock
-        // guards, and the borrow makes it the only one in use.
+        // SAFETY: see `Piece::get`; the assertion makes it a bucket that this lock guards, and the
+        // borrow makes it the only one in use.
         unsafe {
             let first = CACHE.get().add(bucket * WAYS);
             std::slice::from_raw_parts_mut(first, WAYS)
@@ -131,20 +128,20 @@ impl Shard {
     }
 }
 
-/// Where sessions wait for a budget of that shard.
+/// The condition on which sessions wait for a budget of that shard.
 pub fn settled(shard: usize) -> &'static Condition {
     // SAFETY: see `Piece::get`; a condition guards itself.
     let all = unsafe { &*SETTLED.get() };
     &all[shard]
 }
 
-/// The key under which wrong passwords are known again.
+/// The key of the marks by which repeated wrong passwords are recognised.
 pub fn repeat_key() -> &'static [u8; 32] {
-    // SAFETY: see `Piece::get`; not changed since.
+    // SAFETY: see `Piece::get`; never changed after the start.
     unsafe { &*REPEAT_KEY.get() }
 }
 
-/// A place in the cache: a number below [`capacity`].
+/// A slot of the cache: a number below [`capacity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Place(pub u32);
 
@@ -162,7 +159,7 @@ impl Place {
         then(&mut shard.bucket(self.bucket())[self.0 as usize % WAYS])
     }
 
-    /// The same, and whoever waits for the budget looks again.
+    /// Changes the slot and wakes the sessions waiting for its budget.
     fn change<T>(self, then: impl FnOnce(&mut Cached) -> T) -> T {
         let result = self.with(then);
         settled(self.shard()).broadcast();
@@ -175,19 +172,18 @@ fn bucket_of(key: &BudgetKey) -> usize {
     u32::from_be_bytes([a, b, c, d]) as usize % buckets()
 }
 
-/// What a look into a bucket found.
 enum Look {
-    /// It is there and pinned.
+    /// The budget is present, and now pinned.
     Pinned(Place),
-    /// It is pinned and has to be read.
+    /// The slot is pinned, and its budget must be read from the table.
     ToLoad(Place),
 }
 
-/// Holds a budget in the cache until [`unpin`], reading it first if it is not there. `note` is told the
-/// place before anything can fail. `None` when no room could be made until the deadline.
+/// Keeps a budget in the cache until [`unpin`], reading it first if it is absent. `note` learns the
+/// slot before anything can fail. `None` if no slot of its bucket became free by the deadline.
 ///
 /// # Errors
-/// Whatever `load` says.
+/// Those of `load`.
 pub fn pin(
     database: pg_sys::Oid,
     payer: Payer,
@@ -234,7 +230,7 @@ fn look(
         if slot.state == State::Loading {
             return None;
         }
-        // A standby reads again what it has not changed itself; a primary, what it read as a standby.
+        // A standby rereads what it has not changed itself; a primary, what it read as a standby.
         let stale = slot.of_standby
             && (!standby || slot.version == 0 && now.abs_diff(slot.used) > STANDBY_TRUST);
         if stale && slot.pins == 0 {
@@ -245,7 +241,7 @@ fn look(
         slot.used = now;
         return Some(Look::Pinned(place(way)));
     }
-    // What is free, or else what is written and was asked for longest ago.
+    // Take a free slot, or else evict the least recently used budget that is stored.
     let may_leave = |slot: &Cached| {
         slot.state == State::Present && slot.pins == 0 && slot.version == slot.written
     };
@@ -259,7 +255,7 @@ fn look(
     Some(Look::ToLoad(place(way)))
 }
 
-/// Gives a pinned budget back. One that could not be read is forgotten.
+/// Unpins a budget. One whose reading failed is dropped.
 pub fn unpin(place: Place) {
     place.change(|slot| {
         slot.pins -= 1;
@@ -269,12 +265,12 @@ pub fn unpin(place: Place) {
     });
 }
 
-/// Charges a pinned budget, if it admits.
+/// Charges a pinned budget, if it admits the attempt.
 pub fn admit(place: Place, now: Timestamp, rules: &Rules) -> Verdict {
     place.with(|slot| slot.budget.admit(slot.payer, now, rules))
 }
 
-/// What became of the attempt that a pinned budget was charged for; the budget before and after.
+/// Settles the charge of a pinned budget; returns the budget before and after.
 pub fn settle(
     place: Place,
     settled: Settlement,
@@ -291,7 +287,7 @@ pub fn settle(
     })
 }
 
-/// Changes a pinned budget; false if that left it as it was.
+/// Changes a pinned budget; false if the change had no effect.
 pub fn alter(place: Place, rules: &Rules, change: impl FnOnce(&mut Budget)) -> bool {
     place.change(|slot| {
         let before = slot.budget;
@@ -304,18 +300,17 @@ pub fn alter(place: Place, rules: &Rules, change: impl FnOnce(&mut Budget)) -> b
     })
 }
 
-/// Another wrong password of a client. Is it one that its account is not charged for? Nothing is remembered of a
-/// client that is not known.
+/// Notes a wrong password of a client. Is it a repetition, for which the account is not charged?
+/// Nothing is remembered of unknown clients.
 pub fn repeats(place: Place, mark: u64, now: Timestamp, charged: bool) -> bool {
     place.with(|slot| slot.budget.is_known(now) && slot.repeats.note(mark, now, charged))
 }
 
-/// A pinned budget as it is.
 pub fn read(place: Place) -> Budget {
     place.with(|slot| slot.budget)
 }
 
-/// A budget as it is in the cache, if it is there.
+/// The current value of a budget, if it is in the cache.
 pub fn look_up(database: pg_sys::Oid, key: &BudgetKey) -> Option<Budget> {
     let bucket = bucket_of(key);
     let mut shard = Shard::lock(bucket % SHARDS);
@@ -325,7 +320,7 @@ pub fn look_up(database: pg_sys::Oid, key: &BudgetKey) -> Option<Budget> {
     shard.bucket(bucket).iter_mut().find(is_it).map(|slot| slot.budget)
 }
 
-/// Clears a budget that is in the cache; where it is.
+/// Clears a budget that is in the cache, and returns its slot.
 pub fn clear_if_present(database: pg_sys::Oid, key: &BudgetKey) -> Option<Place> {
     let bucket = bucket_of(key);
     let mut shard = Shard::lock(bucket % SHARDS);
@@ -341,7 +336,7 @@ pub fn clear_if_present(database: pg_sys::Oid, key: &BudgetKey) -> Option<Place>
     Some(Place((bucket * WAYS + way) as u32))
 }
 
-/// A budget on its way to the table.
+/// A budget whose changes are to be stored.
 pub struct Unwritten {
     pub place: Place,
     pub key: BudgetKey,
@@ -350,7 +345,7 @@ pub struct Unwritten {
     version: u32,
 }
 
-/// The budget at a place, if it belongs to the database and has changed since it was written.
+/// The budget in a slot, if it belongs to the database and has changed since it was stored.
 pub fn unwritten(place: Place, database: pg_sys::Oid) -> Option<Unwritten> {
     place.with(|slot| {
         let theirs = slot.state == State::Present && slot.database == database;
@@ -364,7 +359,7 @@ pub fn unwritten(place: Place, database: pg_sys::Oid) -> Option<Unwritten> {
     })
 }
 
-/// It is committed: it may leave the cache now, unless it has changed again.
+/// The stored value is committed: the slot may be evicted, unless the budget has changed again.
 pub fn written(unwritten: &Unwritten, database: pg_sys::Oid) {
     unwritten.place.change(|slot| {
         if slot.database == database && slot.key == unwritten.key {
@@ -373,12 +368,12 @@ pub fn written(unwritten: &Unwritten, database: pg_sys::Oid) {
     });
 }
 
-/// On a standby nothing is written: the budget may leave the cache as it is.
+/// Lets a budget be evicted although it is not stored: a standby stores nothing.
 pub fn leave_unwritten(place: Place) {
     place.with(|slot| slot.written = slot.version);
 }
 
-/// The database is gone: nothing of it is to be written any more.
+/// Drops all unpinned budgets of a database that no longer exists.
 pub fn forget(database: pg_sys::Oid) {
     for bucket in 0..buckets() {
         let mut shard = Shard::lock(bucket % SHARDS);
@@ -390,7 +385,7 @@ pub fn forget(database: pg_sys::Oid) {
     }
 }
 
-/// Slots in use, and slots that are waiting to be written.
+/// Slots in use, and slots whose budget has yet to be stored.
 pub fn use_of_cache() -> (usize, usize) {
     let (mut used, mut unwritten) = (0, 0);
     for bucket in 0..buckets() {

@@ -1,4 +1,4 @@
-//! The queue of events and the databases that they are of: one lock for both.
+//! The queue of audit events and the databases they belong to, under one lock.
 
 use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::clock;
@@ -12,10 +12,10 @@ use super::piece::{Guard, LockGuard, Piece};
 use crate::pg::server;
 use crate::settings;
 
-/// No entry, no slot.
+/// No entry, or no slot.
 pub const NONE: u32 = u32::MAX;
 
-/// How long a database rests after its worker has failed.
+/// How long a database waits for a new worker after one has failed. Microseconds.
 pub const AFTER_FAILURE: Timestamp = 1_000_000;
 
 pub static QUEUE: Piece<Queue> = Piece::new();
@@ -26,20 +26,20 @@ pub static DATABASES: Piece<[Database; MAX_DATABASES]> = Piece::new();
 #[repr(C)]
 pub struct Queue {
     pub free: u32,
-    /// Events that were lost with their database.
+    /// Events discarded because their database was dropped.
     pub discarded: u64,
-    /// Lines that a standby may still log, as a token bucket's arrival time, and lines it has not.
+    /// For a standby, which logs a limited number of lines: the arrival time of its token bucket,
+    /// and the lines it has left out.
     pub lines: (i64, u64),
 }
 
-/// One entry.
 #[repr(C)]
 pub struct Entry {
-    /// The next free one, or the next of the same database.
+    /// The next free entry, or the next entry of the same database.
     pub next: u32,
     pub database: u32,
     pub ticket: u64,
-    /// The budgets that the event has changed, to be written with it.
+    /// The budgets the event has changed, which are stored with it.
     pub touched: [u32; PAYERS],
     pub record: Note,
 }
@@ -60,7 +60,7 @@ impl Queue {
         database.held -= 1;
     }
 
-    /// Frees the first entries of a database; the ticket of the last of them.
+    /// Frees the first entries of a database and returns the ticket of the last one freed.
     pub fn remove_first(
         &mut self,
         entries: &mut [Entry],
@@ -83,56 +83,55 @@ impl Queue {
     }
 }
 
-/// A database in which a password was used since the server's start.
+/// A database in which passwords have been used since the server started.
 #[repr(C)]
 pub struct Database {
-    /// Zero: this place is free.
+    /// Zero if this slot is free.
     pub oid: pg_sys::Oid,
-    /// Zero: nobody serves it.
+    /// The worker's process id; zero if there is none.
     pub worker: i32,
-    /// Has its worker begun? Until then attempts wait.
+    /// Has its worker started? Until then attempts wait.
     pub serving: bool,
-    /// Since when somebody waits for a worker; zero: nobody does.
+    /// Since when a worker has been wanted; zero if none is.
     pub wanted_since: Timestamp,
-    /// No worker before this time.
+    /// No new worker before this time.
     pub rests_until: Timestamp,
-    /// First and last entry that wait for the worker.
+    /// The first and the last entry waiting for the worker.
     pub first: u32,
     pub last: u32,
-    /// How many wait.
+    /// Entries waiting for the worker.
     pub ready: u32,
-    /// How many belong to it, waiting or not filled in yet.
+    /// Entries that belong to the database, waiting or not submitted yet.
     pub held: u32,
-    /// Tickets given out.
     pub submitted: u64,
-    /// What one worker leaves to the next.
+    /// The state that one worker hands over to the next.
     pub left: HandOver,
 }
 
-/// What one worker of a database leaves to the next, as long as the server runs.
+/// What a worker of a database hands over to the next, for as long as the server runs.
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
 pub struct HandOver {
-    /// Where the chain stands: epoch, sequence number, MAC; and when the epoch was opened. If that is
-    /// still where it stands, the epoch goes on.
+    /// The head of the chain (epoch, sequence number, MAC) and when its epoch was opened. If the
+    /// table still ends there, the epoch continues.
     pub epoch: i64,
     pub seq: i64,
     pub mac: [u8; 32],
     pub opened_at: Timestamp,
-    /// Is there more to write than what is in the queue?
+    /// Is there work left apart from the queue?
     pub unfinished: bool,
-    /// Rows that a flood may still make.
+    /// How many more rows a flood of events may add.
     pub allowance: Allowance,
-    /// How far the tidying of budgets has come, and when it begins again.
+    /// How far the clean-up of budgets has come, and when the next pass begins.
     pub tidied_to: [u8; 16],
     pub tidy_again_at: Timestamp,
-    /// The oldest epoch there is; zero: nobody has looked.
+    /// The oldest existing epoch; zero if not determined yet.
     pub oldest: i64,
-    /// Epochs before this one are on record as removed.
+    /// The removal of epochs before this one is on record.
     pub pruned_before: i64,
-    /// Of those, rows from this one on are deleted: epoch and number.
+    /// Of those epochs, rows from this one on are deleted: epoch and sequence number.
     pub pruned_to: (i64, i64),
-    /// Has the log been told that nothing is removed because the clock may be wrong?
+    /// Has the log reported that nothing is removed because the clock may be wrong?
     pub doubted: bool,
 }
 
@@ -147,7 +146,7 @@ impl Database {
         self.left = HandOver::default();
     }
 
-    /// Asks for a worker if there is none; true if workers are to be woken.
+    /// Asks for a worker if there is none; true if idle workers must be woken.
     pub fn want(&mut self) -> bool {
         let wake = self.worker == 0 && self.wanted_since == 0;
         if wake {
@@ -160,12 +159,12 @@ impl Database {
         self.worker == 0 && self.held == 0 && self.wanted_since == 0
     }
 
-    /// Does somebody wait for a worker, and has it none?
+    /// Does the database want a worker and have none?
     pub fn waits(&self) -> bool {
         self.oid != pg_sys::InvalidOid && self.worker == 0 && self.wanted_since != 0
     }
 
-    /// How long it still rests.
+    /// How long it has to wait for a new worker. Microseconds.
     pub fn rests(&self, now: Timestamp) -> Timestamp {
         clock::time_until(self.rests_until, now, AFTER_FAILURE)
     }

@@ -1,4 +1,4 @@
-//! Waiting for one another in shared memory.
+//! Waiting on condition variables in shared memory, for a bounded time.
 
 use std::time::{Duration, Instant};
 
@@ -8,28 +8,27 @@ use pgrx::pg_sys;
 #[repr(C)]
 pub struct Condition(std::cell::UnsafeCell<pg_sys::ConditionVariable>);
 
-// SAFETY: guarded by a spinlock of its own; made to be used by many processes.
+// SAFETY: protected by its own spinlock and designed for use by many processes.
 unsafe impl Sync for Condition {}
 
 impl Condition {
     pub fn init(&mut self) {
-        // SAFETY: ours alone while the segment is made.
+        // SAFETY: no other process has it while the segment is being made.
         unsafe { pg_sys::ConditionVariableInit(self.0.get()) };
     }
 
-    /// Wakes everybody.
     pub fn broadcast(&self) {
-        // SAFETY: made by `init`.
+        // SAFETY: initialised by `init`.
         unsafe { pg_sys::ConditionVariableBroadcast(self.0.get()) };
     }
 
-    /// Looks until `look` has something or the deadline is over; `None` then. Cancelling,
-    /// `statement_timeout` and termination end the wait.
+    /// Calls `look` until it returns something or the deadline has passed; `None` in that case.
+    /// Cancellation, `statement_timeout` and termination end the wait.
     pub fn wait<T>(&self, deadline: Instant, mut look: impl FnMut() -> Option<T>) -> Option<T> {
         if let Some(found) = look() {
             return Some(found);
         }
-        // SAFETY: made by `init`. After an error PostgreSQL itself cancels the sleep.
+        // SAFETY: initialised by `init`; after an error PostgreSQL cancels the sleep itself.
         unsafe { pg_sys::ConditionVariablePrepareToSleep(self.0.get()) };
         let found = loop {
             if let Some(found) = look() {

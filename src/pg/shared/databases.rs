@@ -1,4 +1,4 @@
-//! Who serves which database, and what one worker leaves to the next.
+//! Which worker serves which database, and what one worker hands over to the next.
 
 use std::cell::Cell;
 use std::sync::atomic::Ordering;
@@ -12,7 +12,7 @@ use super::{board, budgets, moves, passes, renewals};
 use crate::error::Error;
 use crate::pg::server;
 
-/// The place of this session's database.
+/// The slot of this session's database.
 ///
 /// # Errors
 /// [`Error::TooManyDatabases`].
@@ -22,7 +22,7 @@ pub fn mine() -> Result<usize, Error> {
     Ok(number)
 }
 
-/// What [`mine`] has said the last time.
+/// The result of the last [`mine`] in this session.
 pub fn last() -> Option<usize> {
     MINE.get()
 }
@@ -52,7 +52,7 @@ pub fn await_worker(number: usize, deadline: Instant) -> bool {
     served.is_some()
 }
 
-/// Is a worker there? If not, one is asked for.
+/// Is a worker serving? If there is none, one is requested.
 pub fn want_worker(number: usize) -> bool {
     let (serving, wake) = {
         let mut central = Central::lock();
@@ -66,17 +66,16 @@ pub fn want_worker(number: usize) -> bool {
     serving
 }
 
-/// What a worker that looks for a database finds.
+/// What a worker finds that looks for a database.
 pub enum Vacancy {
-    /// This place, which is now the worker's, and its database.
+    /// A slot, now claimed by this worker, and its database.
     Database(usize, pg_sys::Oid),
-    /// One that rests after a failure, for so long.
+    /// A database that is resting after a failure, for this long.
     Later(Duration),
-    /// None.
     Nothing,
 }
 
-/// The database that has waited longest for a worker becomes this process's.
+/// Claims the database that has waited longest for a worker.
 pub fn claim(pid: i32) -> Vacancy {
     let now = server::now();
     let mut central = Central::lock();
@@ -102,7 +101,7 @@ pub fn claim(pid: i32) -> Vacancy {
     }
 }
 
-/// Does a database wait that could be served? One that rests after a failure could not.
+/// Is a database waiting that could be served now, not resting after a failure?
 pub fn any_waits() -> bool {
     let now = server::now();
     let mut central = Central::lock();
@@ -110,21 +109,21 @@ pub fn any_waits() -> bool {
     databases.iter().any(|database| database.waits() && database.rests(now) == 0)
 }
 
-/// What the last worker of a database has left.
+/// What the last worker of a database has handed over.
 pub fn handed_over(number: usize) -> HandOver {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
     databases[number].left
 }
 
-/// Leaves something to the next worker.
+/// Changes what the next worker will find.
 pub fn hand_over(number: usize, change: impl FnOnce(&mut HandOver)) {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
     change(&mut databases[number].left);
 }
 
-/// The worker has read what it goes on from: attempts may begin.
+/// The worker has started: attempts may begin.
 pub fn serve(number: usize) {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
@@ -132,8 +131,8 @@ pub fn serve(number: usize) {
     board::of(number).done.broadcast();
 }
 
-/// The worker's batch is committed: its first `count` entries are free again, and everybody with a
-/// ticket up to the last of them may go.
+/// The worker's batch is committed: frees the first `count` entries and wakes the sessions with
+/// tickets up to the last of them.
 pub fn committed(number: usize, count: usize) {
     {
         let mut central = Central::lock();
@@ -147,18 +146,17 @@ pub fn committed(number: usize, count: usize) {
     board::of(number).done.broadcast();
 }
 
-/// How a worker left.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
     /// It had nothing to do, or made room for another database.
     Done,
-    /// It could not go on; the database rests before the next one comes.
+    /// It failed; the database rests before the next worker comes.
     Failed,
-    /// The database is gone: what was to be written for it is discarded.
+    /// The database no longer exists: its pending events are discarded.
     Dropped,
 }
 
-/// The worker is no longer there.
+/// Releases the database of a worker that is leaving.
 pub fn leave(number: usize, departure: Departure) {
     if departure == Departure::Dropped {
         let oid = Central::lock().parts().2[number].oid;
@@ -187,7 +185,7 @@ pub fn leave(number: usize, departure: Departure) {
                 }
             }
         }
-        // Something came while it was leaving, or it had more to do.
+        // Something arrived while it was leaving, or it had not finished.
         let more = database.ready > 0 || database.left.unfinished;
         more && database.want()
     };
@@ -197,7 +195,7 @@ pub fn leave(number: usize, departure: Departure) {
     }
 }
 
-/// Use of the queue: entries held, entries there are, events discarded with dropped databases.
+/// Entries held, entries in total, and events discarded with dropped databases.
 pub fn queue_use() -> (usize, usize, u64) {
     let mut central = Central::lock();
     let (queue, entries, databases) = central.parts();

@@ -1,24 +1,23 @@
-//! Pieces of dynamic shared memory for whole files: made by one process, read by all, freed when the last who
-//! reads one is done with it. PostgreSQL removes them with the server, however it ends.
+//! Whole files in dynamic shared memory: each is made by one process, read by all, and freed when
+//! the last reader detaches. PostgreSQL removes the segments with the server, however it ends.
 
 use std::fs::File;
 use std::io::Read;
 
 use pgrx::{PgTryBuilder, pg_sys};
 
-/// The length of the file lies before it: a piece may be longer than was asked for.
+/// The length of the file precedes it: a segment may be longer than requested.
 const PREFIX: usize = size_of::<u64>();
 
-/// How others find a piece.
+/// By which other processes find a segment.
 pub type Handle = pg_sys::dsm_handle;
 
-/// A piece that this process reads.
 struct Attached(*mut pg_sys::dsm_segment);
 
 impl Attached {
     fn bytes(&self) -> &[u8] {
-        // SAFETY: attached until this is dropped, and written by nobody since it was published; `make`
-        // has put the length before as many bytes.
+        // SAFETY: attached until this is dropped, and never written after it was published; `make`
+        // has stored the length before that many bytes.
         unsafe {
             let base = pg_sys::dsm_segment_address(self.0).cast::<u8>();
             let len = base.cast::<u64>().read() as usize;
@@ -34,17 +33,17 @@ impl Drop for Attached {
     }
 }
 
-/// A copy of the file, which stays until [`release`], if it is as it should be.
+/// Copies the file into a segment that stays until [`release`], if `check` accepts it.
 ///
 /// # Errors
-/// Why not; nothing is left behind then.
+/// The reason, in words. No segment remains then.
 pub fn make(
     file: &mut File,
     check: impl FnOnce(&[u8]) -> Result<(), String>,
 ) -> Result<Handle, String> {
     let len = file.metadata().map_err(|why| why.to_string())?.len() as usize;
     let piece = Attached(allocate(PREFIX + len)?);
-    // SAFETY: as long as was asked for, and nobody else knows of it yet.
+    // SAFETY: at least as long as requested, and not known to another process yet.
     let bytes = unsafe {
         let base = pg_sys::dsm_segment_address(piece.0).cast::<u8>();
         base.cast::<u64>().write(len as u64);
@@ -59,7 +58,7 @@ pub fn make(
     }
 }
 
-/// A worker goes on where there is no room for it.
+/// Creates a segment. Running out of shared memory must not end a worker.
 fn allocate(size: usize) -> Result<*mut pg_sys::dsm_segment, String> {
     PgTryBuilder::new(|| {
         // SAFETY: a worker outside of a transaction, attached to shared memory.
@@ -81,16 +80,17 @@ fn allocate(size: usize) -> Result<*mut pg_sys::dsm_segment, String> {
     .execute()
 }
 
-/// Looks at a piece. `None` if it is not there any more.
+/// Calls `look` with a segment's content. `None` if the segment no longer exists.
 pub fn with<T>(handle: Handle, look: impl FnOnce(&[u8]) -> T) -> Option<T> {
-    // SAFETY: a session in a transaction, which this session has not attached already: `look` calls nothing
-    // of PostgreSQL.
+    // SAFETY: a session in a transaction, which has not attached the segment already: `look` calls
+    // no PostgreSQL function.
     let piece = unsafe { pg_sys::dsm_attach(handle) };
     (!piece.is_null()).then(|| look(Attached(piece).bytes()))
 }
 
-/// Nobody will look for it any more.
+/// Frees a segment once its last reader has detached. No process may look for it afterwards.
 pub fn release(handle: Handle) {
-    // SAFETY: pinned by `make`, and released once, by whoever took its handle out of shared memory.
+    // SAFETY: pinned by `make`, and released once, by the process that took its handle out of
+    // shared memory.
     unsafe { pg_sys::dsm_unpin_segment(handle) };
 }

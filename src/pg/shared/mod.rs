@@ -1,4 +1,6 @@
-//! What all sessions share: one piece of memory, sized when the server starts.
+//! What all sessions share: one piece of memory, sized when the server starts. It holds plain
+//! integers and bytes only, because every process maps it and a crashed one must not leave a
+//! pointer. While a lock is held, nothing is called in which PostgreSQL could raise an error.
 //!
 //! | file | what lies there |
 //! | --- | --- |
@@ -8,17 +10,14 @@
 //! | [`board`] | counters and conditions of a database, which need no lock |
 //! | [`central`] | the queue and the databases, under one lock |
 //! | [`queue`], [`note`] | events on their way to the worker |
-//! | [`databases`] | who serves which database |
+//! | [`databases`] | which worker serves which database |
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
-//! | [`slots`] | how many hash at once, and who is next |
-//! | [`renewals`] | records made anew, on their way to the worker |
-//! | [`traffic`] | records that move between classes of cost, and counts of all, under one lock |
-//! | [`moves`], [`passes`] | what is done with them |
+//! | [`slots`] | the hash slots and the queue for them |
+//! | [`renewals`] | rehashed records on their way to the worker |
+//! | [`traffic`] | moves between cost classes and counts of all records, under one lock |
+//! | [`moves`], [`passes`] | the operations on them |
 //! | [`published`], [`list`] | the list of breached passwords that a reload has put in place |
-//! | [`reloads`], [`lines`] | how often a file was read again; numbers for lines of the log |
-//!
-//! Plain integers and bytes only: every process maps it, and a crashed one must not leave a pointer.
-//! Nothing that PostgreSQL could raise an error in is called while a lock is held.
+//! | [`reloads`], [`lines`] | how often a file was reloaded; numbers for lines of the log |
 
 pub mod board;
 pub mod budgets;

@@ -1,7 +1,7 @@
-//! Records that have been made, moved from one class of cost to another, or deleted, on their way to the worker.
+//! Records that were made, moved to another cost class or deleted, on their way to the worker.
 //!
-//! Their transaction is committed. What has no place is lost, as is what a crash finds here: users are counted wrong
-//! then until all records have been counted anew ([`super::passes`]).
+//! Their transactions are committed. A move that finds no slot, or is lost in a crash, leaves the
+//! counts wrong until all records have been recounted ([`super::passes`]).
 
 use password_verify_core::decoys::recount::{Behind, Span};
 use password_verify_core::kept::record::MAX_BYTES;
@@ -9,7 +9,8 @@ use pgrx::pg_sys;
 
 use super::traffic::{Moved, PLACES, Tally, Traffic, existing, take_note};
 
-/// Leaves it for the worker, and where those records were and are; false if there is no place.
+/// Queues moves for the worker, with the ranges the records left and entered; false if there is no
+/// slot.
 pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
     if tally.template.len() > MAX_BYTES {
         return false;
@@ -36,14 +37,13 @@ pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
     true
 }
 
-/// What waits for the worker of a database.
 pub fn waiting(database: pg_sys::Oid) -> Vec<Tally> {
     let mut traffic = Traffic::lock();
     let (slots, passes) = traffic.parts();
     take_note(slots, passes, database)
 }
 
-/// These are counted, and stored.
+/// Removes moves whose count is committed.
 pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
     let mut traffic = Traffic::lock();
     let (slots, _) = traffic.parts();
@@ -58,7 +58,7 @@ pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
     }
 }
 
-/// The database is gone.
+/// Drops the moves of a database that no longer exists.
 pub fn forget(database: pg_sys::Oid) {
     let mut traffic = Traffic::lock();
     let (slots, _) = traffic.parts();

@@ -1,26 +1,25 @@
-//! What the worker makes a row of the audit of, as it lies in the queue.
+//! An audit event as it lies in the queue, before the worker makes a row of it.
 
 use password_verify_core::rules::throttle::Payer;
 use password_verify_core::rules::user_id::UserId;
 
 use crate::pg::server::caller::{Caller, RawAddr};
 
-/// What the worker makes a row of.
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct Note {
     pub at: i64,
-    /// The full transaction id of a change, zero for what is not part of a transaction.
+    /// The full transaction id of a change; zero for an event outside of any transaction.
     pub xid: u64,
-    /// The transaction around it, which is the same outside of savepoints.
+    /// The top-level transaction, which is the same outside of savepoints.
     pub top_xid: u64,
     pub caller: Caller,
     pub action: u8,
     pub outcome: u8,
     pub alert: u8,
-    /// Was a password hashed for it?
+    /// Did the event cost a password hash?
     pub hashed: bool,
-    /// Which of the user's budgets are to be cleared when the transaction commits: a bit for each payer.
+    /// The user's budgets to clear when the transaction commits: one bit for each payer.
     pub clears: u8,
     pub client_addr: RawAddr,
     pub user_len: u8,
@@ -29,13 +28,12 @@ pub struct Note {
 }
 
 impl Note {
-    /// The user's budgets that are to be cleared when the transaction commits.
+    /// The user's budgets to clear when the transaction commits.
     pub fn cleared(&self) -> impl Iterator<Item = Payer> {
         let clears = self.clears;
         Payer::ALL.into_iter().filter(move |payer| clears & payer.bit() != 0)
     }
 
-    /// Says whose it is.
     pub fn name_user(&mut self, user: &UserId) {
         let bytes = user.as_str().as_bytes();
         // Invariant: a user id has at most 255 bytes.

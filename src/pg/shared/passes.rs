@@ -1,5 +1,5 @@
-//! Counts of all records, a slice at a time, and how far each has come: one of each database. They go on when
-//! another worker comes, and begin anew when the server starts.
+//! Counts of all records, one per database, made a slice at a time. A new worker continues them;
+//! after a restart of the server they begin again.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use pgrx::pg_sys;
 use super::board::MAX_DATABASES;
 use super::traffic::{Pass, Tally, Traffic, begin_anew, existing, find, take_note};
 
-/// That of a database; one that nobody needs just now gives way.
+/// The count of a database, which may take the slot of a count that is not needed now.
 fn of(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<&mut Count> {
     let number = find(passes, database).or_else(|| {
         let free = passes.iter().position(|pass| pass.database == pg_sys::InvalidOid);
@@ -21,28 +21,28 @@ fn of(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<&mut 
     Some(&mut passes[number].count)
 }
 
-/// This session's transaction has moves and begins to commit; false if there is no room to say so.
+/// Notes that this session's transaction has moves and starts to commit; false if there is no slot.
 pub fn enter(database: pg_sys::Oid) -> bool {
     let mut traffic = Traffic::lock();
     let (_, passes) = traffic.parts();
     of(passes, database).map(Count::enter).is_some()
 }
 
-/// It has reported them all, or has failed.
+/// Notes that the transaction has reported all its moves, or has failed.
 pub fn leave(database: pg_sys::Oid) {
     let mut traffic = Traffic::lock();
     let (_, passes) = traffic.parts();
     existing(passes, database).into_iter().for_each(Count::leave);
 }
 
-/// Moves that nobody will report.
+/// Notes that moves were lost, so that everything is counted again.
 pub fn lose(database: pg_sys::Oid, now: i64) {
     let mut traffic = Traffic::lock();
     let (_, passes) = traffic.parts();
     existing(passes, database).into_iter().for_each(|count| count.lose(now));
 }
 
-/// What is to be counted now, if anything is.
+/// The slice to count now, if any.
 pub fn begin(database: pg_sys::Oid, now: i64) -> Option<Slice> {
     let mut traffic = Traffic::lock();
     let (slots, passes) = traffic.parts();
@@ -50,21 +50,21 @@ pub fn begin(database: pg_sys::Oid, now: i64) -> Option<Slice> {
     let rested = count.is_resting();
     let slice = count.begin(now);
     if rested && !count.is_resting() {
-        // What is said of an earlier pass means nothing for this one, which has counted nothing yet.
+        // Moves noted for an earlier pass do not apply to this one, which has counted nothing yet.
         begin_anew(slots, database);
     }
     slice
 }
 
-/// A slice is counted; false if that is to be done once more.
+/// Adds the result of a slice; false if it must be counted once more.
 pub fn take(database: pg_sys::Oid, slice: Slice, counted: &Counted) -> bool {
     let mut traffic = Traffic::lock();
     let (_, passes) = traffic.parts();
     existing(passes, database).is_some_and(|count| count.take(slice, counted))
 }
 
-/// What waits for the worker, the records of each class with that, and how many could not be read: once all
-/// are counted.
+/// Once all records are counted: the moves waiting for the worker, the records of each class
+/// including those moves, and the number of unreadable records.
 pub fn result(database: pg_sys::Oid) -> Option<(Vec<Tally>, BTreeMap<ClassKey, u64>, u64)> {
     let mut traffic = Traffic::lock();
     let (slots, passes) = traffic.parts();
@@ -74,14 +74,14 @@ pub fn result(database: pg_sys::Oid) -> Option<(Vec<Tally>, BTreeMap<ClassKey, u
     Some((waiting, found, unread))
 }
 
-/// The count is stored, or cannot be made.
+/// Ends the count: it is stored, or has failed.
 pub fn finish(database: pg_sys::Oid, now: i64) {
     let mut traffic = Traffic::lock();
     let (_, passes) = traffic.parts();
     existing(passes, database).into_iter().for_each(|count| count.finish(now));
 }
 
-/// The database is gone.
+/// Drops the count of a database that no longer exists.
 pub fn forget(database: pg_sys::Oid) {
     let mut traffic = Traffic::lock();
     let (_, passes) = traffic.parts();

@@ -1,29 +1,24 @@
-//! A piece of shared memory, and the locks that guard most of them.
+//! Pointers into shared memory, and the locks that guard most of it.
 
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
 use pgrx::pg_sys;
 
-/// Locks of the budget cache; each guards its share of the buckets.
+/// Locks of the budget cache, each for its share of the buckets.
 pub const SHARDS: usize = 64;
 
-/// Which lock guards what.
 #[derive(Debug, Clone, Copy)]
 pub enum Guard {
     /// The queue and the databases.
     Central,
-    /// The hash slots.
     HashSlots,
-    /// Records that were made anew.
     Renewals,
-    /// Records that have moved.
     Traffic,
-    /// A share of the budgets, below [`SHARDS`].
+    /// A shard of the budgets, below [`SHARDS`].
     Shard(usize),
 }
 
-/// How many locks there are.
 pub const LOCKS: usize = 4 + SHARDS;
 
 impl Guard {
@@ -38,7 +33,7 @@ impl Guard {
     }
 }
 
-/// Where something lies. Set in the postmaster, inherited by every process.
+/// A pointer to one part of shared memory. Set in the postmaster, inherited by every process.
 pub struct Piece<T>(AtomicPtr<T>);
 
 impl<T> Piece<T> {
@@ -46,21 +41,21 @@ impl<T> Piece<T> {
         Self(AtomicPtr::new(ptr::null_mut()))
     }
 
-    /// Called once, in the postmaster, whenever shared memory is made.
+    /// Sets the pointer. Called in the postmaster, once whenever shared memory is made.
     pub fn lies_at(&self, pointer: *mut T) {
         self.0.store(pointer, Ordering::Relaxed);
     }
 
-    /// Where it lies: valid since the server's start, and until its end.
+    /// The pointer: valid from the server's start to its end.
     pub fn get(&self) -> *mut T {
         self.0.load(Ordering::Relaxed)
     }
 }
 
-/// The array of locks.
+/// The LWLocks of this library.
 pub static LOCK_ARRAY: Piece<pg_sys::LWLockPadded> = Piece::new();
 
-/// A lock, held. Taking one holds off cancellation until it is given back.
+/// A lock that is held. Interrupts are held off until it is released.
 pub struct LockGuard(*mut pg_sys::LWLock);
 
 impl LockGuard {
@@ -77,7 +72,7 @@ impl LockGuard {
 
 impl Drop for LockGuard {
     fn drop(&mut self) {
-        // SAFETY: taken by `take`, given back once; no error can have come in between.
+        // SAFETY: acquired by `take`, released once; no error can have come in between.
         unsafe { pg_sys::LWLockRelease(self.0) };
     }
 }

@@ -8,15 +8,16 @@ use super::reloads::Reloads;
 
 pub static BLOCKLIST: Piece<Published> = Piece::new();
 
-/// All-zero: the one that the postmaster has read.
+/// The list in force. All zeros: the one that the postmaster has read.
 #[repr(C)]
 pub struct Published {
-    /// Turn (30 bits), kind (2 bits), handle (32 bits): one word, so that they change at once.
+    /// Turn (30 bits), kind (2 bits) and handle (32 bits) in one word, so that they change
+    /// together.
     word: AtomicU64,
     turns: AtomicU64,
-    /// Of the file that was taken over last, or is being taken over.
+    /// Identifies the file taken over last, or being taken over.
     signature: AtomicU64,
-    /// When the last reload was asked for that a worker has seen, as PostgreSQL notes it.
+    /// The time of the last reload that a worker has seen, as PostgreSQL records it.
     reloaded: AtomicI64,
     pub complaints: Reloads,
 }
@@ -24,11 +25,11 @@ pub struct Published {
 const NONE: u64 = 1;
 const PIECE: u64 = 2;
 
-/// Later takeovers win, whoever is done first.
+/// A numbered takeover: the latest one wins, in whatever order they finish.
 pub struct Turn(u64);
 
 impl Published {
-    /// In the postmaster: there was no reload yet that it does not know of itself.
+    /// In the postmaster: no reload has been missed yet.
     pub fn begin(&self, signature: u64) {
         self.signature.store(signature, Ordering::Relaxed);
         self.saw_reload();
@@ -39,24 +40,24 @@ impl Published {
         self.reloaded.fetch_max(last_reload(), Ordering::AcqRel);
     }
 
-    /// Was there a reload that no worker has seen, for none was there?
+    /// Was there a reload while no worker was there to see it?
     pub fn missed_reload(&self) -> bool {
         last_reload() > self.reloaded.load(Ordering::Acquire)
     }
 
-    /// Of all who see this file the first gets to take it over.
+    /// The first process to see this version of the file gets a turn to take it over.
     pub fn turn(&self, signature: u64) -> Option<Turn> {
         let before = self.signature.swap(signature, Ordering::AcqRel);
         (before != signature).then(|| Turn(self.turns.fetch_add(1, Ordering::AcqRel) + 1))
     }
 
-    /// What was tried last was not taken over.
+    /// Forgets a file that was tried but not taken over.
     pub fn forget(&self) {
         self.signature.store(u64::MAX, Ordering::Release);
     }
 
-    /// Replaces the list, by none or by this one. The piece that nobody looks for any more: the one before,
-    /// or this one where a later turn was done earlier.
+    /// Replaces the list with this one, or with none, and returns the segment to release: the
+    /// previous one, or this one if a later turn has already finished.
     pub fn publish(&self, Turn(turn): Turn, piece: Option<Handle>) -> Option<Handle> {
         let new = turn << 34 | piece.map_or(NONE << 32, |handle| PIECE << 32 | u64::from(handle));
         let mut old = self.word.load(Ordering::Acquire);
@@ -71,7 +72,7 @@ impl Published {
         }
     }
 
-    /// `None`: what was inherited from the postmaster. `Some(None)`: there is no list.
+    /// `None`: the list inherited from the postmaster. `Some(None)`: there is no list.
     pub fn current(&self) -> Option<Option<Handle>> {
         let word = self.word.load(Ordering::Acquire);
         (word >> 32 & 3 != 0).then(|| handle(word))
@@ -83,13 +84,13 @@ fn handle(word: u64) -> Option<Handle> {
     piece.then(|| Handle::try_from(word & u64::from(Handle::MAX)).ok()).flatten()
 }
 
-/// Inherited from the postmaster, which notes it before it tells its children.
+/// The time of the last reload, which the postmaster records before it signals its children.
 fn last_reload() -> i64 {
     // SAFETY: a plain value of this process.
     unsafe { pgrx::pg_sys::PgReloadTime }
 }
 
-/// Which list sessions look at.
+/// The list that sessions look at.
 pub fn blocklist() -> &'static Published {
     // SAFETY: see `Piece::get`; made of atomics.
     unsafe { &*BLOCKLIST.get() }

@@ -1,7 +1,8 @@
 //! Events on their way from the sessions to the worker of their database.
 //!
-//! An entry is taken before an attempt is tested, so that what happens to the attempt can always be
-//! recorded, and filled in when it is known. Entries of a database are written in that order.
+//! An entry is reserved before an attempt is tested, so that its outcome can always be recorded,
+//! and filled in when the outcome is known. A database's events are written in the order in which
+//! they were submitted.
 
 use std::time::Instant;
 
@@ -14,8 +15,8 @@ use super::note::Note;
 use crate::pg::server;
 use crate::settings::{self, Durability};
 
-/// Takes an entry for an event that is going to happen. `None` when all are taken until the deadline: a
-/// database may hold a quarter of them, so that one that is stuck does not stall the others.
+/// Reserves an entry for an event. `None` if no entry is free by the deadline. A database may hold
+/// a quarter of all entries, so that one whose worker is stuck does not stall the others.
 pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
     let quota = (settings::audit_queue() / 4) as u32;
     board::of(database).done.wait(deadline, || {
@@ -23,7 +24,7 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
         let (queue, entries, databases) = central.parts();
         let number = queue.free;
         let database_of = &mut databases[database];
-        // The place may have become another database's meanwhile.
+        // The slot may belong to another database by now.
         if number == NONE || database_of.held >= quota || database_of.oid != server::database() {
             return None;
         }
@@ -35,7 +36,7 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
     })
 }
 
-/// Fills an entry in and gives it to the worker; the ticket to wait for.
+/// Fills in an entry, hands it to the worker, and returns the ticket to wait for.
 pub fn submit(number: u32, record: &Note, touched: [u32; PAYERS]) -> Ticket {
     let (database, ticket, generation, wake) = {
         let mut central = Central::lock();
@@ -65,7 +66,7 @@ pub fn submit(number: u32, record: &Note, touched: [u32; PAYERS]) -> Ticket {
     Ticket { database, generation, number: ticket }
 }
 
-/// Gives an entry back for which nothing has happened.
+/// Returns an entry for which no event is to be written.
 pub fn cancel(number: u32) {
     let database = {
         let mut central = Central::lock();
@@ -77,7 +78,8 @@ pub fn cancel(number: u32) {
     board::of(database).done.broadcast();
 }
 
-/// The first entries that wait, at most `count`, without taking them off; how many are held besides.
+/// The first `count` waiting entries at most, which stay in the queue, and whether the database
+/// holds any entry, waiting or reserved.
 pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Note)>, bool) {
     let mut found = Vec::with_capacity(count);
     let mut central = Central::lock();
@@ -92,8 +94,9 @@ pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Note)>, bool
     (found, of.held as usize > 0)
 }
 
-/// May a standby log one more event? Then how many it has not logged before. 1000 at once, 10 a second:
-/// its log is no table, and whoever may validate could fill the disk.
+/// May a standby log one more event? If so, returns how many it has left out before. 1000 at once,
+/// then 10 a second: a standby has no table to write to, and a login with the verifier role could
+/// fill the disk.
 pub fn may_log() -> Option<u64> {
     const INTERVAL: i64 = 100_000;
     const BURST: i64 = 1000 * INTERVAL;
@@ -110,14 +113,14 @@ pub fn may_log() -> Option<u64> {
     Some(std::mem::take(left_out))
 }
 
-/// Is there anything to write?
+/// Is an entry waiting to be written?
 pub fn has_work(database: usize) -> bool {
     let mut central = Central::lock();
     let (_, _, databases) = central.parts();
     databases[database].ready > 0
 }
 
-/// The right to be told when an event is committed.
+/// The right to learn when an event is committed.
 #[derive(Debug, Clone, Copy)]
 pub struct Ticket {
     database: usize,
@@ -126,8 +129,9 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Must the answer wait for its event? Asynchronous ones need not, unless databases take turns with the
-    /// workers: an orderly shutdown starts none for those that have to wait.
+    /// Must the answer wait for its event? Asynchronous events need not, unless databases take
+    /// turns with the workers: an orderly shutdown starts no worker for databases that are still
+    /// waiting.
     pub fn is_to_wait(self) -> bool {
         settings::audit_durability() == Durability::Commit || any_waits()
     }
@@ -136,10 +140,10 @@ impl Ticket {
     pub fn wait(self, deadline: Instant) -> bool {
         let database = board::of(self.database);
         let look = || {
-            // In this order: a number that is committed later, by the database that has this place then,
-            // is seen together with its generation.
+            // The order matters: if another database has taken the slot, its higher number is seen
+            // only together with its generation.
             let committed = database.committed();
-            // Discarded with its database: it is never going to be.
+            // Discarded with its database: it will never be committed.
             if database.generation() != self.generation {
                 return Some(false);
             }

@@ -1,4 +1,4 @@
-//! How often a file was read again, and whether that was complained of.
+//! Counts how often a file was reloaded, and limits complaints about it.
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -8,28 +8,26 @@ use crate::pg::server;
 
 pub static KEYRING: Piece<Reloads> = Piece::new();
 
-/// Counts reloads of a file, and complains of it once.
 #[repr(C)]
 pub struct Reloads {
     count: AtomicU64,
-    /// What the last complaint was about, as a hash, and when; zero once the file is a keyring again.
+    /// A hash of the last complaint; zero once the file is valid again.
     complaint: AtomicU64,
     complained_at: AtomicI64,
 }
 
 impl Reloads {
-    /// How many there were.
     pub fn count(&self) -> u64 {
         self.count.load(Ordering::Acquire)
     }
 
-    /// There is another one.
     pub fn announce(&self) {
         self.count.fetch_add(1, Ordering::Release);
         self.complaint.store(0, Ordering::Relaxed);
     }
 
-    /// All workers find the same fault within a second or two: is this the first of them?
+    /// All workers find the same fault within a second or two: is this the first of them to
+    /// complain?
     pub fn is_first_complaint(&self, why: &str) -> bool {
         const ONE_TIME: i64 = 5_000_000;
         let mut hasher = DefaultHasher::new();
@@ -40,7 +38,6 @@ impl Reloads {
     }
 }
 
-/// Those of the keyring.
 pub fn keyring() -> &'static Reloads {
     // SAFETY: see `Piece::get`; made of atomics.
     unsafe { &*KEYRING.get() }

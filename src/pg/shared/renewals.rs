@@ -1,8 +1,8 @@
-//! Records that were made anew at a login, on their way to the worker.
+//! Renewals: records rehashed at a login with stronger settings, on their way to the worker.
 //!
-//! A login that wrote the new record itself would hold the user's row for as long as the application's
-//! transaction stays open, in the way of whoever wants to set another password. Few places are enough: what
-//! finds none is made again at the next login.
+//! A login that wrote the new record itself would lock the user's row until the application's
+//! transaction ends, and block other changes of the password. A few slots are enough: a renewal
+//! that finds none is made again at the next login.
 
 use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::secret::Secret;
@@ -13,33 +13,33 @@ use zeroize::Zeroize;
 use super::piece::{Guard, LockGuard, Piece};
 use crate::pg::server;
 
-/// How many there can be. A database has a quarter of them at most.
+/// Slots in total. A database may use a quarter of them.
 pub const PLACES: usize = 64;
-/// Bytes of a stored record, as the table bounds them.
+/// Bytes of a stored record; the table has the same bound.
 const MAX_TEXT: usize = 880;
-/// After this time the database has no worker any more, and the place may be another's: in microseconds.
+/// When the database has no worker any more and another may reuse the slot. Microseconds.
 const STALE: u64 = 60_000_000;
 
 pub static RENEWALS: Piece<[Renewal; PLACES]> = Piece::new();
 
-/// One record, to be put in the place of another.
+/// A record that is to replace another.
 #[repr(C)]
 pub struct Renewal {
-    /// Zero: this place is free.
+    /// Zero if this slot is free.
     database: pg_sys::Oid,
     at: Timestamp,
     replaces: [u8; 32],
     user_len: u8,
     user: [u8; 255],
     text_len: u16,
-    /// As it is to be stored: sealed where there is a keyring, and wiped when it is taken in any case.
+    /// As it will be stored: sealed if there is a keyring. Wiped when it is taken off in any case.
     text: [u8; MAX_TEXT],
 }
 
-/// The same, taken off.
+/// A renewal that was taken off the queue.
 pub struct Taken {
     pub user: String,
-    /// Digest of the stored text that it replaces.
+    /// The digest of the stored text it replaces.
     pub replaces: [u8; 32],
     pub text: Secret,
 }
@@ -57,7 +57,8 @@ impl Renewal {
         let (user, text) = (user.as_str().as_bytes(), text.expose().as_bytes());
         self.clear();
         (self.at, self.replaces, self.database) = (server::now(), replaces, database);
-        // Invariant: a user id has at most 255 bytes, and the caller has measured the text.
+        // Invariant: a user id has at most 255 bytes, and the caller has checked the length of the
+        // text.
         (self.user_len, self.text_len) = (user.len() as u8, text.len() as u16);
         self.user[..user.len()].copy_from_slice(user);
         self.text[..text.len()].copy_from_slice(text);
@@ -81,7 +82,7 @@ impl Renewal {
     }
 }
 
-/// Renewals on their way to the worker, for as long as their lock is held.
+/// The waiting renewals, for as long as their lock is held.
 pub struct Waiting {
     _held: LockGuard,
 }
@@ -91,15 +92,14 @@ impl Waiting {
         Self { _held: LockGuard::take(Guard::Renewals) }
     }
 
-    /// All places there are.
     pub fn places(&mut self) -> &mut [Renewal; PLACES] {
         // SAFETY: see `Piece::get`; the lock makes this process the only one here.
         unsafe { &mut *RENEWALS.get() }
     }
 }
 
-/// Leaves a record for the worker, instead of one that is there for the same user; false if there is no
-/// place.
+/// Queues a renewal for the worker, replacing an earlier one for the same user; false if there is
+/// no slot.
 pub fn offer(database: pg_sys::Oid, user: &UserId, replaces: [u8; 32], text: &Secret) -> bool {
     if text.expose().len() > MAX_TEXT {
         return false;
@@ -120,7 +120,7 @@ pub fn offer(database: pg_sys::Oid, user: &UserId, replaces: [u8; 32], text: &Se
     true
 }
 
-/// Takes some of a database off, at most `count`.
+/// Takes at most `count` renewals of a database off the queue.
 pub fn take(database: pg_sys::Oid, count: usize) -> Vec<Taken> {
     let mut taken = Vec::with_capacity(count);
     let mut waiting = Waiting::lock();
@@ -129,12 +129,12 @@ pub fn take(database: pg_sys::Oid, count: usize) -> Vec<Taken> {
     taken
 }
 
-/// Is there one?
+/// Is a renewal waiting for this database?
 pub fn any(database: pg_sys::Oid) -> bool {
     Waiting::lock().places().iter().any(|place| place.is_of(database))
 }
 
-/// The database is gone.
+/// Drops the renewals of a database that no longer exists.
 pub fn forget(database: pg_sys::Oid) {
     let mut waiting = Waiting::lock();
     waiting.places().iter_mut().filter(|place| place.is_of(database)).for_each(Renewal::clear);

@@ -1,4 +1,5 @@
-//! The piece of shared memory that everything here lies in: how large it is, and how it is made.
+//! The segment that holds all shared state of this library: its size, its layout and its
+//! initialisation.
 
 use std::ffi::CStr;
 use std::ptr;
@@ -24,25 +25,25 @@ use crate::settings;
 
 const NAME: &CStr = c"password_verify";
 
-/// What lies at the beginning. The entries of the queue, the budgets, the conditions on which sessions wait
-/// for a hash slot, and their places in that queue lie behind it.
+/// The fixed part, at the beginning. The queue entries, the budgets, and the conditions and places
+/// of the queue for hash slots follow it.
 ///
-/// What a lock guards and what needs none are different fields, and different arrays: whoever holds the lock
-/// has the only reference to what it guards.
+/// State under a lock and state that needs none are in different fields and arrays, so that the
+/// holder of a lock has the only reference to what it guards.
 #[repr(C)]
 struct Header {
     queue: Queue,
     slots: Slots,
     keyring: Reloads,
     blocklist: Published,
-    /// Under which wrong passwords are known again. Made when the server starts, and never changed.
+    /// The key of the marks of wrong passwords. Made when the server starts, and never changed.
     repeat_key: [u8; 32],
     databases: [Database; MAX_DATABASES],
     boards: [Board; MAX_DATABASES],
-    /// Workers without a database wait here for one that wants them.
+    /// Workers without a database wait here for one.
     vacancy: Condition,
     lines: Lines,
-    /// Whoever waits for a budget waits with others of its shard.
+    /// Sessions waiting for a budget, by its shard.
     settled: [Condition; SHARDS],
     renewals: [Renewal; renewals::PLACES],
     moves: [traffic::Moved; traffic::PLACES],
@@ -53,11 +54,11 @@ struct Header {
 static mut NEXT_REQUEST: pg_sys::shmem_request_hook_type = None;
 static mut NEXT_STARTUP: pg_sys::shmem_startup_hook_type = None;
 
-/// What is to be done where the memory is new. Set in the postmaster.
+/// Called whenever the memory is new. Set in the postmaster.
 static BEGIN_AGAIN: OnceLock<fn()> = OnceLock::new();
 
-/// Called once, while the server preloads the library, after the settings are known. `begin_again` is called
-/// whenever the memory was made, or made anew after a crash.
+/// Installs the hooks. Called once, while the server preloads the library, after the settings are
+/// defined. `begin_again` is called whenever the memory has been made, also after a crash.
 pub fn install(begin_again: fn()) {
     BEGIN_AGAIN.get_or_init(|| begin_again);
     // SAFETY: the postmaster has one thread.
@@ -81,7 +82,7 @@ fn size() -> usize {
 }
 
 fn request() {
-    // SAFETY: called while PostgreSQL asks how much shared memory is wanted.
+    // SAFETY: called while PostgreSQL collects requests for shared memory.
     unsafe {
         pg_sys::RequestAddinShmemSpace(size());
         pg_sys::RequestNamedLWLockTranche(NAME.as_ptr(), LOCKS as i32);
@@ -100,10 +101,12 @@ unsafe extern "C-unwind" fn on_request() {
     request();
 }
 
-/// Runs in the postmaster: at start, and again after a crashed session made it reset everything.
+/// Runs in the postmaster: at the start, and again when it resets shared memory after a session has
+/// crashed.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn on_startup() {
-    // SAFETY: set once by `install`; the memory is as large as was asked for, and nobody else has it yet.
+    // SAFETY: set once by `install`; the memory has the requested size, and no other process has it
+    // yet.
     unsafe {
         if let Some(next) = NEXT_STARTUP {
             next();
@@ -111,8 +114,8 @@ unsafe extern "C-unwind" fn on_startup() {
         let mut found = false;
         let base = pg_sys::ShmemInitStruct(NAME.as_ptr(), size(), &mut found).cast::<u8>();
         lay_out(base);
-        // A session holds two entries at most: one for an attempt or a change, one for the end of its
-        // transaction. A quarter of all is one database's.
+        // A session holds two entries at most: one for an attempt or a change, one for the end of
+        // its transaction. One database may use a quarter of all entries.
         if settings::audit_queue() < 8 * pg_sys::MaxConnections.unsigned_abs() as usize {
             pgrx::warning!("password_verify.audit_queue is below eight times max_connections");
         }
@@ -123,13 +126,14 @@ unsafe extern "C-unwind" fn on_startup() {
     }
 }
 
-/// Says where everything lies.
+/// Sets the pointers to all parts.
 ///
 /// # Safety
-/// `base` is as large as [`size`] says. All-zero bytes are valid for every type in it.
+/// `base` points to [`size`] bytes. All-zero bytes are valid for every type in it.
 unsafe fn lay_out(base: *mut u8) {
     let header = base.cast::<Header>();
-    // SAFETY: the caller's promise; every part is within it, and aligned as those before it are.
+    // SAFETY: the caller's promise; every part lies within the segment, and is aligned like those
+    // before it.
     unsafe {
         let entries = base.add(size_of::<Header>()).cast::<Entry>();
         let budgets = entries.add(settings::audit_queue()).cast::<budgets::Cached>();
@@ -156,7 +160,7 @@ unsafe fn lay_out(base: *mut u8) {
     }
 }
 
-/// Makes what is not all zeros.
+/// Initialises what must not be all zeros.
 fn begin(header: &mut Header) {
     if let Some(begin_again) = BEGIN_AGAIN.get() {
         begin_again();
@@ -170,7 +174,7 @@ fn begin(header: &mut Header) {
     header.settled.iter_mut().for_each(Condition::init);
     header.databases.iter_mut().for_each(Database::init);
     header.boards.iter_mut().for_each(Board::init);
-    // SAFETY: laid out, and nobody else has it yet.
+    // SAFETY: laid out, and no other process has it yet.
     unsafe {
         let (entries, waiting) = (settings::audit_queue(), settings::queue_length());
         header.queue.init(std::slice::from_raw_parts_mut(central::ENTRIES.get(), entries));

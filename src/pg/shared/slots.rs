@@ -1,7 +1,8 @@
-//! Hash slots: so many hashes at once in the whole server, and a queue for whoever comes later.
+//! Hash slots: they bound how many hashes the whole server computes at once, with a queue for
+//! sessions that find no free slot.
 //!
-//! First come, first served: a slot that comes free goes to the first in the queue, and nobody who comes
-//! meanwhile can take it.
+//! First come, first served: a slot that becomes free is handed to the first in the queue, and no
+//! later session can take it.
 
 use super::condition::Condition;
 use super::piece::{Guard, LockGuard, Piece};
@@ -14,7 +15,7 @@ pub static SLOTS: Piece<Slots> = Piece::new();
 pub static WAITERS: Piece<Waiter> = Piece::new();
 pub static READY: Piece<Condition> = Piece::new();
 
-/// What everybody knows of the slots.
+/// The state of the slots and of their queue.
 #[repr(C)]
 pub struct Slots {
     taken: u32,
@@ -22,33 +23,30 @@ pub struct Slots {
     first: u32,
     last: u32,
     free: u32,
-    /// The most that were taken at once since the server's start.
+    /// The most slots taken at once since the server started.
     peak: u32,
-    /// Hashes in memory of small pages since the server's start.
+    /// Hashes computed in small pages since the server started.
     small_pages: u64,
 }
 
-/// A place in the queue.
+/// A place in the queue, linked with its neighbours.
 #[repr(C)]
 pub struct Waiter {
     before: u32,
-    /// The next in the queue, or the next free one.
+    /// The next in the queue, or the next free place.
     after: u32,
     granted: bool,
 }
 
-/// What somebody gets who asks for a slot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Entered {
-    /// A slot.
     Slot,
-    /// A place in the queue.
     Queue(u32),
     /// Nothing: the queue is full.
     Full,
 }
 
-/// For `pv_stats`.
+/// Usage figures for `pv_stats`.
 pub struct Use {
     pub taken: u32,
     pub waiting: u32,
@@ -67,7 +65,8 @@ impl Slots {
 
     fn enter(&mut self, waiters: &mut [Waiter], slots: u32) -> Entered {
         if self.taken < slots {
-            // Invariant: nobody waits while a slot is free, because whoever gives one back hands it on.
+            // Invariant: no session waits while a slot is free, because a released slot is handed
+            // on.
             self.taken += 1;
             self.peak = self.peak.max(self.taken);
             return Entered::Slot;
@@ -85,7 +84,7 @@ impl Slots {
         Entered::Queue(number)
     }
 
-    /// Hands a slot on to the first in the queue, who is to be woken.
+    /// Hands a slot to the first in the queue and returns its place, to be woken.
     fn give_back(&mut self, waiters: &mut [Waiter]) -> Option<u32> {
         let first = self.first;
         let Some(waiter) = waiters.get_mut(first as usize) else {
@@ -110,7 +109,7 @@ impl Slots {
         self.waiting -= 1;
     }
 
-    /// Gives a place in the queue back; true if a slot came with it.
+    /// Frees a place in the queue; true if it had been granted a slot.
     fn leave(&mut self, waiters: &mut [Waiter], number: u32) -> bool {
         let granted = waiters[number as usize].granted;
         if !granted {
@@ -132,7 +131,7 @@ impl HashSlots {
         Self { _held: LockGuard::take(Guard::HashSlots) }
     }
 
-    /// The slots, and the places to wait for one.
+    /// The slots, and the places in their queue.
     pub fn parts(&mut self) -> (&mut Slots, &mut [Waiter]) {
         // SAFETY: see `Piece::get`; the lock makes this process the only one here.
         unsafe {
@@ -142,19 +141,18 @@ impl HashSlots {
     }
 }
 
-/// Asks for a slot.
 pub fn enter() -> Entered {
     let mut slots = HashSlots::lock();
     let (slots, waiters) = slots.parts();
     slots.enter(waiters, settings::hash_slots())
 }
 
-/// Has that place in the queue been given a slot?
+/// Has this place in the queue been granted a slot?
 pub fn granted(number: u32) -> bool {
     HashSlots::lock().parts().1[number as usize].granted
 }
 
-/// Gives a place in the queue back; true if a slot came with it, which the caller has from now on.
+/// Frees a place in the queue; true if it had been granted a slot, which is then the caller's.
 #[must_use]
 pub fn leave(number: u32) -> bool {
     let mut slots = HashSlots::lock();
@@ -162,7 +160,7 @@ pub fn leave(number: u32) -> bool {
     slots.leave(waiters, number)
 }
 
-/// Gives a slot back.
+/// Releases a slot and wakes the session it is handed to.
 pub fn give_back() {
     let next = {
         let mut slots = HashSlots::lock();
@@ -174,19 +172,18 @@ pub fn give_back() {
     }
 }
 
-/// A hash is computed in small pages.
+/// Counts a hash that is computed in small pages.
 pub fn count_small_pages() {
     HashSlots::lock().parts().0.small_pages += 1;
 }
 
-/// How the slots are used now.
 pub fn usage() -> Use {
     let mut slots = HashSlots::lock();
     let Slots { taken, waiting, peak, small_pages, .. } = *slots.parts().0;
     Use { taken, waiting, peak, small_pages }
 }
 
-/// Where whoever has that place in the queue for a hash slot sleeps.
+/// The condition on which the session at that place in the queue sleeps.
 pub fn ready(waiter: u32) -> &'static Condition {
     assert!((waiter as usize) < settings::queue_length());
     // SAFETY: see `Piece::get`; a condition guards itself.

@@ -1,5 +1,4 @@
-//! Records that move between classes of cost, and counts of all records that go on meanwhile: one lock for
-//! both.
+//! Records that move between cost classes, and concurrent counts of all records, under one lock.
 
 use password_verify_core::decoys::cost_class::ClassKey;
 use password_verify_core::decoys::decoy::Move;
@@ -13,28 +12,29 @@ use super::piece::{Guard, LockGuard, Piece};
 pub static MOVES: Piece<[Moved; PLACES]> = Piece::new();
 pub static PASSES: Piece<[Pass; MAX_DATABASES]> = Piece::new();
 
-/// Different ones at the same time, of all databases. One database has half of them at most.
+/// Distinct moves that can wait at the same time, over all databases. One database may use half of
+/// them.
 pub const PLACES: usize = 64;
 
-/// Some that are alike.
+/// Equal moves, counted.
 #[derive(Debug, Clone)]
 pub struct Tally {
     pub made: Move,
     pub count: u64,
-    /// A record of the class that they have moved to.
+    /// A template of the class they have moved to.
     pub template: String,
 }
 
-/// The same in shared memory.
+/// A tally in shared memory.
 #[repr(C)]
 pub struct Moved {
-    /// Zero: this place is free.
+    /// Zero if this slot is free.
     pub database: pg_sys::Oid,
     from: ClassKey,
     to: ClassKey,
     ours: bool,
     pub count: u64,
-    /// Of those, what a count of all records would miss that goes on meanwhile.
+    /// How many of them a running count of all records would miss.
     pub behind: Behind,
     template_len: u16,
     template: [u8; MAX_BYTES],
@@ -52,7 +52,7 @@ impl Moved {
     pub fn put(&mut self, database: pg_sys::Oid, tally: &Tally) {
         let (Move { from, to, ours }, text) = (tally.made, tally.template.as_bytes());
         (self.database, self.from, self.to, self.ours) = (database, from, to, ours);
-        // Invariant: a template is a record, which has MAX_BYTES at most; `add` has looked.
+        // Invariant: a template is a record of MAX_BYTES at most; `add` has checked it.
         (self.count, self.template_len) = (tally.count, text.len() as u16);
         self.behind = Behind::default();
         self.template[..text.len()].copy_from_slice(text);
@@ -65,15 +65,14 @@ impl Moved {
     }
 }
 
-/// That of a database.
 #[repr(C)]
 pub struct Pass {
-    /// Zero: this place is free.
+    /// Zero if this slot is free.
     pub database: pg_sys::Oid,
     pub count: Count,
 }
 
-/// Records that have moved from one class of cost to another, for as long as their lock is held.
+/// The moves and the counts, for as long as their lock is held.
 pub struct Traffic {
     _held: LockGuard,
 }
@@ -83,25 +82,26 @@ impl Traffic {
         Self { _held: LockGuard::take(Guard::Traffic) }
     }
 
-    /// All places there are, and how far counts have come that go on meanwhile.
+    /// All moves, and the progress of the counts.
     pub fn parts(&mut self) -> (&mut [Moved; PLACES], &mut [Pass; MAX_DATABASES]) {
         // SAFETY: see `Piece::get`; the lock makes this process the only one here.
         unsafe { (&mut *MOVES.get(), &mut *PASSES.get()) }
     }
 }
 
-/// Where that of a database is.
+/// The index of a database's count.
 pub fn find(passes: &[Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<usize> {
     passes.iter().position(|pass| pass.database == database)
 }
 
-/// The same for who holds the lock, where there is one.
+/// The count of a database, if there is one. The caller holds the lock.
 pub fn existing(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<&mut Count> {
     let number = find(passes, database)?;
     Some(&mut passes[number].count)
 }
 
-/// The same for who holds the lock. A count of all records that goes on knows of them from now on.
+/// The waiting moves of a database, which a running count of its records takes into account. The
+/// caller holds the lock.
 pub fn take_note(
     slots: &mut [Moved; PLACES],
     passes: &mut [Pass; MAX_DATABASES],
@@ -120,7 +120,7 @@ pub fn take_note(
         .collect()
 }
 
-/// A count of all records begins: it has missed nothing yet.
+/// Resets what a count would miss, because a new count begins.
 pub fn begin_anew(slots: &mut [Moved; PLACES], database: pg_sys::Oid) {
     let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
     theirs.for_each(|slot| slot.behind = Behind::default());

@@ -1,9 +1,10 @@
-//! `password_verify.open_change`: transactions that have made changes and are not known to have ended.
+//! `password_verify.open_change`: transactions that have made changes and whose end is not fully
+//! recorded.
 //!
-//! Its key is the transaction's id and then what orders its rows: how far the recording of its end has come,
-//! if it has begun; the accounts that are to be cleared; each part of it that can be rolled back alone. So
-//! nothing of it has to be kept in memory, however many savepoints a transaction has, and another worker
-//! goes on where one has stopped.
+//! A row's key is the transaction's id and a number that orders its rows: first how far the
+//! recording of its end has come, then the accounts to clear, then its subtransactions. So nothing
+//! must be kept in memory, however many savepoints a transaction has, and a new worker continues
+//! where the last one stopped.
 
 use password_verify_core::rules::event::Outcome;
 use pgrx::datum::{FromDatum, IntoDatum};
@@ -14,39 +15,39 @@ use super::keyed::{Keyed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 
-/// The second half of the key of a part of a transaction has this bit, and the part's id.
+/// Set in the second half of a subtransaction's key, together with its id.
 const PART: u64 = 1 << 63;
 const COLUMNS: usize = 8;
 
-/// A transaction, or a part of one, that has made changes.
+/// A transaction or subtransaction that has made changes.
 #[derive(Debug, Clone, Copy)]
 pub struct Open {
-    /// Its full id.
+    /// Its full transaction id.
     pub xid: u64,
-    /// That of the whole transaction.
+    /// That of the top-level transaction.
     pub top_xid: u64,
-    /// Where its first event is, and when it was.
+    /// The position of its first event, and the time.
     pub epoch: i64,
     pub first_seq: i64,
     pub since: i64,
 }
 
-/// An account whose failures are forgotten when a part of a transaction commits.
+/// An account whose failures are forgotten when a subtransaction commits.
 #[derive(Debug, Clone, Copy)]
 pub struct Clearing {
     pub open: Open,
     /// The key of its budget.
     pub account: RowKey,
-    /// Will the session do it, unless the server crashes first?
+    /// Will the session clear it, unless the server crashes first?
     pub by_session: bool,
 }
 
-/// A transaction that has ended, and how far that is on record.
+/// A transaction that has ended, and how far that is recorded.
 #[derive(Debug, Clone, Copy)]
 pub struct Ending {
     pub top_xid: u64,
     pub at: i64,
-    /// Was it a transaction of this server? Else nobody can tell what became of it.
+    /// Did it run on this server? Otherwise its outcome is unknown.
     pub ours: bool,
     /// Was its session there to clear accounts?
     pub orderly: bool,
@@ -54,7 +55,6 @@ pub struct Ending {
     pub done_to: u64,
 }
 
-/// A row.
 #[derive(Debug, Clone, Copy)]
 pub enum Row {
     Ending(Ending),
@@ -63,7 +63,7 @@ pub enum Row {
 }
 
 impl Row {
-    /// The transaction that it is about.
+    /// The top-level transaction of this row.
     pub fn top_xid(&self) -> u64 {
         match self {
             Self::Ending(ending) => ending.top_xid,
@@ -76,7 +76,8 @@ impl Row {
         match self {
             Self::Ending(_) => 0,
             Self::Clearing(Clearing { open, account, .. }) => {
-                // Two of one transaction get the same place once in 2^63 pairs, and the key is secret.
+                // Two accounts of one transaction collide once in 2^63 pairs, and an attacker
+                // cannot search for such a pair without the secret key.
                 let (half, _) = account.as_chunks::<8>();
                 let mixed =
                     u64::from_be_bytes(half[0]) ^ open.xid.wrapping_mul(0x9e37_79b9_7f4a_7c15);
@@ -87,7 +88,6 @@ impl Row {
     }
 }
 
-/// The table, opened.
 pub struct OpenChanges(Keyed<COLUMNS>);
 
 impl OpenChanges {
@@ -98,7 +98,7 @@ impl OpenChanges {
     }
 
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn put(&self, row: &Row) -> Result<(), Error> {
         let mut key = key(row.top_xid(), row.place());
         let (xid, epoch, number, at, account, flag) = match row {
@@ -121,23 +121,24 @@ impl OpenChanges {
             account.map(|account| pg_sys::Datum::from(account.as_ptr())),
             flag.into_datum(),
         ];
-        // SAFETY: uuid, four bigint, timestamptz (int64), uuid and boolean, as the SQL file declares.
+        // SAFETY: uuid, four bigint, timestamptz (int64), uuid and boolean, as the SQL file
+        // declares.
         unsafe { self.0.put(key, Some(columns)) }
     }
 
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn remove(&self, row: &Row) -> Result<(), Error> {
-        // SAFETY: no values.
+        // SAFETY: there are no values.
         unsafe { self.0.put(key(row.top_xid(), row.place()), None) }
     }
 
-    /// Is that part of a transaction there? One look-up.
+    /// Does this subtransaction have a row? One look-up.
     pub fn has(&self, open: &Open) -> bool {
         self.0.has(key(open.top_xid, Row::Part(*open).place()))
     }
 
-    /// Rows of one transaction after a place, at most so many.
+    /// At most `count` rows of one transaction after a place.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
@@ -164,7 +165,7 @@ impl OpenChanges {
         }
     }
 
-    /// Where a row is among those of its transaction, to go on after it.
+    /// The second half of a row's key, after which a scan continues.
     pub fn place_of(row: &Row) -> u64 {
         row.place()
     }
@@ -173,7 +174,7 @@ impl OpenChanges {
 fn read(row: keyed::Row<COLUMNS>) -> Result<Row, Error> {
     let wrong = Error::NotInstalled;
     let number = |i: usize| row[i].map(|datum| datum.value() as i64).ok_or(wrong);
-    // SAFETY: columns 0 and 6 are uuids, which are copied while the row is there.
+    // SAFETY: columns 0 and 6 are uuids, copied while the row is valid.
     let uuid = |i: usize| row[i].map(|datum| unsafe { *datum.cast_mut_ptr::<RowKey>() });
     let (_, place) = halves(uuid(0).ok_or(wrong)?);
     let (xid, top_xid) = (number(1)?.cast_unsigned(), number(2)?.cast_unsigned());
@@ -205,14 +206,15 @@ fn halves(key: RowKey) -> (u64, u64) {
     (u64::from_be_bytes(halves[0]), u64::from_be_bytes(halves[1]))
 }
 
-/// How a transaction has ended; `None`: it has not.
+/// The outcome of a transaction; `None` while it is in progress.
 pub fn outcome(xid: u64) -> Option<Outcome> {
     // SAFETY: reads shared memory.
     if xid >= unsafe { pg_sys::ReadNextFullTransactionId() }.value {
-        // Of another server, or from before somebody reset this one: PostgreSQL would raise an error.
+        // From another server, or from before a pg_resetwal of this one: PostgreSQL would raise an
+        // error.
         return Some(Outcome::Unknown);
     }
-    // SAFETY: reads the commit log, which answers NULL for what it no longer knows.
+    // SAFETY: reads the commit log, which returns NULL for a transaction it no longer covers.
     let status = unsafe {
         let argument = Some(pg_sys::Datum::from(xid));
         pgrx::direct_function_call_as_datum(pg_sys::pg_xact_status, &[argument])

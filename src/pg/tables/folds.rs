@@ -1,4 +1,4 @@
-//! `password_verify.event_fold`: counted rows that are still counting.
+//! `password_verify.event_fold`: folded events whose count may still grow.
 
 use password_verify_core::rules::event::Event;
 use password_verify_core::trail::fold::FoldKey;
@@ -11,7 +11,6 @@ use crate::pg::heap::lock::Access;
 
 const COLUMNS: usize = 1 + EVENT_COLUMNS;
 
-/// The table, opened.
 pub struct Folds(Keyed<COLUMNS>);
 
 impl Folds {
@@ -21,10 +20,10 @@ impl Folds {
         Keyed::open(c"event_fold", c"event_fold_pkey", access).map(Self)
     }
 
-    /// Writes a fold as it stands; `None`: it is a row of its own now.
+    /// Stores the current state of a fold; `None` once it is a row of the audit trail.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn put(&self, key: FoldKey, event: Option<&Event>) -> Result<(), Error> {
         let mut bytes = key.to_bytes();
         let row = match event {

@@ -1,4 +1,5 @@
-//! `password_verify.event`: one row an event, in the order (epoch, seq), written by the worker only.
+//! `password_verify.event`: one row for each audit event, ordered by (epoch, seq). Only the worker
+//! writes it.
 
 use std::marker::PhantomData;
 
@@ -15,30 +16,28 @@ use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::text;
 use crate::pg::server::unwinding;
 
-/// A row of the table.
 pub struct Row {
     pub epoch: i64,
     pub seq: i64,
-    /// An error when a column does not hold what is written there.
+    /// An error if a column has an impossible value.
     pub event: Result<Event, Error>,
     pub mac: Vec<u8>,
     place: pg_sys::ItemPointerData,
 }
 
-/// The table, opened.
 pub struct Journal {
     table: Table,
     index: Index,
 }
 
-/// Columns between `seq` and `mac`, also those of `password_verify.event_fold` after its key.
+/// The columns between `seq` and `mac`; the same follow the key in `password_verify.event_fold`.
 pub const EVENT_COLUMNS: usize = 15;
 const COLUMNS: usize = 2 + EVENT_COLUMNS + 1;
 
-/// The event as columns, allocated in the current memory context.
+/// The columns of an event, in the current memory context.
 ///
 /// # Errors
-/// What [`text::to_datum`] says.
+/// Those of [`text::to_datum`].
 pub fn to_columns(event: &Event) -> Result<[Option<pg_sys::Datum>; EVENT_COLUMNS], Error> {
     let text = |value: &Option<String>| value.as_deref().map(text::to_datum).transpose();
     Ok([
@@ -60,13 +59,11 @@ pub fn to_columns(event: &Event) -> Result<[Option<pg_sys::Datum>; EVENT_COLUMNS
     ])
 }
 
-/// The event of these columns.
-///
 /// # Errors
-/// [`Error::NotInstalled`] when a column does not hold what is written there.
+/// [`Error::NotInstalled`] when a column has an impossible value.
 ///
 /// # Safety
-/// The columns are of the types of the table.
+/// The columns have the types of the table.
 pub unsafe fn from_columns(
     columns: [Option<pg_sys::Datum>; EVENT_COLUMNS],
 ) -> Result<Event, Error> {
@@ -115,14 +112,14 @@ pub unsafe fn from_columns(
 
 impl Journal {
     /// # Errors
-    /// What [`Table::open`] says.
+    /// Those of [`Table::open`].
     pub fn open(access: Access) -> Result<Self, Error> {
         let table = Table::open(c"event", access)?;
         let index = Index::open(c"event_pkey", &table)?;
         Ok(Self { table, index })
     }
 
-    /// Which table it is: another one after the extension was dropped and created again.
+    /// The table's oid, which changes when the extension is dropped and created again.
     pub fn id(&self) -> pg_sys::Oid {
         // SAFETY: the relation is open.
         unsafe { (*self.table.as_ptr()).rd_id }
@@ -131,7 +128,7 @@ impl Journal {
     /// Adds a row.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn append(
         &self,
         epoch: i64,
@@ -150,9 +147,9 @@ impl Journal {
     /// Deletes a row that was just read.
     ///
     /// # Errors
-    /// PostgreSQL's own.
+    /// Any PostgreSQL error.
     pub fn delete(&self, row: &mut Row) -> Result<(), Error> {
-        // SAFETY: a row of this table, which nobody else writes.
+        // SAFETY: a row of this table, which no other process writes.
         unsafe { self.table.delete(&mut row.place) }
     }
 
@@ -165,44 +162,44 @@ impl Journal {
         rows.next()
     }
 
-    /// All rows as they were at one moment, oldest first: whoever reads while others write must not see
-    /// the end of a batch without its beginning.
+    /// All rows as of one moment, oldest first: a concurrent reader must not see the end of a batch
+    /// without its beginning.
     pub fn all_as_of<'a>(&'a self, moment: &'a Moment) -> Rows<'a> {
         Rows::with(self, Which::Any, pg_sys::ScanDirection::ForwardScanDirection, moment.0)
     }
 
-    /// The rows of an epoch and of those after it.
+    /// The rows of this and all later epochs, oldest first.
     pub fn since(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::ForwardScanDirection)
     }
 
-    /// The rows of the epochs before one, newest first.
+    /// The rows of all earlier epochs, newest first.
     pub fn before(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::BackwardScanDirection)
     }
 
-    /// The rows of one epoch before a number, newest first.
+    /// The rows of one epoch before a sequence number, newest first.
     pub fn of_epoch_before(&self, epoch: i64, seq: i64) -> Rows<'_> {
         Rows::begin(self, Which::Within(epoch, seq), pg_sys::ScanDirection::BackwardScanDirection)
     }
 }
 
-/// Which rows.
 #[derive(Clone, Copy)]
 enum Which {
     Any,
-    /// Those of an epoch and after it, or before it, by the direction.
+    /// Scanning forward: this epoch and later ones. Backward: earlier epochs.
     Epoch(i64),
-    /// Those of an epoch before a number.
+    /// One epoch before a sequence number.
     Within(i64, i64),
 }
 
-/// A snapshot of now, held until it is dropped.
+/// A snapshot of now, registered until it is dropped.
 pub struct Moment(pg_sys::Snapshot);
 
 impl Moment {
     pub fn now() -> Self {
-        // SAFETY: in a transaction; given back in `drop`, or by the transaction's end after an error.
+        // SAFETY: in a transaction; unregistered in `drop`, or by the transaction's end after an
+        // error.
         Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
     }
 }
@@ -221,7 +218,7 @@ pub struct Rows<'a> {
     journal: &'a Journal,
     scan: pg_sys::SysScanDesc,
     direction: pg_sys::ScanDirection::Type,
-    /// What PostgreSQL keeps a pointer to until the scan ends. Ours again in `drop`.
+    /// Memory that PostgreSQL points to until the scan ends. Freed in `drop`.
     key: *mut [pg_sys::ScanKeyData; 2],
     _open: PhantomData<&'a ()>,
 }
@@ -252,8 +249,8 @@ impl<'a> Rows<'a> {
                 vec![(equal, pg_sys::F_INT8EQ, epoch), (less, pg_sys::F_INT8LT, seq)]
             }
         };
-        // SAFETY: columns 1 and 2 of the table are the bigints that the index is on; keys and relations live
-        // until the scan ends; the snapshot is a static or outlives the scan.
+        // SAFETY: columns 1 and 2 of the table are the bigints that the index is on; keys and
+        // relations live until the scan ends; the snapshot is a static or outlives the scan.
         let scan = unsafe {
             let first = key.cast::<pg_sys::ScanKeyData>();
             for (i, (strategy, procedure, value)) in keys.iter().enumerate() {
@@ -272,8 +269,6 @@ impl<'a> Rows<'a> {
         Self { journal, scan, direction, key, _open: PhantomData }
     }
 
-    /// The next row.
-    ///
     /// # Errors
     /// [`Error::NotInstalled`] when the table has other columns.
     pub fn next(&mut self) -> Result<Option<Row>, Error> {

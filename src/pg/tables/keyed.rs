@@ -1,4 +1,4 @@
-//! Tables that are found by a uuid and written by the worker only.
+//! Tables with a uuid as their primary key, which only the worker writes.
 
 use std::ffi::CStr;
 use std::time::Instant;
@@ -14,29 +14,27 @@ use crate::pg::heap::table;
 use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::uncounted::Uncounted;
 
-/// The key of a row.
 pub type RowKey = [u8; 16];
 
-/// A table with `N` columns, of which the first is its key.
+/// A table with `N` columns, the first of which is its key.
 pub struct Keyed<const N: usize> {
     table: Table,
     index: Index,
 }
 
-/// The columns of a row.
 pub type Row<const N: usize> = [Option<pg_sys::Datum>; N];
 
 impl<const N: usize> Keyed<N> {
     /// # Errors
-    /// What [`Table::open`] says.
+    /// Those of [`Table::open`].
     pub fn open(table: &'static CStr, index: &CStr, access: Access) -> Result<Self, Error> {
         Self::open_by(table, index, access, lock::deadline())
     }
 
-    /// The same, waiting for it until the deadline.
+    /// Opens the table, waiting for it until the deadline.
     ///
     /// # Errors
-    /// As [`Keyed::open`].
+    /// Those of [`Keyed::open`].
     pub fn open_by(
         table: &'static CStr,
         index: &CStr,
@@ -48,11 +46,11 @@ impl<const N: usize> Keyed<N> {
         Ok(Self { table, index })
     }
 
-    /// What `read` makes of every row, of a table that has few. No trace is left in statistics. Entries of former
-    /// versions are passed, whoever asks, until VACUUM has removed them.
+    /// Calls `read` for every row of a small table, and leaves no trace in statistics. Index
+    /// entries of dead versions are passed until VACUUM removes them, whatever is looked up.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
+    /// [`Error::NotInstalled`] when the table has other columns; errors of `read`.
     pub fn peek_all<T>(
         &self,
         count: usize,
@@ -75,11 +73,12 @@ impl<const N: usize> Keyed<N> {
         Ok(found)
     }
 
-    /// What `read` makes of the row under a key. No trace is left in statistics, and as much is read
-    /// where there is none: the row before it, which a table that is asked always has.
+    /// Calls `read` for the row under a key, and leaves no trace in statistics. An absent row costs
+    /// as much: the row before it is read, and there always is one in a table that is used this
+    /// way.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] when the table has other columns; what `read` says.
+    /// [`Error::NotInstalled`] when the table has other columns; errors of `read`.
     pub fn get<T>(
         &self,
         key: RowKey,
@@ -101,17 +100,18 @@ impl<const N: usize> Keyed<N> {
         row.unwrap_or(Ok(None))
     }
 
-    /// Writes a row; `None` deletes it. No other process writes this table.
+    /// Inserts or updates a row; `None` deletes it. No other process writes this table.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     ///
     /// # Safety
-    /// The values are of the types of the columns, and the first is the key.
+    /// The values have the types of the columns, and the first is the key.
     pub unsafe fn put(&self, key: RowKey, row: Option<Row<N>>) -> Result<(), Error> {
         let mut scan = self.scan(key);
         let old = scan.next();
-        // SAFETY: the old tuple stays valid until the scan ends; a new one is of the caller's values.
+        // SAFETY: the old tuple is valid until the scan ends; a new one consists of the caller's
+        // values.
         unsafe {
             let mut place = (!old.is_null()).then(|| (*old).t_self);
             drop(scan);
@@ -123,21 +123,20 @@ impl<const N: usize> Keyed<N> {
                 (None, Some(row)) => self.table.insert(table::form(&self.table, row)?)?,
                 (None, None) => {}
             }
-            // Another change of the same row in this transaction finds it.
+            // Lets a later change in this transaction find the row.
             pg_sys::CommandCounterIncrement();
         }
         Ok(())
     }
 
-    /// Is there a row under a key?
     pub fn has(&self, key: RowKey) -> bool {
         !self.scan(key).next().is_null()
     }
 
-    /// Every row, or those after a key in its order, at most `count`.
+    /// At most `count` rows in key order: all, or those after a key.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; what `read` says.
+    /// [`Error::NotInstalled`]; errors of `read`.
     pub fn after<T>(
         &self,
         key: Option<RowKey>,
@@ -147,10 +146,10 @@ impl<const N: usize> Keyed<N> {
         self.after_while(key, count, |row| read(row).map(Some))
     }
 
-    /// The same until `read` says that it is enough.
+    /// The same rows, up to the first for which `read` returns `None`.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; what `read` says.
+    /// [`Error::NotInstalled`]; errors of `read`.
     pub fn after_while<T>(
         &self,
         key: Option<RowKey>,
@@ -168,7 +167,7 @@ impl<const N: usize> Keyed<N> {
             if tuple.is_null() {
                 break;
             }
-            // SAFETY: a tuple of this table, valid until the next is asked for.
+            // SAFETY: a tuple of this table, valid until the next one is fetched.
             match read(unsafe { table::columns::<N>(&self.table, tuple) }?)? {
                 Some(value) => found.push(value),
                 None => break,

@@ -14,7 +14,6 @@ use crate::pg::heap::lock::Access;
 use crate::pg::shared::budgets::Stored;
 use password_verify_core::rules::throttle::Payer;
 
-/// The table, opened.
 pub struct Ledger(Keyed<6>);
 
 impl Ledger {
@@ -24,15 +23,15 @@ impl Ledger {
         Self::open_by(access, lock::deadline())
     }
 
-    /// The same, waiting for it until the deadline.
+    /// Opens the table, waiting for it until the deadline.
     ///
     /// # Errors
-    /// As [`Ledger::open`].
+    /// Those of [`Ledger::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
         Keyed::open_by(c"throttle", c"throttle_pkey", access, deadline).map(Self)
     }
 
-    /// The budget under a key; `None` is one at rest.
+    /// The budget under a key; `None` if it is at rest.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
@@ -40,10 +39,10 @@ impl Ledger {
         self.0.get(key, |row| Ok(stored(row)))
     }
 
-    /// Writes a budget; `None` is one at rest.
+    /// Stores a budget; `None` deletes it, because it is at rest.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn write(&self, mut key: RowKey, kept: Option<(Payer, Stored)>) -> Result<(), Error> {
         let uuid = pg_sys::Datum::from(key.as_mut_ptr());
         let row = kept.map(|(payer, Stored { budget, rests_at })| {
@@ -60,7 +59,7 @@ impl Ledger {
         unsafe { self.0.put(key, row) }
     }
 
-    /// Some rows after a key in the order of the table, and when they come to rest.
+    /// At most `count` keys after `key`, and when their budgets come to rest.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
@@ -71,7 +70,7 @@ impl Ledger {
     ) -> Result<Vec<(RowKey, Timestamp)>, Error> {
         self.0.after(key, count, |row| {
             let key = row[0].ok_or(Error::NotInstalled)?;
-            // SAFETY: the first column is a uuid, which is copied while the row is there.
+            // SAFETY: the first column is a uuid, copied while the row is valid.
             let key = unsafe { *key.cast_mut_ptr::<RowKey>() };
             Ok((key, stored(row).rests_at))
         })

@@ -2,11 +2,11 @@
 //!
 //! | file | table |
 //! | --- | --- |
-//! | [`journal`] | `password_verify.event`, the audit |
-//! | [`folds`] | `password_verify.event_fold`, what is being counted |
+//! | [`journal`] | `password_verify.event`, the audit trail |
+//! | [`folds`] | `password_verify.event_fold`, events that are being folded |
 //! | [`changes`] | `password_verify.open_change`, changes whose transaction has not ended |
 //! | [`ledger`] | `password_verify.throttle`, budgets that are not at rest |
-//! | [`keyed`] | what they have in common: a table that is read and written by its primary key |
+//! | [`keyed`] | their common base: a table read and written by its primary key |
 
 pub mod changes;
 pub mod folds;

@@ -1,9 +1,10 @@
-//! `password_verify.account`: what managers have said of an account, apart from its password.
+//! `password_verify.account`: the state that managers have set for an account, apart from its
+//! password.
 //!
-//! One row for each credential, made and deleted in the same transaction as that. In between only managers
-//! write it: a login or its owner's change, in a transaction that stays open, holds nothing that disabling
-//! the account would have to wait for. A row that is missing, altered or another's is an error, never
-//! "enabled".
+//! There is one row for each credential, made and deleted in the same transaction. In between only
+//! managers write it, so that disabling an account never waits for an open transaction of a login
+//! or of the account's owner. A missing or altered row, or one moved from another account, is an
+//! error, never "enabled".
 
 use std::time::Instant;
 
@@ -23,38 +24,35 @@ use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::text;
 use crate::pg::heap::uncounted::Uncounted;
 
-/// What people without the key see of a seal.
+/// The readable part of a seal.
 const LABEL: &str = "account -";
 
-/// A row.
 pub struct AccountRow {
     pub number: RecordNumber,
-    /// Canonical.
+    /// In canonical form.
     pub user_id: String,
     pub created_at: Timestamp,
     state: State,
-    /// Sealed of an empty text, or an empty text.
+    /// An empty text, sealed or, without a keyring, as it is.
     seal: Secret,
 }
 
-/// The table.
 pub struct Accounts {
     table: Table,
     index: Index,
 }
 
-/// What became of locking a row.
 pub enum Locked {
-    /// It is this transaction's.
+    /// The row, locked by this transaction, and where it lies.
     Row(Result<AccountRow, Error>, pg_sys::ItemPointerData),
-    /// There is none.
+    /// There is no row.
     Nobody,
-    /// Another transaction holds it, or is making or removing one.
+    /// Another transaction holds it, or is inserting or deleting it.
     Busy,
 }
 
 impl AccountRow {
-    /// Of a user who was created at that time.
+    /// The row of a user created at that time.
     pub fn new(number: RecordNumber, user_id: &str, created_at: Timestamp, state: State) -> Self {
         let seal = Secret::new(String::new());
         Self { number, user_id: user_id.to_owned(), created_at, state, seal }
@@ -63,8 +61,8 @@ impl AccountRow {
     /// # Safety
     /// `tuple` is a valid tuple of `table`, which is `password_verify.account`.
     unsafe fn read(table: &Table, tuple: pg_sys::HeapTuple) -> Result<Self, Error> {
-        // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what is pointed
-        // to stays valid while it is copied here.
+        // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what they
+        // point to stays valid while it is copied.
         unsafe {
             let [number, user_id, disabled, required, revoked, created_at, seal] =
                 table::columns::<7>(table, tuple)?;
@@ -89,10 +87,10 @@ impl AccountRow {
         }
     }
 
-    /// What was said, if it is what was written.
+    /// The state, if the row is as it was written.
     ///
     /// # Errors
-    /// What [`keyring::open`] says; [`Error::CorruptAccount`].
+    /// Those of [`keyring::open`]; [`Error::CorruptAccount`].
     pub fn open(&self) -> Result<State, Error> {
         let broken = Error::CorruptAccount(self.number);
         match keyring::open(self.seal.expose(), &self.binding(), self.number) {
@@ -102,7 +100,7 @@ impl AccountRow {
         }
     }
 
-    /// Is it sealed as a new one would be?
+    /// Is it sealed as a new row would be?
     pub fn is_sealed_as_new(&self) -> bool {
         keyring::is_current(self.seal.expose())
     }
@@ -123,23 +121,23 @@ impl AccountRow {
             self.created_at.into_datum(),
             Some(text::to_datum(seal.expose())?),
         ];
-        // SAFETY: uuid, text, four timestamptz (int64) and text, as the SQL file declares; the tuple holds
-        // copies.
+        // SAFETY: uuid, text, four timestamptz (int64) and text, as the SQL file declares; the
+        // tuple holds copies.
         unsafe { table::form(table, row) }
     }
 }
 
 impl Accounts {
     /// # Errors
-    /// As [`crate::pg::vault::store::Store::open`].
+    /// Those of [`crate::pg::vault::store::Store::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
         let table = Table::open_by(c"account", access, deadline)?;
         let index = Index::open_by(c"account_pkey", &table, deadline)?;
         Ok(Self { table, index })
     }
 
-    /// The row at or before that place, which is somebody's, or nobody's in an empty table. Looks twice, as
-    /// [`crate::pg::vault::store::Store::find`] does; leaves no trace.
+    /// The row at or before that place; only an empty table has none. Looks twice, as
+    /// [`crate::pg::vault::store::Store::find`] does, and leaves no trace.
     pub fn near(&self, place: RecordNumber) -> Option<Result<AccountRow, Error>> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
         let look = || {
@@ -160,10 +158,10 @@ impl Accounts {
         if here(&first) && !here(&second) { first } else { second }
     }
 
-    /// Locks the row at that place, unless that would mean waiting. Under the lock of the place.
+    /// Locks the row at that place without waiting. The caller holds the place's lock.
     pub fn lock(&self, place: RecordNumber) -> Locked {
         let now = scan::now();
-        // Open until the row is locked: it keeps the row where it is.
+        // Stays open until the row is locked, so that the row stays where it is.
         // SAFETY: the snapshot is a static.
         let mut scan = unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::Exactly) };
         let tuple = scan.next();
@@ -177,17 +175,18 @@ impl Accounts {
         if locked { Locked::Row(row, tid) } else { Locked::Busy }
     }
 
-    /// Writes a row: over the one that is locked there, or a new one where there is none.
+    /// Updates the locked row, or inserts a new one.
     ///
     /// # Errors
-    /// What [`keyring::seal`] says; PostgreSQL's own.
+    /// Those of [`keyring::seal`]; any PostgreSQL error.
     pub fn put(
         &self,
         row: &AccountRow,
         over: Option<pg_sys::ItemPointerData>,
     ) -> Result<(), Error> {
         let tuple = row.form(&self.table)?;
-        // SAFETY: a tuple of this table; the row is locked by this transaction and is its latest version.
+        // SAFETY: a tuple of this table; the row is locked by this transaction and is its latest
+        // version.
         unsafe {
             match over {
                 Some(mut tid) => {
@@ -200,10 +199,10 @@ impl Accounts {
         Ok(())
     }
 
-    /// Removes a row that is locked.
+    /// Deletes the locked row.
     ///
     /// # Errors
-    /// PostgreSQL's own.
+    /// Any PostgreSQL error.
     pub fn remove(&self, mut tid: pg_sys::ItemPointerData) -> Result<(), Error> {
         // SAFETY: the row is locked by this transaction and is its latest version.
         unsafe { self.table.delete(&mut tid) }

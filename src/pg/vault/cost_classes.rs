@@ -1,4 +1,5 @@
-//! `password_verify.cost_class`: what computing records costs, and which unknown users are hashed at that cost.
+//! `password_verify.cost_class`: the costs of all records, and which unknown users are hashed at
+//! each.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -16,29 +17,29 @@ use crate::pg::tables::keyed::{Keyed, Row};
 
 const COLUMNS: usize = 6;
 
-/// The table, opened.
 pub struct CostClasses(Keyed<COLUMNS>);
 
 impl CostClasses {
     /// # Errors
-    /// What [`Keyed::open`] says.
+    /// Those of [`Keyed::open`].
     pub fn open(access: Access) -> Result<Self, Error> {
         Keyed::open(c"cost_class", c"cost_class_pkey", access).map(Self)
     }
 
-    /// The same, waiting for it until the deadline.
+    /// Opens the table, waiting for it until the deadline.
     ///
     /// # Errors
-    /// As [`CostClasses::open`].
+    /// Those of [`CostClasses::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
         Keyed::open_by(c"cost_class", c"cost_class_pkey", access, deadline).map(Self)
     }
 
-    /// A record of the class that a cell belongs to; `None`: what new passwords are hashed with.
+    /// The template of the class to which a cell belongs; `None`: a new password's cost.
     ///
-    /// Every class is read, [`MAX_CLASSES`] at most, and the more steps that takes the more versions their rows have:
-    /// the same for all cells, which known and unknown users have alike. A row that is being written can be missed
-    /// once (`scan::now`), so a cell that nobody has is looked for once more.
+    /// Reads every class, [`MAX_CLASSES`] at most. This takes more steps the more versions their
+    /// rows have, but as many for every cell, so it does not tell known from unknown users. A row
+    /// can be missed once while it is being updated (`scan::now`), so a cell that was found in no
+    /// class is looked up again.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] when the table has other columns.
@@ -56,31 +57,31 @@ impl CostClasses {
         }
     }
 
-    /// Counts what has been committed, and gives unknown users the cost that this means for them. A look at every
-    /// class and every cell, however many records there are.
+    /// Counts committed moves and adjusts the costs of unknown users. Costs a pass over all classes
+    /// and cells, however many records there are.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn count(&self, tallies: &[Tally]) -> Result<(), Error> {
         let mut classes = self.all()?;
         apply(&mut classes, tallies);
         self.store(&mut classes)
     }
 
-    /// Follows classes that are found by counting records.
+    /// Adds classes found while counting all records.
     ///
     /// # Errors
-    /// As [`CostClasses::count`].
+    /// Those of [`CostClasses::count`].
     pub fn follow(&self, templates: BTreeMap<ClassKey, String>) -> Result<(), Error> {
         let mut classes = self.all()?;
         templates.into_iter().for_each(|(key, template)| classes.follow(key, template));
         self.store(&mut classes)
     }
 
-    /// Counts what has been committed, which is part of what was found by counting all records.
+    /// Replaces the counts by those of a complete count, which includes these committed moves.
     ///
     /// # Errors
-    /// As [`CostClasses::count`].
+    /// Those of [`CostClasses::count`].
     pub fn correct(
         &self,
         tallies: &[Tally],
@@ -136,7 +137,8 @@ fn read(row: Row<COLUMNS>) -> Result<(ClassKey, Class), Error> {
         return Err(Error::NotInstalled);
     };
     let number = |datum: pg_sys::Datum| u64::try_from(datum.value() as i64).unwrap_or(0);
-    // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares, copied while the row is there.
+    // SAFETY: uuid, text, two bigint, boolean and bytea, as the SQL file declares; copied while the
+    // row is valid.
     let (key, template, cells) =
         unsafe { (*key.cast_mut_ptr::<ClassKey>(), text::to_utf8(template)?, text::bytes(cells)) };
     let cells: Cells = cells.as_slice().try_into().map_err(|_| Error::NotInstalled)?;

@@ -1,4 +1,4 @@
-//! One row of `password_verify.credential`.
+//! One row of `password_verify.credential`, the only place where its seals are opened.
 
 use password_verify_core::kept::record::{Record, label};
 use password_verify_core::kept::seal::{self, Binding, Owner};
@@ -17,49 +17,47 @@ use crate::pg::heap::table;
 use crate::pg::heap::table::Table;
 use crate::pg::heap::text;
 
-/// What people without the key see of it.
+/// The readable part of the seal of a reset token.
 const RESET_LABEL: &str = "reset -";
-/// Likewise of earlier passwords.
+/// The readable part of the seal of earlier passwords.
 const HISTORY_LABEL: &str = "history -";
 
 /// A row.
 pub struct Credential {
-    /// Its place in the index, and its number in error messages.
+    /// Its place in the blind index, which identifies it in error messages.
     pub number: RecordNumber,
-    /// Canonical.
+    /// In canonical form.
     pub user_id: String,
-    /// The text of a record.
     verifier: Kept,
-    /// What was decided with the password.
+    /// Terms decided together with the password.
     pub terms: Terms,
-    /// What managers have said of the account: of its row in another table.
+    /// The state set by managers, from the account's row in another table.
     state: Result<State, Error>,
-    /// When the user was created.
     pub created_at: Timestamp,
-    /// When the password was last set by somebody.
+    /// When a new password was last set; renewals do not count.
     pub changed_at: Timestamp,
     reset: Option<Reset>,
-    /// Records of earlier passwords as they are stored, sealed or not.
+    /// Records of earlier passwords as stored, sealed or not.
     former: Option<Secret>,
 }
 
 /// The newest reset token.
 struct Reset {
-    /// Its digest as it is stored, sealed or not.
+    /// Its digest as stored, sealed or not.
     text: Secret,
     issued_at: Timestamp,
     expires_at: Timestamp,
 }
 
 enum Kept {
-    /// As it was stored, sealed or not, and what it was sealed with.
+    /// As stored, sealed or not, with the values its seal is bound to.
     Stored { text: Secret, terms: Terms, changed_at: Timestamp },
-    /// Set since.
+    /// Set since the row was read.
     Plain(Secret),
 }
 
 impl Credential {
-    /// A row for a user who had none.
+    /// A new row for a user who has none.
     pub fn new(number: RecordNumber, user: &UserId, record: &Record, now: Timestamp) -> Self {
         Self {
             number,
@@ -74,11 +72,11 @@ impl Credential {
         }
     }
 
-    /// The row of the same user under another id. Hashes in which the id is keep the one they were made with;
-    /// a reset token, which names the place, is worth nothing any more.
+    /// The row under another user id. Hashes computed over the old id keep it as their name; a
+    /// reset token, which names the place, becomes invalid.
     ///
     /// # Errors
-    /// What [`Credential::state`], [`Credential::open`] and [`keyring::seal`] say.
+    /// Those of [`Credential::state`], [`Credential::open`] and [`keyring::seal`].
     pub fn renamed(&self, number: RecordNumber, user: &UserId) -> Result<Self, Error> {
         let keep_name = |text: &Secret| {
             let record = Record::parse(text.expose(), u32::MAX)
@@ -105,13 +103,14 @@ impl Credential {
     /// Reads a row.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] when the table has other columns; [`Error::Corrupt`] when a column that is never NULL is, or a text is not text.
+    /// [`Error::NotInstalled`] when the table has other columns; [`Error::Corrupt`] when a
+    /// mandatory column is NULL, or a text is not valid text.
     ///
     /// # Safety
     /// `tuple` is a valid tuple of `table`, which is `password_verify.credential`.
     pub unsafe fn read(table: &Table, tuple: pg_sys::HeapTuple) -> Result<Self, Error> {
-        // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what is
-        // pointed to stays valid while it is copied here.
+        // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what they
+        // point to stays valid while it is copied.
         unsafe {
             let [
                 number,
@@ -158,8 +157,8 @@ impl Credential {
         }
     }
 
-    /// Takes over what is said of the account: in its own row if that is the row at hand, which is opened in
-    /// any case.
+    /// Takes the state from the row at hand if it is the account's own. The row is opened in any
+    /// case.
     pub fn judge(&mut self, account: Option<Result<AccountRow, Error>>) {
         let number = self.number;
         self.state = match account {
@@ -173,18 +172,18 @@ impl Credential {
         };
     }
 
-    /// What managers have said of the account.
+    /// The state that managers have set for the account.
     ///
     /// # Errors
-    /// What [`AccountRow::open`] says.
+    /// Those of [`AccountRow::open`].
     pub fn state(&self) -> Result<State, Error> {
         self.state
     }
 
-    /// What the verifier is worth.
+    /// What the account's state and the password's terms allow.
     ///
     /// # Errors
-    /// As [`Credential::state`].
+    /// Those of [`Credential::state`].
     pub fn account(&self) -> Result<Account, Error> {
         Ok(self.state?.of(self.terms, self.changed_at))
     }
@@ -192,7 +191,7 @@ impl Credential {
     /// The text of the record, unparsed: it may be corrupt.
     ///
     /// # Errors
-    /// What [`keyring::open`] says.
+    /// Those of [`keyring::open`].
     pub fn open(&self) -> Result<Secret, Error> {
         match &self.verifier {
             Kept::Plain(text) => Ok(Secret::new(text.expose().to_owned())),
@@ -202,11 +201,11 @@ impl Credential {
         }
     }
 
-    /// Another record of the same password as it would be stored in its place, and a digest of the stored
-    /// text that it replaces.
+    /// Another record of the same password, in the form in which it would be stored, and the digest
+    /// of the stored text it is to replace.
     ///
     /// # Errors
-    /// What [`keyring::seal`] says; [`Error::Corrupt`] for a row that is not stored yet.
+    /// Those of [`keyring::seal`]; [`Error::Corrupt`] for a row that is not stored yet.
     pub fn renewal(&self, record: &Secret) -> Result<([u8; 32], Secret), Error> {
         let Kept::Stored { text, terms, changed_at } = &self.verifier else {
             return Err(Error::Corrupt(self.number));
@@ -216,7 +215,7 @@ impl Credential {
         Ok((seal::digest(text.expose()), renewed))
     }
 
-    /// Puts what [`Credential::renewal`] has made in its place; false if something else is stored by now.
+    /// Stores what [`Credential::renewal`] has made; false if another text is stored by now.
     pub fn renew(&mut self, replaces: [u8; 32], renewed: &Secret) -> bool {
         match &mut self.verifier {
             Kept::Stored { text, .. } if seal::digest(text.expose()) == replaces => {
@@ -227,11 +226,11 @@ impl Credential {
         }
     }
 
-    /// Puts another password in its place, which ends reset tokens. The one that was there and those before it
-    /// are remembered, at most `history` of them; what cannot be opened any more is not.
+    /// Sets another password, which invalidates reset tokens. Remembers the replaced and earlier
+    /// passwords, at most `history` of them, except those that can no longer be opened.
     ///
     /// # Errors
-    /// What [`keyring::seal`] says.
+    /// Those of [`keyring::seal`].
     pub fn replace(&mut self, record: Secret, now: Timestamp, history: usize) -> Result<(), Error> {
         let mut former: Vec<Secret> = self.open().ok().into_iter().collect();
         former.extend(self.open_former().unwrap_or_default());
@@ -244,10 +243,10 @@ impl Credential {
         Ok(())
     }
 
-    /// Records of earlier passwords, the last one first.
+    /// Records of earlier passwords, the latest first.
     ///
     /// # Errors
-    /// What [`keyring::open`] says.
+    /// Those of [`keyring::open`].
     pub fn open_former(&self) -> Result<Vec<Secret>, Error> {
         let Some(text) = &self.former else { return Ok(Vec::new()) };
         let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
@@ -262,10 +261,10 @@ impl Credential {
         Binding::history(self.owner(self.changed_at))
     }
 
-    /// Makes a token with which the password can be reset, instead of any before it.
+    /// Issues a reset token, which replaces any earlier one.
     ///
     /// # Errors
-    /// What [`Credential::state`] and [`keyring::seal`] say.
+    /// Those of [`Credential::state`] and [`keyring::seal`].
     pub fn issue(&mut self, token: &Token, now: Timestamp, life: Timestamp) -> Result<(), Error> {
         let issued_at = self.state?.issue_at(now);
         let expires_at = now.saturating_add(life);
@@ -275,19 +274,19 @@ impl Credential {
         Ok(())
     }
 
-    /// Can the password be reset with this token?
+    /// Does this token allow a reset of the password?
     ///
     /// # Errors
-    /// What [`Credential::state`] and [`keyring::open`] say.
+    /// Those of [`Credential::state`] and [`keyring::open`].
     pub fn redeems(&self, token: &Token, now: Timestamp) -> Result<bool, Error> {
         let Some(reset) = self.usable_token(now)? else { return Ok(false) };
         Ok(token.is_of(&self.open_reset(reset)?))
     }
 
-    /// When the token was issued with which the password could be reset, if there is one.
+    /// When the currently usable reset token was issued, if there is one.
     ///
     /// # Errors
-    /// What [`Credential::state`] says.
+    /// Those of [`Credential::state`].
     pub fn token_issued_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         Ok(self.usable_token(now)?.map(|reset| reset.issued_at))
     }
@@ -307,7 +306,7 @@ impl Credential {
         Binding::reset(self.owner(self.changed_at), issued_at, expires_at)
     }
 
-    /// Is it stored as it would be stored today?
+    /// Is everything in it sealed as a new row would be?
     pub fn is_sealed_as_new(&self) -> bool {
         let current = |text: &Secret| keyring::is_current(text.expose());
         let reset = self.reset.as_ref().is_none_or(|reset| current(&reset.text))
@@ -326,10 +325,10 @@ impl Credential {
         Owner { user_id: &self.user_id, created_at: self.created_at, changed_at }
     }
 
-    /// The row as a tuple, allocated in the current memory context, and sealed as it is now.
+    /// The row as a tuple in the current memory context, sealed with the active key.
     ///
     /// # Errors
-    /// What [`keyring::open`], [`keyring::seal`], [`text::to_datum`] and [`table::form`] say.
+    /// Those of [`keyring::open`], [`keyring::seal`], [`text::to_datum`] and [`table::form`].
     pub fn form(&mut self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
         let plain = self.open()?;
         let binding = self.binding(self.terms, self.changed_at);
@@ -363,8 +362,8 @@ impl Credential {
             reset.and_then(|(_, reset)| reset.expires_at.into_datum()),
             former,
         ];
-        // SAFETY: uuid, text, text, boolean, three timestamptz (int64), text, two timestamptz and text, as the
-        // SQL file declares; the tuple holds copies.
+        // SAFETY: uuid, text, text, boolean, three timestamptz (int64), text, two timestamptz and
+        // text, as the SQL file declares; the tuple holds copies.
         unsafe { table::form(table, row) }
     }
 }

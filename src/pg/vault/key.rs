@@ -1,4 +1,5 @@
-//! The key of the blind index: made by CREATE EXTENSION, kept by the first record, carried by dumps.
+//! The key of the blind index: made by CREATE EXTENSION, marked as in use by the first record, and
+//! carried by dumps.
 
 use std::time::Instant;
 
@@ -16,16 +17,15 @@ use crate::pg::heap::text;
 use crate::pg::server::unwinding;
 use crate::salt;
 
-/// The key that places are computed with.
+/// The key from which places are computed.
 pub struct ActiveKey {
-    /// The key itself.
     pub key: IndexKey,
-    /// Has any record been written under it? If not, it is the fresh one of CREATE EXTENSION.
+    /// Has a record been written under it? If not, it is the fresh key of CREATE EXTENSION.
     in_use: bool,
 }
 
 impl ActiveKey {
-    /// The key in use, or else the fresh one.
+    /// Reads the key in use, or else the fresh one.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] without a key, [`Error::TwoKeys`] with two in use.
@@ -33,18 +33,18 @@ impl ActiveKey {
         Self::read_by(lock::deadline())
     }
 
-    /// The same, waiting for the table until the deadline.
+    /// Reads it, waiting for the table until the deadline.
     ///
     /// # Errors
-    /// As [`ActiveKey::read`].
+    /// Those of [`ActiveKey::read`].
     pub fn read_by(deadline: Instant) -> Result<Self, Error> {
         Self::read_from(&Table::open_by(c"blind_index_key", Access::Read, deadline)?)
     }
 
-    /// The same from the table, opened already.
+    /// Reads it from a table that is already open.
     ///
     /// # Errors
-    /// As [`ActiveKey::read`].
+    /// Those of [`ActiveKey::read`].
     pub fn read_from(table: &Table) -> Result<Self, Error> {
         let (mut in_use, mut fresh): (Option<IndexKey>, Option<IndexKey>) = (None, None);
         let mut rows = Rows::begin(table);
@@ -64,8 +64,8 @@ impl ActiveKey {
         }
     }
 
-    /// Marks the key as in use with the first record that is written under it. From then on a dump
-    /// carries it, and in a restored database it wins over the fresh one that CREATE EXTENSION made.
+    /// Marks the key as in use with its first record. From then on a dump carries it, and in a
+    /// restored database it wins over the fresh key of CREATE EXTENSION.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
@@ -80,13 +80,13 @@ impl ActiveKey {
             true.into_datum(),
             Some(pg_sys::Datum::from(id.as_mut_ptr())),
         ];
-        // SAFETY: bytea, boolean and uuid, as the SQL file declares. The key itself is in no index, so two
-        // first records at the same time leave two equal keys and nobody waits.
+        // SAFETY: bytea, boolean and uuid, as the SQL file declares. The key itself is in no index,
+        // so two concurrent first records add two equal keys without waiting for each other.
         unsafe { keys.insert(table::form(&keys, row)?) }
     }
 }
 
-/// A sequential scan of the key table, which has a row or two.
+/// A sequential scan of the key table, which has one or two rows.
 struct Rows<'a> {
     table: &'a Table,
     scan: pg_sys::SysScanDesc,

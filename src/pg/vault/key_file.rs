@@ -1,4 +1,5 @@
-//! Where a keyring comes from: a private file, or what a command prints.
+//! Sources of a keyring: a private file, or the output of a command. Their content never appears in
+//! an error.
 
 use std::ffi::{CStr, CString, OsStr};
 use std::fs;
@@ -14,7 +15,7 @@ use zeroize::Zeroizing;
 /// Reads `password_verify.keyring_file`.
 ///
 /// # Errors
-/// What is wrong with the file, in words; never what is in it.
+/// What is wrong with the file, in words; never its content.
 pub fn read(path: &Path) -> Result<Keyring, String> {
     if !path.is_absolute() {
         return Err("the path must be absolute".into());
@@ -31,7 +32,7 @@ pub fn read(path: &Path) -> Result<Keyring, String> {
     let file = fs::metadata(&real).map_err(|error| error.to_string())?;
     // The data directory belongs to the server's user, or PostgreSQL would not start.
     let me = fs::metadata(&data).map_err(|error| error.to_string())?.uid();
-    // As PostgreSQL demands of an SSL key.
+    // The same rule as PostgreSQL's for an SSL key.
     let private = match file.uid() {
         owner if owner == me => file.mode() & 0o077 == 0,
         0 => file.mode() & 0o027 == 0,
@@ -43,11 +44,11 @@ pub fn read(path: &Path) -> Result<Keyring, String> {
     parse(&Zeroizing::new(fs::read(&real).map_err(|error| error.to_string())?))
 }
 
-/// Runs `password_verify.keyring_command` in a shell, and reads what it prints. What it writes to its
-/// standard error goes to the server log.
+/// Runs `password_verify.keyring_command` in a shell and parses its output. Its standard error goes
+/// to the server log.
 ///
 /// # Errors
-/// As [`read`]; also when it ends with anything but 0.
+/// Those of [`read`]; an exit status other than 0.
 pub fn run(command: &CString) -> Result<Keyring, String> {
     let mut shell = Command::new("/bin/sh");
     shell.arg("-c").arg(OsStr::from_bytes(command.to_bytes())).stdin(Stdio::null());

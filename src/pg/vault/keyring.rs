@@ -1,7 +1,8 @@
-//! The keyring: read when the server starts, inherited by every process, and read again after a reload.
+//! The keyring, whose keys are peppers: it is read when the server starts, inherited by every
+//! process, and read again after a reload.
 //!
-//! A reload reaches the workers. They see whether the file is a keyring and count the reload in shared
-//! memory; a session that sees the count changed reads the file before it uses a key.
+//! Only workers react to a reload: they check the file and count the reload in shared memory. A
+//! session that sees a new count reads the file before it uses a key.
 
 use std::ffi::CString;
 use std::os::unix::ffi::OsStrExt;
@@ -22,19 +23,20 @@ use crate::{salt, settings};
 
 struct State {
     ring: Option<Arc<Keyring>>,
-    /// The reload after which it was read.
+    /// The number of the reload after which it was read.
     reload: u64,
 }
 
 static STATE: Mutex<State> = Mutex::new(State { ring: None, reload: 0 });
 
 fn state() -> std::sync::MutexGuard<'static, State> {
-    // One thread: nobody else can have panicked with it, and what it holds is replaced as a whole.
+    // This process has one thread, so no other can have panicked with the lock held; the content is
+    // replaced as a whole.
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Reads the keyring that the settings name. A server that cannot does not start: FATAL, with what is
-/// wrong and never what is in it. Called once, while the server preloads the library.
+/// Reads the keyring named by the settings. If that fails, the server does not start: FATAL, with
+/// the reason but never the content. Called once, while the server preloads the library.
 pub fn load() {
     let ring = match (file(), command()) {
         (None, None) => {
@@ -65,12 +67,13 @@ fn command() -> Option<CString> {
     settings::keyring_command().filter(|command| !command.is_empty())
 }
 
-/// Shared memory was made anew after a crash, and the count of reloads with it. In the postmaster.
+/// Reads the keyring again in the postmaster, because shared memory and its count of reloads were
+/// reset after a crash.
 pub fn begin_again() {
     let _ = read_again(0);
 }
 
-/// Somebody has asked for a reload. In a worker: whether the file is a keyring is said in the log once.
+/// Checks the file after a reload, in a worker. An invalid file is logged once.
 pub fn announce() {
     let Some(path) = file() else { return };
     match key_file::read(&path) {
@@ -82,7 +85,7 @@ pub fn announce() {
     }
 }
 
-/// Reads the file again; false if there is none or it is no keyring now: what was read before remains.
+/// Reads the file again; false if there is none or it is invalid, which keeps the previous keyring.
 fn read_again(reload: u64) -> bool {
     let mut state = state();
     state.reload = reload;
@@ -99,22 +102,22 @@ fn current() -> Option<Arc<Keyring>> {
     state().ring.clone()
 }
 
-/// The key that new chains are made with, and its id.
+/// The key for new chains, and its id.
 pub fn active() -> (ChainKey, Option<String>) {
     active_as(|key| ChainKey::from(key))
 }
 
-/// The key that a chain was made with; `None` when the keyring does not have it.
+/// The key of an existing chain; `None` if the keyring lacks it.
 pub fn of_chain(id: Option<&str>) -> Option<ChainKey> {
     named_as(id, |key| ChainKey::from(key))
 }
 
-/// The key that lines of the log are signed with, and its id.
+/// The key that signs lines of the log, and its id.
 pub fn active_for_log() -> (ChainKey, Option<String>) {
     active_as(ChainKey::for_log)
 }
 
-/// The key that a line was signed with; `None` when the keyring does not have it.
+/// The key that signed a line; `None` if the keyring lacks it.
 pub fn of_log(id: Option<&str>) -> Option<ChainKey> {
     named_as(id, ChainKey::for_log)
 }
@@ -134,7 +137,7 @@ fn named_as(id: Option<&str>, share: fn(&Key) -> ChainKey) -> Option<ChainKey> {
     current()?.get(id).map(share)
 }
 
-/// Seals with the active key. Without a keyring the text is stored as it is.
+/// Seals with the active key. Without a keyring, returns the text as it is.
 ///
 /// # Errors
 /// [`Error::NoRandomness`].
@@ -145,7 +148,7 @@ pub fn seal(secret: &Secret, label: &str, binding: &Binding) -> Result<Secret, E
     }))
 }
 
-/// Is that text sealed with the key that [`seal`] would take? Without a keyring: is it unsealed?
+/// Is the text sealed with the key that [`seal`] would use? Without a keyring: is it unsealed?
 pub fn is_current(text: &str) -> bool {
     match (current(), Sealed::parse(text)) {
         (None, None) => true,
@@ -157,18 +160,18 @@ pub fn is_current(text: &str) -> bool {
     }
 }
 
-/// Id and fingerprint of the key that [`seal`] takes.
+/// Id and fingerprint of the key that [`seal`] uses.
 pub fn active_seal() -> Option<(String, String)> {
     let ring = current()?;
     let (id, key) = ring.active();
     Some((id.to_owned(), seal::fingerprint(key)))
 }
 
-/// Opens what [`seal`] has made, or has left as it was. Before it says that a key is missing it looks
-/// whether the file has it by now.
+/// Opens what [`seal`] returned. Before it reports a missing key, it reads the file once more.
 ///
 /// # Errors
-/// [`Error::UnknownKey`], [`Error::OtherKey`]; [`Error::Corrupt`] for what was changed or moved.
+/// [`Error::UnknownKey`], [`Error::OtherKey`]; [`Error::Corrupt`] for a text that was altered or
+/// moved.
 pub fn open(text: &str, binding: &Binding, number: RecordNumber) -> Result<Secret, Error> {
     if !seal::is_sealed(text) {
         return Ok(Secret::new(text.to_owned()));

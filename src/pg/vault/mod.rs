@@ -1,14 +1,14 @@
-//! What is kept, sealed: credentials, accounts, and the keys.
+//! Stored secrets, sealed: credentials, accounts, and the keys. Nothing here returns a hash to SQL.
 //!
 //! | file | wraps | promises |
 //! | --- | --- | --- |
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out; unsealed here and nowhere else |
-//! | [`accounts`] | `password_verify.account` | what is missing or altered is an error |
+//! | [`accounts`] | `password_verify.account` | a missing or altered row is an error |
 //! | [`key`] | the key of the blind index | one key, or an error |
-//! | [`keyring`], [`key_file`] | the keys | from a private file outside the data directory or from a command, or no server |
-//! | [`rename`] | another id for a user | not waited for |
-//! | [`cost_classes`], [`moves`] | what records cost, apart from whose they are | counted once they are committed |
+//! | [`keyring`], [`key_file`] | the keys | read from a private file outside the data directory or from a command, or the server does not start |
+//! | [`rename`] | another user id for a record | never waits for a lock |
+//! | [`cost_classes`], [`moves`] | the costs of records, apart from their users | counted once they are committed |
 
 pub mod accounts;
 pub mod cost_classes;

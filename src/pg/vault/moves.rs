@@ -1,8 +1,8 @@
-//! Which records this session's transaction has made, moved from one class of cost to another, or deleted.
+//! The records that this session's transaction has made, moved to another cost class, or deleted.
 //!
-//! Nobody counts them before the transaction has committed: whoever could move classes by what is rolled back
-//! would move those of unknown users alone. Memory is bounded by how deep savepoints are nested, not by how many
-//! there were.
+//! They are counted only once the transaction has committed: otherwise an attacker could move
+//! unknown users between classes with changes that are rolled back. Memory is bounded by the
+//! nesting of savepoints, not by their number.
 
 use std::cell::{Cell, RefCell};
 
@@ -18,13 +18,13 @@ use crate::pg::shared::passes;
 use crate::pg::shared::traffic::Tally;
 use crate::settings;
 
-/// Different moves that one level of savepoints may have made. There are as many classes as that at most.
+/// Distinct moves that one level of savepoints may have made. There are never more classes.
 const AT_ONCE: usize = 64;
 
-/// Some that are alike.
+/// Equal moves.
 struct Made {
     tally: Tally,
-    /// Where they were before, and where they are now.
+    /// Ranges of the places they left and entered.
     from: Span,
     to: Span,
 }
@@ -32,25 +32,25 @@ struct Made {
 thread_local! {
     /// In the order of their savepoints.
     static MADE: RefCell<Vec<(pg_sys::SubTransactionId, Made)>> = const { RefCell::new(Vec::new()) };
-    /// Were there more than there is room for?
+    /// Were there more moves than there is room for?
     static LOST: Cell<bool> = const { Cell::new(false) };
-    /// Has this transaction said that it is committing?
+    /// Has this transaction announced that it is committing?
     static ENTERED: Cell<bool> = const { Cell::new(false) };
 }
 
-/// What computing a record costs. `None`: there is none, or it cannot be opened, which is its user's trouble.
+/// The cost class of a record as a template. `None` if there is no record, or it cannot be opened.
 pub fn class_of(row: &Credential) -> Option<String> {
     row.open().ok().and_then(|text| cost_class::template(text.expose()))
 }
 
-/// A record of one class has been replaced by one of another at that place, as part of the transaction. `None`:
-/// there was none, or there is none now.
+/// Notes that a record at that place was replaced, as part of the transaction. `None`: there was no
+/// record, or there is none now.
 pub fn note(place: Place, from: Option<&str>, to: Option<&str>) {
     note_moved((place, from), (place, to));
 }
 
-/// The same for a record that goes to another place as well, so that nobody takes it for one that is deleted and
-/// one that is made.
+/// Notes a record that also moves to another place, as one move and not as a deletion and an
+/// insertion.
 pub fn note_moved((left, from): (Place, Option<&str>), (came, to): (Place, Option<&str>)) {
     let key = |template: Option<&str>| template.map_or(NO_CLASS, cost_class::key);
     let current = settings::cost().map(cost_class::of_cost).ok();
@@ -82,7 +82,7 @@ fn put(all: &mut Vec<(pg_sys::SubTransactionId, Made)>, sub: pg_sys::SubTransact
     }
 }
 
-/// A savepoint is released: what was done in it is part of the one around it.
+/// Assigns the moves of a released savepoint to its parent.
 fn release(sub: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
     MADE.with_borrow_mut(|all| {
         let level = all.iter().rposition(|(of, _)| *of < sub).map_or(0, |below| below + 1);
@@ -122,7 +122,8 @@ unsafe extern "C-unwind" fn on_transaction(
     }
 }
 
-/// Before anybody can see it: whoever counts all records now waits until what is seen is reported.
+/// Runs before the changes become visible: a concurrent count of all records then waits until they
+/// are reported.
 fn enter() {
     if MADE.with_borrow(|all| !all.is_empty()) {
         ENTERED.set(passes::enter(server::database()));
@@ -131,7 +132,7 @@ fn enter() {
 
 fn report() {
     let (made, database) = (MADE.take(), server::database());
-    // Where there is no place for it, all records are counted again.
+    // If they cannot all be reported, all records are counted again.
     let mut lost = LOST.take() || !made.is_empty() && !ENTERED.get();
     for (_, Made { tally, from, to }) in made {
         lost |= !moves::add(database, &tally, from, to);

@@ -1,4 +1,4 @@
-//! A record that moves to another user id, and so to another place.
+//! Moves a record to another user id, and so to another place in the blind index.
 
 use std::time::Duration;
 
@@ -12,28 +12,29 @@ use crate::pg::heap::scan;
 use crate::pg::heap::scan::Occupant;
 use crate::pg::server::patiently;
 
-/// What became of it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
     /// It is part of the transaction now.
     Done,
-    /// Nothing was changed: the new id has a record.
+    /// Nothing was changed: the new id already has a record.
     Taken,
-    /// Nothing was changed: the old one has none.
+    /// Nothing was changed: the old id has no record.
     Nobody,
-    /// Nothing was changed: another transaction holds one of them.
+    /// Nothing was changed: another transaction holds one of the records.
     Busy,
 }
 
 impl Store {
-    /// Moves a record and what is said of its account. Neither place is waited for, so that renames which
-    /// cross end within `patience`.
+    /// Moves a record and its account's state. It waits for neither place's lock, so renames that
+    /// cross each other end within `patience`.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::CorruptAccount`] when it cannot be read; PostgreSQL's own.
+    /// [`Error::Corrupt`], [`Error::CorruptAccount`] when a row cannot be read; any PostgreSQL
+    /// error.
     pub fn rename(&self, old: &UserId, new: &UserId, patience: Duration) -> Result<Renamed, Error> {
         let done = patiently(patience, || {
-            // Until it has moved: whoever looks at one of the places looks again later.
+            // Held until the record has moved; another session that needs one of the places tries
+            // again.
             let Some(_from) = PlaceLock::try_take(self.lock_tag(old)) else { return Ok(None) };
             let Some(_to) = PlaceLock::try_take(self.lock_tag(new)) else { return Ok(None) };
             if !matches!(self.find(old)?, Found::Own(_)) {
@@ -54,7 +55,8 @@ impl Store {
             match (removed, moved) {
                 (Written::Busy, _) => Ok(None),
                 (Written::Unchanged, _) | (_, None) => Ok(Some(Renamed::Nobody)),
-                // Only what somebody does by hand can be in the way now, and then it is all taken back.
+                // Only a row changed by hand can be in the way now; the error rolls everything
+                // back.
                 (Written::Done, Some(row)) => {
                     if self.put(new, row, (self.place(old), class.as_deref()))? {
                         Ok(Some(Renamed::Done))

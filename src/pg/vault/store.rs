@@ -1,11 +1,11 @@
-//! Reads and writes of credentials.
+//! Reads and writes of credentials. A read must not show whether the user exists.
 //!
-//! **Reads** take the same steps for known and unknown users alike: to the row at or
-//! before the user's place in the blind index, which is the user's own or, for an unknown user, the
-//! neighbour's. A row with the lowest possible place is made with the table, so there always is one.
+//! **Reads** take the same steps for known and unknown users: to the row at or before the user's
+//! place in the blind index, which is the user's own or, for an unknown user, a neighbour's. CREATE
+//! EXTENSION adds a row at the lowest place, so there always is one.
 //!
-//! **Writes** never wait for a lock of unknown length: a row that another transaction holds is
-//! looked at again for a second, and then the answer is "busy".
+//! **Writes** never wait for a lock of unknown duration: if another transaction holds the row, they
+//! try again for a second and then answer "busy".
 
 use std::time::{Duration, Instant};
 
@@ -31,63 +31,59 @@ use crate::pg::heap::uncounted::Uncounted;
 use crate::pg::server;
 use crate::pg::server::patiently;
 
-/// What a look-up found.
 pub enum Found {
     /// The user's own row.
     Own(Credential),
-    /// The user has none; this is whose place is before.
+    /// The row at the nearest lower place, because the user has none.
     Neighbour(Credential),
-    /// The table is empty, which it never is unless somebody emptied it.
+    /// The table is empty: its first row was deleted by hand.
     Nothing,
 }
 
-/// What became of a write.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Written {
     /// It is part of the transaction now.
     Done,
-    /// Nothing was changed: the row is there (insert), is not there, or is as it should be (edit).
+    /// Nothing was changed: the row already exists (insert), does not exist, or needs no change
+    /// (edit).
     Unchanged,
     /// Nothing was changed: another transaction holds the row.
     Busy,
 }
 
-/// What to do with a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit {
-    /// Nothing.
     Keep,
-    /// Write it back.
     Replace,
-    /// Delete it.
     Delete,
-    /// The same for a record that goes to another place: whoever puts it there says so.
+    /// Delete the row because the record moves to another place; the caller that inserts it there
+    /// notes the move.
     Take,
 }
 
-/// What a batch of [`Store::reseal`] came to.
+/// The result of a batch of [`Store::reseal`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Resealed {
-    /// Where the next batch goes on.
+    /// The place after which the next batch starts.
     pub last: RecordNumber,
     pub sealed: u64,
-    /// Held by somebody.
+    /// Locked by another transaction.
     pub busy: u64,
-    /// Sealed with a key that is not there, or broken.
+    /// Corrupt, or sealed with a key that is not in the keyring.
     pub unopened: u64,
     pub finished: bool,
 }
 
-/// How often a look-up begins again whose user is removed, or made anew, meanwhile.
+/// How often a look-up is repeated if the user is deleted or created anew in the meantime.
 const LOOKS: usize = 4;
 
-/// The tables of credentials and accounts, opened for one look-up or one write.
+/// The tables of credentials and accounts, open for one look-up or one write.
 pub struct Store {
     pub(in crate::pg) table: Table,
     pub(in crate::pg) index: Index,
     pub(super) accounts: Accounts,
     key: ActiveKey,
-    /// Where it is read.
+    /// Open for reading only.
     classes: Option<CostClasses>,
 }
 
@@ -98,10 +94,10 @@ impl Store {
         Self::open_by(access, lock::deadline())
     }
 
-    /// The same, waiting for the tables until the deadline.
+    /// Opens the tables, waiting for them until the deadline.
     ///
     /// # Errors
-    /// As [`Store::open`].
+    /// Those of [`Store::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
         let key = ActiveKey::read_by(deadline)?;
         let table = Table::open_by(c"credential", access, deadline)?;
@@ -113,7 +109,7 @@ impl Store {
         Ok(Self { table, index, accounts: Accounts::open_by(access, deadline)?, key, classes })
     }
 
-    /// The same, unless that means waiting for a lock.
+    /// Opens the tables without waiting; `None` if one is locked.
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::TwoKeys`].
@@ -124,21 +120,22 @@ impl Store {
         }
     }
 
-    /// What the password of an unknown user is hashed against, if this is one: a record of some cost, always the
-    /// same for the same id; `None`: what a new password would cost.
+    /// The template of the cost at which this id is hashed if it is unknown: always the same for
+    /// the same id. `None`: the cost of a new password.
     ///
     /// # Errors
-    /// What [`CostClasses::of`] says.
+    /// Those of [`CostClasses::of`].
     pub fn decoy(&self, user: &UserId) -> Result<Option<String>, Error> {
         let cell = decoy::cell(self.key.key.decoy(user));
         self.classes.as_ref().map_or(Ok(None), |classes| classes.of(cell))
     }
 
-    /// The row at or before the user's place, with what is said of the account.
+    /// The row at or before the user's place, with the state of its account.
     ///
     /// # Errors
-    /// [`Error::Corrupt`], [`Error::CorruptAccount`] when one of the user's own rows cannot be read;
-    /// [`Error::UnknownKey`], [`Error::OtherKey`] when the key of an account is missing, whosever it is.
+    /// [`Error::Corrupt`], [`Error::CorruptAccount`] when one of the user's own rows cannot be
+    /// read; [`Error::UnknownKey`], [`Error::OtherKey`] when the key of an account is missing, even
+    /// a neighbour's.
     pub fn find(&self, user: &UserId) -> Result<Found, Error> {
         let mut looks = 0;
         loop {
@@ -146,7 +143,7 @@ impl Store {
             let found = self.find_once(user)?;
             match &found {
                 Found::Own(row) => match row.state() {
-                    // Two tables are read at two moments.
+                    // The two tables are read at two moments, so the rows may not match.
                     Err(Error::CorruptAccount(_)) if looks < LOOKS => continue,
                     state => drop(state?),
                 },
@@ -161,7 +158,7 @@ impl Store {
         }
     }
 
-    /// Has the user a record, whatever is in it? No key is needed to tell.
+    /// Does the user have a record, whatever its content? Needs no key.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when it cannot be read.
@@ -169,8 +166,8 @@ impl Store {
         Ok(matches!(self.find_once(user)?, Found::Own(_)))
     }
 
-    /// Looks twice, whatever the first look found, because a row that is being written can be missed
-    /// once ([`scan::now`]).
+    /// Looks twice, whatever the first look found: a row that is being updated can be missed once
+    /// ([`scan::now`]).
     fn find_once(&self, user: &UserId) -> Result<Found, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
         let (first, second) = (self.look(user)?, self.look(user)?);
@@ -182,8 +179,8 @@ impl Store {
         Ok(found)
     }
 
-    /// The row at that place, unless it is the one that belongs to nobody. As many steps whether there is one
-    /// or not.
+    /// The row at that place, unless it is the first row, which has no user. Takes the same steps
+    /// whether there is one or not.
     ///
     /// # Errors
     /// [`Error::Corrupt`] when it cannot be read.
@@ -241,7 +238,7 @@ impl Store {
     /// Adds a row for a user who has none.
     ///
     /// # Errors
-    /// PostgreSQL's own.
+    /// Any PostgreSQL error.
     pub fn insert(
         &self,
         user: &UserId,
@@ -250,7 +247,7 @@ impl Store {
     ) -> Result<Written, Error> {
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
-            // Held between looking and inserting only. Whoever looks next sees the row.
+            // Held only between the look and the insertion. The next session to look sees the row.
             let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
             match scan::occupant(&self.table, &self.index, place) {
                 Occupant::Uncertain => Ok(None),
@@ -264,9 +261,9 @@ impl Store {
         Ok(written.unwrap_or(Written::Busy))
     }
 
-    /// Adds a row at a place that is free, and one for the account, under the lock of the place; false if
-    /// another transaction holds what is left there of a record that somebody has deleted by hand. `was`: where it
-    /// has been, and its class there.
+    /// Inserts a row at a free place, and one for the account, under the place's lock; false if
+    /// another transaction holds an account row left behind when a record was deleted by hand.
+    /// `was`: its former place and class.
     pub(super) fn put(
         &self,
         user: &UserId,
@@ -285,10 +282,10 @@ impl Store {
         Ok(true)
     }
 
-    /// Locks the user's row, lets `edit` change it, and does what `edit` says.
+    /// Locks the user's row, lets `edit` change it, and carries out the returned action.
     ///
     /// # Errors
-    /// [`Error::Corrupt`] when the row cannot be read; PostgreSQL's own.
+    /// [`Error::Corrupt`] when the row cannot be read; any PostgreSQL error.
     pub fn edit(
         &self,
         user: &UserId,
@@ -297,10 +294,11 @@ impl Store {
     ) -> Result<Written, Error> {
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
-            // Whoever looks whether the place is taken does not look while a row is being moved.
+            // Under this lock no other session checks whether the place is free while a row is
+            // being moved.
             let Some(_lock) = PlaceLock::try_take(tag) else { return Ok(None) };
             let now = scan::now();
-            // Open until the row is locked: it keeps the row where it is.
+            // Stays open until the row is locked, so that the row stays where it is.
             // SAFETY: the snapshot is a static.
             let mut scan =
                 unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::Exactly) };
@@ -342,7 +340,7 @@ impl Store {
                         moves::note(place, before.as_deref(), moves::class_of(&row).as_deref());
                     }
                 }
-                // What comes later in the same statement sees it.
+                // Makes the change visible to later parts of the same statement.
                 pg_sys::CommandCounterIncrement();
             }
             Ok(Some(Written::Done))
@@ -350,12 +348,12 @@ impl Store {
         Ok(written.unwrap_or(Written::Busy))
     }
 
-    /// Lets `change` say something of the account of a user who has a record, which may be in the hands of any
-    /// other transaction. `anew`: what is broken is written anew, so that nothing is allowed that was not: the
-    /// password has to be changed, and tokens are worth nothing.
+    /// Lets `change` set the state of a user's account, whose credential any other transaction may
+    /// hold. `anew`: replaces a corrupt state by a strict one that allows nothing new: the password
+    /// must be changed, and tokens are revoked.
     ///
     /// # Errors
-    /// [`Error::CorruptAccount`] for what is broken, unless it is to be written anew; PostgreSQL's own.
+    /// [`Error::CorruptAccount`] for a corrupt state, unless `anew` is set; any PostgreSQL error.
     pub fn alter(
         &self,
         user: &UserId,
@@ -400,12 +398,12 @@ impl Store {
         Ok(written.unwrap_or(Written::Busy))
     }
 
-    /// Where the key is gone with which the state of the user's account is sealed, seals what the row says with
-    /// the one that there is: for who sets a password in that case, which is the way on. Whoever can write the
-    /// table could have left the row unsealed as well.
+    /// If the key that sealed the account's state is lost, seals the row's plain columns with the
+    /// active key. Used when a password is set in that case, which is the way to recover. It gives
+    /// an attacker nothing new: anyone who can write the table could have stored an unsealed row.
     ///
     /// # Errors
-    /// PostgreSQL's own.
+    /// Any PostgreSQL error.
     pub fn adopt(&self, user: &UserId) -> Result<Written, Error> {
         let place = self.place(user);
         let Some(_lock) = PlaceLock::try_take(self.lock_tag(user)) else {
@@ -425,11 +423,11 @@ impl Store {
         Ok(Written::Done)
     }
 
-    /// Seals rows after a place as a new row would be sealed, as part of the transaction: those that are
-    /// not yet, at most `limit` of them, looking at ten times as many.
+    /// Reseals rows after a place with the active key, as part of the transaction: at most `limit`
+    /// that need it, examining ten times as many.
     ///
     /// # Errors
-    /// PostgreSQL's own.
+    /// Any PostgreSQL error.
     pub fn reseal(&self, after: RecordNumber, limit: u64) -> Result<Resealed, Error> {
         let mut batch = Resealed { last: after, ..Resealed::default() };
         // SAFETY: the snapshot is a static.
@@ -479,7 +477,7 @@ impl Store {
             batch.busy += 1;
             return Ok(());
         };
-        // Both are held before either is written.
+        // Both rows are locked before either is written.
         let tuple = if row.is_sealed_as_new() { None } else { Some(row.form(&self.table)) };
         let state = if account_is_new { None } else { Some(row.state()) };
         let (Ok(tuple), Ok(state)) = (tuple.transpose(), state.transpose()) else {
@@ -499,8 +497,8 @@ impl Store {
             return Ok(());
         }
         if let Some(tuple) = tuple {
-            // SAFETY: the row is locked by this transaction and is its latest version; its columns but for
-            // the seal are what they were.
+            // SAFETY: the row is locked by this transaction and is its latest version; only its
+            // seals change.
             unsafe {
                 self.table.update(&mut tid, tuple)?;
                 pg_sys::CommandCounterIncrement();
@@ -518,7 +516,7 @@ impl Store {
         self.key.key.lock_tag(user)
     }
 
-    /// Where the user's record lies, or would.
+    /// The place of the user's record, whether there is one or not.
     pub fn place(&self, user: &UserId) -> RecordNumber {
         self.key.key.blind_index(user)
     }

@@ -1,4 +1,5 @@
-//! One transaction of a worker: rows of the audit, and the budgets they are about.
+//! One transaction of a worker: it appends audit events and stores the throttle budgets they
+//! changed.
 
 use std::collections::BTreeSet;
 
@@ -22,18 +23,18 @@ use crate::pg::tables::ledger::Ledger;
 use crate::pg::vault::key::ActiveKey;
 use password_verify_core::rules::throttle::Payer;
 
-/// The tables, opened, and what is to be believed once it is committed.
+/// The open tables, and the results that take effect once the transaction is committed.
 pub struct Batch {
     pub chain: Chain,
     pub journal: Journal,
     ledger: Ledger,
     pub folds: Folds,
     pub changes: OpenChanges,
-    /// Budgets that are in the table now.
+    /// Budgets whose current value this transaction has stored.
     pub written: Vec<Unwritten>,
     /// Accounts whose failures were forgotten, as the keys of their budgets.
     pub cleared: BTreeSet<RowKey>,
-    /// Events that a DBA wants to hear of.
+    /// Events with an alert, which the server log reports after the commit.
     pub alerts: Vec<Event>,
     pub rows: i64,
 }
@@ -55,10 +56,10 @@ impl Batch {
         })
     }
 
-    /// The first row of a new chain; when that is.
+    /// Appends the first event of a new epoch and returns its time.
     ///
     /// # Errors
-    /// As [`Batch::append`].
+    /// Those of [`Batch::append`].
     pub fn open_epoch(&mut self, opening: &Opening) -> Result<i64, Error> {
         let mut event = Event::new(server::now(), Action::Epoch, Outcome::Recorded);
         event.detail = Some(opening.to_detail());
@@ -67,7 +68,7 @@ impl Batch {
     }
 
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn append(&mut self, event: &Event) -> Result<(), Error> {
         let epoch = self.chain.head().epoch;
         let (seq, mac) = self.chain.append(event);
@@ -79,7 +80,7 @@ impl Batch {
         Ok(())
     }
 
-    /// The key of a budget of a record's user.
+    /// The key of the budget of this kind that belongs to the user of `record`.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
@@ -91,7 +92,7 @@ impl Batch {
     /// Forgets the failures of an account.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn clear(&mut self, account: RowKey) -> Result<(), Error> {
         self.cleared.insert(account);
         if let Some(place) = budgets::clear_if_present(server::database(), &account) {
@@ -103,10 +104,10 @@ impl Batch {
         }
     }
 
-    /// The budgets at these places, as they are now.
+    /// Stores the current values of the budgets in these cache slots.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn write_budgets(&mut self, places: impl Iterator<Item = u32>) -> Result<(), Error> {
         let places: BTreeSet<u32> = places.filter(|place| *place != NONE).collect();
         places.into_iter().try_for_each(|place| self.write_budget(Place(place)))
@@ -117,7 +118,7 @@ impl Batch {
             return Ok(());
         };
         let Stored { budget, rests_at } = unwritten.stored;
-        // What is in flight is not stored: whatever becomes of it will be.
+        // Attempts in flight are not stored: their outcome will be.
         let stored = Stored {
             budget: password_verify_core::rules::throttle::Budget { in_flight: 0, ..budget },
             rests_at,

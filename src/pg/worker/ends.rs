@@ -1,9 +1,11 @@
-//! How transactions that have made changes end: a row for each part of them says whether it is there to stay.
+//! Records how transactions that changed something ended: an event for each subtransaction says
+//! whether it was committed.
 //!
-//! An import with a savepoint a row has a million parts. A few parts are done with at once; of more than
-//! that, a slice with each batch, so that whoever logs in meanwhile waits for a slice, not for all of it.
-//! Nothing is kept in memory but which transactions are being ended: a million parts cost a look-up, an
-//! event, and a row of `open_change` less each, some 30 microseconds, and are done with in about a minute.
+//! An import with one savepoint per row has a million subtransactions. A few are finished at once;
+//! more are finished in slices, one with each batch, so that a concurrent login waits for one slice
+//! and not for all. Memory holds only the list of transactions being ended. Each subtransaction
+//! costs a look-up, an event and the removal of a row of `open_change`, some 30 microseconds in
+//! all, and a million take about a minute.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -20,30 +22,30 @@ use crate::pg::tables::changes;
 use crate::pg::tables::changes::{Clearing, Ending, Open, OpenChanges, Row};
 use password_verify_core::rules::throttle::PAYERS;
 
-/// A transaction with fewer rows than this is ended at once.
+/// A transaction with fewer rows than this is finished at once.
 const AT_ONCE: usize = 16;
-/// Rows of a slice, and how long it may take.
+/// Rows in one slice, and the longest time one may take.
 const SLICE: usize = 1000;
 const SLICE_TIME: Duration = Duration::from_millis(10);
-/// How long a worker that begins may end small transactions: nobody logs in before it has begun.
+/// How long a starting worker may spend on small transactions: until it has started, logins wait.
 const BEGIN_TIME: Duration = Duration::from_millis(200);
 
-/// The transactions that are being ended.
 #[derive(Default)]
 pub struct Ends {
     waiting: VecDeque<Ending>,
-    /// The last part that was seen, which most often is that of the next change too.
+    /// Top-level and own id of the last subtransaction seen; the next change usually has the same.
     last: Option<(u64, u64)>,
 }
 
 impl Ends {
-    /// Goes on where the last worker has stopped. `restored`: the transactions were another server's.
-    /// `first`: no worker of this database has been there since this server started, so that nobody will say
-    /// when the transactions end that are over. Small ones are ended here, before anybody logs in, for
-    /// [`BEGIN_TIME`] at most: who has reset a password is not told to wait because the server crashed since.
+    /// Continues where the previous worker stopped. `restored`: the transactions ran on another
+    /// server. `first`: this is the first worker of the database since the server started, so no
+    /// backend will report the end of transactions that are already over. Small ones are finished
+    /// here, before any login and within [`BEGIN_TIME`], so that after a crash a user who has just
+    /// reset a password need not wait.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn resume(&mut self, batch: &mut Batch, restored: bool, first: bool) -> Result<(), Error> {
         let start = Instant::now();
         for row in batch.changes.transactions()? {
@@ -57,7 +59,7 @@ impl Ends {
             };
             let in_time = ending.done_to == 0 && start.elapsed() < BEGIN_TIME;
             if in_time && end_at_once(batch, &ending)? {
-                // Where the last worker has said that it waits.
+                // The row in which the previous worker noted that this transaction is waiting.
                 batch.changes.remove(&Row::Ending(ending))?;
             } else {
                 self.wait(batch, ending)?;
@@ -66,20 +68,20 @@ impl Ends {
         Ok(())
     }
 
-    /// Is there a slice to do, by this worker or another?
+    /// Is a slice left to do, by this worker or its successor?
     pub fn is_unfinished(&self) -> bool {
         !self.waiting.is_empty()
     }
 
-    /// Is there one for this worker? A server that shuts down does not wait for it.
+    /// Is a slice left for this worker? A server that is shutting down does not wait for it.
     pub fn is_waiting(&self) -> bool {
         self.is_unfinished() && !signals::is_stopping()
     }
 
-    /// A change, whose transaction is open.
+    /// Notes a change by a transaction that is still open.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn note_change(
         &mut self,
         batch: &Batch,
@@ -102,10 +104,10 @@ impl Ends {
         Ok(())
     }
 
-    /// A transaction with changes has ended.
+    /// Notes that a transaction with changes has ended.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn note_end(&mut self, batch: &mut Batch, top_xid: u64, at: i64) -> Result<(), Error> {
         let ending = Ending { top_xid, at, ours: true, orderly: true, done_to: 0 };
         if end_at_once(batch, &ending)? { Ok(()) } else { self.wait(batch, ending) }
@@ -116,10 +118,10 @@ impl Ends {
         batch.changes.put(&Row::Ending(ending))
     }
 
-    /// Some parts of the first transaction that waits.
+    /// Finishes one slice of the transaction that has waited longest.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn slice(&mut self, batch: &mut Batch) -> Result<(), Error> {
         let Some(ending) = self.waiting.front_mut().filter(|_| !signals::is_stopping()) else {
             return Ok(());
@@ -145,7 +147,8 @@ impl Ends {
     }
 }
 
-/// Ends a transaction that has few rows; false where it has more.
+/// Finishes a transaction if it has fewer than [`AT_ONCE`] rows; otherwise does nothing and returns
+/// false.
 fn end_at_once(batch: &mut Batch, ending: &Ending) -> Result<bool, Error> {
     let rows = batch.changes.of(ending.top_xid, 0, AT_ONCE)?;
     let few = rows.len() < AT_ONCE;

@@ -1,8 +1,10 @@
-//! The background workers: they attach to a database that has something to write, and leave again.
+//! The background workers. Each attaches to a database that has something to write, and exits when
+//! there is nothing left.
 //!
-//! They are static, registered when the server starts, because dynamic ones share slots that three
-//! parallel queries of any login can use up. An idle one waits without a database; one that has
-//! nothing to write for two seconds leaves its database, which nobody could drop while it is there.
+//! They are static, registered when the server starts: dynamic workers share slots that three
+//! parallel queries of any login can exhaust. An idle worker waits without a database. A worker
+//! with nothing to write for two seconds exits, because nobody can drop a database while a worker
+//! is connected to it.
 
 use std::cell::Cell;
 use std::ffi::CStr;
@@ -22,22 +24,22 @@ use crate::settings;
 
 /// How long a worker stays without work.
 const STAY: Duration = Duration::from_secs(2);
-/// How long it stays at least when another database waits.
+/// How long it stays at least when another database is waiting.
 const TURN: Duration = Duration::from_millis(100);
-/// How often it looks whether it should stop.
+/// How often it checks whether it should stop.
 const POLL_INTERVAL: Duration = Duration::from_millis(100);
-/// How often one without a database looks whether it was asked for a reload: whoever sleeps on a condition
-/// sleeps through signals.
+/// How often an idle worker checks whether a reload was requested: a signal does not end a sleep on
+/// a condition variable.
 const IDLE: Duration = Duration::from_secs(1);
-/// How long it waits at the server's shutdown for attempts that are still being made.
+/// How long it waits at shutdown for attempts in progress.
 const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 
 thread_local! {
-    /// The place of the database that this worker serves, and how it is leaving.
+    /// The slot of the database that this worker serves, and how the worker is about to leave it.
     static SERVED: Cell<Option<(usize, Departure)>> = const { Cell::new(None) };
 }
 
-/// Registers the workers. Called once, while the server preloads the library.
+/// Registers the workers. Called once, while the postmaster preloads the library.
 pub fn register() {
     for _ in 0..settings::workers() {
         let mut worker = pg_sys::BackgroundWorker {
@@ -51,7 +53,7 @@ pub fn register() {
         put(&mut worker.bgw_type, c"password_verify");
         put(&mut worker.bgw_library_name, c"password_verify");
         put(&mut worker.bgw_function_name, c"password_verify_worker");
-        // SAFETY: called while libraries are preloaded; the struct is copied.
+        // SAFETY: called while libraries are preloaded; PostgreSQL copies the struct.
         unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
     }
 }
@@ -62,7 +64,8 @@ fn put<const N: usize>(field: &mut [std::ffi::c_char; N], value: &CStr) {
     }
 }
 
-/// The life of a worker: wait for a database, serve it, end. The postmaster starts another at once.
+/// A worker's life: it waits for a database, serves it and exits. The postmaster starts another at
+/// once.
 #[pgrx::pg_guard]
 #[unsafe(no_mangle)]
 pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
@@ -70,8 +73,9 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     crate::account::blocklist::reload_if_missed();
     let (number, oid) = wait_for_database();
     SERVED.set(Some((number, Departure::Failed)));
-    // SAFETY: a plain function of this library. The database exists or PostgreSQL says so and ends
-    // this process. No user is the bootstrap superuser, whatever that role may not do.
+    // SAFETY: the callback is a plain function of this library; if the database does not exist,
+    // PostgreSQL ends this process. Without a user the worker runs as the bootstrap superuser,
+    // whatever restrictions that role has.
     unsafe {
         pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
         let mut callback = pg_sys::ErrorContextCallback {
@@ -88,7 +92,7 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
     let departure = match serve(number) {
         Ok(()) => Departure::Done,
         Err(Error::Dropped) => Departure::Dropped,
-        // The next one begins with the tables that are there now.
+        // The next worker starts with the tables that exist now.
         Err(Error::Replaced) => Departure::Done,
         Err(error) => {
             ErrorReport::from(error).report(pgrx::PgLogLevel::ERROR);
@@ -96,12 +100,12 @@ pub unsafe extern "C-unwind" fn password_verify_worker(_arg: pg_sys::Datum) {
         }
     };
     SERVED.set(Some((number, departure)));
-    // SAFETY: ends this process. With 0 the postmaster would not start another.
+    // SAFETY: ends this process. With status 0 the postmaster would not start another worker.
     unsafe { pg_sys::proc_exit(1) };
 }
 
-/// While this lives, PostgreSQL tells a function of every error. Also an error that unwinds ends it: what is
-/// raised further up would call through a pointer into a frame that is gone.
+/// While this lives, PostgreSQL calls a function for every error. Unwinding drops it too: an error
+/// raised further up would otherwise call through a pointer into a frame that no longer exists.
 struct Watch(*mut pg_sys::ErrorContextCallback);
 
 impl Watch {
@@ -119,7 +123,7 @@ impl Watch {
 
 impl Drop for Watch {
     fn drop(&mut self) {
-        // SAFETY: what was there when this began, and lies in a frame further up.
+        // SAFETY: the previous head of the stack, which lies in a frame further up.
         unsafe { pg_sys::error_context_stack = self.0 };
     }
 }
@@ -130,7 +134,7 @@ fn wait_for_database() -> (usize, pg_sys::Oid) {
     let mut rest = IDLE;
     loop {
         let found = board::vacancy().wait(Instant::now() + rest, || {
-            // Asked first: a database that is claimed must be served.
+            // Checked first, because a claimed database must be served.
             if signals::reload_is_asked() {
                 return Some(Err(rest));
             }
@@ -157,8 +161,8 @@ fn serve(number: usize) -> Result<(), Error> {
     let mut stopping: Option<Instant> = None;
     let mut memory = PgMemoryContexts::new("password_verify worker");
     loop {
-        // What PostgreSQL allocates between transactions goes with the next round.
-        // SAFETY: nothing of the last round points into it.
+        // Whatever PostgreSQL allocates between transactions is freed in the next round.
+        // SAFETY: nothing from the last round points into this context.
         unsafe {
             memory.reset();
             memory.set_as_current();
@@ -168,7 +172,8 @@ fn serve(number: usize) -> Result<(), Error> {
             stopping = Some(Instant::now());
         }
         reload_if_asked();
-        // Both, so that neither waits for a moment without the other.
+        // Both run in every round (`|`, not `||`), so that neither has to wait for the other to be
+        // idle.
         if writer.batch()? | renewals::write() {
             worked = Instant::now();
             if came.elapsed() < TURN || !databases::any_waits() {
@@ -204,15 +209,15 @@ fn has_work(number: usize) -> bool {
 
 fn reload_if_asked() {
     if signals::take_reload() {
-        // SAFETY: outside of a transaction, as every process does it.
+        // SAFETY: outside of a transaction, where every process calls it.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
         crate::pg::vault::keyring::announce();
         crate::account::blocklist::reload();
     }
 }
 
-/// `ALTER DATABASE … SET` and `ALTER ROLE … SET` reach a worker too. What could keep it from writing, or
-/// make its commits less than durable, is fixed here.
+/// Fixes the settings that could keep a worker from writing or make its commits less durable:
+/// `ALTER DATABASE … SET` and `ALTER ROLE … SET` apply to a worker too.
 fn pin_settings() {
     let mut pins = vec![
         (c"default_transaction_isolation", c"read committed"),
@@ -226,17 +231,18 @@ fn pin_settings() {
         (c"search_path", c"pg_catalog, pg_temp"),
         (c"session_replication_role", c"origin"),
     ];
-    // Named by the versions that do not have it, so that the next one is not forgotten.
+    // The condition lists the versions that lack the setting, so that a new version gets it by
+    // default.
     if !cfg!(any(feature = "pg14", feature = "pg15", feature = "pg16")) {
         pins.push((c"transaction_timeout", c"0"));
     }
     pins.into_iter().for_each(|(name, value)| pin(name, value));
 }
 
-/// The connection fails: is it because the database is not there any more? Called for every error on the way,
-/// whether it is logged or not.
+/// Did the connection fail because the database no longer exists? PostgreSQL calls this for every
+/// error on the way, logged or not.
 unsafe extern "C-unwind" fn on_connection_error(_arg: *mut std::ffi::c_void) {
-    // SAFETY: asked while an error is being reported, which is when PostgreSQL calls this.
+    // SAFETY: PostgreSQL calls this while it reports an error, when the code is available.
     let state = unsafe { pg_sys::geterrcode() };
     if state == SqlState::ERRCODE_INVALID_CATALOG_NAME as i32
         && let Some((number, _)) = SERVED.get()

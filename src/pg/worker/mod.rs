@@ -1,16 +1,16 @@
-//! What the background worker does: it writes the audit and the budgets, and tidies up.
+//! The background workers: they write the audit trail and the throttle budgets, and clean up.
 //!
 //! | file | does |
 //! | --- | --- |
-//! | [`main`] | a worker's life: attaches to a database, writes while there is work, ends |
+//! | [`main`] | a worker's life: attaches to a database, writes while there is work, exits |
 //! | [`writer`], [`batch`] | one batch of events and budgets, in one transaction |
-//! | [`ends`] | what became of changes whose transaction has ended |
-//! | [`tidy`] | what is older than the retention, a slice at a time |
-//! | [`recount`] | an exact count of records, a slice at a time |
-//! | [`renewals`] | records that logins have made anew |
-//! | [`signals`] | what a worker is told while it works |
-//! | [`work`] | a transaction of a worker |
-//! | [`verify_events`] | the chain of events, looked through |
+//! | [`ends`] | records how transactions with changes ended |
+//! | [`tidy`] | removes expired events and budgets, a slice at a time |
+//! | [`recount`] | counts all records exactly, a slice at a time |
+//! | [`renewals`] | stores records that logins have rehashed |
+//! | [`signals`] | signal handlers: stop and reload |
+//! | [`work`] | runs a worker's transaction |
+//! | [`verify_events`] | verifies the chain of events |
 
 pub mod batch;
 pub mod ends;

@@ -1,9 +1,10 @@
-//! Counts all records by their class of cost, a slice at a time: once after the server's start, once a day, and
-//! when reports of records that have moved were lost. See [`password_verify_core::decoys::recount`].
+//! Counts all records by cost class, a slice at a time: once after the server starts, once a day,
+//! and whenever reports of moved records were lost. See [`password_verify_core::decoys::recount`].
 //!
-//! A record takes 20 to 40 microseconds, so a million of them half a minute of a processor, in 500 to 2,000 slices two
-//! in a second: a quarter of an hour at most where somebody logs in all the time. A worker that has nothing else to do
-//! leaves after four slices, and the next one goes on. A login waits for a slice at most.
+//! A record takes 20 to 40 microseconds, so a million take half a minute of processor time, in 500
+//! to 2,000 slices, two a second: a quarter of an hour at most on a server with constant logins. A
+//! worker that has nothing else to do leaves after four slices, and the next one continues. A login
+//! waits for one slice at most.
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
@@ -27,14 +28,15 @@ use crate::pg::vault::moves::class_of;
 use crate::pg::vault::store::Store;
 use crate::settings;
 
-/// Records of a slice.
+/// Records in a slice.
 const ROWS: usize = 2000;
-/// It ends then, whatever it has.
+/// A slice ends after this time, however many records it has read.
 const LONGEST: Duration = Duration::from_millis(25);
-/// Where others move all the time, a slice is short enough to come between two of them.
+/// Where other sessions move records all the time, a slice is short enough to fit between two
+/// moves.
 const FEWEST: usize = 50;
 
-/// How many records the next slice has.
+/// How many records the next slice reads.
 pub struct Recount {
     rows: usize,
 }
@@ -45,16 +47,15 @@ impl Default for Recount {
     }
 }
 
-/// What became of an attempt.
 enum Attempt<T> {
     Done(T),
-    /// A table is locked: later.
+    /// A table is locked: try again later.
     Locked,
     Failed,
 }
 
 impl Recount {
-    /// Counts some, if it is time. Whatever fails costs the count, and nothing else.
+    /// Counts one slice, if one is due. A failure discards the count and has no other effect.
     pub fn slice(&mut self, database: pg_sys::Oid, now: i64) {
         if let Some((tallies, found, unread)) = passes::result(database) {
             let cost = settings::cost().ok();
@@ -91,7 +92,7 @@ impl Recount {
     }
 }
 
-/// The records after a place, and one of each class.
+/// Reads up to `rows` records after a place: their counts, and one template of each class.
 fn look(after: Place, rows: usize) -> Result<(Counted, BTreeMap<ClassKey, String>), Error> {
     let store = Store::open_by(Access::Read, Instant::now())?;
     let _uncounted = Uncounted::reads(&store.table, &store.index);
@@ -130,7 +131,8 @@ fn look(after: Place, rows: usize) -> Result<(Counted, BTreeMap<ClassKey, String
     Ok((counted, templates))
 }
 
-/// A transaction of its own. Whatever somebody has put on a table is no reason for the worker to end.
+/// Runs a transaction of its own. An index or a CHECK that a DBA has added may raise errors, which
+/// do not end the worker.
 fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
     let transaction = AssertUnwindSafe(|| work::transaction(then).map_err(Failure::Ours));
     let done = PgTryBuilder::new(transaction)
@@ -140,7 +142,7 @@ fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
         Ok(value) => return Attempt::Done(value),
         Err(failure) => failure,
     };
-    // SAFETY: a worker outside of any function of PostgreSQL; whatever transaction is open ends here.
+    // SAFETY: a worker outside of any PostgreSQL function; any open transaction ends here.
     unsafe { pg_sys::AbortOutOfAnyTransaction() };
     match failure {
         Failure::Ours(Error::Locked) => Attempt::Locked,

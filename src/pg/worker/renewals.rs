@@ -1,8 +1,9 @@
-//! Records that were made anew at a login: the login leaves them, the worker writes them.
+//! Stores records that were renewed at a login: the login hands them over and the worker writes
+//! them.
 //!
-//! A login that wrote its user's row would hold it until the application's transaction ends. A renewal is
-//! worth no wait at all: where the row is held, the table locked, no place free or the server stopped, the
-//! next login makes another one.
+//! A login that wrote its user's row would hold the row lock until the application's transaction
+//! ends. A renewal is not worth any wait: if the row or the table is locked, the queue is full or
+//! the server has stopped, the next login makes another.
 
 use std::cell::Cell;
 use std::panic::AssertUnwindSafe;
@@ -19,17 +20,17 @@ use crate::pg::shared::renewals;
 use crate::pg::shared::renewals::Taken;
 use crate::pg::vault::store::{Edit, Store};
 
-/// Written between two batches of the audit, which somebody waits for.
+/// Renewals written between two batches of audit events, for which sessions may be waiting.
 const AT_ONCE: usize = 8;
-/// How often a failure is told.
+/// How often a failure is logged.
 const COMPLAINTS: Duration = Duration::from_secs(60);
 
-/// Is there one for the database of this worker?
+/// Is a renewal waiting for this worker's database?
 pub fn any() -> bool {
     renewals::any(server::database())
 }
 
-/// Writes some of those that wait, each in a transaction of its own; false if there were none.
+/// Writes some of the waiting renewals, each in a transaction of its own; false if there were none.
 pub fn write() -> bool {
     let taken = renewals::take(server::database(), AT_ONCE);
     let found = !taken.is_empty();
@@ -39,14 +40,14 @@ pub fn write() -> bool {
     found
 }
 
-/// One that fails is lost, and nothing else: whatever somebody has put on the table is no reason for a worker
-/// to end, at which all logins would wait for another.
+/// Writes one renewal. If that fails, say for an index or a CHECK that a DBA has added, only the
+/// renewal is lost: if the worker ended, all logins would wait for another.
 fn put(renewal: &Taken) {
     let attempt = AssertUnwindSafe(|| work::transaction(|| replace(renewal)).map_err(|_| None));
     let done =
         PgTryBuilder::new(attempt).catch_others(|error| Err(Some(work::message(&error)))).execute();
     let Err(why) = done else { return };
-    // SAFETY: a worker outside of any function of PostgreSQL; whatever transaction is open ends here.
+    // SAFETY: a worker outside of any PostgreSQL function; any open transaction ends here.
     unsafe { pg_sys::AbortOutOfAnyTransaction() };
     complain(&why.unwrap_or_else(|| "the record cannot be read".into()));
 }

@@ -1,4 +1,6 @@
-//! What a worker does between two batches, a little at a time. Where it has got to outlives the worker.
+//! Cleaning up between two batches, a slice at a time: expired budgets and epochs of the audit
+//! trail. Progress is kept in shared memory, so the next worker continues. No event is deleted
+//! before another event has announced its removal.
 
 use std::time::{Duration, Instant};
 
@@ -13,28 +15,27 @@ use crate::pg::tables::journal::Journal;
 use crate::pg::tables::ledger::Ledger;
 use crate::settings;
 
-/// How often, and how soon for the first time.
+/// How often a slice runs; also the delay before the first.
 const EVERY: Duration = Duration::from_millis(500);
-/// Rows looked at, or deleted, each time.
+/// Rows examined or deleted in one slice.
 const ROWS: usize = 2000;
-/// How long budgets are left alone after all have been looked at. Microseconds.
+/// How long the table of budgets is left alone after a complete pass. Microseconds.
 const REST: i64 = 600_000_000;
-/// No epoch is longer: retention removes whole ones. Microseconds.
+/// The longest epoch: retention removes whole ones. Microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// The time of the last round.
 pub struct Tidy {
     number: usize,
     last: Instant,
 }
 
 impl Tidy {
-    /// For the database at that place.
+    /// For the database in this slot of shared memory.
     pub fn new(number: usize) -> Self {
         Self { number, last: Instant::now() }
     }
 
-    /// Is it time? From now on, not before the next time.
+    /// Is a slice due? If so, the next one is due [`EVERY`] from now.
     pub fn is_due(&mut self) -> bool {
         let due = self.last.elapsed() >= EVERY;
         if due {
@@ -43,19 +44,20 @@ impl Tidy {
         due
     }
 
-    /// How long an epoch lasts, so that retention is exact to a quarter, or to a day. Microseconds.
+    /// How long an epoch lasts: a quarter of the retention, or a day if that is less, which is how
+    /// exact the retention is. Microseconds.
     pub fn epoch_length(&self) -> i64 {
         settings::audit_retention().map_or(DAY, |kept| (kept / 4).min(DAY))
     }
 
-    /// Deletes budgets that have come to rest by time alone. One that is in the cache meanwhile is
-    /// written again with its next change.
+    /// Deletes budgets that time alone has brought to rest. One that is in the cache is stored
+    /// again with its next change.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn budgets(&self, now: i64) -> Result<(), Error> {
         let left = databases::handed_over(self.number);
-        // After a step of the clock nothing rests for longer than it should.
+        // If the clock was set back, the rest lasts no longer than it should.
         if left.tidy_again_at > now && left.tidy_again_at - now <= REST {
             return Ok(());
         }
@@ -74,10 +76,11 @@ impl Tidy {
         Ok(())
     }
 
-    /// Is all of the oldest epoch older than the retention? Then an event says that it goes, before the
-    /// first row of it does. The first epoch that stays, and the event.
+    /// If the whole oldest epoch is older than the retention, returns the first epoch to keep and
+    /// the event that must announce the removal before any row is deleted.
     ///
-    /// Costs two look-ups: what was removed before is not passed again, however long it stays in the index.
+    /// Costs two look-ups: the scan starts after the rows already removed, however long the index
+    /// keeps them.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
@@ -105,11 +108,11 @@ impl Tidy {
         Ok(Some((next.epoch, event)))
     }
 
-    /// Is what is old by the clock old, by all that the audit shows? The log is told once if not.
+    /// Do the times in the audit trail support the clock? If not, the log says so once.
     fn trusts_clock(&self, journal: &Journal, now: i64, current: i64) -> Result<bool, Error> {
         let openings = (1..=current).rev().map(|epoch| {
             let row = journal.since(epoch).next()?;
-            // What cannot be read is no reason to remove anything.
+            // An event that cannot be read is no reason to remove anything.
             Ok(row.and_then(|row| row.event.ok()).map_or(i64::MAX, |event| event.at))
         });
         let plausible = clock::is_plausible::<Error>(now, self.epoch_length(), openings)?;
@@ -125,19 +128,19 @@ impl Tidy {
         Ok(plausible)
     }
 
-    /// It is on record that epochs before this one go.
+    /// The event announcing the removal of epochs before this one is committed.
     pub fn announced(&self, before: i64) {
         databases::hand_over(self.number, |left| {
             (left.pruned_before, left.pruned_to) = (before, (before, 0));
         });
     }
 
-    /// Deletes rows of epochs that are on record as removed, the newest of them first: what is left
-    /// meanwhile is still a chain from its beginning. Goes on where it has stopped, and passes nothing that
-    /// is deleted: it stays in the index for as long as somebody has an old snapshot. How far it has come.
+    /// Deletes rows of epochs whose removal was announced, newest first, so that what remains is
+    /// always a chain from its beginning. Continues where the last slice stopped and skips deleted
+    /// rows, which an old snapshot can keep in the index. Returns how far it has come.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own.
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn events(&self) -> Result<Option<Deleted>, Error> {
         let left = databases::handed_over(self.number);
         if left.pruned_before <= left.oldest {
@@ -165,7 +168,7 @@ impl Tidy {
         }
     }
 
-    /// What [`Tidy::events`] has done is committed.
+    /// The deletions of [`Tidy::events`] are committed.
     pub fn deleted(&self, deleted: Option<Deleted>) {
         let Some(Deleted { to, all }) = deleted else { return };
         databases::hand_over(self.number, |left| {
@@ -177,18 +180,18 @@ impl Tidy {
     }
 }
 
-/// How far the deletion of what is on record as removed has come.
+/// How far the deletion of announced epochs has come.
 pub struct Deleted {
     to: (i64, i64),
     all: bool,
 }
 
-/// What the event says that comes before rows are removed.
+/// The detail of the event that announces a removal.
 pub fn prune_detail(epochs_before: i64) -> String {
     format!(r#"{{"epochs_before":{epochs_before}}}"#)
 }
 
-/// Epochs before this one have been removed.
+/// Parses such a detail: epochs before the returned one have been removed.
 pub fn pruned_before(detail: &str) -> Option<i64> {
     detail.strip_prefix(r#"{"epochs_before":"#)?.strip_suffix('}')?.parse().ok()
 }

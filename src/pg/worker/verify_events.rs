@@ -1,4 +1,4 @@
-//! `pv_verify_events`: is the audit what was written?
+//! `pv_verify_events`: is the audit trail exactly what was written?
 
 use std::time::Instant;
 
@@ -14,26 +14,23 @@ use crate::pg::tables::journal::{Journal, Moment, Row};
 use crate::pg::vault::keyring;
 use crate::settings;
 
-/// What was found.
 #[derive(Default)]
 pub struct Report {
-    /// Rows that are as they were written.
+    /// Rows that are intact.
     pub events: i64,
-    /// The first that is not: epoch and sequence number.
+    /// The first row that is not intact: epoch and sequence number.
     pub at: Option<(i64, i64)>,
-    /// What is wrong with it.
     pub problem: Option<&'static str>,
-    /// The last row that is as it was written.
+    /// The last intact row.
     pub head: Option<Head>,
 }
 
-/// The epoch that is being read.
 struct Epoch {
     chain: Chain,
     keyed: bool,
 }
 
-/// Reads every row and stops at the first that is changed, missing or inserted.
+/// Reads every row and stops at the first that was changed, removed or inserted.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
@@ -57,7 +54,7 @@ pub fn run() -> Result<Report, Error> {
         report.events += 1;
         report.head = chain.as_ref().map(|chain| chain.chain.head());
     }
-    // With a keyring, the worker that was asked for above has begun an epoch with a key.
+    // With a keyring, the worker requested above has opened an epoch with a key.
     if let Some(newest) = chain
         && !newest.keyed
         && keyring::active().1.is_some()
@@ -68,7 +65,8 @@ pub fn run() -> Result<Report, Error> {
     Ok(report)
 }
 
-/// The first epoch that should be there. Where somebody says so falsely, that row is found later.
+/// The first epoch that should exist. A forged announcement moves it, but the row itself fails the
+/// check later.
 fn first_epoch(journal: &Journal, moment: &Moment) -> Result<i64, Error> {
     let mut first = 1;
     let mut rows = journal.all_as_of(moment);
@@ -92,7 +90,7 @@ fn check(row: &Row, chain: &mut Option<Epoch>, first: i64) -> Result<(), &'stati
             return Err("rows before this one are missing");
         };
         match head {
-            // What retention has announced it deletes a little at a time, from its end.
+            // Retention deletes an announced epoch gradually, from its end.
             Some(head) if head.epoch >= first && opening.previous != Some(head) => {
                 return Err("rows before this one are missing");
             }

@@ -7,12 +7,13 @@ use pgrx::pg_sys;
 use super::signals;
 use crate::error::Error;
 
-/// Runs as the owner of the tables in a transaction that commits unless `then` fails.
+/// Runs `then` as the owner of the tables, in a transaction that commits unless it fails.
 ///
 /// # Errors
-/// [`Error::Dropped`] when the extension is not installed; [`Error::SchemaRenamed`]; what `then` says. The transaction is then still open, and the worker has to end.
+/// [`Error::Dropped`] when the extension is not installed; [`Error::SchemaRenamed`]; errors of
+/// `then`. The transaction is then still open, and the worker has to end.
 pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Error> {
-    // SAFETY: a worker that is connected to a database and in no transaction.
+    // SAFETY: a worker that is connected to a database and outside of a transaction.
     unsafe {
         pg_sys::SetCurrentStatementStartTimestamp();
         pg_sys::StartTransactionCommand();
@@ -23,13 +24,13 @@ pub fn transaction<T>(then: impl FnOnce() -> Result<T, Error>) -> Result<T, Erro
     unsafe { pg_sys::GetUserIdAndSecContext(&mut user, &mut context) };
     become_owner()?;
     let result = then()?;
-    // SAFETY: what was in force before.
+    // SAFETY: the user and context that were in force before.
     unsafe { pg_sys::SetUserIdAndSecContext(user, context) };
     commit();
     Ok(result)
 }
 
-/// Commits. Once the worker is to end, it waits for no standby: the server could not shut down.
+/// Commits. A worker that is stopping waits for no standby, or the server could not shut down.
 fn commit() {
     signals::committing(|| {
         if signals::is_stopping() {
@@ -43,7 +44,8 @@ fn commit() {
     });
 }
 
-/// Transactions that nobody waits for: neither the disk nor a standby is waited for with a user's row held.
+/// Commits without waiting for the disk or a standby while a user's row is locked. For work that no
+/// session waits for.
 pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
     pin(c"synchronous_commit", c"off");
     let result = then();
@@ -51,14 +53,13 @@ pub fn asynchronously<T>(then: impl FnOnce() -> T) -> T {
     result
 }
 
-/// A setting of this worker's.
 pub fn pin(name: &'static CStr, value: &'static CStr) {
     let (context, source) = (pg_sys::GucContext::PGC_SUSET, pg_sys::GucSource::PGC_S_SESSION);
     // SAFETY: constant C strings.
     unsafe { pg_sys::SetConfigOption(name.as_ptr(), value.as_ptr(), context, source) };
 }
 
-/// What PostgreSQL says, without the details, which may be values of the row.
+/// The primary message of an error, without the details, which may contain values of the row.
 pub fn message(error: &pg_sys::panic::CaughtError) -> String {
     use pg_sys::panic::CaughtError;
     match error {
@@ -69,10 +70,10 @@ pub fn message(error: &pg_sys::panic::CaughtError) -> String {
     }
 }
 
-/// Until the end of the transaction the worker is whom the tables belong to: `pv_owner`, whatever that role is
-/// called by now, which may do nothing but read and write them.
+/// Until the end of the transaction, runs as the owner of the tables: `pv_owner`, whatever its
+/// current name, a role that may only read and write them.
 fn become_owner() -> Result<(), Error> {
-    // SAFETY: catalog look-ups with constant names, in a transaction; the entry of the cache is held while
+    // SAFETY: catalog look-ups with constant names, in a transaction; the cache entry is held while
     // it is read.
     unsafe {
         let schema = pg_sys::get_namespace_oid(c"password_verify".as_ptr(), true);
@@ -81,7 +82,7 @@ fn become_owner() -> Result<(), Error> {
         let tuple = pg_sys::SearchSysCache1(cache, pg_sys::Datum::from(table));
         if tuple.is_null() {
             let extension = pg_sys::get_extension_oid(c"password_verify".as_ptr(), true);
-            // Then nobody can call a function, and what waits to be written waits.
+            // If only the schema was renamed, no function can be called, and events wait.
             let there = extension != pg_sys::InvalidOid;
             return Err(if there { Error::SchemaRenamed } else { Error::Dropped });
         }
@@ -97,9 +98,9 @@ fn become_owner() -> Result<(), Error> {
     Ok(())
 }
 
-/// System identifier and timeline of this server.
+/// The system identifier and timeline of this server.
 pub fn identity() -> (u64, u32) {
-    // SAFETY: read shared memory; the first makes the second known on PostgreSQL 14.
+    // SAFETY: both read shared memory; on PostgreSQL 14 the first call sets `ThisTimeLineID`.
     unsafe {
         pg_sys::RecoveryInProgress();
         #[cfg(feature = "pg14")]
@@ -110,7 +111,7 @@ pub fn identity() -> (u64, u32) {
     }
 }
 
-/// The name of a database, for the log.
+/// A database's name, for the log; its OID if it has none.
 pub fn database_name(database: pg_sys::Oid) -> String {
     // SAFETY: a catalog look-up in a transaction; a C string or null, copied at once.
     unsafe {
@@ -122,9 +123,9 @@ pub fn database_name(database: pg_sys::Oid) -> String {
     }
 }
 
-/// Lets autovacuum know how much was written: at most once a second, unless the worker leaves.
+/// Reports table statistics to autovacuum, at most once a second unless the worker is leaving.
 pub fn report_statistics(leaving: bool) {
-    // SAFETY: outside of a transaction.
+    // SAFETY: called outside of a transaction.
     unsafe {
         pg_sys::pgstat_report_stat(leaving);
     }

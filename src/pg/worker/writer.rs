@@ -1,7 +1,8 @@
-//! The worker of one database: takes what waits, writes it, and remembers where it stands.
+//! The worker of one database: it takes events off the queue, writes them, and remembers the state
+//! of the chain.
 //!
-//! One batch is one transaction. Whatever fails ends the worker, and the next one goes on from what is
-//! committed: the entries of the queue are taken off it only then.
+//! One batch is one transaction. Any failure ends the worker, and the next one continues from what
+//! is committed: entries leave the queue only after the commit.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -37,34 +38,32 @@ use crate::pg::vault::cost_classes::CostClasses;
 use crate::pg::vault::keyring;
 use password_verify_core::rules::throttle::PAYERS;
 
-/// Entries of one batch.
 const BATCH: usize = 512;
-/// How often it is looked whether a fold's minute is over.
+/// How often folded events are checked for being due.
 const FOLDS_EVERY: Duration = Duration::from_secs(1);
 
-/// How often records are counted that have moved from one class of cost to another.
+/// How often records that have moved to another cost class are counted.
 const COUNT_EVERY: Duration = Duration::from_secs(1);
 
-/// The state of the worker of one database.
 pub struct Writer {
     number: usize,
     database: pg_sys::Oid,
     name: String,
-    /// The table that the chain is in.
+    /// The table that holds the chain.
     journal: pg_sys::Oid,
     chain: Chain,
     opened_at: i64,
     folding: Folding,
-    /// Transactions with changes that have ended and are not yet on record as ended.
+    /// Ended transactions whose end is not fully recorded yet.
     ends: Ends,
     folds_seen: Instant,
-    /// When records were counted that had moved.
+    /// When moved records were last counted.
     counted: Option<Instant>,
     tidy: Tidy,
     recount: Recount,
 }
 
-/// What a batch has done, to be believed once it is committed.
+/// The results of a batch, which take effect once it is committed.
 struct Done {
     chain: Chain,
     written: Vec<Unwritten>,
@@ -81,8 +80,9 @@ impl From<Batch> for Done {
 }
 
 impl Writer {
-    /// Reads where the last worker has stopped and completes what ended meanwhile. Opens a new epoch, unless
-    /// this server has been running since and nothing is different.
+    /// Reads where the previous worker stopped and completes transactions that have ended since.
+    /// Opens a new epoch, unless the server has been running all the time and key, database and
+    /// chain are unchanged.
     ///
     /// # Errors
     /// [`Error::NotInstalled`] when a table is missing, [`Error::Dropped`] when all are.
@@ -118,7 +118,7 @@ impl Writer {
             recount: Recount::default(),
         };
         if why.is_some() {
-            // What the last worker was about to remove was of another chain.
+            // Whatever the previous worker was about to remove belonged to another chain.
             databases::hand_over(number, |left| (left.oldest, left.pruned_before) = (0, 0));
         }
         writer.finish(done)?;
@@ -128,10 +128,10 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Writes what waits; false if nothing did.
+    /// Writes the waiting entries and whatever else is due; false if there was nothing to write.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`]; PostgreSQL's own. The worker is of no use afterwards.
+    /// [`Error::NotInstalled`]; any PostgreSQL error. The worker cannot continue after one.
     pub fn batch(&mut self) -> Result<bool, Error> {
         let (entries, _) = queue::first(self.number, BATCH);
         let look_at_folds = self.folds_seen.elapsed() >= FOLDS_EVERY;
@@ -173,20 +173,18 @@ impl Writer {
         Ok(true)
     }
 
-    /// Records that have moved since the last look. Versions of few rows are left behind, which every login passes
-    /// where an old snapshot keeps them: one of a row in a second.
+    /// Records that have moved since the last count. Each count updates a few rows, once a second
+    /// at most: while an old snapshot keeps their dead versions, every login has to pass them.
     fn moved(&self) -> Vec<Tally> {
         let due = self.counted.is_none_or(|last| last.elapsed() >= COUNT_EVERY);
         if due || signals::is_stopping() { moves::waiting(self.database) } else { Vec::new() }
     }
 
-    /// The tables, unless they are not those that this worker has begun with.
     fn open_batch(&self) -> Result<Batch, Error> {
         let batch = Batch::open(self.chain.fork())?;
         if batch.journal.id() == self.journal { Ok(batch) } else { Err(Error::Replaced) }
     }
 
-    /// What follows a commit.
     fn finish(&mut self, done: Done) -> Result<(), Error> {
         let Done { chain, written, cleared, alerts, rows } = done;
         self.chain = chain;
@@ -203,7 +201,7 @@ impl Writer {
         counters.count(counter::BATCHES, 1);
         alerts.iter().for_each(|event| log::alert(&self.name, event));
         if !cleared.is_empty() {
-            // Once more, for a session that had read the budget before it was cleared.
+            // Cleared again, for a session that had read the budget before it was cleared.
             let done = work::transaction(|| {
                 let mut batch = self.open_batch()?;
                 cleared.into_iter().try_for_each(|account| batch.clear(account))?;
@@ -215,7 +213,6 @@ impl Writer {
         Ok(())
     }
 
-    /// One entry of the queue.
     fn take(
         &mut self,
         batch: &mut Batch,
@@ -240,15 +237,16 @@ impl Writer {
         }
     }
 
-    /// Is an attempt being made whose event will come?
+    /// Does the database hold any queue entry? Then an event is being prepared or waits to be
+    /// written.
     pub fn is_expected(&self) -> bool {
         queue::first(self.number, 0).1
     }
 
-    /// What is done while there is nothing else to do, a little at a time; false if there was none.
+    /// Cleans up a little while there is nothing else to do; false if nothing was due.
     ///
     /// # Errors
-    /// As [`Writer::batch`].
+    /// Those of [`Writer::batch`].
     pub fn tidy(&mut self) -> Result<bool, Error> {
         if !self.tidy.is_due() || signals::is_stopping() {
             return Ok(false);
@@ -265,7 +263,7 @@ impl Writer {
         let deleted = work::transaction(|| self.tidy.events())?;
         self.tidy.deleted(deleted);
         self.recount.slice(self.database, now);
-        // Also one of a time that is yet to come: the clock was set back.
+        // Also if the epoch was opened in the future: the clock was set back.
         if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;
         }
@@ -295,18 +293,17 @@ impl Writer {
         Ok(())
     }
 
-    /// Tells the server log where the chain stands.
     pub fn log_head(&self) {
         log::head(&self.name, self.chain.head());
     }
 
-    /// The worker leaves.
+    /// Reports the remaining statistics, before the worker exits.
     pub fn end(&self) {
         work::report_statistics(true);
     }
 }
 
-/// The chain to go on with, and if it is a new one, how it opens.
+/// The chain to continue; for a new one, also how its epoch opens.
 fn next_chain(left: &HandOver) -> Result<(Chain, Option<Opening>), Error> {
     let journal = Journal::open(Access::Read)?;
     let previous = journal.last()?.map(|row| Head {
@@ -350,7 +347,7 @@ fn new_epoch(
     (chain_key, Opening { why, previous, key, system, database, timeline })
 }
 
-/// System identifier and database: what a restored chain is told by.
+/// System identifier and database OID, by which a restored chain is recognised.
 fn here() -> (u64, u32) {
     (work::identity().0, server::database().to_u32())
 }
