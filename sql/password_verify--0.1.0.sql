@@ -1000,7 +1000,7 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 -- one procedure commits, and so must; and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
 -- could name the functions only with USAGE on the schema that these are in; and granting that here would
 -- make all that was granted on the schema before part of the extension, which a dump leaves out. What each
--- object ends up with is written out in tests/surface.expected.
+-- object ends up with is written out in tests/contract/surface.expected.
 --------------------------------------------------------------------------------
 
 DO $privileges$

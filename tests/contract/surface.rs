@@ -102,7 +102,7 @@ fn the_surface_is_the_one_that_was_reviewed() {
     let actual = surface(&mut plain.admin());
     assert!(
         actual == expected,
-        "tests/surface.expected should be, if the change is meant:\n{actual}"
+        "tests/contract/surface.expected should be, if the change is meant:\n{actual}"
     );
     assert_eq!(surface(&mut hostile.admin()), expected, "with hostile default privileges");
 

@@ -26,7 +26,7 @@ fn run(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
 #[test]
 fn the_statements_of_the_readme() {
     let site = Site::bare(Cluster::shared(), "");
-    let readme = include_str!("../README.md").replace("app'", &format!("{}'", site.app));
+    let readme = include_str!("../../README.md").replace("app'", &format!("{}'", site.app));
     let readme = readme.replace("TO app;", &format!("TO {};", site.app));
     let blocks: Vec<(&str, &str)> = readme
         .split("```sql")
