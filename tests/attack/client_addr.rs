@@ -1,7 +1,7 @@
 //! The address of the application's client, in the spellings that applications come by.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::site::ask;
+use password_verify_tests::calls::ask;
 use password_verify_tests::{Answer, GOOD, Site, sqlstate};
 use postgres::Client;
 

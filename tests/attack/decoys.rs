@@ -1,18 +1,16 @@
 //! What the time of an unknown id tells, over the life of an installation: no more than that of a known one.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::thread;
 
-use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::calls::{ask, change, create, manage, set, validate};
+use password_verify_tests::cluster::{PRELOADED, run, server};
 use password_verify_tests::imports::{BCRYPT, await_counted, import, users_of};
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{settle, wait_until};
 use password_verify_tests::work::Session;
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, WRONG, sqlstate};
 use postgres::GenericClient;
 
-const WRONG: &str = "seven wet umbrellas hum";
 /// `GOOD` at next to no cost: python3 -c "import hashlib; print(hashlib.scrypt(b'correct horse battery staple',
 /// salt=b'sixteenbytesalt!', n=64, r=8, p=1, dklen=32))"
 const QUICK: &str =
@@ -239,7 +237,7 @@ fn a_restored_database_keeps_the_times_of_unknown_ids() {
 
 #[test]
 fn a_lowered_memory_limit_fails_for_unknown_ids_too() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     site.allow_failures();
     let mut manager = site.login_with(&["manager"]);
     // python3 -c "import argon2; print(argon2.low_level.hash_secret(b'x', b'somesaltsomesalt', 1, 32768, 1, 32, argon2.Type.ID))"

@@ -2,8 +2,9 @@
 //! verifier and enroller and may create schemas in its database.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::site::{ask, change, create, validate};
-use password_verify_tests::{Answer, GOOD, OTHER, Site, cluster::major, sqlstate};
+use password_verify_tests::calls::{ask, change, create, validate};
+use password_verify_tests::cluster::major;
+use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::{Client, SimpleQueryMessage};
 
 fn victim() -> Site {

@@ -3,9 +3,9 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::ask;
+use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
-use password_verify_tests::site::ask;
 use password_verify_tests::trail::stat;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack};
 use postgres::Client;
@@ -144,7 +144,7 @@ fn another_password_of_the_account_is_another_hash() {
 
 #[test]
 fn a_restart_forgets() {
-    let site = site_on(Arc::new(Cluster::start(PRELOADED)), &["throttle_free_failures = 2"]);
+    let site = site_on(server(&[]), &["throttle_free_failures = 2"]);
     let mut app = site.login();
     assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG);
     assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG, "given back");

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
+use password_verify_tests::calls::validate;
 use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::site::validate;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
 use postgres::{Client, SimpleQueryMessage};
 

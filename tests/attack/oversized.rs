@@ -1,23 +1,11 @@
 //! Arguments of hundreds of megabytes: refused by their length, which PostgreSQL knows without reading them.
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
-
+use password_verify_tests::work::shortest;
 use password_verify_tests::{GOOD, Site};
-use postgres::Client;
 
 /// Megabytes.
 const SIZE: usize = 256;
-
-/// The shortest time of three in which the server answers, with an error or without.
-fn shortest(client: &mut Client, sql: &str) -> Duration {
-    let times = (0..3).map(|_| {
-        let start = Instant::now();
-        let _ = client.simple_query(sql);
-        start.elapsed()
-    });
-    times.min().unwrap()
-}
 
 #[test]
 fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
@@ -31,7 +19,7 @@ fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
     ))
     .unwrap();
     // What PostgreSQL takes to read the value once.
-    let reading = shortest(all, "SELECT length(text) FROM huge");
+    let reading = shortest(3, || drop(all.simple_query("SELECT length(text) FROM huge")));
     for call in [
         "pv_validate_password(text, 'x')",
         "pv_validate_password('42'::text, text)",
@@ -58,7 +46,8 @@ fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
         "pv_import_hash(text, 'x')",
         "pv_import_hash('43'::text, text)",
     ] {
-        let ours = shortest(all, &format!("SELECT auth.{call} FROM huge"));
+        let sql = format!("SELECT auth.{call} FROM huge");
+        let ours = shortest(3, || drop(all.simple_query(&sql)));
         assert!(ours * 4 < reading, "{call}: {ours:?}, reading it {reading:?}");
     }
 }
@@ -68,9 +57,11 @@ fn a_huge_argument_costs_what_postgresql_takes_to_make_it() {
     let site = Site::new();
     let app = &mut site.login();
     let huge = format!("repeat(repeat('x', 1000000), {SIZE})");
-    let own = shortest(app, &format!("SELECT octet_length({huge})"));
+    let sql = format!("SELECT octet_length({huge})");
+    let own = shortest(3, || drop(app.simple_query(&sql)));
     for call in ["pv_validate_password('42'::text, ARG)", "pv_check_password(ARG, 'x')"] {
-        let ours = shortest(app, &format!("SELECT auth.{}", call.replace("ARG", &huge)));
+        let sql = format!("SELECT auth.{}", call.replace("ARG", &huge));
+        let ours = shortest(3, || drop(app.simple_query(&sql)));
         assert!(ours < own * 2, "{call}: {ours:?}, PostgreSQL's own {own:?}");
     }
 }

@@ -3,16 +3,14 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::cluster::PRELOADED;
-use password_verify_tests::site::validate;
+use password_verify_tests::calls::{VALIDATE, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::trail::{of_user, settle};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, refused, sqlstate};
-
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
+use password_verify_tests::{Answer, GOOD, OTHER, Site, attack, refused, sqlstate};
 
 #[test]
 fn a_lowered_memory_limit_does_not_tell_who_exists() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     // Half of the users have records that will be too large.
     for i in 0..60 {

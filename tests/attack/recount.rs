@@ -1,16 +1,15 @@
 //! Users whom the worker has counted wrong, or would have: what unknown ids cost goes by it.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{change, create, manage, rename, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::imports::{BCRYPT, import, users_of};
-use password_verify_tests::site::{change, create, manage, validate};
 use password_verify_tests::trail::{settle, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
-use postgres::{Client, GenericClient};
+use password_verify_tests::{Answer, GOOD, OTHER, Site};
+use postgres::GenericClient;
 
 /// More than three slices of a count.
 const IMPORTED: i64 = 7000;
@@ -35,16 +34,11 @@ fn import_many(client: &mut impl GenericClient, name: &str, count: i64) {
         .unwrap();
 }
 
-fn rename(client: &mut Client, old: &str, new: &str) {
-    let sql = "SELECT success FROM auth.pv_rename_user($1::text, $2::text)";
-    assert!(client.query_one(sql, &[&old, &new]).unwrap().get::<_, bool>(0));
-}
-
 /// `kill -9` before the worker has counted what was committed. Until it has counted all records anew, users go on
 /// to come, to go, to change their password and their id.
 #[test]
 fn users_whom_a_crash_has_left_uncounted_are_counted_again() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let mut admin = site.admin();
     import_many(&mut admin, "imported", IMPORTED);
     site.enroll("today", GOOD);
@@ -77,8 +71,10 @@ fn users_whom_a_crash_has_left_uncounted_are_counted_again() {
         let user = format!("user{i}");
         assert_eq!(create(&mut app, &user, GOOD), Answer::yes());
         assert_eq!(validate(&mut app, &format!("imported{i}"), GOOD), Answer::yes());
-        rename(&mut manager, &user, &format!("{user} renamed"));
-        rename(&mut manager, &format!("imported{}", 3000 + i), &format!("{user} imported"));
+        assert!(rename(&mut manager, &user, &format!("{user} renamed")).0);
+        assert!(
+            rename(&mut manager, &format!("imported{}", 3000 + i), &format!("{user} imported")).0
+        );
         assert_eq!(change(&mut app, &format!("{user} imported"), GOOD, OTHER), Answer::yes());
         assert!(manage(&mut manager, "pv_delete_user", &format!("imported{}", 2000 + i)));
         assert_eq!(import(&mut manager, &format!("more{i}"), BCRYPT), Answer::yes());
@@ -110,7 +106,7 @@ fn a_user_who_is_alone_in_a_class_keeps_its_cover_under_another_id() {
     }
     wait_until("all are counted", || are_right(&mut admin));
     let before = cells(&mut admin);
-    rename(&mut manager, "alone", "still alone");
+    assert!(rename(&mut manager, "alone", "still alone").0);
     // What comes after it is counted.
     site.enroll("later", GOOD);
     wait_until("the next is counted", || users_of(&mut admin, "argon2id") == 22);

@@ -4,14 +4,14 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::cluster::server;
 use password_verify_tests::trail::{counts, settle, wait_until};
-use password_verify_tests::{Cluster, GOOD, Site, attack};
+use password_verify_tests::{GOOD, Site, attack};
 use postgres::Client;
 
 /// A site with a victim, and a schema in which its application may make what it likes.
 fn site(settings: &[&str]) -> Site {
-    let site = Site::on(Arc::new(Cluster::start(&[PRELOADED, settings].concat())));
+    let site = Site::on(server(settings));
     site.enroll("victim", GOOD);
     let app = &site.app;
     site.admin().batch_execute(&format!("CREATE SCHEMA mine AUTHORIZATION {app}")).unwrap();

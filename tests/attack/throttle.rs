@@ -8,9 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::{PRELOADED, kill_9};
+use password_verify_tests::calls::{manage, set};
+use password_verify_tests::cluster::{PRELOADED, server};
 use password_verify_tests::crowd::at_once;
-use password_verify_tests::site::{CHEAP, manage, set};
+use password_verify_tests::kill::kill_9;
+use password_verify_tests::site::CHEAP;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, sqlstate};
 use postgres::{Client, SimpleQueryMessage};
 
@@ -233,7 +235,7 @@ fn whatever_transaction_is_around_it_a_guess_stays_charged() {
 
 /// A server where nothing else happens, with hashes that take a while.
 fn slow_site(memory: &str, settings: &[&str]) -> Site {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let slow = [&format!("argon2_memory = '{memory}'"), "argon2_iterations = 20"];
     site.configure(&slow);
     site.configure(settings);
@@ -1006,7 +1008,7 @@ struct Punished {
 
 impl Punished {
     fn new() -> Self {
-        let cluster = Arc::new(Cluster::start(PRELOADED));
+        let cluster = server(&[]);
         let site = Site::on(Arc::clone(&cluster));
         site.configure(&[
             "throttle_free_failures = 2",
@@ -1105,7 +1107,7 @@ fn what_is_punished_stays_so_across_restarts_and_crashes() {
 #[test]
 fn a_budget_that_is_set_for_one_role_survives_too() {
     // The natural way to limit one application.
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     site.enroll("42", GOOD);
     for setting in FOUR_HASHES {
         let sql = format!("ALTER ROLE {} SET password_verify.{setting}", site.app);
@@ -1121,7 +1123,7 @@ fn a_budget_that_is_set_for_one_role_survives_too() {
 
 #[test]
 fn a_budget_that_was_set_a_moment_ago_survives_too() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     site.configure(&["throttle_client_failures = 0"]);
     site.enroll("42", GOOD);
     let over = AtomicBool::new(false);
@@ -1147,7 +1149,7 @@ fn a_budget_that_was_set_a_moment_ago_survives_too() {
 #[test]
 fn a_flood_of_ids_makes_nothing_forgotten() {
     let small = "password_verify.throttle_entries = 1024";
-    let site = Site::on(Arc::new(Cluster::start(&[PRELOADED[0], small])));
+    let site = Site::on(server(&[small]));
     site.configure(&[
         "throttle_first_wait = 3600",
         "throttle_client_failures = 5",

@@ -3,13 +3,12 @@
 //! Ratios within one run, measured in turn; alone in its file, so that nothing else runs meanwhile.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{create, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::imports::await_counted;
-use password_verify_tests::site::{create, validate};
-use password_verify_tests::{Answer, Cluster, GOOD, Site};
+use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
 
 fn timed(app: &mut Client, user: &str, password: &str, expected: &Answer) -> Duration {
@@ -27,7 +26,7 @@ fn median(times: &mut [Duration]) -> Duration {
 
 #[test]
 fn time_tells_nothing() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     right_wrong_and_unknown(&site);
     strangers_look_like_somebody(&site);
 }

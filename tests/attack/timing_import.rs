@@ -4,16 +4,13 @@
 //! Ratios within one run, measured in turn; alone in its file, so that nothing else runs meanwhile.
 #![allow(clippy::unwrap_used)]
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{create, manage, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::imports::{BCRYPT, SHA1, SLOW_BCRYPT, await_counted, import, vectors};
-use password_verify_tests::site::{create, manage, validate};
 use password_verify_tests::work::Session;
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
-
-const WRONG: &str = "seven wet umbrellas hum";
+use password_verify_tests::{Answer, GOOD, OTHER, Site, WRONG};
 
 /// How long an answer took.
 #[derive(Clone, Copy)]
@@ -47,7 +44,7 @@ fn least_and_most(times: &[f64]) -> (f64, f64) {
 
 #[test]
 fn time_tells_nothing_of_what_was_imported() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     site.allow_failures();
     strangers_take_the_times_of_somebody(&site);
     right_and_wrong_take_the_same(&site);

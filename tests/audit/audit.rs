@@ -4,41 +4,31 @@
 
 use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs;
 use std::os::unix::fs::{chown, symlink};
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Barrier};
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
-use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::crowd::AtEnd;
-use password_verify_tests::hold::Stopped;
-use password_verify_tests::keyring::{fresh_key, keyring, setting};
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
-use password_verify_tests::trail::{
-    assert_intact, counts, epochs, of_user, settle, stat, verify, wait_until,
+use password_verify_tests::calls::{
+    CREATE, SET, VALIDATE, VALIDATE_FROM, ask, change, create, manage, set, validate,
 };
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, refused, sqlstate};
+use password_verify_tests::cluster::{PRELOADED, run, server};
+use password_verify_tests::crowd::AtEnd;
+use password_verify_tests::hold::{Stopped, pid};
+use password_verify_tests::keyring::{fresh_key, keyring, setting};
+use password_verify_tests::query::{number, text};
+use password_verify_tests::trail::{
+    assert_intact, await_no_worker, counts, epochs, of_user, settle, stat, verify, wait_until,
+    worker,
+};
+use password_verify_tests::{
+    ALL_KINDS, Answer, Cluster, GOOD, OTHER, Site, WRONG, attack, refused, sqlstate,
+};
 use postgres::Client;
 
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
 const CHANGE: &str = "SELECT * FROM auth.pv_change_password($1::text, $2, $3, $4::text::inet)";
-const WRONG: &str = "seven wet umbrellas hum";
-const ALL_KINDS: [&str; 5] = ["verifier", "enroller", "registrar", "manager", "auditor"];
-
-fn server(settings: &[&str]) -> Arc<Cluster> {
-    Arc::new(Cluster::start(&[PRELOADED, settings].concat()))
-}
-
-fn text(client: &mut Client, sql: &str) -> String {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
-
-fn number(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
 
 ////////////////////////////////////////////////////////////////////////////////
 // What is recorded
@@ -55,7 +45,7 @@ fn every_call_leaves_its_event_with_who_where_and_how_it_came_out() {
     let before = text(&mut admin, "SELECT clock_timestamp()::text");
     let front = &mut site.cluster.connect("front", &site.database);
     front.batch_execute("SET application_name = 'shop'; SET ROLE back").unwrap();
-    let pid = front.query_one("SELECT pg_backend_pid()", &[]).unwrap().get::<_, i32>(0);
+    let pid = pid(front);
     let no = Answer::no;
     let long = "x".repeat(4097);
     let mut expected: Vec<(&str, &str, Option<&str>)> = Vec::new();
@@ -68,7 +58,10 @@ fn every_call_leaves_its_event_with_who_where_and_how_it_came_out() {
         expected.push((user, "create committed", None));
     }
     let log_in = |front: &mut Client, user: &'static str, password: &str, answer: Answer| {
-        assert_eq!(ask(front, VALIDATE, &[&user, &password, &"192.0.2.7/24"]).unwrap(), answer);
+        assert_eq!(
+            ask(front, VALIDATE_FROM, &[&user, &password, &"192.0.2.7/24"]).unwrap(),
+            answer
+        );
     };
     log_in(front, "valid", GOOD, Answer::yes());
     log_in(front, "wrong", WRONG, no("invalid_credentials"));
@@ -296,7 +289,7 @@ fn what_does_not_come_to_an_answer_is_recorded() {
         )
         .unwrap();
     assert_eq!(
-        sqlstate(site.login().query(VALIDATE, &[&"corrupt", &GOOD, &None::<&str>])),
+        sqlstate(site.login().query(VALIDATE_FROM, &[&"corrupt", &GOOD, &None::<&str>])),
         "XX001"
     );
     settle(&mut admin);
@@ -322,14 +315,15 @@ fn what_does_not_come_to_an_answer_is_recorded() {
     let mut app = site.login();
     app.batch_execute("SET statement_timeout = 100").unwrap();
     for user in ["timed out", "timed out, and nobody"] {
-        assert_eq!(sqlstate(app.query(VALIDATE, &[&user, &GOOD, &None::<&str>])), "57014");
+        assert_eq!(sqlstate(app.query(VALIDATE_FROM, &[&user, &GOOD, &None::<&str>])), "57014");
     }
     for user in ["terminated", "terminated, and nobody"] {
         thread::scope(|scope| {
             let mut session = site.login();
-            let pid: i32 = session.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-            let terminated = scope
-                .spawn(move || sqlstate(session.query(VALIDATE, &[&user, &GOOD, &None::<&str>])));
+            let pid = pid(&mut session);
+            let terminated = scope.spawn(move || {
+                sqlstate(session.query(VALIDATE_FROM, &[&user, &GOOD, &None::<&str>]))
+            });
             thread::sleep(Duration::from_millis(150));
             admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
             assert_ne!(terminated.join().unwrap(), "no error");
@@ -359,7 +353,7 @@ fn the_peer_is_who_is_at_the_other_end_whatever_is_claimed() {
     let mut app = config.connect(postgres::NoTls).unwrap();
     let peer = text(&mut app, "SELECT host(inet_client_addr())");
     assert_eq!(
-        ask(&mut app, VALIDATE, &[&"42", &GOOD, &"198.51.100.1"]).unwrap(),
+        ask(&mut app, VALIDATE_FROM, &[&"42", &GOOD, &"198.51.100.1"]).unwrap(),
         Answer::no("invalid_credentials")
     );
     let row = site
@@ -467,7 +461,7 @@ fn a_change_is_worth_what_its_transaction_came_to() {
     drop(leaving);
     let mut terminated = site.login();
     terminated.batch_execute("BEGIN; SELECT auth.pv_create_password('terminated'::text, 'correct horse battery staple'); SAVEPOINT s; SELECT auth.pv_create_password('terminated in a savepoint'::text, 'correct horse battery staple')").unwrap();
-    let pid: i32 = terminated.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+    let pid = pid(&mut terminated);
     admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
 
     settle(&mut admin);
@@ -798,8 +792,7 @@ fn verifying_while_others_write_finds_nothing_wrong() {
         validate(&mut app, "42", WRONG);
         settle(&mut index);
         let mut auditors: Vec<_> = (0..8).map(|_| site.admin()).collect();
-        let pid =
-            |auditor: &mut Client| number(auditor, "SELECT pg_backend_pid()::bigint").to_string();
+        let pid = |auditor: &mut Client| pid(auditor).to_string();
         let pids: Vec<String> = auditors.iter_mut().map(pid).collect();
         let signal = |name: &str| run(Command::new("kill").arg(name).args(&pids));
         // The worker, which is there, cannot write this budget, and for now nothing at all.
@@ -809,7 +802,7 @@ fn verifying_while_others_write_finds_nothing_wrong() {
         let many = "SELECT count(auth.pv_create_password(i::text, 'short')) \
                     FROM generate_series(1, 450) i";
         let _ = app.query(many, &[]);
-        let _ = ask(&mut app, CHECKED, &[&"42", &WRONG]);
+        let _ = ask(&mut app, VALIDATE, &[&"42", &WRONG]);
         let stop = AtomicBool::new(false);
         thread::scope(|scope| {
             let _end = AtEnd(&stop);
@@ -897,7 +890,7 @@ fn a_flood_becomes_a_counted_row() {
     assert_eq!((found[1].0, found[1].1, found[1].2, found[1].3), (None, 2999, None, true));
     assert_intact(&mut admin);
     // The worker leaves and another comes, and goes on counting where the first has stopped.
-    is_alone(&mut admin);
+    await_no_worker(&mut admin);
     let one_more = "SELECT reason FROM auth.pv_validate_password('42', 'guess', '192.0.2.1')";
     assert_eq!(text(&mut app, one_more), "throttled");
     assert_eq!(rows(&mut admin)[1].1, 3000);
@@ -936,17 +929,14 @@ const SHOW: &str = "ALTER TABLE password_verify.hidden RENAME TO event";
 /// The worker of a database, stopped while it waits for something to write.
 fn stop_worker(site: &Site) -> Stopped {
     let (mut admin, mut app) = (site.admin(), site.login());
-    let sql = "SELECT pid FROM pg_stat_activity
-                WHERE datname = current_database() AND backend_type = 'password_verify'";
-    let mut pid = || admin.query_opt(sql, &[]).unwrap().map(|row| row.get::<_, i32>(0));
     let mut stopped = None;
     wait_until("the worker is stopped", || {
         recovers(&mut app);
-        if let Some(worker) = pid() {
+        if let Some(pid) = worker(&mut admin) {
             // It has let go of every lock, and does not leave yet.
             thread::sleep(Duration::from_millis(100));
-            let worker = (worker, Stopped::new(worker));
-            stopped = (pid() == Some(worker.0)).then_some(worker.1);
+            let held = Stopped::new(pid);
+            stopped = (worker(&mut admin) == Some(pid)).then_some(held);
         }
         stopped.is_some()
     });
@@ -980,9 +970,6 @@ fn at_once(site: &Site, first: impl FnOnce()) -> Vec<Timed> {
     })
 }
 
-const SET: &str = "SELECT * FROM auth.pv_set_password($1::text, $2)";
-const CREATE: &str = "SELECT * FROM auth.pv_create_password($1::text, $2)";
-const CHECKED: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
 const CHANGED: &str = "SELECT * FROM auth.pv_change_password($1::text, $2, $3)";
 
 /// Is it neither yes nor no?
@@ -1015,9 +1002,9 @@ enum Fate {
 }
 
 const CALLS: [(&str, &[&str]); 7] = [
-    (CHECKED, &["42", GOOD]),
-    (CHECKED, &["42", WRONG]),
-    (CHECKED, &["nobody", WRONG]),
+    (VALIDATE, &["42", GOOD]),
+    (VALIDATE, &["42", WRONG]),
+    (VALIDATE, &["nobody", WRONG]),
     (CREATE, &["new", GOOD]),
     (CREATE, &["refused", "short"]),
     (SET, &["setting", OTHER]),
@@ -1262,7 +1249,7 @@ fn a_full_queue_is_busy_and_stalls_no_other_database() {
                     barrier.wait();
                     barrier.wait();
                     let start = Instant::now();
-                    let answer = ask(&mut app, CHECKED, &[&format!("user{i}"), &WRONG]);
+                    let answer = ask(&mut app, VALIDATE, &[&format!("user{i}"), &WRONG]);
                     (answer.map_err(|error| sqlstate::<()>(Err(error))), start.elapsed())
                 })
             })
@@ -1470,8 +1457,7 @@ fn settings_of_databases_and_roles_do_not_stop_the_worker() {
         settle(&mut watcher);
         let expected = ["create committed", "validate valid", "validate invalid_credentials"];
         assert_eq!(of_user(&mut watcher, &user), expected);
-        let gone = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'password_verify'";
-        wait_until("the worker leaves", || number(&mut watcher, gone) == 0);
+        await_no_worker(&mut watcher);
     }
     assert_eq!(epochs(&mut watcher), ["start"]);
     assert_intact(&mut watcher);
@@ -1558,7 +1544,7 @@ fn a_database_can_be_dropped_and_copied_right_after_use() {
     let mut app = site.cluster.connect(&site.app, &copy);
     assert_eq!(validate(&mut app, "42", GOOD), Answer::yes());
     dba.batch_execute(&format!("DROP DATABASE {copy} WITH (FORCE)")).unwrap();
-    assert!(app.query(CHECKED, &[&"42", &GOOD]).is_err());
+    assert!(app.query(VALIDATE, &[&"42", &GOOD]).is_err());
     assert_eq!(validate(&mut bystander, "42", GOOD), Answer::yes());
     let mut admin = other.admin();
     settle(&mut admin);
@@ -1593,7 +1579,7 @@ fn a_forced_drop_in_mid_call_disturbs_nobody_else() {
                     scope.spawn(move || {
                         loop {
                             let call = app.query(
-                                if i % 2 == 0 { CHECKED } else { SET },
+                                if i % 2 == 0 { VALIDATE } else { SET },
                                 &[&format!("user{i}"), &GOOD],
                             );
                             let Err(error) = call else { continue };
@@ -1644,7 +1630,7 @@ fn what_was_on_its_way_to_a_dropped_database_is_discarded_and_counted() {
     // When it goes on, it cannot write them.
     admin.batch_execute(HIDE).unwrap();
     drop(stopped);
-    assert_eq!(sqlstate(app.query(CHECKED, &[&"somebody", &WRONG])), "55000");
+    assert_eq!(sqlstate(app.query(VALIDATE, &[&"somebody", &WRONG])), "55000");
     drop((admin, app));
     cluster
         .admin("postgres")
@@ -1697,7 +1683,7 @@ fn an_extension_that_was_dropped_and_created_again_begins_anew() {
     let mut app = site.login();
     assert_eq!(create(&mut app, "42", GOOD), Answer::yes());
     admin.batch_execute("DROP EXTENSION password_verify").unwrap();
-    assert_eq!(sqlstate(app.query(CHECKED, &[&"42", &GOOD])), "42883");
+    assert_eq!(sqlstate(app.query(VALIDATE, &[&"42", &GOOD])), "42883");
     thread::sleep(Duration::from_millis(300));
     admin.batch_execute(recreate.split_once(';').unwrap().1).unwrap();
     assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
@@ -1791,7 +1777,7 @@ fn with_history(cluster: Arc<Cluster>) -> Site {
         let mut app = site.login();
         for i in 0..5 {
             let user = format!("user{epoch}-{i}");
-            ask(&mut app, VALIDATE, &[&user, &WRONG, &"192.0.2.1"]).unwrap();
+            ask(&mut app, VALIDATE_FROM, &[&user, &WRONG, &"192.0.2.1"]).unwrap();
         }
         site.enroll(&format!("user{epoch}"), GOOD);
         settle(&mut site.admin());
@@ -1801,16 +1787,10 @@ fn with_history(cluster: Arc<Cluster>) -> Site {
         }
     }
     let mut admin = site.admin();
-    is_alone(&mut admin);
+    await_no_worker(&mut admin);
     assert_eq!(epochs(&mut admin), ["start"; 3]);
     assert_intact(&mut admin);
     site
-}
-
-/// Waits until the worker has left.
-fn is_alone(admin: &mut Client) {
-    let sql = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'password_verify'";
-    wait_until("the worker leaves", || number(admin, sql) == 0);
 }
 
 /// Where verifying stops after this was done to the table. It is undone.
@@ -2014,13 +1994,13 @@ fn a_chain_without_a_key_does_not_pass_for_one_with_a_key() {
         std::io::Write::write_all(&mut writer, &output.stdout).unwrap();
         writer.finish().unwrap();
     };
-    is_alone(&mut forger);
+    await_no_worker(&mut forger);
     for (what, kept) in [("all but the first epoch", "epoch = 1"), ("everything", "false")] {
         forger.batch_execute("TRUNCATE password_verify.event").unwrap();
         copy(&site, &mut forger, kept);
         validate(&mut forge.login(), "forged", WRONG);
         settle(&mut forger);
-        is_alone(&mut forger);
+        await_no_worker(&mut forger);
         assert_intact(&mut site.admin());
         // (A transaction of the victim's server, which is taken back.)
         let mut open = admin.transaction().unwrap();

@@ -3,31 +3,23 @@
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
-use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
+use std::{fs, thread};
 
-use password_verify_tests::cluster::{PRELOADED, kill_9, run};
-use password_verify_tests::site::{CHEAP, ask, create, set, validate};
+use password_verify_tests::calls::{ask, create, set, validate};
+use password_verify_tests::cluster::{PRELOADED, run, server};
+use password_verify_tests::kill::kill_9;
+use password_verify_tests::query::number;
+use password_verify_tests::site::CHEAP;
 use password_verify_tests::trail::{
-    assert_intact, counts, epochs, of_user, settle, stat, verify, wait_until,
+    assert_intact, await_no_worker, counts, epochs, of_user, settle, stat, verify, wait_until,
 };
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, refused, sqlstate};
+use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, WRONG, attack, refused, sqlstate};
 use postgres::{Client, Error};
-
-const WRONG: &str = "seven wet umbrellas hum";
-
-fn server(settings: &[&str]) -> Arc<Cluster> {
-    Arc::new(Cluster::start(&[PRELOADED, settings].concat()))
-}
-
-fn number(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
 
 /// Some number below `end`: moments that nobody has chosen.
 fn below(end: u64) -> u64 {
@@ -667,8 +659,7 @@ fn what_is_older_than_the_retention_goes_epoch_by_epoch() {
     open.rollback().unwrap();
     // An extension created anew, after the worker has left, begins with an epoch 1 that nobody has
     // announced to go.
-    let working = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND backend_type = 'password_verify'";
-    wait_until("the worker leaves", || number(&mut admin, working) == 0);
+    await_no_worker(&mut admin);
     admin
         .batch_execute(&format!(
             "DROP EXTENSION password_verify; CREATE EXTENSION password_verify SCHEMA auth;

@@ -4,11 +4,11 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::validate;
+use password_verify_tests::cluster::server;
 use password_verify_tests::keyring::{fresh_key, line, restart, sealed_site};
-use password_verify_tests::site::validate;
 use password_verify_tests::trail::wait_until;
-use password_verify_tests::{Answer, Cluster, Site};
+use password_verify_tests::{Answer, Site};
 use postgres::Client;
 
 /// Is it genuine, and if not, why not?
@@ -102,7 +102,7 @@ fn a_line_outlives_a_restart_and_a_rotation() {
 
 #[test]
 fn without_a_keyring_a_line_carries_a_hash() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     make_lines(&site);
     let mut auditor = site.login_with(&["auditor"]);
     let line = lines(&site).pop().unwrap();
@@ -122,7 +122,7 @@ fn without_a_keyring_a_line_carries_a_hash() {
 /// A name of a role that is not text in this database: two of them were one in the audit.
 #[test]
 fn names_that_are_no_text_stay_apart() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let latin1 = Site::with(Arc::clone(&cluster), "ENCODING 'LATIN1' LOCALE 'C'");
     let utf8 = Site::on(Arc::clone(&cluster));
     // Made in a database of that encoding, the first two have bytes that are not UTF-8.

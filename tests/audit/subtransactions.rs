@@ -2,26 +2,17 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::crowd;
+use password_verify_tests::calls::{ask, validate};
+use password_verify_tests::cluster::{run, server};
 use password_verify_tests::imports::BCRYPT;
-use password_verify_tests::site::{ask, validate};
-use password_verify_tests::trail::{assert_intact, settle, stat, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
+use password_verify_tests::query::number;
+use password_verify_tests::trail::{assert_intact, settle, stat, wait_until, worker};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, crowd};
 use postgres::Client;
-
-fn number(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
-
-fn own_server() -> Site {
-    Site::on(Arc::new(Cluster::start(PRELOADED)))
-}
 
 /// As everybody imports: one row after the other, and one that fails stops nobody.
 fn import(client: &mut Client, first: u32, last: u32) {
@@ -48,16 +39,10 @@ fn assert_ended(admin: &mut Client, changes: i64, outcome: &str) {
     assert_intact(admin);
 }
 
-fn worker(client: &mut Client) -> Option<i32> {
-    let sql = "SELECT max(pid) FROM pg_stat_activity
-                WHERE backend_type = 'password_verify' AND datname = current_database()";
-    client.query_one(sql, &[]).unwrap().get(0)
-}
-
 #[test]
 fn an_import_with_a_savepoint_a_row_makes_nobody_wait() {
     const ROWS: u32 = 30_000;
-    let site = own_server();
+    let site = Site::on(server(&[]));
     site.enroll("alice", GOOD);
     let (mut manager, mut admin) = (site.login_with(&["manager"]), site.admin());
     for ending in ["COMMIT", "ROLLBACK"] {
@@ -100,7 +85,7 @@ fn an_import_with_a_savepoint_a_row_makes_nobody_wait() {
 #[test]
 fn an_end_that_is_interrupted_goes_on() {
     const ROWS: u32 = 20_000;
-    let site = own_server();
+    let site = Site::on(server(&[]));
     let mut app = site.login();
     for user in ["alice", "bob"] {
         site.enroll(user, GOOD);
@@ -139,7 +124,7 @@ fn an_end_that_is_interrupted_goes_on() {
 #[test]
 fn a_reset_before_a_crash_unlocks_the_account() {
     const USERS: usize = 16;
-    let site = own_server();
+    let site = Site::on(server(&[]));
     let (mut app, mut admin) = (site.login(), site.admin());
     let mut registrar = site.login_with(&["registrar"]);
     let user = |i: usize| format!("alice{i}");
@@ -182,7 +167,7 @@ fn a_reset_before_a_crash_unlocks_the_account() {
 /// it has to, and reads nothing of the audit.
 #[test]
 fn an_end_that_another_worker_sees_reads_no_audit() {
-    let site = own_server();
+    let site = Site::on(server(&[]));
     let (mut manager, mut admin, mut app) =
         (site.login_with(&["manager"]), site.admin(), site.login());
     import(&mut manager, 1, 5000);

@@ -5,27 +5,22 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
-use password_verify_tests::site::validate;
-use password_verify_tests::trail::wait_until;
-use password_verify_tests::{Answer, Cluster, GOOD, Site};
+use password_verify_tests::calls::validate;
+use password_verify_tests::cluster::server;
+use password_verify_tests::query::number;
+use password_verify_tests::trail::{wait_until, worker};
+use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
 
 /// Longer than a worker stays without work.
 const UNTIL_IT_HAS_LEFT: Duration = Duration::from_millis(3500);
 
-fn count(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
-
 fn end_workers(site: &Site) {
     let mut admin = site.admin();
-    let ours = "FROM pg_stat_activity
-                WHERE backend_type = 'password_verify' AND datname = current_database()";
-    let pid: i32 = admin.query_one(&format!("SELECT pid {ours}"), &[]).unwrap().get(0);
+    let pid = worker(&mut admin).unwrap();
     admin.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
     // It stays a little for what is expected of open transactions.
-    while count(&mut admin, &format!("SELECT count(*) {ours} AND pid = {pid}")) > 0 {
+    while worker(&mut admin) == Some(pid) {
         thread::sleep(Duration::from_millis(50));
     }
 }
@@ -34,11 +29,7 @@ fn end_workers(site: &Site) {
 /// inserted and what was updated, and in the WAL how much was written.
 #[test]
 fn what_is_written_does_not_tell_who_is_known() {
-    let site = Site::on(Arc::new(Cluster::start(&[
-        PRELOADED[0],
-        "autovacuum = off",
-        "track_counts = on",
-    ])));
+    let site = Site::on(server(&["autovacuum = off", "track_counts = on"]));
     let mut app = site.login();
     let ask = "SELECT valid FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
     let mut attempt = |user: &str, password: &str, addr: Option<&str>| -> bool {
@@ -78,7 +69,7 @@ fn what_is_written_does_not_tell_who_is_known() {
 /// Being quiet for two seconds, so that the worker leaves, buys no new rows.
 #[test]
 fn the_allowance_of_rows_outlives_the_worker() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let mut admin = site.admin();
     let sql =
         format!("ALTER DATABASE {} SET password_verify.audit_durability = async", site.database);
@@ -90,16 +81,16 @@ fn the_allowance_of_rows_outlives_the_worker() {
         assert_eq!(asked, 6000);
         thread::sleep(UNTIL_IT_HAS_LEFT);
     }
-    let rows = count(&mut admin, "SELECT count(*) FROM password_verify.event");
+    let rows = number(&mut admin, "SELECT count(*) FROM password_verify.event");
     let events = "SELECT sum(count)::bigint FROM auth.pv_events WHERE action = 'validate'";
-    assert_eq!(count(&mut admin, events), 18_000);
+    assert_eq!(number(&mut admin, events), 18_000);
     assert!(rows < 10_200, "{rows} rows of their own");
 }
 
 /// More databases in use than workers: they take turns, and a turn leaves no trace in the audit.
 #[test]
 fn taking_turns_costs_no_epochs() {
-    let cluster = Arc::new(Cluster::start(&[PRELOADED[0], "password_verify.workers = 2"]));
+    let cluster = server(&["password_verify.workers = 2"]);
     let sites: Vec<Site> = (0..3).map(|_| Site::on(Arc::clone(&cluster))).collect();
     let end = Instant::now() + Duration::from_secs(6);
     let answers: usize = thread::scope(|scope| {
@@ -123,7 +114,7 @@ fn taking_turns_costs_no_epochs() {
     for site in &sites {
         let mut admin = site.admin();
         let epochs = "SELECT count(*) FROM auth.pv_events WHERE action = 'epoch'";
-        assert_eq!(count(&mut admin, epochs), 1);
+        assert_eq!(number(&mut admin, epochs), 1);
         assert!(
             admin
                 .query_one("SELECT intact FROM auth.pv_verify_events()", &[])
@@ -136,7 +127,7 @@ fn taking_turns_costs_no_epochs() {
 /// A worker that ends while a long transaction is open leaves the rest to the next one.
 #[test]
 fn a_change_of_workers_in_a_long_transaction_loses_nothing() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let users: Vec<String> = (0..7).map(|i| format!("user{i}")).collect();
     let mut app = site.login();
     for user in &users {
@@ -182,10 +173,10 @@ fn a_change_of_workers_in_a_long_transaction_loses_nothing() {
     // The rest of its end comes a little at a time: nobody waits for it.
     let mut admin = site.admin();
     wait_until("it has ended", || {
-        count(&mut admin, "SELECT count(*) FROM password_verify.open_change") == 0
+        number(&mut admin, "SELECT count(*) FROM password_verify.open_change") == 0
     });
     assert_eq!(
-        count(&mut admin, "SELECT count(*) FROM auth.pv_events WHERE outcome = 'pending'"),
+        number(&mut admin, "SELECT count(*) FROM auth.pv_events WHERE outcome = 'pending'"),
         0
     );
 }
@@ -193,7 +184,7 @@ fn a_change_of_workers_in_a_long_transaction_loses_nothing() {
 /// Commits of the worker wait for synchronous standbys. The shutdown of the server does not.
 #[test]
 fn a_missing_standby_does_not_keep_the_server_up() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let mut app = site.login();
     assert_eq!(validate(&mut app, "nobody", "guess"), Answer::no("invalid_credentials"));
     site.admin().batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'").unwrap();
@@ -215,7 +206,7 @@ fn a_missing_standby_does_not_keep_the_server_up() {
 /// has ended, and nobody has to.
 #[test]
 fn a_transaction_that_is_yet_to_come_is_no_obstacle() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let mut admin = site.admin();
     admin
         .batch_execute(
@@ -227,13 +218,13 @@ fn a_transaction_that_is_yet_to_come_is_no_obstacle() {
     assert_eq!(validate(&mut app, "nobody", "guess"), Answer::no("invalid_credentials"));
     let unknown =
         "SELECT count(*) FROM auth.pv_events WHERE action = 'end' AND outcome = 'unknown'";
-    assert_eq!(count(&mut admin, unknown), 1);
+    assert_eq!(number(&mut admin, unknown), 1);
 }
 
 /// On a server where somebody logs in now and then, no worker is there for long.
 #[test]
 fn retention_works_on_a_quiet_server() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let mut admin = site.admin();
     let sql = format!("ALTER DATABASE {} SET password_verify.audit_retention = 1", site.database);
     admin.batch_execute(&sql).unwrap();
@@ -244,11 +235,11 @@ fn retention_works_on_a_quiet_server() {
         thread::sleep(UNTIL_IT_HAS_LEFT);
     }
     let oldest = "SELECT extract(epoch FROM now() - min(at))::bigint FROM auth.pv_events";
-    let oldest = count(&mut admin, oldest);
+    let oldest = number(&mut admin, oldest);
     // A quarter more, and the visit that finds it.
     assert!(oldest < 90, "{oldest} seconds");
-    let first = count(&mut admin, "SELECT min(epoch) FROM auth.pv_events");
-    let prunes = count(&mut admin, "SELECT count(*) FROM auth.pv_events WHERE action = 'prune'");
+    let first = number(&mut admin, "SELECT min(epoch) FROM auth.pv_events");
+    let prunes = number(&mut admin, "SELECT count(*) FROM auth.pv_events WHERE action = 'prune'");
     assert!(first > 1 && prunes <= first, "{prunes} prunes, first epoch {first}");
     let sql = "SELECT intact FROM auth.pv_verify_events()";
     assert!(admin.query_one(sql, &[]).unwrap().get::<_, bool>(0));
@@ -257,7 +248,7 @@ fn retention_works_on_a_quiet_server() {
 /// A flood of refusals that cost no hash, and wrong passwords in its shade.
 #[test]
 fn a_flood_hides_no_guess() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     let mut admin = site.admin();
     let sql =
         format!("ALTER DATABASE {} SET password_verify.audit_durability = async", site.database);
@@ -274,16 +265,16 @@ fn a_flood_hides_no_guess() {
     thread::sleep(UNTIL_IT_HAS_LEFT);
     let named =
         "SELECT sum(count)::bigint FROM auth.pv_events WHERE user_id IN ('one', 'two', 'three')";
-    assert_eq!(count(&mut admin, named), 12);
+    assert_eq!(number(&mut admin, named), 12);
     let all = "SELECT sum(count)::bigint FROM auth.pv_events WHERE action = 'create'";
-    assert_eq!(count(&mut admin, all), 15_000);
-    assert!(count(&mut admin, "SELECT count(*) FROM password_verify.event") < 10_200);
+    assert_eq!(number(&mut admin, all), 15_000);
+    assert!(number(&mut admin, "SELECT count(*) FROM password_verify.event") < 10_200);
 }
 
 /// While the name is another, nobody can call a function, and what waits to be written waits.
 #[test]
 fn renaming_the_schema_or_the_owner_loses_no_event() {
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     site.configure(&["audit_durability = async"]);
     let (mut app, mut admin) = (site.login(), site.admin());
     let mut asked = 0;
@@ -319,10 +310,10 @@ fn renaming_the_schema_or_the_owner_loses_no_event() {
     let asked = ask(&mut app, 1);
     wait_until("everything is written", || {
         let events = "SELECT sum(count)::bigint FROM auth.pv_events WHERE action = 'validate'";
-        count(&mut admin, events) == asked
+        number(&mut admin, events) == asked
     });
     let discarded = "SELECT value FROM auth.pv_stats WHERE statistic = 'queue_discarded'";
-    assert_eq!(count(&mut admin, discarded), 0);
+    assert_eq!(number(&mut admin, discarded), 0);
     admin.batch_execute("ALTER ROLE somebody RENAME TO pv_owner").unwrap();
 }
 
@@ -336,7 +327,7 @@ fn calls_without_an_event_are_counted() {
         client.query("SELECT auth.pv_check_password('42'::text, 'short')", &[]).unwrap();
     }
     let counted = |client: &mut Client, name: &str| {
-        count(client, &format!("SELECT value FROM auth.pv_stats WHERE statistic = '{name}'"))
+        number(client, &format!("SELECT value FROM auth.pv_stats WHERE statistic = '{name}'"))
     };
     assert_eq!(counted(&mut client, "has_password"), 3);
     // And the one that CREATE EXTENSION makes.

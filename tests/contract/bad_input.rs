@@ -4,7 +4,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 
-use password_verify_tests::site::{create, manage, validate};
+use password_verify_tests::calls::{create, manage, validate};
 use password_verify_tests::{Answer, GOOD, Site, refused, sqlstate};
 
 const ALL_KINDS: [&str; 4] = ["verifier", "enroller", "registrar", "manager"];

@@ -5,12 +5,10 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
+use password_verify_tests::calls::{ask, change, create, manage, set, validate};
+use password_verify_tests::trail::SOON;
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::IsolationLevel;
-
-/// A wait ends on its own; the machine may be slow, but it is not for ever.
-const SOON: Duration = Duration::from_secs(30);
 
 #[test]
 fn an_old_snapshot_does_not_keep_an_old_password() {

@@ -11,7 +11,7 @@
 //! `busy` is in concurrency.rs.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
+use password_verify_tests::calls::{ask, change, create, manage, set, validate};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::Client;
 use uuid::Uuid;

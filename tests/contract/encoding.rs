@@ -1,7 +1,7 @@
 //! Databases in other encodings than UTF-8: NFC acts on characters, not on bytes.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::site::{ask, create, manage, validate};
+use password_verify_tests::calls::{ask, create, manage, validate};
 use password_verify_tests::{Answer, Cluster, GOOD, Site, refused, sqlstate};
 
 #[test]

@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::cluster::{PRELOADED, major};
-use password_verify_tests::site::{ask, change, create, validate};
+use password_verify_tests::calls::{ask, change, create, validate};
+use password_verify_tests::cluster::{PRELOADED, major, server};
 use password_verify_tests::trail::wait_until;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
 
@@ -260,7 +260,7 @@ fn writing_needs_a_transaction_that_writes() {
 
 #[test]
 fn a_standby_validates_where_allowed_and_changes_nothing() {
-    let primary = Arc::new(Cluster::start(PRELOADED));
+    let primary = server(&[]);
     let site = Site::on(Arc::clone(&primary));
     site.enroll("42", GOOD);
     let alter =

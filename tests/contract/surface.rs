@@ -6,11 +6,9 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use password_verify_tests::site::Site;
-use password_verify_tests::{Cluster, cluster::PRELOADED};
+use password_verify_tests::cluster::server;
+use password_verify_tests::{ALL_KINDS, Site};
 use postgres::Client;
-
-const KINDS: [&str; 5] = ["verifier", "enroller", "registrar", "manager", "auditor"];
 
 /// Every object that the extension owns: what it is, whose it is, how it runs, and who beside the
 /// owner may do what with it.
@@ -59,16 +57,16 @@ fn surface(admin: &mut Client) -> String {
 
 fn with_a_role_of_every_kind(site: &Site) {
     let mut admin = site.admin();
-    for kind in KINDS {
+    for kind in ALL_KINDS {
         admin.batch_execute(&format!("SELECT auth.pv_grant('the_{kind}', '{kind}')")).unwrap();
     }
 }
 
 /// Sites whose application has been granted nothing.
 fn sites() -> (Site, Site) {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let mut admin = cluster.admin("postgres");
-    for kind in KINDS {
+    for kind in ALL_KINDS {
         admin.batch_execute(&format!("CREATE ROLE the_{kind}")).unwrap();
     }
     let plain = Site::bare(Arc::clone(&cluster), "");

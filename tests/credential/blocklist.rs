@@ -7,14 +7,14 @@ use std::sync::Arc;
 
 use password_verify_blocklist::Key;
 use password_verify_blocklist::build::Keys;
-use password_verify_tests::cluster::{PRELOADED, kill_9};
-use password_verify_tests::site::{ask, change, create, validate};
+use password_verify_tests::calls::{SET, ask, change, check, create, validate};
+use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::hold::pid;
+use password_verify_tests::kill::kill_9;
 use password_verify_tests::trail::wait_until;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
 use postgres::Client;
 
-const CHECK: &str = "SELECT * FROM auth.pv_check_password($1::text, $2)";
-const SET: &str = "SELECT * FROM auth.pv_set_password($1::text, $2)";
 /// Everything but the list accepts it.
 const LISTED: &str = "plinth oscillate marzipan";
 
@@ -44,7 +44,7 @@ fn a_breached_password_is_refused_as_a_new_one_and_says_so() {
     let site = Site::on(Arc::new(cluster));
     let (mut app, mut admin) = (site.login(), site.admin());
     let listed = Answer::no("blocklisted");
-    assert_eq!(ask(&mut app, CHECK, &[&"42", &LISTED]).unwrap(), listed);
+    assert_eq!(check(&mut app, "42", LISTED), listed);
     assert_eq!(create(&mut app, "42", LISTED), listed);
     assert_eq!(ask(&mut admin, SET, &[&"42", &LISTED]).unwrap(), listed);
     assert_eq!(create(&mut app, "42", GOOD), Answer::yes());
@@ -82,10 +82,6 @@ fn reload(site: &Site) {
     site.admin().batch_execute("SELECT pg_reload_conf()").unwrap();
 }
 
-fn check(client: &mut Client, password: &str) -> Answer {
-    ask(client, CHECK, &[&"42", &password]).unwrap()
-}
-
 /// How many pieces of dynamic shared memory the server has, where they are files.
 fn pieces(site: &Site) -> usize {
     fs::read_dir(site.cluster.data().join("pg_dynshmem")).unwrap().count()
@@ -98,17 +94,17 @@ fn a_reload_takes_over_a_new_list_for_sessions_old_and_new() {
     let site = Site::on(Arc::new(cluster));
     let (mut old, mut admin) = (site.login(), site.admin());
     let listed = Answer::no("blocklisted");
-    assert_eq!(check(&mut old, LISTED), listed);
-    assert_eq!(check(&mut old, OTHER), Answer::yes());
+    assert_eq!(check(&mut old, "42", LISTED), listed);
+    assert_eq!(check(&mut old, "42", OTHER), Answer::yes());
 
     replace(&path, &filter_of(OTHER));
-    assert_eq!(check(&mut old, LISTED), listed, "nobody has asked for a reload");
+    assert_eq!(check(&mut old, "42", LISTED), listed, "nobody has asked for a reload");
     reload(&site);
-    wait_until("it is taken over", || check(&mut old, OTHER) == listed);
-    assert_eq!(check(&mut old, LISTED), Answer::yes());
+    wait_until("it is taken over", || check(&mut old, "42", OTHER) == listed);
+    assert_eq!(check(&mut old, "42", LISTED), Answer::yes());
     let mut new = site.login();
-    assert_eq!(check(&mut new, OTHER), listed);
-    assert_eq!(check(&mut new, LISTED), Answer::yes());
+    assert_eq!(check(&mut new, "42", OTHER), listed);
+    assert_eq!(check(&mut new, "42", LISTED), Answer::yes());
 
     // Another file, by the setting.
     let other = path.with_file_name("other.filter");
@@ -116,15 +112,15 @@ fn a_reload_takes_over_a_new_list_for_sessions_old_and_new() {
     let sql = format!("ALTER SYSTEM SET password_verify.blocklist_file = '{}'", other.display());
     admin.batch_execute(&sql).unwrap();
     reload(&site);
-    wait_until("it is taken over", || check(&mut old, GOOD) == listed);
-    assert_eq!(check(&mut new, OTHER), Answer::yes());
+    wait_until("it is taken over", || check(&mut old, "42", GOOD) == listed);
+    assert_eq!(check(&mut new, "42", OTHER), Answer::yes());
 
     // No file.
     admin.batch_execute("ALTER SYSTEM SET password_verify.blocklist_file = ''").unwrap();
     reload(&site);
-    wait_until("it is gone", || check(&mut old, GOOD) == Answer::yes());
-    assert_eq!(check(&mut new, OTHER), Answer::yes());
-    assert_eq!(check(&mut site.login(), LISTED), Answer::yes());
+    wait_until("it is gone", || check(&mut old, "42", GOOD) == Answer::yes());
+    assert_eq!(check(&mut new, "42", OTHER), Answer::yes());
+    assert_eq!(check(&mut site.login(), "42", LISTED), Answer::yes());
 }
 
 #[test]
@@ -141,8 +137,8 @@ fn a_broken_list_is_complained_of_once_and_the_one_before_it_stays() {
         replace(&path, content);
         reload(&site);
         wait_until("it is complained of", || complaints() > n);
-        assert_eq!(check(&mut app, LISTED), Answer::no("blocklisted"));
-        assert_eq!(check(&mut site.login(), LISTED), Answer::no("blocklisted"));
+        assert_eq!(check(&mut app, "42", LISTED), Answer::no("blocklisted"));
+        assert_eq!(check(&mut site.login(), "42", LISTED), Answer::no("blocklisted"));
     }
     fs::remove_file(&path).unwrap();
     reload(&site);
@@ -152,11 +148,11 @@ fn a_broken_list_is_complained_of_once_and_the_one_before_it_stays() {
     assert_eq!(complaints(), broken.len() + 1, "{}", site.cluster.log());
     replace(&path, &whole);
     reload(&site);
-    wait_until("it is taken over", || check(&mut app, OTHER) == Answer::no("blocklisted"));
+    wait_until("it is taken over", || check(&mut app, "42", OTHER) == Answer::no("blocklisted"));
     // Somebody cuts the file short where it lies: it has been copied.
     fs::write(&path, b"").unwrap();
-    assert_eq!(check(&mut app, OTHER), Answer::no("blocklisted"));
-    assert_eq!(check(&mut app, LISTED), Answer::yes());
+    assert_eq!(check(&mut app, "42", OTHER), Answer::no("blocklisted"));
+    assert_eq!(check(&mut app, "42", LISTED), Answer::yes());
 }
 
 #[test]
@@ -167,13 +163,12 @@ fn a_list_that_was_reloaded_outlives_a_crash_of_the_server() {
     replace(&path, &filter_of(OTHER));
     reload(&site);
     let mut app = site.login();
-    wait_until("it is taken over", || check(&mut app, OTHER) == Answer::no("blocklisted"));
-    let pid: i32 = app.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-    kill_9(pid.unsigned_abs());
+    wait_until("it is taken over", || check(&mut app, "42", OTHER) == Answer::no("blocklisted"));
+    kill_9(pid(&mut app).unsigned_abs());
     site.cluster.await_recovery();
     let mut app = site.login();
-    assert_eq!(check(&mut app, OTHER), Answer::no("blocklisted"));
-    assert_eq!(check(&mut app, LISTED), Answer::yes());
+    assert_eq!(check(&mut app, "42", OTHER), Answer::no("blocklisted"));
+    assert_eq!(check(&mut app, "42", LISTED), Answer::yes());
 }
 
 #[test]
@@ -190,7 +185,7 @@ fn reload_after_reload_leaves_one_list_in_memory() {
         replace(&path, &filter_of(&password));
         reload(&site);
         let session = &mut sessions[n % 4];
-        wait_until("it is taken over", || check(session, &password) == listed);
+        wait_until("it is taken over", || check(session, "42", &password) == listed);
         before.get_or_insert_with(|| pieces(&site));
     }
     assert_eq!(pieces(&site), before.unwrap());

@@ -9,28 +9,17 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_legacy::{Limits, parse};
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{VALIDATE, ask, change, create, manage, set, validate};
+use password_verify_tests::cluster::{PRELOADED, server};
 use password_verify_tests::imports::{
-    BCRYPT, SHA1, SLOW_BCRYPT, Vector, becomes, import, shown, stored, users, vectors,
+    BCRYPT, OURS, SHA1, SLOW_BCRYPT, Vector, becomes, import, shown, stored, users, vectors,
 };
 use password_verify_tests::keyring::{fresh_key, line, sealed_site};
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{assert_intact, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
 use postgres::{Client, NoTls};
 
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
 const IMPORT: &str = "SELECT * FROM auth.pv_import_hash($1::text, $2)";
-/// What a record of our own looks like in `pv_users`, with the parameters of these tests.
-const OURS: &str = "argon2id m=7168,t=5,p=1";
-
-fn no(reason: &str) -> Answer {
-    Answer::no(reason)
-}
-
-fn wrong() -> Answer {
-    no("invalid_credentials")
-}
 
 ////////////////////////////////////////////////////////////////////////////////
 // Every format
@@ -174,7 +163,11 @@ impl Crew {
         let Self { manager, app, admin } = self;
         let (password, what) = (vector.password.as_deref().unwrap(), vector.hash);
         if WITHOUT_PARAMETERS.contains(&vector.format) {
-            assert_eq!(import(manager, user, vector.hash), no("unsupported_format"), "{what}");
+            assert_eq!(
+                import(manager, user, vector.hash),
+                Answer::no("unsupported_format"),
+                "{what}"
+            );
             return;
         }
         assert_eq!(import(manager, user, vector.hash), Answer::yes(), "{what}");
@@ -193,12 +186,12 @@ impl Crew {
             }
         }
         look(admin, user);
-        assert_eq!(validate(app, user, &another(vector, password)), wrong(), "{what}");
+        assert_eq!(validate(app, user, &another(vector, password)), Answer::wrong(), "{what}");
         assert_eq!(shown(admin, user), label, "a wrong password changes nothing: {what}");
         assert_eq!(validate(app, user, password), Answer::yes(), "{what}");
         becomes(admin, user, &after_login(vector, &label));
         assert_eq!(validate(app, user, password), Answer::yes(), "once more: {what}");
-        assert_eq!(validate(app, user, &another(vector, password)), wrong(), "{what}");
+        assert_eq!(validate(app, user, &another(vector, password)), Answer::wrong(), "{what}");
     }
 }
 
@@ -265,7 +258,7 @@ fn is_refused(site: &Site, manager: &mut Client, user: &str, hash: &str, reason:
     let mut admin = site.admin();
     let before = users(&mut admin);
     let what = &hash[..hash.len().min(100)];
-    assert_eq!(import(manager, user, hash), no(reason), "{what}");
+    assert_eq!(import(manager, user, hash), Answer::no(reason), "{what}");
     assert_eq!(users(&mut admin), before, "{what}");
     let events = of_user(&mut admin, user);
     assert_eq!(events.last(), Some(&format!("import {reason}")), "{what}");
@@ -401,11 +394,11 @@ fn who_has_a_password_keeps_it() {
         is_refused(&site, &mut manager, "42", hash, "already_set");
     }
     assert_eq!(validate(&mut app, "42", OTHER), Answer::yes());
-    assert_eq!(validate(&mut app, "42", GOOD), wrong());
+    assert_eq!(validate(&mut app, "42", GOOD), Answer::wrong());
 
     assert_eq!(import(&mut manager, "43", BCRYPT), Answer::yes());
     is_refused(&site, &mut manager, "43", SHA1, "already_set");
-    assert_eq!(create(&mut app, "43", OTHER), no("already_set"));
+    assert_eq!(create(&mut app, "43", OTHER), Answer::no("already_set"));
     assert_eq!(shown(&mut site.admin(), "43"), "bcrypt -");
     // Within a statement and within a transaction, too; and in every spelling of an id.
     let twice =
@@ -460,11 +453,11 @@ fn an_import_is_worth_what_its_transaction_comes_to() {
         transaction.execute(IMPORT, &[&label, &hash]).unwrap();
         wait_until("it is on record", || of_user(&mut admin, label) == ["import pending"]);
         assert_eq!(users(&mut admin), 0);
-        assert_eq!(validate(&mut app, label, GOOD), wrong());
+        assert_eq!(validate(&mut app, label, GOOD), Answer::wrong());
         transaction.rollback().unwrap();
         settle(&mut admin);
         assert_eq!(of_user(&mut admin, label)[0], "import rolled_back");
-        assert_eq!(validate(&mut app, label, GOOD), wrong());
+        assert_eq!(validate(&mut app, label, GOOD), Answer::wrong());
         assert!(!manage(&mut admin, "pv_has_password", label));
 
         let mut transaction = manager.transaction().unwrap();
@@ -525,13 +518,13 @@ fn an_export_of_firebase_is_imported_with_its_projects_parameters() {
     let signer_key = keys.split_once("sk=").unwrap().1.split('$').next().unwrap();
     for (user, vector) in all.iter().filter(|it| of(it, "Firebase export")).enumerate() {
         let user = user.to_string();
-        assert_eq!(import(&mut admin, &user, vector.hash), no("unsupported_format"));
+        assert_eq!(import(&mut admin, &user, vector.hash), Answer::no("unsupported_format"));
         let sql = "SELECT * FROM auth.pv_import_hash($1::text, format('$fbscrypt$v=1,n=11,r=8,p=1,ss=%s,sk=%s$%s$%s',
                    'Bw==', $2::text, $3::text::json->>'salt', $3::text::json->>'passwordHash'))";
         let answer = ask(&mut admin, sql, &[&user, &signer_key, &vector.hash]).unwrap();
         assert_eq!(answer, Answer::yes());
         let password = vector.password.as_deref().unwrap();
-        assert_eq!(validate(&mut app, &user, &another(vector, password)), wrong());
+        assert_eq!(validate(&mut app, &user, &another(vector, password)), Answer::wrong());
         assert_eq!(validate(&mut app, &user, password), Answer::yes());
     }
 }
@@ -558,7 +551,7 @@ const BULK: &str = "SELECT count(*), count(*) FILTER (WHERE (pv_import_hash).suc
 #[test]
 fn many_slow_hashes_are_imported_without_hashing_and_seen_to_be() {
     let rows = 20_000;
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     old_table(&site, rows);
     let (mut manager, mut admin) = (site.login_with(&["manager"]), site.admin());
     let done = AtomicBool::new(false);
@@ -650,10 +643,15 @@ fn what_is_hashed_before_bcrypt_is_never_cut() {
         assert_eq!(import(&mut manager, &user, vector.hash), Answer::yes());
         let Some(seen) = password.get(..72) else { continue };
         if hashed_first {
-            assert_eq!(validate(&mut app, &user, seen), wrong(), "{}", vector.hash);
-            assert_eq!(validate(&mut app, &user, &format!("{seen}x")), wrong(), "{}", vector.hash);
+            assert_eq!(validate(&mut app, &user, seen), Answer::wrong(), "{}", vector.hash);
+            assert_eq!(
+                validate(&mut app, &user, &format!("{seen}x")),
+                Answer::wrong(),
+                "{}",
+                vector.hash
+            );
             assert_eq!(validate(&mut app, &user, password), Answer::yes(), "{}", vector.hash);
-            assert_eq!(validate(&mut app, &user, seen), wrong(), "{}", vector.hash);
+            assert_eq!(validate(&mut app, &user, seen), Answer::wrong(), "{}", vector.hash);
             formats.insert(vector.format);
         } else {
             assert_eq!(validate(&mut app, &user, seen), Answer::yes(), "{}", vector.hash);
@@ -679,7 +677,11 @@ fn a_password_that_was_hashed_decomposed_opens_as_it_was_and_then_in_every_form(
         let site = Site::new();
         let (mut manager, mut app) = (site.login_with(&["manager"]), site.login());
         assert_eq!(import(&mut manager, "42", hash), Answer::yes());
-        assert_eq!(validate(&mut app, "42", composed), wrong(), "the source system knows it not");
+        assert_eq!(
+            validate(&mut app, "42", composed),
+            Answer::wrong(),
+            "the source system knows it not"
+        );
         assert_eq!(validate(&mut app, "42", decomposed), Answer::yes());
         becomes(&mut site.admin(), "42", OURS);
         assert_eq!(validate(&mut app, "42", composed), Answer::yes());
@@ -688,8 +690,8 @@ fn a_password_that_was_hashed_decomposed_opens_as_it_was_and_then_in_every_form(
         assert_eq!(import(&mut manager, "43", hash), Answer::yes());
         site.configure(&["min_strength = 0", "min_length = 8"]);
         let mut app = site.login();
-        assert_eq!(change(&mut app, "43", decomposed, composed), no("reused"));
-        assert_eq!(change(&mut app, "43", composed, OTHER), wrong());
+        assert_eq!(change(&mut app, "43", decomposed, composed), Answer::no("reused"));
+        assert_eq!(change(&mut app, "43", composed, OTHER), Answer::wrong());
         assert_eq!(change(&mut app, "43", decomposed, OTHER), Answer::yes());
         becomes(&mut site.admin(), "43", OURS);
     }
@@ -721,13 +723,13 @@ fn imported_users_are_throttled_like_all_others() {
     for (user, hash) in [("slow", BCRYPT), ("fast", SHA1)] {
         assert_eq!(import(&mut manager, user, hash), Answer::yes());
         for _ in 0..5 {
-            assert_eq!(validate(&mut app, user, OTHER), wrong());
+            assert_eq!(validate(&mut app, user, OTHER), Answer::wrong());
         }
         for password in [GOOD, OTHER] {
-            assert_eq!(validate(&mut app, user, password), no("throttled"));
+            assert_eq!(validate(&mut app, user, password), Answer::no("throttled"));
             assert_eq!(
                 change(&mut app, user, password, "a heron in the millrace"),
-                no("throttled")
+                Answer::no("throttled")
             );
         }
         assert!(shown(&mut site.admin(), user) != OURS);
@@ -745,9 +747,9 @@ fn imported_users_are_disabled_expired_and_made_to_change_like_all_others() {
         assert_eq!(import(&mut manager, user, hash), Answer::yes());
         let label = shown(&mut admin, user);
         assert!(manage(&mut manager, "pv_disable_user", user));
-        assert_eq!(validate(&mut app, user, GOOD), no("disabled"));
-        assert_eq!(validate(&mut app, user, OTHER), wrong());
-        assert_eq!(change(&mut app, user, GOOD, OTHER), no("disabled"));
+        assert_eq!(validate(&mut app, user, GOOD), Answer::no("disabled"));
+        assert_eq!(validate(&mut app, user, OTHER), Answer::wrong());
+        assert_eq!(change(&mut app, user, GOOD, OTHER), Answer::no("disabled"));
         assert!(manage(&mut manager, "pv_enable_user", user));
 
         let expire = |admin: &mut Client, at: &str| {
@@ -757,18 +759,18 @@ fn imported_users_are_disabled_expired_and_made_to_change_like_all_others() {
             admin.execute(&sql, &[&user]).unwrap();
         };
         expire(&mut admin, "now() - interval '1 second'");
-        assert_eq!(validate(&mut app, user, GOOD), no("expired"));
-        assert_eq!(change(&mut app, user, GOOD, OTHER), no("expired"));
+        assert_eq!(validate(&mut app, user, GOOD), Answer::no("expired"));
+        assert_eq!(change(&mut app, user, GOOD, OTHER), Answer::no("expired"));
         expire(&mut admin, "NULL");
 
         assert!(manage(&mut manager, "pv_require_change", user));
-        assert_eq!(validate(&mut app, user, GOOD), no("change_required"));
-        assert_eq!(validate(&mut app, user, OTHER), wrong());
+        assert_eq!(validate(&mut app, user, GOOD), Answer::no("change_required"));
+        assert_eq!(validate(&mut app, user, OTHER), Answer::wrong());
         assert_eq!(shown(&mut admin, user), label, "no login, no new record");
         assert_eq!(change(&mut app, user, GOOD, OTHER), Answer::yes());
         becomes(&mut admin, user, OURS);
         assert_eq!(validate(&mut app, user, OTHER), Answer::yes());
-        assert_eq!(validate(&mut app, user, GOOD), wrong());
+        assert_eq!(validate(&mut app, user, GOOD), Answer::wrong());
     }
 }
 
@@ -781,21 +783,21 @@ fn imported_passwords_are_changed_and_replaced() {
     for (user, hash) in [("slow", BCRYPT), ("fast", SHA1)] {
         assert_eq!(import(&mut manager, user, hash), Answer::yes());
         assert!(manage(&mut registrar, "pv_has_password", user));
-        assert_eq!(change(&mut app, user, OTHER, "a heron in the millrace"), wrong());
-        assert_eq!(change(&mut app, user, GOOD, GOOD), no("reused"));
-        assert_eq!(change(&mut app, user, GOOD, "short"), no("too_short"));
+        assert_eq!(change(&mut app, user, OTHER, "a heron in the millrace"), Answer::wrong());
+        assert_eq!(change(&mut app, user, GOOD, GOOD), Answer::no("reused"));
+        assert_eq!(change(&mut app, user, GOOD, "short"), Answer::no("too_short"));
         assert_eq!(change(&mut app, user, GOOD, OTHER), Answer::yes());
         becomes(&mut admin, user, OURS);
         assert_eq!(validate(&mut app, user, OTHER), Answer::yes());
-        assert_eq!(validate(&mut app, user, GOOD), wrong());
+        assert_eq!(validate(&mut app, user, GOOD), Answer::wrong());
 
         let user = &format!("{user} reset");
         assert_eq!(import(&mut manager, user, hash), Answer::yes());
         assert_eq!(set(&mut registrar, user, OTHER), Answer::yes());
         becomes(&mut admin, user, OURS);
         assert_eq!(validate(&mut app, user, OTHER), Answer::yes());
-        assert_eq!(validate(&mut app, user, GOOD), wrong());
-        assert_eq!(import(&mut manager, user, hash), no("already_set"));
+        assert_eq!(validate(&mut app, user, GOOD), Answer::wrong());
+        assert_eq!(import(&mut manager, user, hash), Answer::no("already_set"));
 
         // Whoever is deleted can be imported again.
         assert!(manage(&mut manager, "pv_delete_user", user));
@@ -823,7 +825,7 @@ fn first_logins_at_the_same_moment_all_succeed() {
             }
         });
         becomes(&mut site.admin(), &user, OURS);
-        assert_eq!(validate(&mut sessions[0], &user, OTHER), wrong());
+        assert_eq!(validate(&mut sessions[0], &user, OTHER), Answer::wrong());
     }
 }
 
@@ -847,7 +849,7 @@ fn a_record_that_takes_more_memory_than_allowed_is_its_own_users_trouble() {
     ];
     for (user, hash) in &large {
         assert_eq!(import(&mut manager, user, hash), Answer::yes());
-        assert_eq!(validate(&mut site.login(), user, GOOD), wrong());
+        assert_eq!(validate(&mut site.login(), user, GOOD), Answer::wrong());
     }
     for (user, hash) in [("slow", BCRYPT), ("fast", SHA1)] {
         assert_eq!(import(&mut manager, user, hash), Answer::yes());
@@ -862,10 +864,10 @@ fn a_record_that_takes_more_memory_than_allowed_is_its_own_users_trouble() {
         assert_eq!(state, "54000", "{user}");
         assert!(message.contains("asks for more memory than one hash may take"), "{message}");
         assert!(hint.contains("password_verify.hash_memory_limit"), "{hint}");
-        assert_eq!(import(&mut manager, &format!("{user} too"), hash), no("over_limit"));
+        assert_eq!(import(&mut manager, &format!("{user} too"), hash), Answer::no("over_limit"));
     }
     for user in ["slow", "fast"] {
-        assert_eq!(validate(&mut app, user, OTHER), wrong());
+        assert_eq!(validate(&mut app, user, OTHER), Answer::wrong());
         assert_eq!(validate(&mut app, user, GOOD), Answer::yes());
     }
     // What those cannot get, some strangers cannot get either.
@@ -999,7 +1001,7 @@ fn records_made_of_parts_of_others_are_errors() {
         assert_eq!(outcome, (false, expected.to_owned()), "{text}");
         manage(&mut manager, "pv_unlock_user", "slow");
         // A neighbour that is broken is nobody else's trouble, and a view shows it as it can.
-        assert_eq!(validate(&mut app, "stranger", GOOD), wrong());
+        assert_eq!(validate(&mut app, "stranger", GOOD), Answer::wrong());
         manage(&mut manager, "pv_unlock_user", "stranger");
         assert_eq!(users(&mut admin), 3);
     }

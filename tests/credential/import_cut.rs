@@ -2,8 +2,8 @@
 //! right, as there, and turns nobody away for it.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::imports::{becomes, import, shown, stored};
-use password_verify_tests::site::{change, validate};
+use password_verify_tests::calls::{change, validate};
+use password_verify_tests::imports::{OURS, becomes, import, shown, stored};
 use password_verify_tests::{Answer, GOOD, OTHER, Site};
 
 /// What is kept for as long as the password stays, in `pv_users`.
@@ -11,7 +11,6 @@ fn kept(scheme: &str) -> String {
     format!("argon2id+{scheme} m=7168,t=5,p=1")
 }
 
-const OURS: &str = "argon2id m=7168,t=5,p=1";
 /// perl -e 'print crypt("hunter22", "ab")'
 const DES: &str = "abbhF9SDEuJoY";
 /// perl -e 'print crypt("caf\xc3\xa9!", "_J9..aBcD")', which is "café!".

@@ -1,22 +1,21 @@
 //! Where the keys come from: a file that can be read again, or a command.
 #![allow(clippy::unwrap_used)]
 
-use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::sync::Arc;
-use std::thread;
 use std::time::Duration;
+use std::{fs, thread};
 
+use password_verify_tests::calls::{VALIDATE, create, set, validate};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::keyring::{
-    active_key, crash, fresh_key, key_of, keyring, line, put, reload, restart, sealed_site,
+    active_key, fresh_key, key_of, keyring, line, put, reload, restart, sealed_site,
 };
-use password_verify_tests::site::{create, set, validate};
+use password_verify_tests::kill::crash;
 use password_verify_tests::trail::wait_until;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
 use postgres::Client;
 
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
 const NOT_USED: &str = "password_verify.keyring_file is not used as it is now";
 
 /// These users log in, in a session that there was before and in a new one.

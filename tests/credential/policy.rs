@@ -1,13 +1,9 @@
 //! What may become a password: what looking at one costs, and which are too common.
 #![allow(clippy::unwrap_used)]
 
-use std::time::{Duration, Instant};
-
-use password_verify_tests::site::{ask, change, create, set, validate};
+use password_verify_tests::calls::{ask, change, check, create, set, validate};
+use password_verify_tests::work::shortest;
 use password_verify_tests::{Answer, GOOD, OTHER, Site};
-use postgres::Client;
-
-const CHECK: &str = "SELECT * FROM auth.pv_check_password($1::text, $2)";
 
 /// Full of symbols that may stand for letters, each of several, and of words.
 const CRAFTED: [&str; 5] = [
@@ -18,30 +14,16 @@ const CRAFTED: [&str; 5] = [
     "57{86{the<5199111</164%password$",
 ];
 
-/// The shortest time of some rounds.
-fn shortest(mut work: impl FnMut()) -> Duration {
-    let times = (0..7).map(|_| {
-        let start = Instant::now();
-        work();
-        start.elapsed()
-    });
-    times.min().unwrap()
-}
-
-fn check(client: &mut Client, password: &str) -> Answer {
-    ask(client, CHECK, &[&"4711", &password]).unwrap()
-}
-
 #[test]
 fn a_crafted_password_keeps_no_processor_busy_for_longer_than_a_login() {
     let site = Site::new();
     site.allow_failures();
     let app = &mut site.login();
-    check(app, "the dictionaries are made the first time");
+    check(app, "4711", "the dictionaries are made the first time");
     // With the cheapest hash that is allowed.
-    let login = shortest(|| drop(validate(app, "4711", "wrong")));
+    let login = shortest(7, || drop(validate(app, "4711", "wrong")));
     for text in CRAFTED {
-        let looking = shortest(|| drop(check(app, text)));
+        let looking = shortest(7, || drop(check(app, "4711", text)));
         assert!(looking < login * 2, "{text}: {looking:?}, a login {login:?}");
     }
 }
@@ -69,7 +51,7 @@ fn the_commonest_passwords_are_refused_without_any_configuration() {
         "비밀번호 비밀번호 비밀번호 비밀번호",
         "كلمة المرور كلمة المرور",
     ] {
-        assert_eq!(check(&mut app, text), listed, "{text}");
+        assert_eq!(check(&mut app, "4711", text), listed, "{text}");
         assert_eq!(create(&mut app, "42", text), listed, "{text}");
         assert_eq!(set(&mut registrar, "42", text), listed, "{text}");
     }
@@ -82,7 +64,7 @@ fn what_goes_on_the_same_way_is_too_weak() {
     let site = Site::new();
     let app = &mut site.login();
     for text in ["!_!_!_!_!_!_!_!_!", "xkv xkv xkv xkv xkv", "c d e f g h i j k l m n o"] {
-        assert_eq!(check(app, text), Answer::no("too_weak"), "{text}");
+        assert_eq!(check(app, "4711", text), Answer::no("too_weak"), "{text}");
     }
     let sql = "SELECT * FROM auth.pv_check_password('xkq', 'Xkq xkq xkq xkq xkq')";
     assert_eq!(ask(app, sql, &[]).unwrap(), Answer::no("contains_user_id"));
@@ -99,6 +81,6 @@ fn several_words_are_a_password_common_as_each_may_be() {
         "Passwort für den Drachen",
         "пароль дракона зелёный",
     ] {
-        assert_eq!(check(app, text), Answer::yes(), "{text}");
+        assert_eq!(check(app, "4711", text), Answer::yes(), "{text}");
     }
 }

@@ -4,32 +4,16 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use password_verify_tests::calls::{
+    ask, change, create, issue, manage, rename, reset, set, validate,
+};
 use password_verify_tests::imports::import;
 use password_verify_tests::keyring::{fresh_key, key_of, line, sealed_site};
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{assert_intact, of_user, settle, stat};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
-use postgres::{Client, GenericClient, IsolationLevel};
+use postgres::{Client, IsolationLevel};
 
 const THIRD: &str = "a heron in the millrace";
-
-fn wrong() -> Answer {
-    Answer::no("invalid_credentials")
-}
-
-fn rename(client: &mut impl GenericClient, old: &str, new: &str) -> Answer {
-    let sql = "SELECT * FROM auth.pv_rename_user($1::text, $2::text)";
-    let row = client.query_one(sql, &[&old, &new]).unwrap();
-    Answer(row.get(0), row.get(1))
-}
-
-fn issue(client: &mut impl GenericClient, user: &str) -> String {
-    client.query_one("SELECT auth.pv_issue_reset_token($1::text)", &[&user]).unwrap().get(0)
-}
-
-fn reset(app: &mut Client, token: &str, new: &str) -> Answer {
-    ask(app, "SELECT success, reason FROM auth.pv_reset_password($1, $2)", &[&token, &new]).unwrap()
-}
 
 /// What `pv_users` says of a user, without the id.
 fn state(client: &mut Client, user: &str) -> Option<String> {
@@ -57,7 +41,7 @@ fn keeps_everything(site: &Site) {
     }
     assert_eq!(validate(&mut app, "old renamed", OTHER), Answer::yes());
     for user in ["old", "disabled", "must change"] {
-        assert_eq!(validate(&mut app, user, OTHER), wrong(), "{user}");
+        assert_eq!(validate(&mut app, user, OTHER), Answer::wrong(), "{user}");
     }
     assert_eq!(validate(&mut app, "disabled renamed", GOOD), Answer::no("disabled"));
     assert_eq!(validate(&mut app, "must change renamed", GOOD), Answer::no("change_required"));
@@ -149,7 +133,7 @@ fn a_hash_with_the_old_name_in_it_still_opens() {
     assert_eq!(import(&mut admin, "old", &hash), Answer::yes());
     assert_eq!(rename(&mut admin, "old", "new"), Answer::yes());
     assert_eq!(rename(&mut admin, "new", "newer"), Answer::yes());
-    assert_eq!(validate(&mut app, "newer", OTHER), wrong());
+    assert_eq!(validate(&mut app, "newer", OTHER), Answer::wrong());
     assert_eq!(validate(&mut app, "newer", GOOD), Answer::yes());
     assert_eq!(validate(&mut app, "newer", GOOD), Answer::yes());
 }
@@ -170,7 +154,7 @@ fn a_rename_is_worth_what_its_transaction_comes_to() {
         assert_eq!(rename(&mut open, "newer", "old"), Answer::yes());
         assert_eq!(rename(&mut open, "old", "new"), Answer::yes());
         assert_eq!(validate(&mut app, "old", GOOD), Answer::yes());
-        assert_eq!(validate(&mut app, "new", GOOD), wrong());
+        assert_eq!(validate(&mut app, "new", GOOD), Answer::wrong());
         // Meanwhile neither id is to be had, and nobody waits for longer than a second for that.
         let start = Instant::now();
         let create = "SELECT success, reason FROM auth.pv_create_password($1::text, $2)";
@@ -179,7 +163,7 @@ fn a_rename_is_worth_what_its_transaction_comes_to() {
         assert!(start.elapsed() < Duration::from_secs(10));
         open.rollback().unwrap();
         assert_eq!(validate(&mut app, "old", GOOD), Answer::yes());
-        assert_eq!(validate(&mut app, "new", GOOD), wrong());
+        assert_eq!(validate(&mut app, "new", GOOD), Answer::wrong());
     }
     let rows = "SELECT (SELECT count(*) FROM password_verify.account), (SELECT count(*) FROM password_verify.credential)";
     let row = admin.query_one(rows, &[]).unwrap();
@@ -231,7 +215,7 @@ fn renaming_forgets_no_guess_whatever_becomes_of_it() {
         site.enroll(user, GOOD);
     }
     for _ in 0..5 {
-        assert_eq!(validate(&mut app, "old", "guess"), wrong());
+        assert_eq!(validate(&mut app, "old", "guess"), Answer::wrong());
     }
     assert_eq!(validate(&mut app, "old", GOOD), Answer::no("throttled"));
     let mut open = manager.transaction().unwrap();

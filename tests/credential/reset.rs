@@ -3,25 +3,15 @@
 
 use std::thread;
 
+use password_verify_tests::calls::{ask, change, create, issue, reset, validate};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::imports::becomes;
-use password_verify_tests::site::{ask, change, create, validate};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, sqlstate};
 use postgres::Client;
 
-const ISSUE: &str = "SELECT auth.pv_issue_reset_token($1::text)";
-const RESET: &str = "SELECT success, reason FROM auth.pv_reset_password($1, $2)";
 const RESET_FROM: &str =
     "SELECT success, reason FROM auth.pv_reset_password($1, $2, $3::text::inet)";
 const THIRD: &str = "plinth oscillate marzipan";
-
-fn issue(registrar: &mut Client, user: &str) -> String {
-    registrar.query_one(ISSUE, &[&user]).unwrap().get(0)
-}
-
-fn reset(app: &mut Client, token: &str, new: &str) -> Answer {
-    ask(app, RESET, &[&token, &new]).unwrap()
-}
 
 fn no_token() -> Answer {
     Answer::no("invalid_token")
@@ -114,7 +104,8 @@ fn a_token_ends() {
 #[test]
 fn there_is_no_token_for_nobody_and_no_reset_without_one() {
     let (_site, mut app, mut registrar) = site();
-    let none: Option<String> = registrar.query_one(ISSUE, &[&"43"]).unwrap().get(0);
+    let none: Option<String> =
+        registrar.query_one("SELECT auth.pv_issue_reset_token($1::text)", &[&"43"]).unwrap().get(0);
     assert_eq!(none, None);
     let token = issue(&mut registrar, "42");
     let mut other_secret = token.clone();
@@ -309,7 +300,10 @@ fn with_a_keyring_a_token_cannot_be_forged_by_whoever_writes_the_table() {
     ] {
         admin.batch_execute(forged).unwrap();
     }
-    assert_eq!(sqlstate(ask(&mut app, RESET, &[&token, &OTHER])), "XX001");
+    assert_eq!(
+        sqlstate(app.query_one("SELECT auth.pv_reset_password($1, $2)", &[&token, &OTHER])),
+        "XX001"
+    );
     let token = issue(&mut registrar, "43");
     let sealed: bool = admin
         .query_one("SELECT starts_with(reset_digest, '$sealed$') FROM password_verify.credential WHERE user_id = '43'", &[])

@@ -6,26 +6,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::thread;
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{change, create, issue, manage, reset, set, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
 use password_verify_tests::hold::{pid, signal, slots};
-use password_verify_tests::site::{ask, change, create, manage, set, validate};
 use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, attack};
 use postgres::Client;
 
 /// Comparisons until the next change.
 const FEW: usize = 5;
-
-const ISSUE: &str = "SELECT auth.pv_issue_reset_token($1::text)";
-
-fn issue(site: &Site, user: &str) -> String {
-    site.login_with(&["registrar"]).query_one(ISSUE, &[&user]).unwrap().get(0)
-}
-
-fn reset(app: &mut Client, token: &str, new: &str) -> Answer {
-    ask(app, "SELECT success, reason FROM auth.pv_reset_password($1, $2)", &[&token, &new]).unwrap()
-}
 
 /// A site that remembers so many passwords, with a user.
 fn site(history: u32) -> Site {
@@ -57,7 +47,7 @@ fn in_vain(app: &mut Client, act: impl FnOnce(&mut Client) -> Answer) -> Answer 
 fn whoever_has_a_reset_token_guesses_the_current_password_five_times_not_more() {
     let site = site(1);
     let mut app = site.login();
-    let token = issue(&site, "42");
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
     let mut told = 0;
     for i in 0..120 {
         told += usize::from(is_told(&in_vain(&mut app, |app| reset(app, &token, &word(i)))));
@@ -66,7 +56,7 @@ fn whoever_has_a_reset_token_guesses_the_current_password_five_times_not_more() 
     let right = in_vain(&mut app, |app| reset(app, &token, GOOD));
     assert_eq!(right, Answer::no("throttled"), "nor is the right one told");
     // Another token is one of the same account.
-    let another = issue(&site, "42");
+    let another = issue(&mut site.login_with(&["registrar"]), "42");
     assert_eq!(reset(&mut app, &another, GOOD), Answer::no("throttled"));
     let mut admin = site.admin();
     settle(&mut admin);
@@ -95,7 +85,7 @@ fn whoever_knows_the_current_password_guesses_former_ones_five_times_not_more() 
 #[test]
 fn sixty_four_connections_compare_as_often_as_one() {
     let site = site(1);
-    let token = issue(&site, "42");
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
     let compare = |i: usize, app: &mut Client| -> Vec<Answer> {
         let guess = |app: &mut Client, j| {
             // Each way to take it back in turn: nothing, a savepoint, the transaction.
@@ -117,12 +107,12 @@ fn sixty_four_connections_compare_as_often_as_one() {
 #[test]
 fn a_comparison_that_is_cut_off_stays_charged() {
     // A server of its own: it looks at the slots.
-    let site = Site::on(Arc::new(Cluster::start(PRELOADED)));
+    let site = Site::on(server(&[]));
     // What takes long is the record: the comparison, not the new one.
     site.configure(&["argon2_memory = '64MB'", "argon2_iterations = 12", "history = 1"]);
     assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
     site.configure(&["argon2_memory = '7MB'", "argon2_iterations = 5"]);
-    let token = issue(&site, "42");
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
     for how in ["pg_cancel_backend", "pg_terminate_backend", "pg_cancel_backend"] {
         let mut app = site.login();
         let (pid, mut admin) = (pid(&mut app), site.admin());
@@ -160,7 +150,7 @@ fn a_committed_change_gives_all_back_and_nothing_else_does() {
     assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::no("throttled"), "a login does not");
 
     let mut registrar = site.login_with(&["registrar"]);
-    let token = issue(&site, "42");
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
     let vain = in_vain(&mut registrar, |registrar| set(registrar, "42", OTHER));
     assert_eq!(vain, Answer::yes());
     assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::no("throttled"), "nor what is undone");
@@ -188,7 +178,7 @@ fn a_user_who_thinks_of_old_passwords_five_times_needs_a_registrar_and_one_who_d
         assert_eq!(change(&mut app, "42", &now, &word(i)), Answer::yes(), "{i}");
         now = word(i);
     }
-    let token = issue(&site, "42");
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
     for _ in 0..FEW {
         assert_eq!(reset(&mut app, &token, &now), Answer::no("reused"));
     }
@@ -207,7 +197,7 @@ fn a_user_who_thinks_of_old_passwords_five_times_needs_a_registrar_and_one_who_d
 
 #[test]
 fn what_was_compared_is_remembered_across_a_restart() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.configure(&["history = 1"]);
     assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());

@@ -6,20 +6,19 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::{PRELOADED, kill_9};
+use password_verify_tests::calls::{change, create, set, validate};
+use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::hold::pid;
 use password_verify_tests::keyring::{
     active_key, fresh_key, key_of, line, put, reload, restart, sealed_site, setting,
 };
-use password_verify_tests::site::{change, create, set, validate};
+use password_verify_tests::kill::kill_9;
+use password_verify_tests::query::text;
 use password_verify_tests::trail::wait_until;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
 use postgres::Client;
 
 const ROTATE: &str = "CALL auth.pv_rotate_keys()";
-
-fn text(client: &mut Client, sql: &str) -> String {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
 
 fn left(client: &mut Client) -> i64 {
     client.query_one("SELECT auth.pv_rotation_left()", &[]).unwrap().get(0)
@@ -182,7 +181,7 @@ fn an_interrupted_rotation_goes_on_where_it_was() {
     assert_eq!(last, i64::from(records) + 3);
     for how in ["pg_cancel_backend", "pg_terminate_backend", "kill -9"] {
         let (mut doomed, mut admin) = (site.admin(), site.admin());
-        let pid: i32 = doomed.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        let pid = pid(&mut doomed);
         let working =
             thread::spawn(move || sqlstate(doomed.batch_execute("CALL auth.pv_rotate_keys(2)")));
         wait_until("it has begun", || left(&mut admin) < last - 100);

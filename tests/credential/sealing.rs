@@ -9,31 +9,18 @@ use std::process::Command;
 use password_verify_core::kept::keyring::Keyring;
 use password_verify_core::kept::seal::{Binding, Owner, Sealed};
 use password_verify_core::rules::account::{Terms, Timestamp};
+use password_verify_tests::calls::{
+    VALIDATE, VALIDATE_FROM, change, create, manage, set, validate,
+};
 use password_verify_tests::cluster::run;
+use password_verify_tests::imports::stored;
 use password_verify_tests::keyring::{
     fresh_key, key_of, line, put, reload, restart, sealed_site, setting,
 };
-use password_verify_tests::site::{change, create, manage, set, validate};
+use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::wait_until;
-use password_verify_tests::{Answer, GOOD, OTHER, refused, sqlstate};
+use password_verify_tests::{ALL_KINDS, Answer, GOOD, OTHER, refused, sqlstate};
 use postgres::Client;
-
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
-const ALL_KINDS: [&str; 5] = ["verifier", "enroller", "registrar", "manager", "auditor"];
-
-fn text(client: &mut Client, sql: &str) -> String {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
-
-fn number(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
-
-/// What is stored of a user.
-fn stored(client: &mut Client, user: &str) -> String {
-    let sql = "SELECT verifier FROM password_verify.credential WHERE user_id = $1";
-    client.query_one(sql, &[&user]).unwrap().get(0)
-}
 
 /// What is sealed in a user's record: an Argon2id PHC string.
 fn opened(client: &mut Client, user: &str, keys: &str) -> String {
@@ -374,8 +361,6 @@ fn no_character_of_a_record_can_be_another_one() {
 // A server without the key
 ////////////////////////////////////////////////////////////////////////////////
 
-const FROM: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
-
 #[test]
 fn without_the_key_every_login_says_which_and_nobody_is_charged() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
@@ -409,7 +394,7 @@ fn without_the_key_every_login_says_which_and_nobody_is_charged() {
         // More often than an account or a client address may be wrong.
         for i in 0..60 {
             let user = ["u1", "u2", "stranger"][i % 3];
-            is_refused(app.query(FROM, &[&user, &[GOOD, OTHER][i / 3 % 2], &"192.0.2.1"]));
+            is_refused(app.query(VALIDATE_FROM, &[&user, &[GOOD, OTHER][i / 3 % 2], &"192.0.2.1"]));
         }
         let sql = "SELECT auth.pv_change_password($1::text, $2, $3)";
         is_refused(app.query(sql, &[&"u1", &GOOD, &OTHER]));
@@ -443,7 +428,7 @@ fn without_the_key_every_login_says_which_and_nobody_is_charged() {
     put(&site.cluster, &format!("{a}{b}"));
     for (user, password) in [("u1", GOOD), ("u2", GOOD), ("u3", OTHER), ("u4", OTHER), ("u5", GOOD)]
     {
-        let row = app.query_one(FROM, &[&user, &password, &"192.0.2.1"]).unwrap();
+        let row = app.query_one(VALIDATE_FROM, &[&user, &password, &"192.0.2.1"]).unwrap();
         assert_eq!(row.get::<_, Option<&str>>(1), None, "{user}");
     }
     assert_eq!(validate(&mut app, "stranger", GOOD), Answer::no("invalid_credentials"));

@@ -1,16 +1,10 @@
 //! What is kept, where it does not leak to, and what happens when it is broken.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::site::{change, create, validate};
+use password_verify_tests::calls::{VALIDATE, change, create, validate};
+use password_verify_tests::query::number;
 use password_verify_tests::work::Session;
 use password_verify_tests::{Answer, GOOD, OTHER, Site, refused, sqlstate};
-use postgres::Client;
-
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
-
-fn count(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
 
 #[test]
 fn nothing_in_statistics_or_toast_tables() {
@@ -23,20 +17,20 @@ fn nothing_in_statistics_or_toast_tables() {
     admin.batch_execute("ANALYZE password_verify.blind_index_key").unwrap();
     let ours = "IN (SELECT oid FROM pg_class WHERE relnamespace = 'password_verify'::regnamespace)";
     assert_eq!(
-        count(&mut admin, &format!("SELECT count(*) FROM pg_statistic WHERE starelid {ours}")),
+        number(&mut admin, &format!("SELECT count(*) FROM pg_statistic WHERE starelid {ours}")),
         0
     );
     assert_eq!(
-        count(&mut admin, &format!("SELECT count(*) FROM pg_statistic_ext WHERE stxrelid {ours}")),
+        number(&mut admin, &format!("SELECT count(*) FROM pg_statistic_ext WHERE stxrelid {ours}")),
         0
     );
     let toast = "SELECT COALESCE(sum(pg_relation_size(reltoastrelid)), 0)::bigint FROM pg_class
                   WHERE relnamespace = 'password_verify'::regnamespace AND reltoastrelid <> 0";
-    assert_eq!(count(&mut admin, toast), 0);
+    assert_eq!(number(&mut admin, toast), 0);
     let compressed = "SELECT count(*) FROM password_verify.credential WHERE pg_column_compression(verifier) IS NOT NULL";
-    assert_eq!(count(&mut admin, compressed), 0);
+    assert_eq!(number(&mut admin, compressed), 0);
     let largest = "SELECT max(pg_column_size(c.*))::bigint FROM password_verify.credential c";
-    assert!(count(&mut admin, largest) < 1000);
+    assert!(number(&mut admin, largest) < 1000);
 }
 
 #[test]
@@ -45,7 +39,7 @@ fn every_table_is_made_alike() {
     let mut admin = site.admin();
     let tables = "SELECT count(*) FROM pg_class
                    WHERE relnamespace = 'password_verify'::regnamespace AND relkind = 'r'";
-    let all = count(&mut admin, tables);
+    let all = number(&mut admin, tables);
     assert_eq!(all, 8);
     for what in [
         // Published with its updates.
@@ -58,7 +52,7 @@ fn every_table_is_made_alike() {
         "NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = pg_class.oid AND attnum > 0
                         AND COALESCE(attstattarget, -1) <> 0)",
     ] {
-        assert_eq!(count(&mut admin, &format!("{tables} AND {what}")), all, "{what}");
+        assert_eq!(number(&mut admin, &format!("{tables} AND {what}")), all, "{what}");
     }
 }
 
@@ -89,7 +83,7 @@ fn salts_differ_and_records_are_argon2id() {
     let mut admin = site.admin();
     let sql = "SELECT count(DISTINCT split_part(verifier, '$', 5)) FROM password_verify.credential
                 WHERE verifier ~ '^\\$argon2id\\$v=19\\$m=7168,t=5,p=1\\$[A-Za-z0-9+/]{22}\\$[A-Za-z0-9+/]{43}$'";
-    assert_eq!(count(&mut admin, sql), 10);
+    assert_eq!(number(&mut admin, sql), 10);
 }
 
 #[test]
@@ -102,7 +96,7 @@ fn a_corrupt_record_is_an_error_never_a_wrong_password() {
     let (mut app, mut admin) = (site.login(), site.admin());
     let sql = "SELECT verifier, blind_index::text FROM password_verify.credential WHERE user_id = 'broken'";
     let row = admin.query_one(sql, &[]).unwrap();
-    let (good, number): (String, String) = (row.get(0), row.get(1));
+    let (good, id): (String, String) = (row.get(0), row.get(1));
     let broken = [
         String::new(),
         good[..good.len() - 1].to_owned() + "!",
@@ -135,9 +129,9 @@ fn a_corrupt_record_is_an_error_never_a_wrong_password() {
             assert_eq!(validate(&mut app, &stranger, "x"), Answer::no("invalid_credentials"));
         }
         // A view over it does not fail either.
-        assert_eq!(count(&mut admin, "SELECT count(*) FROM auth.pv_users"), 2);
+        assert_eq!(number(&mut admin, "SELECT count(*) FROM auth.pv_users"), 2);
     }
-    assert!(site.cluster.log().contains(&format!("a credential record is corrupt: {number}")));
+    assert!(site.cluster.log().contains(&format!("a credential record is corrupt: {id}")));
     // The way out that the hint names.
     admin.query("SELECT auth.pv_set_password('broken', $1)", &[&OTHER]).unwrap();
     assert_eq!(validate(&mut app, "broken", OTHER), Answer::yes());

@@ -11,9 +11,10 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::{PRELOADED, kill_9, processes, run};
+use password_verify_tests::calls::{VALIDATE, ask, change, create, set, validate};
+use password_verify_tests::cluster::{PRELOADED, run};
 use password_verify_tests::hold::{Hashing, Held, Shared, await_idle, pid, signal, slots};
-use password_verify_tests::site::{ask, change, create, set, validate};
+use password_verify_tests::kill::{kill_9, processes};
 use password_verify_tests::trail::{of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, refused, sqlstate};
 use postgres::Client;
@@ -22,8 +23,6 @@ static ONE_SLOT: Shared = Shared::with(&["password_verify.hash_slots = 1"]);
 
 static TWO_SLOTS: Shared =
     Shared::with(&["password_verify.hash_slots = 2", "password_verify.hash_memory_limit = 64MB"]);
-
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
 
 /// Moments that nobody has chosen, the same in every run.
 struct Moments(u64);

@@ -6,20 +6,13 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::calls::validate;
+use password_verify_tests::cluster::{run, server};
 use password_verify_tests::imports::BCRYPT;
-use password_verify_tests::site::validate;
-use password_verify_tests::trail::{settle, stat, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, Site};
+use password_verify_tests::query::number;
+use password_verify_tests::trail::{settle, stat, wait_until, worker};
+use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
-
-fn own_server(settings: &[&str]) -> Site {
-    Site::on(Arc::new(Cluster::start(&[PRELOADED, settings].concat())))
-}
-
-fn number(client: &mut Client, sql: &str) -> i64 {
-    client.query_one(sql, &[]).unwrap().get(0)
-}
 
 const FIRST_EPOCH: &str = "SELECT min(epoch) FROM password_verify.event";
 
@@ -45,7 +38,7 @@ fn age(site: &Site, which: &str) {
 /// old. Nothing is removed until the clock has gone on for as long as an epoch lasts: time to notice it.
 #[test]
 fn a_clock_that_jumps_forward_removes_nothing_at_once() {
-    let site = own_server(&[]);
+    let site = Site::on(server(&[]));
     // A minute: an epoch lasts a quarter of it.
     site.configure(&["audit_retention = 1"]);
     epochs(&site, 3, |_| {});
@@ -74,7 +67,7 @@ fn a_clock_that_jumps_forward_removes_nothing_at_once() {
 #[test]
 fn retention_passes_nothing_twice_beside_an_old_transaction() {
     const ROWS: i64 = 6000;
-    let site = own_server(&["autovacuum = off"]);
+    let site = Site::on(server(&["autovacuum = off"]));
     site.configure(&["audit_retention = 1"]);
     epochs(&site, 3, |site| {
         let sql = format!(
@@ -114,7 +107,7 @@ fn retention_passes_nothing_twice_beside_an_old_transaction() {
 /// only for whoever has no row: by that anybody could tell.
 #[test]
 fn an_import_that_was_rolled_back_does_not_tell_who_exists() {
-    let site = own_server(&["autovacuum = off"]);
+    let site = Site::on(server(&["autovacuum = off"]));
     site.allow_failures();
     site.enroll("alice", GOOD);
     let (mut manager, mut app) = (site.login_with(&["manager"]), site.login());
@@ -147,20 +140,18 @@ fn an_import_that_was_rolled_back_does_not_tell_who_exists() {
 /// It says nothing in the log, but the worker has to notice all the same.
 #[test]
 fn a_database_that_is_gone_is_noticed_by_a_silent_server() {
-    let site = own_server(&["log_min_messages = panic"]);
+    let site = Site::on(server(&["log_min_messages = panic"]));
     site.configure(&["audit_durability = async"]);
     let beside = Site::on(Arc::clone(&site.cluster));
     let (mut app, mut admin) = (site.login(), site.admin());
     // Something that the worker cannot write, and so tries again every second. It is stopped until that is there.
-    let sql = "SELECT pid FROM pg_stat_activity
-                WHERE backend_type = 'password_verify' AND datname = current_database()";
     let mut pid = None;
     wait_until("a worker is there", || {
         // Fewer wrong passwords than make anybody wait.
         if pid.is_none() && validate(&mut app, "nobody", "guess") == Answer::no("busy") {
             return false;
         }
-        pid = admin.query_opt(sql, &[]).unwrap().map(|row| row.get::<_, i32>(0));
+        pid = worker(&mut admin);
         pid.is_some()
     });
     let pid = pid.unwrap();

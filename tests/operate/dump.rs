@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 
-use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::site::{create, validate};
+use password_verify_tests::calls::{create, validate};
+use password_verify_tests::cluster::{PRELOADED, run, server};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
 
 /// Roles of one server as SQL, as `pg_dumpall --globals-only` writes them.
@@ -125,7 +125,7 @@ fn set_up(site: &Site, schema: &str, grant_first: bool) {
 #[test]
 fn whoever_could_reach_the_functions_can_after_a_restore() {
     let here = Cluster::shared();
-    let elsewhere = Arc::new(Cluster::start(PRELOADED));
+    let elsewhere = server(&[]);
     let mut roles = String::new();
     for schema in ["auth", "public"] {
         for grant_first in [true, false] {
@@ -254,7 +254,7 @@ fn a_backup_login_needs_bypassrls() {
 #[test]
 fn pg_upgrade_loads_the_library_without_preloading() {
     // To the same major, as PostgreSQL's own tests do it.
-    let old = Arc::new(Cluster::start(PRELOADED));
+    let old = server(&[]);
     let site = Site::on(Arc::clone(&old));
     for (user, password) in [("42", GOOD), ("zoë", OTHER)] {
         site.enroll(user, password);

@@ -4,8 +4,8 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::cluster::PRELOADED;
-use password_verify_tests::site::{change, create, manage, set, validate};
+use password_verify_tests::calls::{change, create, manage, set, validate};
+use password_verify_tests::cluster::{PRELOADED, server};
 use password_verify_tests::trail::{assert_intact, of_user, settle, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused};
 
@@ -204,7 +204,7 @@ fn an_index_whose_expression_fails_tells_no_hash() {
 
 #[test]
 fn a_check_that_refuses_events_ends_in_errors_until_it_is_gone() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.configure(&["audit_timeout = '2s'", "queue_timeout = '2s'"]);
     site.enroll("Ann", GOOD);

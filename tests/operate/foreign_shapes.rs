@@ -4,10 +4,10 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::cluster::{PRELOADED, major};
-use password_verify_tests::site::validate;
+use password_verify_tests::calls::validate;
+use password_verify_tests::cluster::{major, server};
 use password_verify_tests::trail::{settle, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, Site, refused};
+use password_verify_tests::{Answer, GOOD, Site, refused};
 use postgres::Client;
 
 /// What is done to a table, what undoes it, and what the hint names.
@@ -122,7 +122,7 @@ fn make(admin: &mut Client, sql: &str) {
 }
 
 fn refuses_and_recovers(table: &str) {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.enroll("Ann", GOOD);
     let mut admin = site.admin();
@@ -216,7 +216,7 @@ fn an_index_that_is_another_one_by_now_is_refused() {
 
 #[test]
 fn a_worker_that_finds_a_trigger_says_so_rests_and_goes_on_without_it() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.enroll("Ann", GOOD);
     let mut admin = site.admin();

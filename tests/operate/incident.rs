@@ -4,9 +4,9 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use password_verify_tests::calls::{manage, set, validate};
 use password_verify_tests::imports::{BCRYPT, becomes, import, shown};
 use password_verify_tests::keyring::{fresh_key, line, sealed_site};
-use password_verify_tests::site::{manage, set, validate};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::IsolationLevel;
 

@@ -4,8 +4,8 @@
 use std::sync::{Arc, Barrier};
 use std::thread;
 
-use password_verify_tests::cluster::{PRELOADED, major, run};
-use password_verify_tests::site::validate;
+use password_verify_tests::calls::validate;
+use password_verify_tests::cluster::{PRELOADED, major, run, server};
 use password_verify_tests::{Answer, Cluster, GOOD, Site, refused, sqlstate};
 
 const CREATE: &str = "CREATE EXTENSION password_verify SCHEMA auth";
@@ -33,7 +33,7 @@ fn without_preloading_everything_says_what_to_do() {
 
 #[test]
 fn every_function_fails_when_the_server_stops_preloading() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.enroll("42", GOOD);
     cluster.down();
@@ -62,7 +62,7 @@ fn every_function_fails_when_the_server_stops_preloading() {
 
 #[test]
 fn an_owner_role_that_is_more_than_an_owner_is_refused() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::bare(cluster, "");
     let mut admin = site.admin();
     admin.batch_execute("CREATE SCHEMA auth; CREATE ROLE friend; CREATE ROLE pv_owner").unwrap();
@@ -200,7 +200,7 @@ fn granting_says_when_the_schema_is_out_of_reach() {
 #[test]
 fn two_databases_at_the_same_moment() {
     for _ in 0..3 {
-        let cluster = Arc::new(Cluster::start(PRELOADED));
+        let cluster = server(&[]);
         let sites: Vec<Site> = (0..4).map(|_| Site::bare(Arc::clone(&cluster), "")).collect();
         let barrier = Barrier::new(sites.len());
         thread::scope(|scope| {
@@ -254,7 +254,7 @@ fn dropping_leaves_nothing_but_the_role() {
 
 #[test]
 fn a_transaction_whose_number_has_come_round_is_not_the_one_that_installed_it() {
-    let cluster = Arc::new(Cluster::start(&[PRELOADED, &["autovacuum = off"]].concat()));
+    let cluster = server(&["autovacuum = off"]);
     let site = Site::on(Arc::clone(&cluster));
     site.enroll("42", GOOD);
     password_verify_tests::trail::settle(&mut site.admin());

@@ -4,12 +4,10 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
-use password_verify_tests::site::{ask, create, validate};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
+use password_verify_tests::calls::{VALIDATE, ask, create, validate};
+use password_verify_tests::cluster::server;
+use password_verify_tests::{Answer, GOOD, OTHER, Site};
 use postgres::Client;
-
-const VALIDATE: &str = "SELECT valid, reason FROM auth.pv_validate_password($1::text, $2)";
 
 /// Advisory locks until there is no room for one more; all of them stay until the transaction ends.
 fn fill(client: &mut Client) {
@@ -32,7 +30,7 @@ fn fill(client: &mut Client) {
 
 #[test]
 fn whoever_takes_all_locks_takes_no_server_down() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.allow_failures();
     let (mut app, mut hoarder, mut admin) = (site.login(), site.login(), site.admin());

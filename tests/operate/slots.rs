@@ -5,12 +5,12 @@ use std::sync::Arc;
 use std::thread::{self, Scope, ScopedJoinHandle};
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{VALIDATE, ask, change, create, set, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
 use password_verify_tests::hold::{Held, Shared, Stopped, await_idle, pid, signal, slots};
-use password_verify_tests::site::{ask, change, create, set, validate};
 use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, refused, sqlstate};
 use postgres::{Client, Error};
 
 static ONE_SLOT: Shared =
@@ -21,8 +21,6 @@ static TWO_SLOTS: Shared = Shared::with(&[
     "password_verify.audit_queue = 8192",
     "max_connections = 520",
 ]);
-
-const VALIDATE: &str = "SELECT * FROM auth.pv_validate_password($1::text, $2)";
 
 /// Longer than any test waits: what is answered well before was not answered for being late.
 const LATE: &str = "queue_timeout = '60s'";
@@ -170,11 +168,8 @@ fn when_the_queue_is_full_the_answer_is_busy_at_once_and_costs_nothing() {
 
 #[test]
 fn without_a_queue_whoever_comes_second_is_busy() {
-    let site = Site::on(Arc::new(Cluster::start(&[
-        PRELOADED[0],
-        "password_verify.hash_slots = 1",
-        "password_verify.queue_length = 0",
-    ])));
+    let site =
+        Site::on(server(&["password_verify.hash_slots = 1", "password_verify.queue_length = 0"]));
     site.enroll("42", GOOD);
     let held = Held::slot(&site);
     assert_eq!(validate(&mut site.login(), "42", GOOD), Answer::no("busy"));

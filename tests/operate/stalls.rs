@@ -6,12 +6,12 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::cluster::PRELOADED;
+use password_verify_tests::calls::{change, create, set, validate};
+use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::pid;
-use password_verify_tests::site::{change, create, set, validate};
 use password_verify_tests::trail::{assert_intact, settle, wait_until};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, sqlstate};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::Client;
 
 const TABLES: [&str; 7] = [
@@ -205,7 +205,7 @@ fn maintain(admin: &mut Client) {
 
 #[test]
 fn maintenance_of_every_kind_beside_logins_disturbs_nobody() {
-    let cluster = Arc::new(Cluster::start(PRELOADED));
+    let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.allow_failures();
     site.enroll("Ann", GOOD);

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postgres::{Error, GenericClient};
 
-use crate::cluster::PRELOADED;
+use crate::cluster::server;
 use crate::trail::{stat, wait_until};
 use crate::{Cluster, GOOD, Site};
 
@@ -36,7 +36,7 @@ impl Shared {
         let cluster = {
             let mut shared = lock(&self.cluster);
             shared.upgrade().unwrap_or_else(|| {
-                let cluster = Arc::new(Cluster::start(&[PRELOADED, self.settings].concat()));
+                let cluster = server(self.settings);
                 *shared = Arc::downgrade(&cluster);
                 cluster
             })

@@ -3,7 +3,7 @@
 use postgres::{Client, GenericClient};
 
 use crate::Answer;
-use crate::site::ask;
+use crate::calls::ask;
 use crate::trail::wait_until;
 
 /// `correct horse battery staple`, which is [`crate::GOOD`], as other systems kept it.
@@ -14,6 +14,9 @@ pub const BCRYPT: &str = "$2b$05$E2zMiFD6CER8OUVZQXoz4u0MeIu64zWQk328GIricLdhNUb
 pub const SLOW_BCRYPT: &str = "$2b$10$E2zMiFD6CER8OUVZQXoz4uLyfVXBR4P.yr8A8gbpIH0kOewADosZC";
 /// echo -n 'correct horse battery staple' | sha1sum | xxd -r -p | base64
 pub const SHA1: &str = "{SHA}q/eq1kOINtvlJqojGr3i0O73TUI=";
+
+/// What a record of our own looks like in `pv_users`, with the parameters of these tests.
+pub const OURS: &str = "argon2id m=7168,t=5,p=1";
 
 /// A password as another system hashed it.
 pub struct Vector {
