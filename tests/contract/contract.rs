@@ -14,7 +14,6 @@
 use password_verify_tests::calls::{ask, change, create, manage, set, validate};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::Client;
-use uuid::Uuid;
 
 #[test]
 fn sign_up_log_in_change() {
@@ -252,60 +251,6 @@ fn nothing_to_do_for_unknown_users() {
 }
 
 #[test]
-fn an_id_is_one_user_whatever_its_type() {
-    let site = Site::new();
-    let app = &mut site.login();
-    let sql = "SELECT * FROM auth.pv_create_password($1::bigint, $2)";
-    assert_eq!(ask(app, sql, &[&42i64, &GOOD]).unwrap(), Answer::yes());
-    assert_eq!(validate(app, "42", GOOD), Answer::yes());
-    assert_eq!(validate(app, "042", GOOD), Answer::no("invalid_credentials"));
-    // An untyped literal resolves to text.
-    let literal = format!("SELECT * FROM auth.pv_validate_password('42', '{GOOD}')");
-    assert_eq!(ask(app, &literal, &[]).unwrap(), Answer::yes());
-    // An integer finds the bigint.
-    let sql = "SELECT * FROM auth.pv_validate_password($1::int, $2)";
-    assert_eq!(ask(app, sql, &[&42i32, &GOOD]).unwrap(), Answer::yes());
-
-    let id = Uuid::from_u128(0xa0ee_bc99_9c0b_4ef8_bb6d_6bb9_bd38_0a11);
-    let sql = "SELECT * FROM auth.pv_create_password($1::uuid, $2)";
-    assert_eq!(ask(app, sql, &[&id, &GOOD]).unwrap(), Answer::yes());
-    for spelling in [
-        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
-        "{A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11}",
-        "a0eebc999c0b4ef8bb6d6bb9bd380a11",
-    ] {
-        assert_eq!(validate(app, spelling, GOOD), Answer::yes(), "{spelling}");
-        assert_eq!(create(app, spelling, GOOD), Answer::no("already_set"), "{spelling}");
-    }
-}
-
-#[test]
-fn every_function_exists_for_every_type_of_id() {
-    let site = Site::new();
-    let all = &mut site.login_with(&["verifier", "enroller", "registrar", "manager"]);
-    let id = Uuid::from_u128(7);
-    for (cast, user) in [
-        ("bigint", &7i64 as &(dyn postgres::types::ToSql + Sync)),
-        ("uuid", &id),
-        ("text", &"seven"),
-    ] {
-        let yes = |client: &mut Client, call: &str| {
-            let sql = format!("SELECT ({}).*", call.replace("$1", &format!("$1::{cast}")));
-            let row = client.query_one(&sql, &[user]).unwrap();
-            assert!(row.get::<_, bool>(0), "{sql}");
-        };
-        yes(all, &format!("auth.pv_create_password($1, '{GOOD}')"));
-        yes(all, &format!("auth.pv_validate_password($1, '{GOOD}', '10.0.0.1')"));
-        yes(all, &format!("auth.pv_check_password($1, '{GOOD}')"));
-        yes(all, &format!("auth.pv_set_password($1, '{GOOD}', true, 'infinity')"));
-        for function in ["pv_has_password", "pv_disable_user", "pv_enable_user", "pv_delete_user"] {
-            let sql = format!("SELECT auth.{function}($1::{cast})");
-            assert!(all.query_one(&sql, &[user]).unwrap().get::<_, bool>(0), "{sql}");
-        }
-    }
-}
-
-#[test]
 fn spellings_of_one_password_are_one_password() {
     let site = Site::new();
     let app = &mut site.login();
@@ -389,70 +334,4 @@ fn pv_users_shows_state_and_never_a_hash() {
     assert!(!text.contains('$'), "{text}");
     let sql = "SELECT verifier FROM password_verify.credential";
     assert_eq!(sqlstate(auditor.query(sql, &[])), "42501");
-}
-
-#[test]
-fn kinds_are_granted_and_revoked_exactly() {
-    let site = Site::new();
-    let mut admin = site.admin();
-    let mut kinds = |role: &str| -> Vec<String> {
-        admin
-            .query(
-                "SELECT kind FROM auth.pv_grants WHERE role = $1::text::regrole AND complete ORDER BY 1",
-                &[&role],
-            )
-            .unwrap()
-            .iter()
-            .map(|row| row.get(0))
-            .collect()
-    };
-    assert_eq!(kinds(&site.app), ["enroller", "verifier"]);
-    let mut dba = site.admin();
-    dba.execute("SELECT auth.pv_revoke($1::text::regrole, 'enroller')", &[&site.app]).unwrap();
-    assert_eq!(kinds(&site.app), ["verifier"]);
-    let mut app = site.login();
-    let create = "SELECT * FROM auth.pv_create_password('42', 'x')";
-    assert_eq!(sqlstate(app.query(create, &[])), "42501");
-    assert_eq!(validate(&mut app, "42", GOOD), Answer::no("invalid_credentials"));
-    // A single function by hand shows as what it is.
-    dba.batch_execute(&format!(
-        "GRANT EXECUTE ON FUNCTION auth.pv_delete_user(text) TO {}",
-        site.app
-    ))
-    .unwrap();
-    let row =
-        dba.query_one("SELECT complete FROM auth.pv_grants WHERE kind = 'manager'", &[]).unwrap();
-    assert!(!row.get::<_, bool>(0));
-}
-
-#[test]
-fn granting_is_refused_for_what_is_not_a_kind_or_not_a_role() {
-    let site = Site::new();
-    let mut admin = site.admin();
-    let app = site.app.clone();
-    let mut grant = |role: &str, kind: Option<&str>| {
-        sqlstate(admin.execute("SELECT auth.pv_grant($1::text::regrole, $2)", &[&role, &kind]))
-    };
-    assert_eq!(grant(&app, Some("root")), "22023");
-    assert_eq!(grant(&app, Some("verifier'; DROP SCHEMA auth CASCADE; --")), "22023");
-    assert_eq!(grant(&app, None), "22004");
-    assert_eq!(grant("pv_owner", Some("verifier")), "22023");
-    assert_eq!(grant("-", Some("verifier")), "22023");
-    assert_eq!(grant("nobody_of_that_name", Some("verifier")), "42704");
-}
-
-#[test]
-fn a_role_with_a_hostile_name_is_granted_to_like_any_other() {
-    let site = Site::new();
-    let mut admin = site.admin();
-    admin.batch_execute(r#"CREATE ROLE "x"", pg_read_all_data; --" LOGIN"#).unwrap();
-    let sql = r#"SELECT auth.pv_grant('"x"", pg_read_all_data; --"', 'verifier')"#;
-    admin.execute(sql, &[]).unwrap();
-    let sql = "SELECT count(*) FROM auth.pv_grants WHERE role::text LIKE '%; --%'";
-    assert_eq!(admin.query_one(sql, &[]).unwrap().get::<_, i64>(0), 1);
-    admin
-        .batch_execute(
-            r#"DROP OWNED BY "x"", pg_read_all_data; --"; DROP ROLE "x"", pg_read_all_data; --""#,
-        )
-        .unwrap();
 }

@@ -2,8 +2,10 @@
 //! right, as there, and turns nobody away for it.
 #![allow(clippy::unwrap_used)]
 
+use std::collections::BTreeSet;
+
 use password_verify_tests::calls::{change, validate};
-use password_verify_tests::imports::{OURS, becomes, import, shown, stored};
+use password_verify_tests::imports::{OURS, becomes, import, shown, stored, vectors};
 use password_verify_tests::{Answer, GOOD, OTHER, Site};
 
 /// What is kept for as long as the password stays, in `pv_users`.
@@ -116,5 +118,77 @@ fn a_password_that_bcrypt_saw_all_of_becomes_a_record_of_our_own() {
         assert_eq!(validate(&mut app, hash, "hunter22"), Answer::yes());
         becomes(&mut site.admin(), hash, OURS);
         assert_eq!(validate(&mut app, hash, "hunter22"), Answer::yes());
+    }
+}
+
+#[test]
+fn what_is_hashed_before_bcrypt_is_never_cut() {
+    let site = Site::new();
+    let (mut manager, mut app) = (site.login_with(&["manager"]), site.login());
+    let mut formats = BTreeSet::new();
+    for (i, vector) in vectors().iter().enumerate() {
+        let hashed_first =
+            vector.format.contains("sha256") || vector.format.starts_with("WordPress");
+        let Some(password) = vector.password.as_ref().filter(|password| password.len() > 72) else {
+            continue;
+        };
+        if !vector.format.contains("bcrypt") && !vector.format.starts_with("WordPress") {
+            continue;
+        }
+        let user = i.to_string();
+        assert_eq!(import(&mut manager, &user, vector.hash), Answer::yes());
+        let Some(seen) = password.get(..72) else { continue };
+        if hashed_first {
+            assert_eq!(validate(&mut app, &user, seen), Answer::wrong(), "{}", vector.hash);
+            assert_eq!(
+                validate(&mut app, &user, &format!("{seen}x")),
+                Answer::wrong(),
+                "{}",
+                vector.hash
+            );
+            assert_eq!(validate(&mut app, &user, password), Answer::yes(), "{}", vector.hash);
+            assert_eq!(validate(&mut app, &user, seen), Answer::wrong(), "{}", vector.hash);
+            formats.insert(vector.format);
+        } else {
+            assert_eq!(validate(&mut app, &user, seen), Answer::yes(), "{}", vector.hash);
+            let scheme = if vector.format.contains("$2x$") { "bcrypt-2x" } else { "bcrypt" };
+            let cut = OURS.replace("argon2id", &format!("argon2id+{scheme}"));
+            becomes(&mut site.admin(), &user, &cut);
+            assert_eq!(validate(&mut app, &user, password), Answer::yes(), "{}", vector.hash);
+        }
+    }
+    assert_eq!(formats.len(), 4, "{formats:?}");
+}
+
+#[test]
+fn a_password_that_was_hashed_decomposed_opens_as_it_was_and_then_in_every_form() {
+    let (decomposed, composed) = ("e\u{301}te\u{301} a\u{300} la plage", "été à la plage");
+    assert_ne!(decomposed, composed);
+    // python3 -c "import crypt; print(crypt.crypt('…decomposed…', '$2b$04$E2zMiFD6CER8OUVZQXoz4u'))",
+    // and base64 of sha256.
+    for hash in [
+        "$2b$04$E2zMiFD6CER8OUVZQXoz4uL1P6UnK/80mDLpoNU7dCgu1xrgXvTlG",
+        "{SHA256}mBQ3h7nLWXPYdIo8m20cR0Xse7/qoOrzIgOdKDvPTa4=",
+    ] {
+        let site = Site::new();
+        let (mut manager, mut app) = (site.login_with(&["manager"]), site.login());
+        assert_eq!(import(&mut manager, "42", hash), Answer::yes());
+        assert_eq!(
+            validate(&mut app, "42", composed),
+            Answer::wrong(),
+            "the source system knows it not"
+        );
+        assert_eq!(validate(&mut app, "42", decomposed), Answer::yes());
+        becomes(&mut site.admin(), "42", OURS);
+        assert_eq!(validate(&mut app, "42", composed), Answer::yes());
+        assert_eq!(validate(&mut app, "42", decomposed), Answer::yes());
+        // The same with a change: it is the same password in either form.
+        assert_eq!(import(&mut manager, "43", hash), Answer::yes());
+        site.configure(&["min_strength = 0", "min_length = 8"]);
+        let mut app = site.login();
+        assert_eq!(change(&mut app, "43", decomposed, composed), Answer::no("reused"));
+        assert_eq!(change(&mut app, "43", composed, OTHER), Answer::wrong());
+        assert_eq!(change(&mut app, "43", decomposed, OTHER), Answer::yes());
+        becomes(&mut site.admin(), "43", OURS);
     }
 }

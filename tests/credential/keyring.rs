@@ -1,7 +1,7 @@
 //! Where the keys come from: a file that can be read again, or a command.
 #![allow(clippy::unwrap_used)]
 
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, chown, symlink};
 use std::sync::Arc;
 use std::time::Duration;
 use std::{fs, thread};
@@ -225,4 +225,92 @@ fn a_keyring_command_that_prints_no_keyring_keeps_the_server_from_starting() {
     }
     fs::write(&conf, original).unwrap();
     cluster.up();
+}
+
+////////////////////////////////////////////////////////////////////////////////
+// A file that is none
+////////////////////////////////////////////////////////////////////////////////
+
+#[test]
+fn a_keyring_that_is_not_private_or_not_one_keeps_the_server_from_starting() {
+    let cluster = Cluster::init();
+    cluster.configure(PRELOADED);
+    let (a, b) = (fresh_key(), fresh_key());
+    let good = format!("a:{a}\nb:{b}\n");
+    let conf = cluster.data().join("postgresql.conf");
+    let original = fs::read_to_string(&conf).unwrap();
+    let starts = |value: &str| -> (bool, String) {
+        fs::write(&conf, format!("{original}\npassword_verify.keyring_file = '{value}'\n"))
+            .unwrap();
+        let before = cluster.log().len();
+        let mut pg_ctl = cluster.command("pg_ctl");
+        pg_ctl.arg("-D").arg(cluster.data()).args(["-l", "log", "-w", "start"]);
+        let started = pg_ctl.output().unwrap().status.success();
+        if started {
+            cluster.down();
+        }
+        (started, cluster.log()[before..].to_owned())
+    };
+    let file =
+        |name: &str, text: &str, mode| keyring(&cluster, name, text, mode).display().to_string();
+    let unpadded = a.trim_end_matches('=');
+    let cases = [
+        ("readable by the group", file("group", &good, 0o640), "private"),
+        ("readable by all", file("all", &good, 0o604), "private"),
+        ("writable by the group", file("writable", &good, 0o620), "private"),
+        ("in the data directory", file("data/keys", &good, 0o600), "outside the data directory"),
+        ("missing", cluster.folder().join("missing").display().to_string(), "No such file"),
+        ("relative", "../group".into(), "absolute"),
+        ("a folder", cluster.folder().display().to_string(), "private"),
+        (
+            "no colon",
+            file("no colon", &format!("a:{a}\n{b}\n"), 0o600),
+            "line 2: not of the form id:base64",
+        ),
+        ("short", file("short", &format!("a:{}\n", &a[..40]), 0o600), "line 1: a key is 32 bytes"),
+        (
+            "unpadded",
+            file("unpadded", &format!("# x\na:{unpadded}\n"), 0o600),
+            "line 2: a key is 32 bytes",
+        ),
+        ("bad id", file("bad id", &format!("a b:{a}\n"), 0o600), "line 1: an id"),
+        (
+            "repeated",
+            file("repeated", &format!("a:{a}\nb:{b}\na:{b}\n"), 0o600),
+            "line 3: the id is there already",
+        ),
+        ("empty", file("empty", "# no key yet\n", 0o600), "no keys"),
+        ("not text", file("not text", "", 0o600), "not a text"),
+    ];
+    fs::write(cluster.folder().join("not text"), [b'a', b':', 0xff, 0xfe]).unwrap();
+    symlink(cluster.data().join("keys"), cluster.folder().join("link")).unwrap();
+    let link = cluster.folder().join("link").display().to_string();
+    for (what, path, why) in cases.into_iter().chain([(
+        "a link into the data directory",
+        link,
+        "outside the data directory",
+    )]) {
+        let (started, log) = starts(&path);
+        assert!(!started, "{what}");
+        assert!(
+            log.contains("FATAL")
+                && log.contains("password_verify.keyring_file")
+                && log.contains(why),
+            "{what}: {log}"
+        );
+        for key in [&a, &b] {
+            assert!(!log.contains(&key[..40]), "{what}: {log}");
+        }
+    }
+    assert!(starts(&file("good", &good, 0o600)).0);
+    assert!(starts(&file("read only", &good, 0o400)).0);
+    assert!(starts("").0);
+    // As for an SSL key: root's, and readable by the server's group.
+    let owned = file("root", &good, 0o640);
+    if chown(&owned, Some(0), None).is_ok() {
+        assert!(starts(&owned).0);
+        chown(&owned, Some(12345), None).unwrap();
+        let (started, log) = starts(&owned);
+        assert!(!started && log.contains("password_verify.keyring_file"), "{log}");
+    }
 }

@@ -7,23 +7,13 @@ use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{VALIDATE, ask, change, create, set, validate};
 use password_verify_tests::cluster::server;
-use password_verify_tests::crowd::at_once;
-use password_verify_tests::hold::{Held, Shared, Stopped, await_idle, pid, signal, slots};
-use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
-use password_verify_tests::{Answer, GOOD, OTHER, Site, refused, sqlstate};
+use password_verify_tests::hold::{
+    Held, LATE, SHORT_QUEUE, Stopped, await_idle, pid, signal, slots,
+};
+use password_verify_tests::trail::{counts, of_user, settle, wait_until};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::{Client, Error};
 
-static ONE_SLOT: Shared =
-    Shared::with(&["password_verify.hash_slots = 1", "password_verify.queue_length = 8"]);
-
-static TWO_SLOTS: Shared = Shared::with(&[
-    "password_verify.hash_slots = 2",
-    "password_verify.audit_queue = 8192",
-    "max_connections = 520",
-]);
-
-/// Longer than any test waits: what is answered well before was not answered for being late.
-const LATE: &str = "queue_timeout = '60s'";
 const WELL_BEFORE: Duration = Duration::from_secs(20);
 
 /// A session that waits for a slot.
@@ -63,45 +53,8 @@ fn served(site: &Site) -> Vec<String> {
 }
 
 #[test]
-fn sixty_clients_share_two_slots() {
-    let turn = TWO_SLOTS.turn();
-    let site = &turn.site;
-    site.configure(&[LATE]);
-    for i in 0..60 {
-        if i % 4 != 1 {
-            site.enroll(&i.to_string(), GOOD);
-        }
-    }
-    let answers = at_once(
-        60,
-        |i| if i % 4 == 2 { site.admin() } else { site.login() },
-        |i, client| {
-            let user = i.to_string();
-            match i % 4 {
-                0 => validate(client, &user, GOOD),
-                1 => create(client, &user, OTHER),
-                2 => set(client, &user, OTHER),
-                _ => change(client, &user, GOOD, OTHER),
-            }
-        },
-    );
-    assert_eq!(answers, vec![Answer::yes(); 60]);
-    let mut admin = site.admin();
-    assert_eq!(slots(&mut admin), (0, 0));
-    assert_eq!(stat(&mut admin, "hash_slots_used_at_most"), 2);
-    // Attempts that were admitted: logins, and old passwords of changes.
-    let waits = "SELECT sum(value)::bigint FROM auth.pv_stats WHERE statistic LIKE 'slot_time_%'";
-    assert_eq!(admin.query_one(waits, &[]).unwrap().get::<_, i64>(0), 30);
-    let mut app = site.login();
-    for i in 0..60 {
-        let password = if i % 4 == 0 { GOOD } else { OTHER };
-        assert_eq!(validate(&mut app, &i.to_string(), password), Answer::yes(), "{i}");
-    }
-}
-
-#[test]
 fn first_come_first_served() {
-    let turn = ONE_SLOT.turn();
+    let turn = SHORT_QUEUE.turn();
     let site = &turn.site;
     let users = enroll_crowd(site, 8);
     let mut admin = site.admin();
@@ -125,7 +78,7 @@ fn first_come_first_served() {
 
 #[test]
 fn when_the_queue_is_full_the_answer_is_busy_at_once_and_costs_nothing() {
-    let turn = ONE_SLOT.turn();
+    let turn = SHORT_QUEUE.turn();
     let site = &turn.site;
     site.configure(&[LATE]);
     site.enroll("42", GOOD);
@@ -179,7 +132,7 @@ fn without_a_queue_whoever_comes_second_is_busy() {
 
 #[test]
 fn who_has_waited_for_queue_timeout_gets_busy_and_changes_nothing() {
-    let turn = ONE_SLOT.turn();
+    let turn = SHORT_QUEUE.turn();
     let site = &turn.site;
     site.configure(&["queue_timeout = '300ms'"]);
     site.enroll("42", GOOD);
@@ -216,7 +169,7 @@ fn who_has_waited_for_queue_timeout_gets_busy_and_changes_nothing() {
 /// A change hashes twice, and somebody else may come in between.
 #[test]
 fn a_change_may_be_busy_after_the_old_password_was_right() {
-    let turn = ONE_SLOT.turn();
+    let turn = SHORT_QUEUE.turn();
     let site = &turn.site;
     let users = enroll_crowd(site, 2);
     let mut admin = site.admin();
@@ -250,7 +203,7 @@ fn a_change_may_be_busy_after_the_old_password_was_right() {
 /// The first of a queue, the last, and some in between.
 #[test]
 fn who_leaves_the_queue_does_not_disturb_the_others() {
-    let turn = ONE_SLOT.turn();
+    let turn = SHORT_QUEUE.turn();
     let site = &turn.site;
     let users = enroll_crowd(site, 8);
     let mut admin = site.admin();
@@ -305,7 +258,7 @@ fn who_leaves_the_queue_does_not_disturb_the_others() {
 
 #[test]
 fn whoever_waits_for_a_table_holds_no_slot() {
-    let turn = ONE_SLOT.turn();
+    let turn = SHORT_QUEUE.turn();
     let locked = &turn.site;
     let free = Site::on(Arc::clone(&locked.cluster));
     for site in [locked, &free] {
@@ -370,86 +323,4 @@ fn waiting_for(table: &str, locked: &Site, free: &Site) {
     });
     await_idle(&mut admin);
     assert_eq!(validate(&mut locked.login(), "42", GOOD), Answer::yes(), "{table}");
-}
-
-#[test]
-fn a_record_that_asks_for_too_much_memory_is_its_own_users_trouble() {
-    let turn = ONE_SLOT.turn();
-    let site = &turn.site;
-    site.allow_failures();
-    for user in ["dear", "cheap", "other"] {
-        site.enroll(user, GOOD);
-    }
-    let (mut admin, mut app) = (site.admin(), site.login());
-    let sql =
-        "UPDATE password_verify.credential SET verifier = replace(verifier, 'm=7168', 'm=131073')
-                WHERE user_id = 'dear' RETURNING blind_index::text";
-    let number: String = admin.query_one(sql, &[]).unwrap().get(0);
-    let change = format!("SELECT * FROM auth.pv_change_password($1::text, $2, '{OTHER}')");
-    for sql in [VALIDATE, &change] {
-        for password in [GOOD, "guess"] {
-            let (state, message, hint) = refused(app.query(sql, &[&"dear", &password]));
-            assert_eq!(state, "54000");
-            assert_eq!(message, "a credential record asks for more memory than one hash may take");
-            assert!(hint.contains("password_verify.hash_memory_limit"), "{hint}");
-        }
-    }
-    assert!(site.cluster.log().contains(&format!("one hash may take: {number}")));
-    for user in ["cheap", "other"] {
-        assert_eq!(validate(&mut app, user, GOOD), Answer::yes());
-    }
-    for user in ["cheap", "other"] {
-        assert_eq!(validate(&mut app, user, GOOD), Answer::yes());
-    }
-    assert_eq!(slots(&mut admin), (0, 0));
-    assert_eq!(set(&mut admin, "dear", OTHER), Answer::yes());
-    assert_eq!(validate(&mut app, "dear", OTHER), Answer::yes());
-}
-
-#[test]
-fn settings_above_the_limit_are_refused_everywhere() {
-    let turn = ONE_SLOT.turn();
-    let site = &turn.site;
-    site.enroll("42", GOOD);
-    let mut admin = site.admin();
-    admin.batch_execute("SET password_verify.argon2_memory = '131073kB'").unwrap();
-    for call in [
-        "pv_validate_password('42', $1)",
-        "pv_validate_password('nobody', $1)",
-        "pv_create_password('43', $1)",
-        "pv_set_password('42', $1)",
-        &format!("pv_change_password('42', $1, '{OTHER}')"),
-    ] {
-        let result = admin.query(&format!("SELECT auth.{call}"), &[&GOOD]);
-        let (state, message, hint) = refused(result);
-        assert_eq!(state, "55000", "{call}");
-        let expected = "password_verify.argon2_memory is above password_verify.hash_memory_limit";
-        assert_eq!(message, expected, "{call}");
-        assert!(hint.contains("hash_memory_limit, which takes a restart"), "{hint}");
-        assert_eq!(slots(&mut admin), (0, 0), "{call}");
-    }
-    admin.batch_execute("SET password_verify.argon2_memory = '131072kB'").unwrap();
-    assert_eq!(set(&mut admin, "42", OTHER), Answer::yes());
-    assert_eq!(validate(&mut site.login(), "42", OTHER), Answer::yes());
-}
-
-#[test]
-fn five_hundred_clients_at_once_are_answered_valid_or_busy() {
-    let turn = TWO_SLOTS.turn();
-    let site = &turn.site;
-    site.allow_failures();
-    for i in 0..20 {
-        site.enroll(&i.to_string(), GOOD);
-    }
-    let answers =
-        at_once(500, |_| site.login(), |i, client| validate(client, &(i % 20).to_string(), GOOD));
-    let (yes, busy) = (Answer::yes(), Answer::no("busy"));
-    assert!(answers.iter().all(|answer| *answer == yes || *answer == busy), "{answers:?}");
-    let valid = answers.iter().filter(|answer| **answer == yes).count();
-    println!("{valid} of 500 valid");
-    assert!(valid > 0);
-    let mut admin = site.admin();
-    assert_eq!(slots(&mut admin), (0, 0));
-    assert!(stat(&mut admin, "hash_slots_used_at_most") <= 2);
-    assert_eq!(validate(&mut site.login(), "7", GOOD), Answer::yes());
 }

@@ -48,6 +48,18 @@ impl Shared {
     }
 }
 
+/// One slot.
+pub static ONE_SLOT: Shared = Shared::with(&["password_verify.hash_slots = 1"]);
+/// Two, for hashes of up to 64 MB.
+pub static TWO_SLOTS: Shared =
+    Shared::with(&["password_verify.hash_slots = 2", "password_verify.hash_memory_limit = 64MB"]);
+/// One, and a queue of eight.
+pub static SHORT_QUEUE: Shared =
+    Shared::with(&["password_verify.hash_slots = 1", "password_verify.queue_length = 8"]);
+
+/// Longer than any test waits: what is answered well before was not answered for being late.
+pub const LATE: &str = "queue_timeout = '60s'";
+
 /// A test that has failed is no reason for the next one to.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(|poisoned| poisoned.into_inner())

@@ -9,11 +9,16 @@ pub mod cluster;
 pub mod crowd;
 pub mod hold;
 pub mod imports;
+pub mod in_the_way;
 pub mod keyring;
 pub mod kill;
 pub mod query;
+pub mod rotation;
 pub mod site;
+pub mod throttle;
+pub mod told;
 pub mod trail;
+pub mod victim;
 pub mod work;
 
 pub use calls::{Answer, refused, sqlstate};
