@@ -6,20 +6,10 @@ use std::sync::Arc;
 use password_verify_tests::calls::ask;
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
+use password_verify_tests::throttle::{AWAY, HOME, INVALID, THROTTLED, VALID, login};
 use password_verify_tests::trail::stat;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack};
 use postgres::Client;
-
-const HOME: Option<&str> = Some("10.1.2.3");
-const AWAY: Option<&str> = Some("10.5.5.5");
-
-fn log_in(client: &mut Client, user: &str, password: &str, address: Option<&str>) -> String {
-    let sql = "SELECT valid, reason FROM auth.pv_validate_password($1::text, $2, $3::text::inet)";
-    let Answer(_, reason) = ask(client, sql, &[&user, &password, &address]).unwrap();
-    reason.unwrap_or_else(|| "valid".into())
-}
-
-const WRONG: &str = "invalid_credentials";
 
 /// A user whose address is known, and a policy that forgives repeats.
 fn site_with(settings: &[&str]) -> Site {
@@ -32,7 +22,7 @@ fn site_on(cluster: Arc<Cluster>, settings: &[&str]) -> Site {
     site.configure(&["throttle_forgive_repeats = on", "throttle_client_failures = 0"]);
     site.configure(settings);
     site.enroll("owner", GOOD);
-    assert_eq!(log_in(&mut site.login(), "owner", GOOD, HOME), "valid");
+    assert_eq!(login(&mut site.login(), "owner", GOOD, HOME), VALID);
     site
 }
 
@@ -43,7 +33,7 @@ fn wrong_ones(
     address: Option<&str>,
     word: impl Fn(usize) -> String,
 ) -> usize {
-    (0..60).take_while(|i| log_in(app, user, &word(*i), address) == WRONG).count()
+    (0..60).take_while(|i| login(app, user, &word(*i), address) == INVALID).count()
 }
 
 fn old(_: usize) -> String {
@@ -56,14 +46,14 @@ fn a_forgotten_device_repeats_fifty_times_and_its_owner_logs_in() {
     let site = site_with(&["throttle_free_failures = 31"]);
     let mut app = site.login();
     for i in 0..50 {
-        assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG, "{i}");
+        assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID, "{i}");
     }
-    assert_eq!(log_in(&mut app, "owner", GOOD, HOME), "valid");
+    assert_eq!(login(&mut app, "owner", GOOD, HOME), VALID);
     // Without it the account waits, which one sees from an address that is not known.
     site.configure(&["throttle_forgive_repeats = off"]);
     let mut app = site.login();
     assert_eq!(wrong_ones(&mut app, "owner", HOME, old), 31);
-    assert_eq!(log_in(&mut app, "owner", GOOD, AWAY), "throttled");
+    assert_eq!(login(&mut app, "owner", GOOD, AWAY), THROTTLED);
 }
 
 #[test]
@@ -71,12 +61,12 @@ fn twenty_repeats_a_day_are_given_back_and_the_account_is_not_charged_for_them()
     let site = site_with(&[]);
     let mut app = site.login();
     for _ in 0..21 {
-        assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG);
+        assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID);
     }
     // One failure, of five: the account does not wait for anybody.
-    assert_eq!(log_in(&mut app, "owner", GOOD, AWAY), "valid");
+    assert_eq!(login(&mut app, "owner", GOOD, AWAY), VALID);
     assert_eq!(wrong_ones(&mut app, "owner", HOME, old), 5, "the day's are used up");
-    assert_eq!(log_in(&mut app, "owner", GOOD, Some("10.7.7.7")), "throttled");
+    assert_eq!(login(&mut app, "owner", GOOD, Some("10.7.7.7")), THROTTLED);
 }
 
 #[test]
@@ -84,7 +74,7 @@ fn different_wrong_passwords_are_charged_and_two_that_take_turns_are_not() {
     let site = site_with(&[]);
     let mut app = site.login();
     assert_eq!(wrong_ones(&mut app, "owner", HOME, |i| format!("{OTHER} {i}")), 5);
-    assert_eq!(log_in(&mut app, "owner", GOOD, HOME), "valid", "by the client's own attempts");
+    assert_eq!(login(&mut app, "owner", GOOD, HOME), VALID, "by the client's own attempts");
 
     let three = site_with(&[]);
     let mut app = three.login();
@@ -118,12 +108,12 @@ fn off_as_it_is_every_repeat_is_charged() {
 fn during_a_wait_a_repeat_is_throttled_like_everything_else() {
     let site = site_with(&[]);
     let mut app = site.login();
-    assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG);
+    assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID);
     assert_eq!(wrong_ones(&mut app, "owner", AWAY, |i| format!("{OTHER} {i}")), 4);
     for _ in 0..3 {
-        assert_eq!(log_in(&mut app, "owner", OTHER, HOME), "throttled");
+        assert_eq!(login(&mut app, "owner", OTHER, HOME), THROTTLED);
     }
-    assert_eq!(log_in(&mut app, "owner", GOOD, HOME), "valid");
+    assert_eq!(login(&mut app, "owner", GOOD, HOME), VALID);
 }
 
 #[test]
@@ -132,7 +122,7 @@ fn another_password_of_the_account_is_another_hash() {
     let site = site_with(&[]);
     let mut app = site.login();
     for _ in 0..10 {
-        assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG);
+        assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID);
     }
     let sql =
         "SELECT success, reason FROM auth.pv_change_password('owner'::text, $1, $2, '10.1.2.3')";
@@ -146,15 +136,15 @@ fn another_password_of_the_account_is_another_hash() {
 fn a_restart_forgets() {
     let site = site_on(server(&[]), &["throttle_free_failures = 2"]);
     let mut app = site.login();
-    assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG);
-    assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG, "given back");
+    assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID);
+    assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID, "given back");
     drop(app);
     site.cluster.down();
     site.cluster.up();
     // The one that counted is kept, and the next counts as well.
     let mut app = site.login();
-    assert_eq!(log_in(&mut app, "owner", OTHER, HOME), WRONG);
-    assert_eq!(log_in(&mut app, "owner", GOOD, AWAY), "throttled");
+    assert_eq!(login(&mut app, "owner", OTHER, HOME), INVALID);
+    assert_eq!(login(&mut app, "owner", GOOD, AWAY), THROTTLED);
     let stored = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'password_verify' AND column_name ~ 'repeat|mark'";
     assert_eq!(site.admin().query_one(stored, &[]).unwrap().get::<_, i64>(0), 0);
 }
@@ -163,15 +153,15 @@ fn a_restart_forgets() {
 fn sixty_four_connections_get_as_many_repeats_back_as_one() {
     let site = site_with(&[]);
     let before = stat(&mut site.admin(), "hashes");
-    let answers = at_once(64, |_| site.login(), |_, app| log_in(app, "owner", OTHER, HOME));
+    let answers = at_once(64, |_| site.login(), |_, app| login(app, "owner", OTHER, HOME));
     let hashed = (stat(&mut site.admin(), "hashes") - before) as usize;
     // 5 that count, 20 that do not, 5 of the client's own.
     attack("repeats of 64 connections at once: 30 hashes allowed", 64, hashed.saturating_sub(30));
-    assert_eq!(answers.iter().filter(|answer| *answer == WRONG).count(), 25);
+    assert_eq!(answers.iter().filter(|answer| *answer == INVALID).count(), 25);
 
     let before = stat(&mut site.admin(), "hashes");
     site.admin().query("SELECT auth.pv_unlock_user('owner'::text)", &[]).unwrap();
-    at_once(64, |_| site.login(), |i, app| log_in(app, "owner", &format!("{OTHER} {i}"), AWAY));
+    at_once(64, |_| site.login(), |i, app| login(app, "owner", &format!("{OTHER} {i}"), AWAY));
     let hashed = (stat(&mut site.admin(), "hashes") - before) as usize;
     attack(
         "different guesses where repeats are forgiven: 10 hashes allowed",

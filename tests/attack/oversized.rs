@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use password_verify_tests::work::shortest;
-use password_verify_tests::{GOOD, Site};
+use password_verify_tests::{ALL_BUT_AUDITOR, GOOD, Site};
 
 /// Megabytes.
 const SIZE: usize = 256;
@@ -11,7 +11,7 @@ const SIZE: usize = 256;
 fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
     let site = Site::new();
     site.enroll("42", GOOD);
-    let all = &mut site.login_with(&["verifier", "enroller", "registrar", "manager"]);
+    let all = &mut site.login_with(&ALL_BUT_AUDITOR);
     all.batch_execute(&format!(
         "CREATE TEMPORARY TABLE huge (text text);
          ALTER TABLE huge ALTER COLUMN text SET STORAGE EXTERNAL;

@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use password_verify_tests::calls::{VALIDATE_FROM, ask, validate};
-use password_verify_tests::cluster::{PRELOADED, run, server};
-use password_verify_tests::keyring::{fresh_key, keyring, setting};
+use password_verify_tests::cluster::{run, server};
+use password_verify_tests::keyring::{fresh_key, line, restart, sealed_server, sealed_site};
 use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::{
     assert_intact, await_no_worker, epochs, settle, verify, wait_until,
@@ -200,11 +200,7 @@ fn a_tail_cut_off_while_the_worker_is_there_is_named_by_its_next_row() {
 
 #[test]
 fn with_a_keyring_tampering_is_named_too() {
-    let cluster = Cluster::init();
-    let path = keyring(&cluster, "keys", &format!("# ours\na:{}\n", fresh_key()), 0o600);
-    cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
-    cluster.up();
-    let site = with_history(Arc::new(cluster));
+    let site = with_history(sealed_server(&format!("# ours\na:{}\n", fresh_key())));
     let opening = text(
         &mut site.admin(),
         "SELECT detail FROM password_verify.event WHERE epoch = 1 AND seq = 0",
@@ -215,11 +211,7 @@ fn with_a_keyring_tampering_is_named_too() {
 
 #[test]
 fn a_chain_without_a_key_does_not_pass_for_one_with_a_key() {
-    let cluster = Cluster::init();
-    let path = keyring(&cluster, "keys", &format!("a:{}\n", fresh_key()), 0o600);
-    cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
-    cluster.up();
-    let site = with_history(Arc::new(cluster));
+    let site = with_history(sealed_server(&format!("a:{}\n", fresh_key())));
     // Somebody who can write the table but not read the keys has a server of their own, without a
     // keyring, go on from the first epoch as they would like it to have been.
     let forge = Site::new();
@@ -274,19 +266,8 @@ fn a_chain_without_a_key_does_not_pass_for_one_with_a_key() {
 
 #[test]
 fn another_active_key_begins_another_epoch_and_the_old_one_is_needed_to_verify() {
-    let cluster = Cluster::init();
     let (a, b, c) = (fresh_key(), fresh_key(), fresh_key());
-    let path = keyring(&cluster, "keys", "", 0o600);
-    cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
-    let restart = |cluster: &Cluster, keys: &str| {
-        if cluster.data().join("postmaster.pid").exists() {
-            cluster.down();
-        }
-        keyring(cluster, "keys", keys, 0o600);
-        cluster.up();
-    };
-    restart(&cluster, &format!("a:{a}\n"));
-    let site = Site::on(Arc::new(cluster));
+    let site = sealed_site(&line("a", &a));
     let attempt = |user: &str| drop(validate(&mut site.login(), user, WRONG));
     attempt("one");
     restart(&site.cluster, &format!("a:{a}\n\nb:{b}\n"));

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use password_verify_tests::calls::{ask, create, set, validate};
 use password_verify_tests::cluster::{PRELOADED, run, server};
 use password_verify_tests::query::number;
+use password_verify_tests::roles::globals;
 use password_verify_tests::site::CHEAP;
 use password_verify_tests::told::{assert_on_record, load, with_clients};
 use password_verify_tests::trail::{
@@ -105,13 +106,8 @@ fn a_dump_that_was_made_under_load_restores_to_a_whole_chain() {
 
 /// Restores a dump, and the roles, on another server; a superuser there.
 fn restore(site: &Site, file: &PathBuf, elsewhere: &Cluster, database: &str) -> Client {
-    let mut dumpall = site.cluster.command("pg_dumpall");
-    let output = run(dumpall.args(["--globals-only", "--no-role-passwords"]));
-    let globals = String::from_utf8(output.stdout).unwrap();
-    let ours = |line: &&str| !line.contains(" postgres") && !line.starts_with('\\');
-    let globals: Vec<_> = globals.lines().filter(ours).collect();
     let mut admin = elsewhere.admin("postgres");
-    admin.batch_execute(&globals.join("\n")).unwrap();
+    admin.batch_execute(&globals(&site.cluster)).unwrap();
     admin.batch_execute(&format!("CREATE DATABASE {database} TEMPLATE template0")).unwrap();
     for (name, value) in CHEAP {
         let sql = format!("ALTER DATABASE {database} SET password_verify.{name} = {value}");

@@ -5,7 +5,7 @@ use std::sync::Barrier;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::calls::{ask, change, create, manage, set, validate};
+use password_verify_tests::calls::{SET, ask, change, create, manage, set, validate};
 use password_verify_tests::trail::SOON;
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::IsolationLevel;
@@ -158,10 +158,9 @@ fn two_sessions_that_want_each_others_rows_do_not_hang() {
             let mut session = site.login_with(&["registrar"]);
             scope.spawn(move || {
                 let mut transaction = session.transaction().unwrap();
-                let sql = "SELECT * FROM auth.pv_set_password($1::text, $2)";
-                transaction.query(sql, &[&mine, &OTHER]).unwrap();
+                transaction.query(SET, &[&mine, &OTHER]).unwrap();
                 thread::sleep(Duration::from_millis(300));
-                let row = transaction.query_one(sql, &[&yours, &OTHER]).unwrap();
+                let row = transaction.query_one(SET, &[&yours, &OTHER]).unwrap();
                 let _: Option<&str> = row.get(1);
                 transaction.commit().unwrap();
             });

@@ -8,12 +8,10 @@ use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{manage, validate};
 use password_verify_tests::cluster::server;
-use password_verify_tests::imports::{BCRYPT, SHA1, import, shown, users};
+use password_verify_tests::imports::{BCRYPT, IMPORT, SHA1, import, shown, users};
 use password_verify_tests::trail::{assert_intact, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::NoTls;
-
-const IMPORT: &str = "SELECT * FROM auth.pv_import_hash($1::text, $2)";
 
 #[test]
 fn an_import_is_worth_what_its_transaction_comes_to() {

@@ -5,13 +5,11 @@ use std::collections::BTreeMap;
 
 use password_verify_tests::calls::{create, validate};
 use password_verify_tests::imports::{
-    BCRYPT, SHA1, WITHOUT_PARAMETERS, import, shown, some_of_each_format, users,
+    BCRYPT, IMPORT, SHA1, WITHOUT_PARAMETERS, import, shown, some_of_each_format, users,
 };
 use password_verify_tests::trail::of_user;
 use password_verify_tests::{Answer, GOOD, OTHER, Site, refused, sqlstate};
 use postgres::Client;
-
-const IMPORT: &str = "SELECT * FROM auth.pv_import_hash($1::text, $2)";
 
 /// Nothing but their length tells what they are.
 const UNMARKED: [&str; 3] = ["better-auth salt:key", "MySQL 4.1 *", "Oracle 11 S:"];

@@ -215,11 +215,8 @@ fn a_keyring_command_that_prints_no_keyring_keeps_the_server_from_starting() {
     for (command, why) in cases {
         let line = format!("\npassword_verify.keyring_command = '{command}'\n");
         fs::write(&conf, format!("{original}{line}")).unwrap();
-        let before = cluster.log().len();
-        let mut pg_ctl = cluster.command("pg_ctl");
-        pg_ctl.arg("-D").arg(cluster.data()).args(["-l", "log", "-w", "start"]);
-        assert!(!pg_ctl.output().unwrap().status.success(), "{command}");
-        let log = cluster.log()[before..].to_owned();
+        let (started, log) = cluster.try_up();
+        assert!(!started, "{command}");
         assert!(log.contains(&format!("FATAL:  password_verify.{why}")), "{command}: {log}");
         assert!(!log.contains(half), "{command}: {log}");
     }
@@ -242,14 +239,11 @@ fn a_keyring_that_is_not_private_or_not_one_keeps_the_server_from_starting() {
     let starts = |value: &str| -> (bool, String) {
         fs::write(&conf, format!("{original}\npassword_verify.keyring_file = '{value}'\n"))
             .unwrap();
-        let before = cluster.log().len();
-        let mut pg_ctl = cluster.command("pg_ctl");
-        pg_ctl.arg("-D").arg(cluster.data()).args(["-l", "log", "-w", "start"]);
-        let started = pg_ctl.output().unwrap().status.success();
+        let (started, log) = cluster.try_up();
         if started {
             cluster.down();
         }
-        (started, cluster.log()[before..].to_owned())
+        (started, log)
     };
     let file =
         |name: &str, text: &str, mode| keyring(&cluster, name, text, mode).display().to_string();

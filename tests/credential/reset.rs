@@ -3,7 +3,7 @@
 
 use std::thread;
 
-use password_verify_tests::calls::{ask, change, create, issue, reset, validate};
+use password_verify_tests::calls::{ask, change, create, issue, reset, set, validate};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::imports::becomes;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack, sqlstate};
@@ -62,8 +62,7 @@ fn another_password_ends_the_token() {
     assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::yes());
     assert_eq!(reset(&mut app, &token, THIRD), no_token());
     let token = issue(&mut registrar, "42");
-    let set = "SELECT * FROM auth.pv_set_password($1::text, $2)";
-    assert_eq!(ask(&mut registrar, set, &[&"42", &GOOD]).unwrap(), Answer::yes());
+    assert_eq!(set(&mut registrar, "42", GOOD), Answer::yes());
     assert_eq!(reset(&mut app, &token, THIRD), no_token());
 }
 
@@ -262,8 +261,7 @@ fn none_of_the_last_passwords_is_used_again() {
     assert_eq!(change(&mut app, "42", FOURTH, GOOD), Answer::yes(), "it has fallen out");
     assert_eq!(former(&site), 3);
     // What a registrar sets is for the registrar to choose; it is remembered all the same.
-    let set = "SELECT * FROM auth.pv_set_password($1::text, $2)";
-    assert_eq!(ask(&mut registrar, set, &[&"42", &GOOD]).unwrap(), Answer::yes());
+    assert_eq!(set(&mut registrar, "42", GOOD), Answer::yes());
     site.configure(&["history = 0"]);
     let mut app = site.login();
     assert_eq!(change(&mut app, "42", GOOD, FOURTH), Answer::yes());

@@ -7,17 +7,8 @@ use std::sync::Arc;
 
 use password_verify_tests::calls::{create, validate};
 use password_verify_tests::cluster::{PRELOADED, run, server};
+use password_verify_tests::roles::globals;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused, sqlstate};
-
-/// Roles of one server as SQL, as `pg_dumpall --globals-only` writes them.
-fn globals(cluster: &Cluster) -> String {
-    let mut dumpall = cluster.command("pg_dumpall");
-    let output = run(dumpall.args(["--globals-only", "--no-role-passwords"]));
-    let sql = String::from_utf8(output.stdout).unwrap();
-    // Every server has its superuser already. Newer minors add lines that only psql understands.
-    let ours = |line: &&str| !line.contains(" postgres") && !line.starts_with('\\');
-    sql.lines().filter(ours).collect::<Vec<_>>().join("\n")
-}
 
 /// What a dump is, or why there is none. It says nothing beside.
 fn dump(site: &Site, user: &str) -> Result<PathBuf, String> {

@@ -82,9 +82,12 @@ pub fn base64(client: &mut impl GenericClient, bytes: &[u8]) -> String {
     client.query_one(sql, &[&bytes]).unwrap().get(0)
 }
 
+/// `pv_import_hash` with a text id, where a test wants to see the error too.
+pub const IMPORT: &str = "SELECT * FROM auth.pv_import_hash($1::text, $2)";
+
 /// `pv_import_hash` with a text id.
 pub fn import(client: &mut Client, user: &str, hash: &str) -> Answer {
-    ask(client, "SELECT * FROM auth.pv_import_hash($1::text, $2)", &[&user, &hash]).unwrap()
+    ask(client, IMPORT, &[&user, &hash]).unwrap()
 }
 
 /// What `pv_users` shows of a user's record: "algorithm parameters", or nothing without a record.

@@ -45,13 +45,18 @@ pub fn put(cluster: &Cluster, keys: &str) {
     keyring(cluster, "keys", keys, 0o600);
 }
 
-/// A site on a server of its own with that keyring.
-pub fn sealed_site(keys: &str) -> Site {
+/// A server of one's own with that keyring.
+pub fn sealed_server(keys: &str) -> Arc<Cluster> {
     let cluster = Cluster::init();
     let path = keyring(&cluster, "keys", keys, 0o600);
     cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
     cluster.up();
-    Site::on(Arc::new(cluster))
+    Arc::new(cluster)
+}
+
+/// A site on it.
+pub fn sealed_site(keys: &str) -> Site {
+    Site::on(sealed_server(keys))
 }
 
 /// Restarts the server with that keyring.

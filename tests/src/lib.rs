@@ -13,6 +13,7 @@ pub mod in_the_way;
 pub mod keyring;
 pub mod kill;
 pub mod query;
+pub mod roles;
 pub mod rotation;
 pub mod site;
 pub mod throttle;
@@ -41,3 +42,5 @@ pub const WRONG: &str = "seven wet umbrellas hum";
 
 /// Everything that a login may be given.
 pub const ALL_KINDS: [&str; 5] = ["verifier", "enroller", "registrar", "manager", "auditor"];
+/// The same without reading the audit.
+pub const ALL_BUT_AUDITOR: [&str; 4] = ["verifier", "enroller", "registrar", "manager"];
