@@ -15,8 +15,7 @@ pub const MAX_ENTRY: usize = 16;
 /// Code points of the shortest entry. A Chinese word has two.
 const MIN_ENTRY: usize = 2;
 
-/// A repeated text of fewer code points than this is always refused, because there are too few of
-/// them.
+/// A repetition of a text of fewer code points is always refused, because there are too few.
 const MIN_REPEATED: usize = 5;
 
 /// The most digits that are removed before or after a password: a year or a counter.
@@ -34,8 +33,7 @@ fn capacity(text: &str) -> usize {
 }
 
 /// Removes case, width, separators and separate accents: NFKC, lower case, letters and digits only.
-/// A text without letters and digits keeps all but its white space; a text of white space keeps
-/// that.
+/// A text without those keeps all but its white space, or if it has nothing else, that.
 fn folded_chars(text: &str) -> Zeroizing<Vec<char>> {
     let lower = || text.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
     let mut chars = Zeroizing::new(Vec::with_capacity(capacity(text)));
@@ -52,8 +50,7 @@ fn folded_chars(text: &str) -> Zeroizing<Vec<char>> {
 /// Whether the password is an entry of the list, once or repeated, in any case, with separators,
 /// backwards, with digits and symbols for letters, and with up to four digits before or after it.
 ///
-/// Calls `listed` at most eight times, and never for more than [`MAX_ENTRY`] code points that do
-/// not repeat.
+/// Calls `listed` at most eight times, never for texts above [`MAX_ENTRY`] that do not repeat.
 pub fn is_common(password: &str, listed: impl Fn(&str) -> bool) -> bool {
     let letters = estimate::as_letters(password);
     let texts = [password, if *letters == password { "" } else { &letters }];
@@ -114,8 +111,7 @@ fn innermost(chars: &[char]) -> &[char] {
     if once.len() < chars.len() { innermost(once) } else { once }
 }
 
-/// The text that is repeated at least twice, the last time perhaps in part; or the text itself.
-/// Linear time.
+/// The text that is repeated at least twice, perhaps in part at the end; or all. Linear time.
 fn unit(chars: &[char]) -> &[char] {
     // Knuth, Morris, Pratt: the longest border of each prefix.
     let mut borders: Vec<usize> = Vec::with_capacity(chars.len());
@@ -144,8 +140,7 @@ fn without_digits(chars: &[char]) -> &[char] {
     }
 }
 
-/// Whether each character is the successor, or each the predecessor, of the one before. 0 follows
-/// 9.
+/// Whether each character succeeds, or each precedes, the one before it. 0 follows 9, a follows z.
 fn is_sequence(chars: &[char]) -> bool {
     let next = |a: char, b: char| {
         u32::from(a) + 1 == u32::from(b) || (a == '9' && b == '0') || (a == 'z' && b == 'a')
