@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Settings that say where the keyring (the pepper) comes from.
 
 use std::ffi::CString;
 
@@ -26,7 +26,7 @@ pub fn define() {
     );
 }
 
-/// The path of the keyring.
+/// The path of the keyring file.
 pub fn keyring_file() -> Option<CString> {
     KEYRING_FILE.get()
 }
