@@ -60,8 +60,7 @@ impl State {
         self.matrix.zeroize();
     }
 
-    /// Computes all rows and half of the columns. `keep` XORs into the block, or else overwrites
-    /// it.
+    /// Computes all rows and half of the columns. `keep`: XOR into the block, do not overwrite it.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn open<const CALLER: u8>(

@@ -14,9 +14,8 @@
 //! Inside, `prehash` computes the first and the last bytes (BLAKE2b), `shape` determines which
 //! block refers to which, and `fill` passes over the memory with the kernel of a path.
 //!
-//! The crate wipes everything derived from the password that it keeps on the stack. It does not
-//! wipe the caller's memory, which is unmapped with its [`Arena`], or registers that the compiler
-//! spilled.
+//! The crate wipes all password-derived data that it keeps on the stack, but not the caller's
+//! memory, which is unmapped with its [`Arena`], or registers that the compiler spilled.
 
 mod arena;
 #[cfg(target_arch = "x86_64")]
@@ -33,8 +32,7 @@ mod self_test;
 #[cfg(target_arch = "x86_64")]
 mod shape;
 
-/// 1 KiB of Argon2's memory: 128 words, aligned to a cache line. Its initial contents do not
-/// matter.
+/// 1 KiB of Argon2's memory: 128 words, aligned to a cache line. Initial contents do not matter.
 pub use argon2::Block;
 
 pub use arena::{Arena, Refused};
@@ -58,8 +56,7 @@ pub fn hash(
     hash_on(Path::best(), memory, params, inputs, tag)
 }
 
-/// Like [`hash`], on a given path: for tests, benchmarks, and servers on which a path failed its
-/// test.
+/// Like [`hash`], on a given path: for tests, benchmarks, and servers where a path has failed.
 ///
 /// # Errors
 /// Those of [`hash`], and [`Error::NotOnThisCpu`].
