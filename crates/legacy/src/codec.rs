@@ -40,8 +40,7 @@ pub fn crypt_le(text: &str) -> Option<Vec<u8>> {
     (word == 0 && bits < 6).then_some(bytes)
 }
 
-/// Base64 of DES crypt: most significant bit first, in crypt(3)'s alphabet. Leftover bits must be
-/// zero.
+/// Base64 of DES crypt: most significant bit first, in crypt(3)'s alphabet, leftover bits zero.
 pub fn crypt_be(text: &str) -> Option<Vec<u8>> {
     big_endian(CRYPT, text).and_then(|(bytes, rest)| (rest == 0).then_some(bytes))
 }

@@ -19,8 +19,7 @@ pub fn oracle(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(Digest { hash: Hash::Sha1, salt_at: SaltAt::End, salt }, output))
 }
 
-/// SQL Server: `0x0100`, 8 digits of salt, 40 of SHA-1; in 2000, 40 for the upper-case password
-/// too.
+/// SQL Server: `0x0100`, 8 digits of salt, 40 of SHA-1; in 2000, 40 more for upper-case letters.
 pub fn sql_server(text: &str, _: &Site) -> Result<Found, Refusal> {
     let mut salt = need(digits(&text[6..]))?;
     if !matches!(salt.len(), 24 | 44) {
