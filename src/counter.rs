@@ -35,7 +35,6 @@ pub const AUDIT_TIME: usize = HASH_TIME + BUCKETS;
 pub const QUEUE_TIME: usize = AUDIT_TIME + BUCKETS;
 /// Histogram of the time that a charged attempt waited for a hash slot.
 pub const SLOT_TIME: usize = QUEUE_TIME + BUCKETS;
-/// The number of counters.
 pub const ALL: usize = SLOT_TIME + BUCKETS;
 
 /// The counter of an action with this outcome.

@@ -33,7 +33,6 @@ pub fn choose() {
     );
 }
 
-/// The chosen path.
 pub fn path() -> Path {
     Path::ALL[PATH.load(Ordering::Relaxed)]
 }

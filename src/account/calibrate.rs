@@ -29,7 +29,6 @@ const LANES: u32 = 4;
 /// Hashes per measurement. The fastest counts, because other load can only slow a hash down.
 const ROUNDS: usize = 3;
 
-/// Proposed parameters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proposal {
     pub cost: Cost,

@@ -26,12 +26,10 @@ pub fn define() {
     );
 }
 
-/// The path of the keyring file.
 pub fn keyring_file() -> Option<CString> {
     KEYRING_FILE.get()
 }
 
-/// The command that prints the keyring.
 pub fn keyring_command() -> Option<CString> {
     KEYRING_COMMAND.get()
 }

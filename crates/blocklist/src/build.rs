@@ -33,7 +33,6 @@ impl Keys {
         if keys.is_empty() { Err(NotBuilt::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// The number of different keys.
     pub fn entries(&self) -> u64 {
         self.0.len() as u64
     }
@@ -122,7 +121,6 @@ pub enum NotBuilt {
     Skewed,
     /// A constructed shard does not find all of its keys.
     Construction,
-    /// Writing failed.
     Io(io::Error),
 }
 

@@ -92,7 +92,6 @@ impl<'a> Filter<'a> {
         shard.contains(key.number(), &self.fingerprints[shard.first as usize..])
     }
 
-    /// The number of listed passwords.
     pub fn entries(&self) -> u64 {
         self.entries
     }

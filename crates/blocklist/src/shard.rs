@@ -27,7 +27,6 @@ impl Shard {
         Self { seed, first, length: shape as u32, count: (shape >> 32) as u32 }
     }
 
-    /// The record of this shard.
     #[cfg(feature = "build")]
     pub(crate) fn record(&self) -> Record {
         let shape = u64::from(self.length) | u64::from(self.count) << 32;
@@ -41,7 +40,6 @@ impl Shard {
         (segment && size).then_some(self)
     }
 
-    /// The number of its fingerprints.
     pub(crate) fn fingerprints(&self) -> u64 {
         (u64::from(self.count) + 2) * u64::from(self.length)
     }

@@ -22,11 +22,9 @@ exit codes: 0 done, 1 reading or writing failed, 2 arguments, 3 some rows could 
 
 const VERSION: &str = concat!("password_verify_export ", env!("CARGO_PKG_VERSION"));
 
-/// What the command has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Export(Options),
-    /// Print help or the version.
     Tell(&'static str),
 }
 

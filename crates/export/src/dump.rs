@@ -22,7 +22,6 @@ const NOT_PLAIN: [(&[u8], &str); 4] = [
 const CUSTOM: &str =
     "not in plain text: pg_restore -f - FILE | password_verify_export --output FILE -";
 
-/// A dump that is being read.
 pub struct Dump {
     input: Input,
     sql: Sql,

@@ -49,7 +49,6 @@ impl Input {
         Ok(Self::of(BufReader::with_capacity(1 << 18, input)))
     }
 
-    /// Reads from any reader.
     pub fn of(reader: impl BufRead + 'static) -> Self {
         Self { reader: Box::new(reader), piece: Vec::new(), at_start: true, line: 0, bytes: 0 }
     }

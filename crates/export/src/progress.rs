@@ -35,7 +35,6 @@ impl Progress {
         self.bar.set_position(bytes);
     }
 
-    /// Writes a line to standard error.
     pub fn say(&self, text: &str) {
         self.bar.suspend(|| crate::say(text));
     }

@@ -17,7 +17,6 @@ pub struct Sql {
     begins_line: bool,
     /// The last two bytes, the last one first; blanks if they are no part of the next token.
     tail: [u8; 2],
-    /// The number of open parentheses.
     depth: u32,
     /// `standard_conforming_strings = off`: backslashes escape in every literal.
     pub escapes: bool,

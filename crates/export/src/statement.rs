@@ -20,12 +20,10 @@ pub enum Statement {
     Encoding(String),
     /// `SET standard_conforming_strings`: whether a backslash escapes.
     Escapes(bool),
-    /// Anything else.
     Other,
 }
 
 impl Statement {
-    /// Interprets a statement.
     pub fn read(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         if let Some(rest) = text.strip_prefix("COPY ") {

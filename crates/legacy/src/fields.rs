@@ -15,24 +15,20 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Starts without parameters and salts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Adds a parameter.
     pub fn number(mut self, key: &'a str, value: u32) -> Self {
         self.numbers.push((key, value));
         self
     }
 
-    /// Adds a salt.
     pub fn blob(mut self, bytes: &[u8]) -> Self {
         self.blobs.push(bytes.to_vec());
         self
     }
 
-    /// Writes the text.
     pub fn render(&self, name: &str) -> String {
         let numbers: Vec<_> = self.numbers.iter().map(|(key, n)| format!("{key}={n}")).collect();
         let mut text = format!("{name}${}", numbers.join(","));

@@ -8,9 +8,7 @@ use crate::{Limits, MAX_SALT_BYTES, MAX_TEXT_BYTES, OutOfMemory, Output, Refusal
 
 /// The parts of another system's hash.
 pub struct Imported {
-    /// How the output is computed.
     pub scheme: Scheme,
-    /// The output that the other system stored.
     pub output: Output,
 }
 

@@ -2,7 +2,6 @@
 
 use zeroize::Zeroizing;
 
-/// The parameters of a site.
 #[derive(Default)]
 pub struct Site {
     /// The "password hash parameters" of a Firebase project.

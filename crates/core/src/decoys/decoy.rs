@@ -46,7 +46,6 @@ pub const MAX_CLASSES: usize = 32;
 /// The sum of all [`Class::part`]s: much finer than one cell.
 const WHOLE: u64 = 1 << 48;
 
-/// A set of cells.
 pub type Cells = [u8; CELLS_BYTES];
 
 /// Whether the cell is in the set.
@@ -115,12 +114,10 @@ impl Classes {
         changed.into_iter().map(|key| (key, self.all.get(&key))).collect()
     }
 
-    /// Whether the class is followed.
     pub fn follows(&self, key: ClassKey) -> bool {
         self.all.contains_key(&key)
     }
 
-    /// The class with this key.
     pub fn get(&self, key: ClassKey) -> Option<&Class> {
         self.all.get(&key)
     }

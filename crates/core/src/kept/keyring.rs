@@ -144,7 +144,6 @@ impl KeyId {
         Some(Self { bytes, len })
     }
 
-    /// The id as text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.len.into()]).unwrap_or_default()
     }

@@ -93,7 +93,6 @@ impl<'a> Binding<'a> {
 
 /// A sealed text, parsed.
 pub struct Sealed<'a> {
-    /// The id of the key.
     pub key_id: &'a str,
     /// 16 hexadecimal digits that identify the key.
     pub fingerprint: &'a str,

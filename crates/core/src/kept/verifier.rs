@@ -158,7 +158,6 @@ impl Verifier {
         Ok(Comparison::new(tag.ct_eq(&self.tag).into(), &tag))
     }
 
-    /// The parameters of the hash.
     pub fn cost(&self) -> Cost {
         self.cost
     }

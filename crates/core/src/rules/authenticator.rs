@@ -65,7 +65,6 @@ pub struct Row {
 }
 
 impl Purpose {
-    /// Every purpose.
     pub const ALL: [Self; 4] = [Self::LogIn, Self::Change, Self::Reset, Self::Reuse];
 
     /// The table: who pays for each purpose, and what a right secret is worth.

@@ -72,7 +72,6 @@ impl Password {
 pub struct NewPassword(Password);
 
 impl NewPassword {
-    /// The password itself.
     pub fn password(&self) -> &Password {
         &self.0
     }

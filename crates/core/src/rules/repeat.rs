@@ -33,7 +33,6 @@ impl Comparison {
         Self { right: self.right && possible, ..self }
     }
 
-    /// Whether the password is right.
     pub fn is_right(&self) -> bool {
         self.right
     }

@@ -69,7 +69,6 @@ pub enum OnRight {
     Kept,
 }
 
-/// The number of payers.
 pub const PAYERS: usize = Payer::ALL.len();
 
 impl Payer {

@@ -37,7 +37,6 @@ impl FoldKey {
         Self(Blake2b::<U16>::digest(&out).into())
     }
 
-    /// The bytes of the hash.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }

@@ -42,7 +42,6 @@ impl Variant {
 
 /// Argon2 without key and associated data.
 pub struct Argon2 {
-    /// The variant.
     pub variant: Variant,
     /// 19 for version 1.3 (RFC 9106), or 16 for version 1.0.
     pub version: u32,

@@ -82,7 +82,6 @@ pub struct Bcrypt {
     pub prehash: Prehash,
     /// The binary logarithm of the rounds, 4 to 31.
     pub cost: u32,
-    /// The salt.
     pub salt: [u8; SALT_BYTES],
 }
 

@@ -9,7 +9,6 @@ use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// The hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hash {
     /// 16 bytes.
@@ -37,7 +36,6 @@ impl Hash {
     }
 }
 
-/// Where the salt is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaltAt {
     /// Before the password: Django.
@@ -46,11 +44,8 @@ pub enum SaltAt {
     End,
 }
 
-/// A hash of password and salt.
 pub struct Digest {
-    /// The hash function.
     pub hash: Hash,
-    /// The place of the salt.
     pub salt_at: SaltAt,
     /// Any bytes, or none.
     pub salt: Vec<u8>,

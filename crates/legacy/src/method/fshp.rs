@@ -17,7 +17,6 @@ const NAMES: [(&str, Hash); 4] = [
     ("fshp-sha512", Hash::Sha512),
 ];
 
-/// FSHP.
 pub struct Fshp {
     /// Any hash but MD5.
     pub hash: Hash,

@@ -17,7 +17,6 @@ const ROUNDS: u32 = 1000;
 /// The order in which the bytes of a digest are written.
 const ORDER: [usize; OUTPUT_BYTES] = [12, 6, 0, 13, 7, 1, 14, 8, 2, 15, 9, 3, 5, 10, 4, 11];
 
-/// md5-crypt.
 pub struct Md5Crypt {
     /// Apache's variant, which hashes `$apr1$` instead of `$1$`.
     pub apache: bool,

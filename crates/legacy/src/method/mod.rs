@@ -93,9 +93,7 @@ pub trait Method: Send + Sync {
 pub enum Remainder {
     /// Nothing: finding another password with the same output is infeasible.
     Nothing,
-    /// The whole method.
     All,
-    /// Only this part.
     Part(Box<dyn Method>),
 }
 

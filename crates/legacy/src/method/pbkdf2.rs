@@ -43,7 +43,6 @@ impl Prf {
 
 /// PBKDF2, in whatever format it was written.
 pub struct Pbkdf2 {
-    /// The hash function.
     pub prf: Prf,
     /// At least 1.
     pub iterations: u32,

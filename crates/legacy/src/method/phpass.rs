@@ -38,7 +38,6 @@ impl Rounds {
 
 /// phpass. Passwords are bytes, which may include NUL.
 pub struct Phpass {
-    /// The hash function.
     pub rounds: Rounds,
     /// The binary logarithm of the number of rounds, 7 to 30.
     pub log2: u32,

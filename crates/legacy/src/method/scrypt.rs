@@ -9,7 +9,6 @@ use crate::limits::{ceiling, floor, kib, output_length};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// The cost parameters of scrypt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// The binary logarithm of N.
@@ -57,7 +56,6 @@ impl Cost {
 
 /// scrypt, in whatever format it was written.
 pub struct Scrypt {
-    /// The cost parameters.
     pub cost: Cost,
     /// Length of the output in bytes.
     pub length: u32,

@@ -15,7 +15,6 @@ pub const OUTPUT_BYTES: usize = 21;
 /// The longest salt, in bytes.
 const MAX_SALT_BYTES: usize = 64;
 
-/// sha1-crypt.
 pub struct Sha1Crypt {
     /// At least 1.
     pub rounds: u32,

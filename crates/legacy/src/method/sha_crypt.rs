@@ -12,7 +12,6 @@ use crate::{Limits, OutOfMemory, Output, Refusal};
 /// The longest salt, in bytes.
 pub const MAX_SALT_BYTES: usize = 16;
 
-/// The hash function.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// `$5$`
@@ -40,9 +39,7 @@ impl Size {
     }
 }
 
-/// SHA-crypt.
 pub struct ShaCrypt {
-    /// The hash function.
     pub size: Size,
     /// At least 1000; 5000 if the text names none.
     pub rounds: u32,

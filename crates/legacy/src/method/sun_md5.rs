@@ -15,7 +15,6 @@ const BASIC_ROUNDS: u32 = 4096;
 /// Act 3, scene 1, from Project Gutenberg. It is hashed as a C string, with its NUL.
 const SOLILOQUY: &[u8] = include_bytes!("hamlet.txt");
 
-/// MD5 of Solaris.
 pub struct SunMd5 {
     /// Rounds in addition to the first 4096.
     pub rounds: u32,

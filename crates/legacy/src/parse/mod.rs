@@ -142,7 +142,6 @@ fn length(output: &[u8]) -> u32 {
     u32::try_from(output.len()).unwrap_or(u32::MAX)
 }
 
-/// The binary logarithm of a power of two.
 fn log2(n: u32) -> Result<u32, Refusal> {
     // The largest u32 stands for numbers that overflow: see `codec::decimal`.
     if n.is_power_of_two() || n == u32::MAX { Ok(n.ilog2()) } else { Err(Refusal::Malformed) }

@@ -5,7 +5,6 @@ use crate::codec::{any_base64, decimal, hex, unpadded, unpadded_or_ab64};
 use crate::method::{AfterPreparation, Method, Pbkdf2, Prepared, Prf};
 use crate::{Refusal, Site};
 
-/// Atlassian's iterations.
 const ATLASSIAN_ITERATIONS: u32 = 10_000;
 /// dlitz's iterations if the text names none.
 const DLITZ_ITERATIONS: u32 = 400;

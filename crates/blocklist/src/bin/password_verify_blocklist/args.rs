@@ -24,7 +24,6 @@ exit codes: 0 done, 1 reading or writing failed, 2 arguments, 3 malformed lines,
 
 const VERSION: &str = concat!("password_verify_blocklist ", env!("CARGO_PKG_VERSION"));
 
-/// What the command has to do.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Build(Build),

@@ -86,7 +86,6 @@ fn name(list: &List) -> String {
     list.file.as_ref().map_or("standard input".into(), |file| file.display().to_string())
 }
 
-/// Reads all lists.
 fn read(options: &Build, found: &mut Found) -> Result<(), Failure> {
     let size = |list: &List| {
         let about = fs::metadata(list.file.as_ref()?).ok()?;
@@ -164,7 +163,6 @@ fn put(file: NamedTempFile, folder: &Path, output: &Path) -> Result<(), Failure>
     folder.map_err(|error| unwritten(output, &error))
 }
 
-/// The folder of a file.
 fn folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

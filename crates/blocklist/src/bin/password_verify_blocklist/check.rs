@@ -22,7 +22,6 @@ pub fn run(file: &Path, stdin: bool) -> Result<(), Failure> {
     if stdin { answer(&filter) } else { Ok(()) }
 }
 
-/// Describes a filter.
 pub fn summary(filter: &Filter, bytes: u64) -> String {
     let (entries, rate) = (filter.entries(), filter.false_positive_rate());
     let each = bytes as f64 * 8.0 / entries as f64;

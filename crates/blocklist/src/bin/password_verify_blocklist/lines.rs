@@ -11,7 +11,6 @@ const END: usize = 2;
 /// The number of bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
-/// A file that is read line by line.
 pub struct Lines {
     input: Box<dyn BufRead>,
     line: Vec<u8>,
