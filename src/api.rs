@@ -1,5 +1,5 @@
 //! The border to SQL: each function converts its arguments, makes one call, and converts the
-//! answer. Nothing here decides anything.
+//! answer. Nothing but the bounds of arguments is checked here.
 //!
 //! The SQL side of every function is written by hand in `sql/password_verify--0.1.0.sql`, with
 //! variants for bigint, uuid and text ids over one symbol here.

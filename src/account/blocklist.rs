@@ -1,5 +1,4 @@
-//! The passwords that no user may choose: a site's breached ones, and a built-in list of common
-//! ones.
+//! The passwords that no user may choose: a site's breached ones, and the built-in common ones.
 //!
 //! The postmaster reads the site's list at server start, and its children share that memory. After
 //! a reload a worker reads the file again into shared memory, where all backends find it; the

@@ -1,6 +1,5 @@
 //! Everything that changes an account: passwords are chosen, renewed, imported and deleted, and
-//! managers set its state. Nothing here tests a secret; what needs a proven one takes the gate's
-//! proof.
+//! managers set its state. Nothing here tests a secret: the gate does, and makes the proof of it.
 //!
 //! Everything but renewals is part of the caller's transaction: a sign-up and its password commit
 //! or vanish together. Nothing may be hashed before it is clear that it may be written.

@@ -59,7 +59,8 @@ pub fn revoke(user: &UserId) -> Result<bool, Error> {
     Ok(seen)
 }
 
-/// `pv_reset_password`: sets a new password for the holder of a token, and uses the token up.
+/// `pv_reset_password`: sets a new password for the holder of a token. Only a password that is
+/// accepted uses the token up.
 ///
 /// # Errors
 /// [`Reason::InvalidToken`], [`Reason::Busy`]; see [`accept`], [`attempt`] and [`require_unused`].

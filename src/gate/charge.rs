@@ -94,7 +94,8 @@ impl Entered {
     /// Charges all payers of the attempt or none.
     ///
     /// # Errors
-    /// [`Ended::Refused`] when one of them is over budget, or in flight until the deadline.
+    /// [`Ended::Refused`] when one of them is over budget, or when waiting for a lock or for
+    /// attempts in flight takes until the deadline.
     pub fn charge(self, claimant: &Claimant) -> Result<Charged, Ended> {
         let Self { attempt, row, begun, deadline } = self;
         if !pin_all(&attempt, &row, claimant, deadline)? {
