@@ -49,7 +49,7 @@ impl Output {
     /// Writes a row and its hash.
     ///
     /// # Errors
-    /// [`Failure::Failed`] if that is impossible.
+    /// [`Failure::Failed`] if writing fails.
     pub fn write(&mut self, row: &Row, hash: &Secret) -> Result<(), Failure> {
         let line = Secret::new(match self.format {
             Format::Tsv => format!("{}\t{}\n", encode(&row.user_id), encode(hash.expose())),
@@ -66,7 +66,7 @@ impl Output {
     /// Flushes everything to disk.
     ///
     /// # Errors
-    /// [`Failure::Failed`] if that is impossible.
+    /// [`Failure::Failed`] if writing fails.
     pub fn finish(&mut self) -> Result<(), Failure> {
         let finished = match &mut self.to {
             To::File(out, _) => out.flush().and_then(|()| out.get_ref().sync_all()),

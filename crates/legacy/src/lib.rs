@@ -1,6 +1,6 @@
 //! Password hashes of other systems, so that users can be imported without new passwords.
 //!
-//! [`parse`] recognises a hash by its text alone and splits it into a [`Scheme`] (algorithm,
+//! [`parse()`] recognises a hash by its text alone and splits it into a [`Scheme`] (algorithm,
 //! parameters and salt) and an [`Output`] (what the other system compares). [`Scheme::compute`]
 //! computes the output of a password. Nothing here may be used for new passwords.
 //!

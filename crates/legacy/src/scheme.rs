@@ -88,7 +88,7 @@ impl Scheme {
     /// SCRAM normalises passwords. Only `postgresql-md5` uses `user_id`, unless it keeps a name.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory> {
         self.0.compute(password, user_id)
     }

@@ -90,7 +90,7 @@ impl Record {
     /// Whether this is the password. Some systems' hashes include `user_id`.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn matches(
         &self,
         password: &Password,
@@ -103,7 +103,7 @@ impl Record {
     /// Like [`Record::matches`], but also returns the output of the hash.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn compare(
         &self,
         password: &Password,
@@ -209,7 +209,7 @@ const MAX_VERIFIER: usize = 110;
 /// Wraps the output of a fast hash into an Argon2id verifier.
 ///
 /// # Errors
-/// [`OutOfMemory`] for the hash.
+/// [`OutOfMemory`] when the hash has too little memory.
 pub fn wrap(
     scheme: Scheme,
     output: &Output,

@@ -52,7 +52,7 @@ impl Renewal {
     /// hashes include `user_id`.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn make(
         self,
         password: &Password,

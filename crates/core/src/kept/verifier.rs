@@ -55,7 +55,7 @@ impl Verifier {
     /// Hashes a new password. `salt` must come from the operating system's generator.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn create(
         password: &NewPassword,
         cost: Cost,
@@ -68,7 +68,7 @@ impl Verifier {
     /// Hashes a password that was right again, even if it does not meet the current rules.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn remake(
         password: &Password,
         cost: Cost,
@@ -81,7 +81,7 @@ impl Verifier {
     /// Hashes a password, or another system's output for one.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub(crate) fn of_bytes(
         bytes: &[u8],
         cost: Cost,
@@ -105,7 +105,7 @@ impl Verifier {
     /// Hashes a fixed text with `cost`, to measure the time.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn measure(
         cost: Cost,
         salt: [u8; SALT_BYTES],
@@ -123,7 +123,7 @@ impl Verifier {
     /// Whether this is the password. Compares the tags in constant time.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn matches(
         &self,
         password: &Password,
@@ -135,7 +135,7 @@ impl Verifier {
     /// Like [`Verifier::matches`], for another system's output.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub(crate) fn matches_bytes(
         &self,
         bytes: &[u8],
@@ -147,7 +147,7 @@ impl Verifier {
     /// Like [`Verifier::matches_bytes`], but also returns the computed tag.
     ///
     /// # Errors
-    /// [`OutOfMemory`] for the hash.
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub(crate) fn compare_bytes(
         &self,
         bytes: &[u8],

@@ -6,7 +6,7 @@ pub const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 pub const MAX_ITERATIONS: u32 = 20;
 /// The most lanes.
 pub const MAX_PARALLELISM: u32 = 16;
-/// The least memory in any row of [`OWASP_ROWS`], in KiB.
+/// The least memory in any row of `OWASP_ROWS`, in KiB.
 pub const MIN_MEMORY_KIB: u32 = 7 * 1024;
 
 /// The Argon2id rows of the OWASP password storage cheat sheet as (KiB, passes). New hashes must

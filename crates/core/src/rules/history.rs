@@ -21,7 +21,7 @@ pub fn write(records: &[Secret]) -> Option<Secret> {
     (!text.is_empty()).then(|| Secret::new(text))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub fn read(text: &Secret) -> Vec<Secret> {
     text.expose().lines().map(|line| Secret::new(line.to_owned())).collect()
 }

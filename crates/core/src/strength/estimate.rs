@@ -2,7 +2,7 @@
 //!
 //! zxcvbn looks a password up in its dictionaries once for every way in which digits and symbols
 //! may stand for letters. These readings multiply: 32 characters can have 800, each as much work as
-//! all the rest. A text with more than [`MAX_READINGS`] is estimated in smaller pieces.
+//! all the rest. A text with more than `MAX_READINGS` is estimated in smaller pieces.
 
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
