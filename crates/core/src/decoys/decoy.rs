@@ -236,7 +236,8 @@ impl Classes {
         }
     }
 
-    /// Drops a class that has lost its last user. Its cells follow that user or become current.
+    /// Drops a class that has lost its last user. Its cells go where that user went, or to the
+    /// current class.
     fn abandon(&mut self, key: ClassKey, to: Option<ClassKey>) {
         if self.all[&key].current {
             return;

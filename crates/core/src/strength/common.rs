@@ -27,7 +27,7 @@ const MAX_NFKC_GROWTH: usize = 18;
 /// The most code points that are examined. A password that repeats an entry by chance has fewer.
 const LOOKED_AT: usize = 512;
 
-/// The capacity for [`folded_chars`], so that its buffer never moves and leaves a copy behind.
+/// The capacity for [`folded_chars`]. Its buffer must never grow, which would leave a copy behind.
 fn capacity(text: &str) -> usize {
     (text.len() * MAX_NFKC_GROWTH).min(LOOKED_AT)
 }

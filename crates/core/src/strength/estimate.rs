@@ -18,9 +18,9 @@ pub(crate) const ESTIMATED: usize = 32;
 /// than the cheapest hash that is allowed (`tests/strength.rs`).
 pub(crate) const MAX_READINGS: u32 = 16;
 
-/// The characters that zxcvbn 3.1 reads as letters, for each of twelve letters, and a weight.
-/// zxcvbn reads a character that two letters share both ways, so it counts twice for one of them:
-/// `l`, which shares with `i` and `t`.
+/// The characters that zxcvbn 3.1 reads as letters, for each of twelve letters, and a weight. If
+/// two letters share a character, zxcvbn goes on with it both replaced and unchanged, so it counts
+/// twice for one of them: `l`, which shares with `i` and `t`.
 const READINGS: [(char, &str, u32); 12] = [
     ('a', "4@", 1),
     ('b', "8", 1),
