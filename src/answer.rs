@@ -1,4 +1,4 @@
-//! What a call ends in besides yes: a denial, which is data, or an error.
+//! The results of a call other than yes: a denial, which is data, or an error.
 
 use password_verify_core::kept::workspace::OutOfMemory;
 use password_verify_core::rules::account::Timestamp;
@@ -6,21 +6,21 @@ use password_verify_core::rules::reason::Reason;
 
 use crate::error::Error;
 
-/// Why the answer is no. The caller's transaction survives it.
+/// Why the answer is no. The caller's transaction survives a denial.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Denial {
-    /// What the caller is told.
+    /// The reason that the caller is told.
     pub reason: Reason,
-    /// From when on it makes sense to try again.
+    /// When another attempt makes sense, if that is known.
     pub until: Option<Timestamp>,
 }
 
 /// Why a call does not end in yes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stop {
-    /// An answer.
+    /// The answer is no.
     Denied(Denial),
-    /// Misuse, or a promise that cannot be kept.
+    /// The call is misused, or cannot keep a promise.
     Failed(Error),
 }
 
@@ -54,10 +54,10 @@ impl From<OutOfMemory> for Stop {
     }
 }
 
-/// For functions whose answer has a `reason`: yes or no, or an error.
+/// Separates an answer, for functions that return a `reason`, from an error.
 ///
 /// # Errors
-/// [`Stop::Failed`].
+/// The error of [`Stop::Failed`].
 pub fn answer(result: Result<(), Stop>) -> Result<Result<(), Denial>, Error> {
     match result {
         Ok(()) => Ok(Ok(())),

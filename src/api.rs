@@ -1,7 +1,8 @@
-//! The border to SQL: arguments in, one call, an answer out.
+//! The border to SQL: each function converts its arguments, makes one call, and converts the
+//! answer. Nothing but the bounds of arguments is checked here.
 //!
-//! The SQL side of every function is written by hand in `sql/password_verify--0.1.0.sql`. Each exists
-//! there for bigint, uuid and text ids, over one symbol here.
+//! The SQL side of every function is written by hand in `sql/password_verify--0.1.0.sql`, with
+//! variants for bigint, uuid and text ids over one symbol here.
 
 use std::time::Duration;
 
@@ -29,7 +30,7 @@ use crate::pg::vault::keyring;
 use crate::pg::vault::store::Store;
 use crate::pg::worker::verify_events;
 
-/// What a function ends in: a value, or an error on its way to PostgreSQL.
+/// The result of a function: a value, or an error for PostgreSQL to raise.
 type Sql<T> = Result<T, ErrorReport>;
 
 #[pg_extern(sql = false)]
@@ -166,7 +167,8 @@ fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     Ok(manage::unlock(&user(user_id)?)?)
 }
 
-/// One batch of `pv_rotate_keys`: where the next goes on, and what became of how many records.
+/// One batch of `pv_rotate_keys`: returns where the next batch begins, and how many records were
+/// sealed again, busy or not opened.
 #[pg_extern(sql = false)]
 fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> {
     server::require_ready()?;
@@ -201,21 +203,21 @@ fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
     ]))
 }
 
-/// Under the view `pv_keys`: the key that is sealed with now, as id, `$`, fingerprint.
+/// For the view `pv_keys`: the active key as id, `$`, fingerprint.
 #[pg_extern(sql = false)]
 fn pv_active_key() -> Sql<Option<String>> {
     server::require_ready()?;
     Ok(keyring::active_seal().map(|(id, fingerprint)| format!("{id}${fingerprint}")))
 }
 
-/// Under what is written in SQL, and so asks nothing itself.
+/// For functions written in SQL: only requires that the extension is ready and a client calls.
 #[pg_extern(sql = false)]
 fn pv_require_client() -> Sql<bool> {
     server::require_ready()?;
     Ok(true)
 }
 
-/// Under the view `pv_stats`.
+/// For the view `pv_stats`.
 #[pg_extern(sql = false)]
 fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name!(value, i64))>> {
     server::require_ready()?;
@@ -247,7 +249,7 @@ fn pv_verify_log_line(line: Option<LineArg>) -> Sql<Row<2>> {
     Ok(Row([Column::Bool(problem.is_none()), Column::Text(problem)]))
 }
 
-/// The address that the application says its client has.
+/// The client's address, as reported by the application.
 fn client(arg: Option<Inet>) -> Option<core::net::IpAddr> {
     arg.as_ref().and_then(caller::address)
 }

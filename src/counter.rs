@@ -1,4 +1,4 @@
-//! What is counted of each database since the server's start, and shown by `pv_stats`.
+//! The counters that `pv_stats` shows for each database since server start.
 
 use std::time::Duration;
 
@@ -8,49 +8,48 @@ use password_verify_core::rules::event::{Action, Outcome};
 const OUTCOMES: usize = Outcome::MAX as usize + 1;
 /// One more than the largest code of an action.
 const ACTIONS: usize = Action::MAX as usize + 1;
-/// Powers of two of milliseconds.
+/// The number of buckets in a histogram, whose bounds are powers of two of milliseconds.
 pub const BUCKETS: usize = 12;
 
-/// Passwords hashed to be compared.
+/// Hashes that were computed to test a secret.
 pub const HASHES: usize = ACTIONS * OUTCOMES;
-/// Answers `busy` that could not even be recorded.
+/// Answers `busy` that found no place in the audit.
 pub const UNRECORDED: usize = HASHES + 1;
 /// Rows written to `password_verify.event`.
 pub const ROWS: usize = HASHES + 2;
-/// Commits of the worker.
+/// Transactions that the worker has committed.
 pub const BATCHES: usize = HASHES + 3;
-/// Calls that leave no event because they tell nothing about a password: `pv_has_password`.
+/// Calls of `pv_has_password`, which tell nothing about a password and leave no event.
 pub const HAS_PASSWORD: usize = HASHES + 4;
-/// The same: `pv_check_password`.
+/// Calls of `pv_check_password`, which leave no event either.
 pub const CHECK_PASSWORD: usize = HASHES + 5;
-/// Changes that were refused because the audit had no place for them.
+/// Changes that were refused because they found no place in the audit.
 pub const CHANGES_UNRECORDED: usize = HASHES + 6;
-/// Calls that ended in an error because their event was not written in time.
+/// Calls that failed because their audit event was not written in time.
 pub const NOT_WRITTEN: usize = HASHES + 7;
-/// Times of a hash: up to 1 ms, 2 ms, 4 ms, …, and all that took longer.
+/// Histogram of the time of a hash: below 1 ms, 2 ms, 4 ms, …, and above.
 pub const HASH_TIME: usize = HASHES + 8;
-/// Times that an answer waited for its event, likewise.
+/// Histogram of the time that an answer waited for its audit event.
 pub const AUDIT_TIME: usize = HASH_TIME + BUCKETS;
-/// Times that an attempt waited to be admitted, likewise.
+/// Histogram of the time that an attempt waited to be charged.
 pub const QUEUE_TIME: usize = AUDIT_TIME + BUCKETS;
-/// Times that an admitted attempt waited for a hash slot, likewise.
+/// Histogram of the time that a charged attempt waited for a hash slot.
 pub const SLOT_TIME: usize = QUEUE_TIME + BUCKETS;
-/// How many counters there are.
 pub const ALL: usize = SLOT_TIME + BUCKETS;
 
-/// The counter of an action that came out so.
+/// The counter of an action with this outcome.
 pub fn of(action: u8, outcome: u8) -> usize {
     usize::from(action).min(ACTIONS - 1) * OUTCOMES + usize::from(outcome).min(OUTCOMES - 1)
 }
 
-/// The bucket of a histogram in which a time belongs.
+/// The histogram bucket of a time.
 pub fn bucket(time: Duration) -> usize {
     let milliseconds = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     let power = u64::BITS - milliseconds.leading_zeros();
     (power as usize).min(BUCKETS - 1)
 }
 
-/// The name of a counter, if it is one that somebody could want to see.
+/// The name of a counter in `pv_stats`; `None` if its action and outcome do not exist.
 pub fn name(counter: usize) -> Option<String> {
     let histogram = |name: &str, bucket: usize| {
         Some(if bucket + 1 == BUCKETS {

@@ -1,6 +1,6 @@
-//! Misuse and broken promises. A wrong password is not an error, it is an answer.
+//! Errors: misuse and broken promises. A wrong password is an answer, not an error.
 //!
-//! Messages are fixed: nothing that the caller passed is ever in one.
+//! Messages are fixed and must never contain anything that the caller passed.
 
 use password_verify_core::kept::keyring::KeyId;
 use password_verify_core::kept::verifier::NotAVerifier;
@@ -9,16 +9,16 @@ use password_verify_core::rules::user_id::NotAUserId;
 
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState, log_record};
 
-/// The internal number of a record: `password_verify.credential.blind_index`. Pseudo-random, and of
-/// no use without the table.
+/// The number of a record: `password_verify.credential.blind_index`. It is pseudo-random, and
+/// useless without the table.
 pub type RecordNumber = [u8; 16];
 
-/// The name of an object, as far as PostgreSQL keeps one.
+/// The name of an object, truncated as PostgreSQL does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Name([u8; 64]);
 
 impl Name {
-    /// The beginning of it, if it is longer.
+    /// Copies the first 64 bytes of the name.
     pub fn of(name: &std::ffi::CStr) -> Self {
         let mut bytes = [0; 64];
         bytes.iter_mut().zip(name.to_bytes()).for_each(|(to, from)| *to = *from);
@@ -33,21 +33,21 @@ impl std::fmt::Display for Name {
     }
 }
 
-/// What is not as it was created.
+/// What differs from the table that the extension created.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Obstacle {
-    /// It would run somebody's code inside a login, or be passed over.
+    /// A trigger would run foreign code inside a login, or would be skipped.
     Trigger,
-    /// A foreign key, or one that is checked later.
+    /// A foreign key, or a constraint that is deferred.
     Constraint,
     Rule,
-    /// Dropped, added, or of another type.
+    /// A column was dropped or added, or has another type.
     Column,
-    /// It is no ordinary table.
+    /// The table is not an ordinary heap table.
     Storage,
     Parent,
     Child,
-    /// The index of the primary key.
+    /// The index of the primary key differs.
     Index,
 }
 
@@ -77,16 +77,16 @@ impl Obstacle {
     }
 }
 
-/// Everything that can end a call in an exception.
+/// Every error that can end a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
     /// The library is not in `shared_preload_libraries`.
     NotPreloaded,
-    /// The tables or the key of the extension are not there.
+    /// The tables or the key of the extension are missing.
     NotInstalled,
-    /// Two databases' worth of records, each looked up under a key of its own, were mixed.
+    /// The records of two databases, each with its own blind index key, were mixed.
     TwoKeys,
-    /// An argument that may not be NULL; which one.
+    /// The argument with this name must not be NULL.
     Null(&'static str),
     /// The user id is the empty text.
     EmptyUserId,
@@ -96,71 +96,71 @@ pub enum Error {
     Target,
     /// The life of a reset token is out of bounds.
     TokenLife,
-    /// Called with an argument whose type is not known, as the fast-path protocol does.
+    /// The types of the arguments are not known, as in a call by the fast-path protocol.
     UntypedCall,
     /// Called inside a parallel operation.
     Parallel,
-    /// Called in a background process, or while PostgreSQL evaluates somebody's expression for
-    /// maintenance: whatever it did would be charged to somebody else.
+    /// Called in a background process, or while PostgreSQL evaluates a user's expression for
+    /// maintenance: the call would be charged to the wrong user.
     NotByClient,
     /// A text is not valid in the encoding of the database.
     NotText,
-    /// A function that writes, in a transaction or on a server that does not.
+    /// A change was called in a read-only transaction or on a standby.
     ReadOnly,
-    /// Another transaction holds the record, and the answer has no `reason` to say so.
+    /// Another transaction holds the record, and the function returns no `reason`.
     Busy,
-    /// No hash slot came free, and the answer has no `reason` to say so.
+    /// No hash slot came free, and the function returns no `reason`.
     ServerBusy,
     /// A stored verifier does not parse.
     Corrupt(RecordNumber),
-    /// What is kept of an account beside its verifier is missing, or was changed or moved.
+    /// The state of an account is missing, or was changed or moved.
     CorruptAccount(RecordNumber),
-    /// A stored verifier asks for more than the ceilings allow.
+    /// A stored verifier asks for more work than the ceilings allow.
     OverLimit(RecordNumber),
     /// `password_verify.argon2_*` are below every row of the OWASP recommendation.
     SettingsTooWeak,
     /// `password_verify.argon2_memory` is above `password_verify.hash_memory_limit`.
     SettingsAboveLimit,
-    /// A stored verifier asks for more memory than one hash may take.
+    /// A stored verifier asks for more memory than `password_verify.hash_memory_limit`.
     OverMemoryLimit(RecordNumber),
-    /// A stored verifier is another system's, and this library was built without them.
+    /// A stored record is another system's hash, and this build cannot read it.
     ImportNotBuilt,
     /// A secret is sealed with a key that is not in the keyring.
     UnknownKey(KeyId),
-    /// A secret is sealed with another key than the one of that id in the keyring.
+    /// A secret is sealed with a different key than the keyring has under that id.
     OtherKey(KeyId),
-    /// The memory for a hash was refused.
+    /// The operating system refused the memory for a hash.
     OutOfMemory,
-    /// The operating system gave no random numbers.
+    /// The operating system returned no random numbers.
     NoRandomness,
-    /// Called by the transaction that has created or altered the extension.
+    /// Called in the transaction that created or altered the extension.
     JustInstalled,
-    /// More databases use passwords than there are places for.
+    /// More databases use the extension than shared memory has places for.
     TooManyDatabases,
-    /// A change has no place in the audit, or there is no worker to write it.
+    /// A change found no place in the audit, or no worker to write it.
     AuditBusy,
-    /// The event was not committed in time.
+    /// The audit event was not committed in time.
     AuditNotWritten,
-    /// PREPARE TRANSACTION after a change.
+    /// PREPARE TRANSACTION in a transaction with changes.
     Prepare,
     /// Validation on a standby is not allowed by the settings.
     StandbyValidation,
-    /// Another session has locked a table until the deadline, and the answer has no `reason` to say so.
+    /// Another session locked a table until the deadline, and the function returns no `reason`.
     Locked,
-    /// A table is not as it was created: what is in the way, its name, and that of the table.
+    /// A table is not as it was created: the obstacle, its name, and the name of the table.
     InTheWay(Obstacle, Name, Name),
-    /// Somebody's index or constraint has refused a row.
+    /// An index or constraint that was added to a table refused a row.
     Objection,
-    /// The extension is not there any more. Only a worker meets this.
+    /// The extension was dropped. Only a worker sees this.
     Dropped,
-    /// The extension is there, and its schema is not. Only a worker meets this.
+    /// The extension exists, but its schema was renamed. Only a worker sees this.
     SchemaRenamed,
-    /// The extension was dropped and created again. Only a worker meets this.
+    /// The extension was dropped and created again. Only a worker sees this.
     Replaced,
 }
 
 impl Error {
-    /// THE table: SQLSTATE, message, hint.
+    /// The table of SQLSTATEs, messages and hints.
     fn row(self) -> (SqlState, String, &'static str) {
         use SqlState::*;
         let (state, message, hint) = match self {
@@ -323,7 +323,7 @@ impl Error {
                 "a table of password_verify is locked by another session",
                 "Try again when VACUUM FULL, CLUSTER, REINDEX or LOCK TABLE has ended.",
             ),
-            // The hint is made where the names are at hand.
+            // `ErrorReport::from` makes the hint, which needs the names.
             Self::InTheWay(..) => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "a table of password_verify is not as it was created",
@@ -352,10 +352,10 @@ impl Error {
     }
 }
 
-/// Whoever asked is not told which record it is: only whether there is one would be news to them.
+/// Does not name the record, so that the caller cannot learn from it whether the user has one.
 const NAMED_IN_LOG: &str = "Set a new password for the user whose record it is: the server log has its password_verify.credential.blind_index.";
 
-/// The border: from here on it is PostgreSQL's error.
+/// Turns the error into PostgreSQL's, and logs the record that it is about.
 impl From<Error> for ErrorReport {
     #[track_caller]
     fn from(error: Error) -> Self {
@@ -387,7 +387,7 @@ impl From<OutOfMemory> for Error {
 }
 
 impl Error {
-    /// The record that is to blame.
+    /// The record that the error is about.
     fn record(self) -> Option<RecordNumber> {
         match self {
             Self::Corrupt(number)
@@ -398,13 +398,14 @@ impl Error {
         }
     }
 
-    /// Does it depend on one record? Then it is an answer about its user, and charged like one. A missing key
-    /// is not: unknown users get that too, and whoever has lost one finds nobody locked out afterwards.
+    /// Whether the error depends on one record. Then it is an answer about its user and is charged
+    /// as one. A missing key does not: unknown users get that error too, and no account may be
+    /// locked out by it.
     pub fn is_of_a_record(self) -> bool {
         self.record().is_some()
     }
 
-    /// What a stored text that is no verifier means.
+    /// The error for a stored text that is not a usable verifier.
     pub fn stored(why: NotAVerifier, record: RecordNumber) -> Self {
         match why {
             NotAVerifier::Malformed => Self::Corrupt(record),

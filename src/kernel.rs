@@ -1,4 +1,4 @@
-//! Which way Argon2id is computed, found out once when the server starts.
+//! Chooses, once at server start, the code path on which Argon2id is computed.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -6,14 +6,14 @@ use password_verify_argon2::{Path, self_test};
 
 use crate::settings;
 
-/// For tests of this project: the name of a path. All paths give the same hashes.
+/// For the tests of this project: forces a path by its name. All paths give the same hashes.
 const FORCED: &str = "PASSWORD_VERIFY_ARGON2_PATH";
 
-/// An index of [`Path::ALL`]. Set in the postmaster, inherited by every process.
+/// The chosen index of [`Path::ALL`]. The postmaster sets it, and every backend inherits it.
 static PATH: AtomicUsize = AtomicUsize::new(Path::ALL.len() - 1);
 
-/// The fastest path that this processor has and that gives the right answers; says so in the log, with
-/// what all slots may take. Called once, while the server preloads the library.
+/// Chooses the fastest path that this processor supports and that passes its self-test. Logs the
+/// choice and the memory of all slots. Called once, while the server preloads the library.
 pub fn choose() {
     let forced = std::env::var(FORCED).ok().and_then(|name| Path::from_name(&name));
     let right = |&path: &Path| {
@@ -33,7 +33,6 @@ pub fn choose() {
     );
 }
 
-/// The path that was chosen.
 pub fn path() -> Path {
     Path::ALL[PATH.load(Ordering::Relaxed)]
 }

@@ -2,21 +2,20 @@
 //!
 //! # Threat model
 //!
-//! The adversary holds the application's database login and runs any SQL with it, from any number
-//! of connections, inside any transaction, under any setting that login may change. They must not
-//! be able to read a verifier, put another one in its place, learn whether an account exists from
-//! anything but an answer they are granted, or stop the server. They may call every function that
-//! their kind grants, as often as they like.
+//! The attacker holds the application's database login and runs any SQL with it, from any number of
+//! connections, inside any transaction, under any setting that the login may change. They may call
+//! every function that the login's roles (such as the verifier role) grant, as often as they like.
+//! They must not be able to read a verifier, replace one, learn whether an account exists from
+//! anything but an answer that they are granted, or stop the server.
 //!
-//! Trusted: superusers, the server's memory and disk, the operating system's random numbers. What is
-//! not defended is listed in the README.
+//! Trusted are superusers, the server's memory and disk, and the operating system's random numbers.
+//! `docs/security-model.md` lists what is not defended.
 //!
 //! # Where to start
 //!
-//! [`gate`] is what happens to a secret that somebody claims to know, [`account`] what happens to a new
-//! password and to an account. [`api`] is the border to SQL. Authority (owners, SECURITY DEFINER, grants)
-//! is one block at the end of `sql/password_verify--0.1.0.sql`. Whatever the compiler cannot check is in
-//! [`pg`].
+//! [`gate`] tests the secret that a claimant presents; [`account`] changes passwords and accounts.
+//! [`api`] is the border to SQL. All authority (owners, SECURITY DEFINER, grants) is one block at
+//! the end of `sql/password_verify--0.1.0.sql`. All unsafe code of this crate is in [`pg`].
 
 mod account;
 mod answer;
@@ -31,7 +30,7 @@ mod settings;
 
 pgrx::pg_module_magic!();
 
-// Only for `cargo pgrx`: an ordinary build installs the file as it is.
+// Only `cargo pgrx` uses this. An ordinary build installs the file as it is.
 pgrx::extension_sql_file!(
     "../sql/password_verify--0.1.0.sql",
     name = "password_verify_0_1_0",
@@ -41,8 +40,8 @@ pgrx::extension_sql_file!(
 #[cfg(not(panic = "unwind"))]
 compile_error!("PostgreSQL errors pass through this library by unwinding");
 
-/// Runs once in the postmaster when preloaded, or in one backend on a late LOAD, which is allowed
-/// (pg_upgrade does it) and leaves every function refusing with 55000.
+/// Runs once in the postmaster if preloaded, or in one backend on a late LOAD. A late LOAD is
+/// allowed, because pg_upgrade does it, but then every function refuses with SQLSTATE 55000.
 #[pgrx::pg_guard]
 pub extern "C-unwind" fn _PG_init() {
     if pg::server::preloading() {
@@ -60,7 +59,7 @@ pub extern "C-unwind" fn _PG_init() {
     }
 }
 
-/// Shared memory was made, or made anew after a crash, and what a reload has put there is gone.
+/// Runs when shared memory is created, at start or after a crash. Values from reloads are lost.
 fn begin_again() {
     pg::vault::keyring::begin_again();
     account::blocklist::begin_again();

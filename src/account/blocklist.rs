@@ -1,11 +1,9 @@
-//! The lists of passwords that nobody may choose: a site's of breached ones, and one of the commonest, which is
-//! part of the library.
+//! The passwords that no user may choose: a site's breached ones, and the built-in common ones.
 //!
-//! The site's is read by the postmaster when the server starts, and its processes share that memory as they
-//! would share a mapping. After a reload a worker reads it again, into a piece of shared memory that every
-//! session looks at from then on, old and new ones alike: nobody reads it for themselves, and the one before is
-//! gone when the last look at it is over. It is copied, never mapped: whoever cuts the file short takes nobody
-//! down with it.
+//! The postmaster reads the site's list at server start, and its children share that memory. After
+//! a reload a worker reads the file again into shared memory, where all backends find it; the
+//! previous list is released after its last use. The file is copied, never mapped, so that
+//! truncating it cannot crash a backend.
 
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -24,21 +22,21 @@ use crate::pg::shared::list;
 use crate::pg::shared::published;
 use crate::settings;
 
-/// The commonest passwords, as they are looked up.
+/// The list of the commonest passwords.
 static COMMON: OnceLock<Filter<'static>> = OnceLock::new();
-/// `crates/blocklist/common/README.md` says what is in it.
+/// `crates/blocklist/common/README.md` describes its contents.
 static COMMON_FILE: &[u8] = include_bytes!("../../crates/blocklist/common/common.filter");
 
-/// What the postmaster has read, for whom there was no reload since.
+/// The list that the postmaster has read, in use until a reload replaces it.
 static INHERITED: Mutex<Inherited> = Mutex::new(Inherited { file: Vec::new(), signature: 0 });
 
 struct Inherited {
-    /// A filter, or empty.
+    /// A filter; empty if there is no list.
     file: Vec<u8>,
     signature: u64,
 }
 
-/// How often a list is looked for that a reload has just replaced. Each time takes another reload.
+/// How often a look-up starts over because a reload has just replaced the list.
 const LOOKS: usize = 1000;
 
 fn inherited() -> MutexGuard<'static, Inherited> {
@@ -50,7 +48,7 @@ fn path() -> Option<PathBuf> {
     Some(Path::new(std::ffi::OsStr::from_bytes(path.to_bytes())).to_owned())
 }
 
-/// Tells one file from another, and from what it was before.
+/// Changes when the path or the file behind it changes.
 fn signature(path: &Path, file: &File) -> Result<u64, String> {
     let facts = file.metadata().map_err(|why| why.to_string())?;
     let mut hasher = DefaultHasher::new();
@@ -59,7 +57,8 @@ fn signature(path: &Path, file: &File) -> Result<u64, String> {
     Ok(hasher.finish())
 }
 
-/// Reads the lists. A server that cannot does not start. Called once, while the server preloads the library.
+/// Reads the lists, once, while the server preloads the library. A list that cannot be read keeps
+/// the server from starting.
 pub fn load() {
     let refuse = |message: String| {
         ErrorReport::new(SqlState::ERRCODE_CONFIG_FILE_ERROR, message, ROUTINE)
@@ -91,8 +90,9 @@ fn announce(filter: &Filter) {
     );
 }
 
-/// Shared memory was made, or made anew after a crash, and what a reload has put there is gone. In the
-/// postmaster, which then reads what a reload would have read; what it cannot read it leaves as it was.
+/// Runs in the postmaster when shared memory has been created, at start or after a crash, and the
+/// list of the last reload is lost. Reads the file again if it has changed; if it cannot be read,
+/// the list stays as it was.
 pub fn begin_again() {
     let changed = path().and_then(|path| {
         let opened = File::open(&path).ok()?;
@@ -107,8 +107,8 @@ pub fn begin_again() {
     published::blocklist().begin(inherited().signature);
 }
 
-/// Somebody has asked for a reload. In a worker; the first one that sees another file takes it over. A broken
-/// one is complained of, and the list before it stays.
+/// Runs in a worker after a reload. The first worker that sees another file publishes it. A broken
+/// file is reported, and the previous list stays.
 pub fn reload() {
     let place = published::blocklist();
     place.saw_reload();
@@ -119,7 +119,7 @@ pub fn reload() {
         return;
     };
     if let Err(why) = take_over(&path) {
-        // The next reload tries again.
+        // The next reload tries this file again.
         place.forget();
         if place.complaints.is_first_complaint(&why) {
             pgrx::warning!("password_verify.blocklist_file is not used as it is now: {why}");
@@ -127,7 +127,7 @@ pub fn reload() {
     }
 }
 
-/// A worker begins: was there a reload while there was none, or before the server was promoted?
+/// Runs when a worker starts: catches up on a reload while there was no worker, or on a standby.
 pub fn reload_if_missed() {
     if published::blocklist().missed_reload() {
         reload();
@@ -141,13 +141,13 @@ fn take_over(path: &Path) -> Result<(), String> {
     let made = list::make(&mut file, |bytes| {
         Filter::open(bytes).map(|filter| announce(&filter)).map_err(|why: Damaged| why.to_string())
     })?;
-    // The one before it, or this one where another worker has taken over a later file meanwhile.
+    // Release the previous list, or this one if another worker has published a later file.
     place.publish(turn, Some(made)).into_iter().for_each(list::release);
     Ok(())
 }
 
-/// Is it on one of the lists? Of the commonest passwords, if they are refused, however it is dressed up; of
-/// the site's, if there is one, as it is.
+/// Whether a list has the password. The list of common passwords, if it is in force, is also asked
+/// for the undecorated forms of the password; the site's list only for the password itself.
 pub fn contains(password: &Password) -> bool {
     let common = |text: &str| COMMON.get().is_some_and(|filter| filter.contains(text));
     is_breached(password)
@@ -156,7 +156,7 @@ pub fn contains(password: &Password) -> bool {
 
 fn is_breached(password: &Password) -> bool {
     let look = |file: &[u8]| {
-        // Invariant: opened, and so verified, when it was read.
+        // Invariant: the file was opened, and so verified, when it was read.
         Filter::reopen(file).is_ok_and(|filter| filter.contains(password.expose()))
     };
     for _ in 0..LOOKS {

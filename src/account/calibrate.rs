@@ -1,4 +1,4 @@
-//! `pv_calibrate`: which Argon2id parameters this machine computes within a time.
+//! `pv_calibrate`: finds the Argon2id parameters that this machine computes within a given time.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use crate::error::Error;
 use crate::pg::session::slot::HashSlot;
 use crate::{salt, settings};
 
-/// Memory to try, in KiB, the most first: memory is what hurts an attacker most (RFC 9106 section 4).
+/// Memory sizes to try, in KiB, largest first: memory hurts an attacker most (RFC 9106 section 4).
 const MEMORY_KIB: [u32; 10] = [
     1024 * 1024,
     512 * 1024,
@@ -22,26 +22,26 @@ const MEMORY_KIB: [u32; 10] = [
     9 * 1024,
     7 * 1024,
 ];
-/// Passes that the second recommended option of RFC 9106 has. With fewer, less memory is taken instead.
+/// Passes of RFC 9106's second recommended option. If they take too long, less memory is tried.
 const PASSES: u32 = 3;
-/// Lanes that it has.
+/// Lanes of the same option.
 const LANES: u32 = 4;
-/// Hashes to measure with; the fastest counts, because everything else only makes them slower.
+/// Hashes per measurement. The fastest counts, because other load can only slow a hash down.
 const ROUNDS: usize = 3;
 
-/// A proposal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Proposal {
     pub cost: Cost,
-    /// What a hash with it takes here.
+    /// The time of one hash with these parameters on this machine.
     pub expected: Duration,
 }
 
-/// Measures. Never below the OWASP minimum: where even that takes longer than the target, it is proposed
-/// anyway. Takes some seconds, a slot at a time.
+/// Measures this machine and proposes parameters for `target`, never below the OWASP minimum, even
+/// if that takes longer. Takes some seconds, and one hash slot at a time.
 ///
 /// # Errors
-/// [`Error::ServerBusy`] when no slot comes free; [`Error::OutOfMemory`].
+/// [`Error::ServerBusy`] when no slot comes free; [`Error::OutOfMemory`]; [`Error::NoRandomness`];
+/// [`Error::SettingsAboveLimit`] when `hash_memory_limit` is below every OWASP row.
 pub fn propose(target: Duration) -> Result<Proposal, Error> {
     let mut proposal = None;
     for memory in MEMORY_KIB.into_iter().filter(|kib| *kib <= settings::hash_memory_limit()) {
@@ -60,7 +60,7 @@ pub fn propose(target: Duration) -> Result<Proposal, Error> {
     proposal.ok_or(Error::SettingsAboveLimit)
 }
 
-/// Parameters that reach a row of OWASP's.
+/// The parameters, if they reach a row of OWASP's.
 fn of(memory_kib: u32, passes: u32) -> Option<Cost> {
     Cost::new(memory_kib, passes, LANES).ok().filter(|cost| cost.meets_owasp())
 }
@@ -70,7 +70,7 @@ fn measure(cost: Cost) -> Result<Duration, Error> {
     for _ in 0..ROUNDS {
         let deadline = Instant::now() + settings::queue_timeout();
         let mut slot = HashSlot::take(deadline).ok_or(Error::ServerBusy)?;
-        // As a login does: the memory is part of what it costs.
+        // As in a login, the time includes allocating the memory.
         let start = Instant::now();
         let mut workspace = slot.workspace(Some(cost))?;
         Verifier::measure(cost, salt::random()?, &mut workspace)?;

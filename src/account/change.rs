@@ -1,4 +1,4 @@
-//! `pv_change_password`: a new password from somebody who knows the old one.
+//! `pv_change_password`: a new password from a user who proves the old one.
 
 use core::net::IpAddr;
 use std::time::Instant;
@@ -22,13 +22,13 @@ use crate::pg::server::PATIENCE;
 use crate::pg::vault::store::{Edit, Store, Written};
 use crate::settings;
 
-/// How often a change starts over because a login has renewed the record meanwhile.
+/// How often a change starts over because a login has renewed the record in between.
 const RENEWALS: usize = 3;
 
-/// `pv_change_password`.
+/// Replaces the old password, if it is right, with a new one that the policy accepts.
 ///
 /// # Errors
-/// What [`accept`], [`attempt`] and [`require_unused`] say.
+/// What [`accept`], [`attempt`] and [`require_unused`] return; [`Reason::Busy`].
 pub fn change(
     user: UserId,
     old: Submitted,
@@ -40,7 +40,7 @@ pub fn change(
     let new = accept(&user, new).map_err(|reason| refused(reason.into()))?;
     let mut proof = attempt(Password::to_change(user.clone(), old, client))?;
     for _ in 0..RENEWALS {
-        // That it is the one that was just proven tells nothing that the proof has not told.
+        // The user has just proven this password, so the answer tells nothing new.
         if proof.is_of(new.password()) {
             return Err(refused(Reason::Reused.into()));
         }
@@ -49,15 +49,14 @@ pub fn change(
         if recorded(Action::Change, &user, client, || replace(&proof, &verifier))? {
             return Ok(());
         }
-        // The record was changed between our look and our write: by another password, which makes
-        // the old one wrong, or by a login that hashed the same one again.
+        // The record has changed between the test and the write: a new password makes the old one
+        // wrong, and a login may have renewed the record of the same password.
         proof = attempt(proof.again())?;
     }
     Err(refused(Reason::Busy.into()))
 }
 
-/// Puts another password in the place of the one that was proven; false where the record has been changed
-/// since.
+/// Replaces the password that was proven; false if the record has changed since.
 fn replace(proof: &Proof, verifier: &Verifier) -> Result<bool, Stop> {
     let now = server::now();
     let store = Store::open_by(Access::Write, Instant::now() + PATIENCE)?;

@@ -1,4 +1,4 @@
-//! `pv_create_password` and `pv_set_password`: a password from somebody who need not know the old one.
+//! `pv_create_password` and `pv_set_password`: the caller need not know an old password.
 
 use std::time::Duration;
 
@@ -20,10 +20,10 @@ use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::{Edit, Store, Written};
 use crate::settings;
 
-/// `pv_create_password`: a first password, for a user who has none.
+/// `pv_create_password`: sets the first password of a user.
 ///
 /// # Errors
-/// [`Reason::AlreadySet`], [`Reason::Busy`], what [`accept`] says.
+/// [`Reason::AlreadySet`], [`Reason::Busy`], what [`accept`] returns.
 pub fn create(user: &UserId, submitted: Submitted) -> Result<(), Stop> {
     recorded(Action::Create, user, None, || {
         let new = accept(user, submitted)?;
@@ -39,10 +39,10 @@ pub fn create(user: &UserId, submitted: Submitted) -> Result<(), Stop> {
     .map(drop)
 }
 
-/// `pv_set_password`: whatever was there before. A disabled account stays disabled.
+/// `pv_set_password`: sets or replaces a password. A disabled account stays disabled.
 ///
 /// # Errors
-/// [`Reason::Busy`], what [`accept`] says.
+/// [`Reason::Busy`], what [`accept`] returns.
 pub fn set(
     user: &UserId,
     submitted: Submitted,
@@ -57,11 +57,11 @@ pub fn set(
     .map(drop)
 }
 
-/// In the place of what is there, or as the first one.
+/// Replaces the user's record, or inserts the first one.
 fn put(user: &UserId, record: &Record, terms: Terms) -> Result<bool, Stop> {
     let now = server::now();
     let store = Store::open(Access::Write)?;
-    // Not there, then there, then not there again: each step is another transaction's commit.
+    // Retry, because commits of other transactions can make the row appear and vanish.
     let done = server::patiently(PATIENCE, || {
         let edited = store.edit(user, Duration::ZERO, |row| {
             row.replace(record.expose(), now, settings::history())?;
@@ -82,10 +82,10 @@ fn put(user: &UserId, record: &Record, terms: Terms) -> Result<bool, Stop> {
     done.map(|()| true).ok_or(Reason::Busy.into())
 }
 
-/// `pv_has_password`.
+/// `pv_has_password`: whether the user has a password.
 ///
 /// # Errors
-/// What [`Store::has`] says.
+/// What [`Store::has`] returns.
 pub fn has_password(user: &UserId) -> Result<bool, Error> {
     Store::open(Access::Read)?.has(user)
 }

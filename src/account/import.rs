@@ -1,4 +1,4 @@
-//! What another system kept of a password becomes a record here.
+//! Turns a hash of another system into a record.
 
 use std::time::Instant;
 
@@ -20,10 +20,10 @@ use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
 use crate::{salt, settings};
 
-/// `pv_import_hash`: what another system kept, for a user who has nothing here.
+/// `pv_import_hash`: imports a hash for a user who has no password here.
 ///
 /// # Errors
-/// [`Reason::AlreadySet`], [`Reason::Busy`], what [`Imported::parse`] says.
+/// [`Reason::AlreadySet`], [`Reason::Busy`], what [`Imported::parse`] returns.
 pub fn import(user: &UserId, hash: &Submitted) -> Result<(), Stop> {
     recorded(Action::Import, user, None, || {
         if has_password(user)? {

@@ -1,4 +1,4 @@
-//! What managers say of an account: each answers whether there was something to do.
+//! What managers decide about an account. Each function returns whether there was something to do.
 
 use password_verify_core::rules::account::State;
 use password_verify_core::rules::event::Action;
@@ -16,7 +16,7 @@ use crate::pg::vault::store::{Edit, Store, Written};
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`.
 ///
 /// # Errors
-/// As all here: [`Error::Busy`], [`Error::Locked`], what [`recorded`] says.
+/// For all functions here: [`Error::Busy`], [`Error::Locked`], what [`recorded`] returns.
 pub fn disable(user: &UserId) -> Result<bool, Error> {
     let now = server::now();
     alter(Action::Disable, user, true, |state, _| {
@@ -24,7 +24,7 @@ pub fn disable(user: &UserId) -> Result<bool, Error> {
     })
 }
 
-/// `pv_enable_user`.
+/// `pv_enable_user`: passwords are accepted again.
 ///
 /// # Errors
 /// As [`disable`].
@@ -32,7 +32,7 @@ pub fn enable(user: &UserId) -> Result<bool, Error> {
     alter(Action::Enable, user, true, |state, _| state.disabled_at = None)
 }
 
-/// `pv_require_change`: the password is only good for choosing another.
+/// `pv_require_change`: from now on the password is only good for choosing another one.
 ///
 /// # Errors
 /// As [`disable`].
@@ -45,7 +45,7 @@ pub fn require_change(user: &UserId) -> Result<bool, Error> {
     })
 }
 
-/// `pv_delete_user`.
+/// `pv_delete_user`: deletes the user's record.
 ///
 /// # Errors
 /// As [`disable`].
@@ -53,7 +53,7 @@ pub fn delete(user: &UserId) -> Result<bool, Error> {
     edit(Action::Delete, user, |_| Ok(Edit::Delete))
 }
 
-/// `pv_unlock_user`: what was tried against the account is forgotten when the transaction commits.
+/// `pv_unlock_user`: the account's failures are forgotten when the transaction commits.
 ///
 /// # Errors
 /// As [`disable`].
@@ -63,8 +63,8 @@ pub fn unlock(user: &UserId) -> Result<bool, Error> {
     })
 }
 
-/// Changes what is said of an account. That takes effect at once, whatever becomes of a transaction that
-/// holds the user's password: see [`Store::alter`].
+/// Changes the state of an account. This works even while another transaction holds the user's
+/// password record: see [`Store::alter`].
 ///
 /// # Errors
 /// As [`disable`].
@@ -79,7 +79,7 @@ pub fn alter(
     })
 }
 
-/// Changes a row.
+/// Edits the user's record.
 ///
 /// # Errors
 /// As [`disable`].

@@ -1,8 +1,8 @@
-//! What happens to an account: passwords are chosen, renewed, imported and forgotten, and managers say
-//! what a right one is worth. Nothing here tests a secret; what needs a proven one takes the gate's proof.
+//! Everything that changes an account: passwords are chosen, renewed, imported and deleted, and
+//! managers set its state. Nothing here tests a secret: the gate does, and makes the proof of it.
 //!
-//! Everything but renewals is part of the caller's transaction: a sign-up and its password commit or vanish
-//! together. Nothing is hashed before it is clear that it may be written.
+//! Everything but renewals is part of the caller's transaction: a sign-up and its password commit
+//! or vanish together. Nothing may be hashed before it is clear that it may be written.
 
 pub mod blocklist;
 pub mod calibrate;

@@ -1,4 +1,4 @@
-//! A new password: what is accepted, and its hash.
+//! A new password: whether it is accepted, and its hash.
 
 use std::time::Instant;
 
@@ -13,18 +13,18 @@ use crate::pg::session::slot::HashSlot;
 use crate::pg::vault::store::Written;
 use crate::{salt, settings};
 
-/// policy: length bound, NFC, then the rules.
+/// Normalises a password and checks it against the policy: length bound, NFC, then the rules.
 ///
 /// # Errors
-/// The first rule that it breaks.
+/// The first rule that it violates.
 pub fn accept(user: &UserId, submitted: Submitted) -> Result<NewPassword, Reason> {
     settings::rules().accept(Password::normalize(submitted)?, user, blocklist::contains)
 }
 
-/// hash: with today's parameters and a fresh salt.
+/// Hashes a new password with the current parameters and a fresh salt.
 ///
 /// # Errors
-/// [`Reason::Busy`] when no slot comes free in time; what [`settings::cost`] and [`salt::random`] say.
+/// [`Reason::Busy`] when no slot comes free; what [`settings::cost`] and [`salt::random`] return.
 pub fn hash(new: &NewPassword) -> Result<Verifier, Stop> {
     let cost = settings::cost()?;
     let slot = HashSlot::take(Instant::now() + settings::queue_timeout());
@@ -33,10 +33,10 @@ pub fn hash(new: &NewPassword) -> Result<Verifier, Stop> {
     Ok(Verifier::create(new, cost, salt::random()?, &mut workspace)?)
 }
 
-/// What a write is answered with; `unchanged` is why there was nothing to write.
+/// Turns the result of a write into an answer; `unchanged` is the reason if nothing was written.
 ///
 /// # Errors
-/// That, or [`Reason::Busy`].
+/// `unchanged` or [`Reason::Busy`].
 pub fn written(written: Written, unchanged: Reason) -> Result<bool, Stop> {
     match written {
         Written::Done => Ok(true),

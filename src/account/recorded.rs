@@ -1,4 +1,5 @@
-//! A change and its record: as part of the transaction, or, where it is refused, whatever becomes of that.
+//! Makes a change and its audit event: both are part of the transaction, but the event of a refusal
+//! outlives a rollback.
 
 use core::net::IpAddr;
 use std::time::Instant;
@@ -16,15 +17,15 @@ use crate::pg::session::{extension, statistics, transaction};
 use crate::pg::shared::budgets::Place;
 use crate::settings;
 
-/// What a change that is not made ends in: [`Stop`] where the answer has a `reason`, or else [`Error`].
+/// Why a change was not made: [`Stop`] if the answer has a `reason`, otherwise [`Error`].
 pub trait Unmade: From<Error> + Copy {
-    /// What it is on record as.
+    /// The denial that is recorded, if it is one.
     fn denial(self) -> Option<Denial>;
 
-    /// A table that another session has locked is a reason, where there is one.
+    /// Turns a table that another session has locked into [`Reason::Busy`], if reasons exist.
     fn or_busy(self) -> Self;
 
-    /// There is no place to record it in.
+    /// No place in the audit came free.
     fn unrecorded() -> Self;
 }
 
@@ -61,11 +62,12 @@ impl Unmade for Error {
     }
 }
 
-/// Makes a change and records it as part of the transaction, or records why it was refused. Its place in
-/// the audit is reserved before anything is changed. False: there was nothing to do, which is not recorded.
+/// Makes a change and records it as part of the transaction, or records why it was refused.
+/// Reserves a place in the audit before anything is changed. False: there was nothing to do, which
+/// is not recorded.
 ///
 /// # Errors
-/// What `make` says; [`Error::ReadOnly`], [`Error::JustInstalled`], [`Error::AuditBusy`],
+/// What `make` returns; [`Error::ReadOnly`], [`Error::JustInstalled`], [`Error::AuditBusy`],
 /// [`Error::AuditNotWritten`].
 pub fn recorded<E: Unmade>(
     action: Action,
@@ -76,7 +78,7 @@ pub fn recorded<E: Unmade>(
     recorded_with(action, user, client, &[], make)
 }
 
-/// The same, with budgets that are to be written at once, whatever becomes of the transaction.
+/// Like [`recorded`], with budgets that are written at once and survive a rollback.
 ///
 /// # Errors
 /// As [`recorded`].
@@ -111,7 +113,7 @@ pub fn recorded_with<E: Unmade>(
     made
 }
 
-/// Records that a change was refused before it was begun.
+/// Records that a change was refused before it began, and returns the reason.
 pub fn refused(action: Action, user: &UserId, client: Option<IpAddr>, why: Stop) -> Stop {
     match why.or_busy() {
         why @ Stop::Denied(_) => recorded(action, user, client, || Err(why)).err().unwrap_or(why),

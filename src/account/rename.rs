@@ -1,4 +1,4 @@
-//! Users whose id changes: a user name, an e-mail address.
+//! `pv_rename_user`: for user ids that change, such as a user name or an e-mail address.
 
 use password_verify_core::rules::event::Action;
 use password_verify_core::rules::reason::Reason;
@@ -13,9 +13,9 @@ use crate::pg::server::PATIENCE;
 use crate::pg::vault::rename::Renamed;
 use crate::pg::vault::store::Store;
 
-/// `pv_rename_user`: password, history and state belong to another id from now on. So does what was charged to
-/// the account, at once and whatever becomes of the transaction: a rollback must not forget a charge, and the
-/// old id keeps its own. What is kept by address stays behind: the new id has no known clients.
+/// Moves password, history and state to another id. Failures charged to the account are copied at
+/// once, even if the transaction is rolled back, because a rollback must not forget a charge; the
+/// old id keeps them too. Budgets by client address stay behind: the new id has no known clients.
 ///
 /// # Errors
 /// [`Reason::AlreadySet`], [`Reason::NoPassword`], [`Reason::Busy`].

@@ -1,4 +1,4 @@
-//! Reset tokens: issued to one service, redeemed by another.
+//! Reset tokens: one service issues them, another redeems them.
 
 use core::net::IpAddr;
 use std::time::Duration;
@@ -26,8 +26,11 @@ use crate::pg::server::PATIENCE;
 use crate::pg::vault::store::{Edit, Store};
 use crate::{salt, settings};
 
-/// `pv_issue_reset_token`: with which the password can be reset once, instead of any before it. `None` for
-/// a user who has no password.
+/// `pv_issue_reset_token`: issues a token that resets the password once, and replaces any earlier
+/// token. `None` if the user has no password.
+///
+/// # Errors
+/// What [`edit`] and [`salt::random`] return.
 pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error> {
     let life = i64::try_from(valid_for.as_micros()).unwrap_or(0);
     let mut issued = None;
@@ -40,9 +43,12 @@ pub fn issue(user: &UserId, valid_for: Duration) -> Result<Option<Secret>, Error
     Ok(issued)
 }
 
-/// `pv_revoke_reset_tokens`: a token that is out is worth nothing any more, also one that a transaction has
-/// issued and not committed yet: the time of this call is compared with that of its issue, in a row that no
-/// transaction of the user's holds. Was there one to be seen?
+/// `pv_revoke_reset_tokens`: revokes every token of the user, even one whose transaction has not
+/// yet committed: the time of this call, noted in a row that no transaction of the user's holds, is
+/// compared with the time of issue. Returns whether a token was visible.
+///
+/// # Errors
+/// What [`alter`] returns.
 pub fn revoke(user: &UserId) -> Result<bool, Error> {
     let (now, mut seen) = (server::now(), false);
     alter(Action::RevokeTokens, user, false, |state, row| {
@@ -53,10 +59,11 @@ pub fn revoke(user: &UserId) -> Result<bool, Error> {
     Ok(seen)
 }
 
-/// `pv_reset_password`: by somebody who has such a token, which is used up if the new password is accepted.
+/// `pv_reset_password`: sets a new password for the holder of a token. Only a password that is
+/// accepted uses the token up.
 ///
 /// # Errors
-/// [`Reason::InvalidToken`], [`Reason::Busy`], what [`accept`], [`attempt`] and [`require_unused`] say.
+/// [`Reason::InvalidToken`], [`Reason::Busy`]; see [`accept`], [`attempt`] and [`require_unused`].
 pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Result<(), Stop> {
     server::require_writable()?;
     let proof = attempt(ResetToken::to_reset(token, client))?;
@@ -68,7 +75,7 @@ pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Resul
         let verifier = hash(&new)?;
         let now = server::now();
         let replaced = Store::open(Access::Write)?.edit(user, PATIENCE, |row| {
-            // It may have been used, or replaced, since it was proven.
+            // The token may have been used or replaced since it was proven.
             if !row.redeems(&proof.token, now)? {
                 return Ok(Edit::Keep);
             }

@@ -1,4 +1,4 @@
-//! `pv_validate_password`: is this the password, and is it worth anything?
+//! `pv_validate_password`: checks a password for a login.
 
 use core::net::IpAddr;
 use std::time::Instant;
@@ -15,19 +15,19 @@ use crate::pg::session::offer;
 use crate::pg::session::slot::HashSlot;
 use crate::{salt, settings};
 
-/// `pv_validate_password`.
+/// Whether this is the user's password and the account may use it.
 ///
 /// # Errors
-/// What [`attempt`] says.
+/// What [`attempt`] returns.
 pub fn validate(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> Result<(), Stop> {
     let proof = attempt(Password::to_log_in(user, submitted, client))?;
-    // The answer is what it is, whatever becomes of this.
+    // A renewal that fails does not change the answer.
     let _ = renew_if_weak(&proof);
     Ok(())
 }
 
-/// Makes the record anew where it is weaker than today's settings, or another system's, for the worker to
-/// write: the caller's transaction may be read-only, and may stay open for as long as it likes.
+/// Renews a record that is weaker than the current settings or another system's. A worker writes
+/// it, because the caller's transaction may be read-only, or stay open for long.
 fn renew_if_weak(proof: &Proof) -> Result<(), Error> {
     let current = settings::cost()?;
     let Some(renewal) = proof.record.renewal(&proof.password, current) else { return Ok(()) };

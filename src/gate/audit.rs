@@ -1,4 +1,4 @@
-//! What is recorded of a call, and waiting until it is.
+//! Builds the audit record of a call, and waits until the audit event is committed.
 
 use std::time::Instant;
 
@@ -16,7 +16,7 @@ use crate::pg::shared::note::Note;
 use crate::pg::shared::queue::Ticket;
 use crate::settings;
 
-/// The beginning of a record: who does what to whom, as far as that is known.
+/// Begins an audit record: the caller, the action, and the user and client if they are known.
 pub fn note(action: Action, user: Option<&UserId>, client: Option<core::net::IpAddr>) -> Note {
     let mut record = Note {
         at: server::now(),
@@ -38,10 +38,11 @@ pub fn note(action: Action, user: Option<&UserId>, client: Option<core::net::IpA
     record
 }
 
-/// Waits until the event is committed, where the policy says so. On a standby it goes to the server log.
+/// Waits until the audit event is committed, if `audit_durability` asks for that. On a standby the
+/// event goes to the server log instead.
 ///
 /// # Errors
-/// [`Error::AuditNotWritten`].
+/// [`Error::AuditNotWritten`] after `audit_timeout`.
 pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
     match conclusion {
         Conclusion::Queued(ticket) => wait_for(*ticket),
@@ -52,10 +53,10 @@ pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
     }
 }
 
-/// The same for a change that was refused.
+/// Waits for the audit event behind `ticket`, as [`wait`] does. A refused change has only a ticket.
 ///
 /// # Errors
-/// [`Error::AuditNotWritten`].
+/// [`Error::AuditNotWritten`] after `audit_timeout`.
 pub fn wait_for(ticket: Ticket) -> Result<(), Error> {
     if !ticket.is_to_wait() {
         return Ok(());

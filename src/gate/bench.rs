@@ -1,4 +1,4 @@
-//! Where a secret is tested: the only way to memory for a hash.
+//! The bench tests a secret: it is the only way to the memory for a hash.
 
 use std::time::Instant;
 
@@ -12,7 +12,7 @@ use crate::pg::session::slot::HashSlot;
 use crate::pg::session::statistics;
 use crate::settings;
 
-/// The work of one attempt.
+/// Computes the hashes of one attempt.
 pub struct Bench<'a> {
     charged: &'a Charged,
     slot: Option<HashSlot>,
@@ -23,12 +23,12 @@ impl<'a> Bench<'a> {
         Self { charged, slot }
     }
 
-    /// Computes a hash, in the slot that the attempt has waited for, or in another one: there is one for
-    /// each, so that others come in between. From here on the attempt is a guess, which stays charged
-    /// whatever ends it.
+    /// Computes one hash. The first uses the slot that the attempt has waited for; each further
+    /// hash waits for a slot of its own, so that other attempts get their turn in between. From
+    /// here on the attempt is a guess, and stays charged however it ends.
     ///
     /// # Errors
-    /// [`Reason::Busy`] when no slot comes free in time; [`OutOfMemory`].
+    /// [`Reason::Busy`] when no slot comes free within `queue_timeout`; [`OutOfMemory`].
     pub fn hash<T>(
         &mut self,
         cost: Option<Cost>,

@@ -1,4 +1,4 @@
-//! What is charged to a user, looked at and moved from outside of an attempt.
+//! Reads and carries over the throttle budgets of a user outside an attempt. Never charges one.
 
 use password_verify_core::rules::throttle::Payer;
 use password_verify_core::rules::user_id::UserId;
@@ -12,7 +12,7 @@ use crate::pg::shared::budgets::{Place, Stored};
 use crate::pg::tables::ledger::Ledger;
 use crate::pg::vault::key::ActiveKey;
 
-/// Which budgets of a user have something in them. What is charged but not settled is not in them yet.
+/// Returns those of the user's budgets whose count is above 0. Attempts in flight do not count.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
@@ -32,10 +32,11 @@ pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::B
     Ok(charged)
 }
 
-/// What is charged to a user is charged to another id as well, at once: which budgets are to be written.
+/// Adds the failures of one user id to the budgets of another, at once, and returns the budgets
+/// that have to be written to the table.
 ///
 /// # Errors
-/// What [`carried::carry_over`] says.
+/// What [`carried::carry_over`] returns.
 pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Error> {
     let active = ActiveKey::read()?.key;
     let key = |payer: Payer, user| active.budget(payer as u8, &[], Some(user));
@@ -46,7 +47,7 @@ pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Err
     charged(old, &[Payer::Account, Payer::Comparison])?.into_iter().map(carry).collect()
 }
 
-/// Reads an account's budget from the table.
+/// Reads a budget from the table.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].

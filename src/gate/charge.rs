@@ -1,4 +1,5 @@
-//! Whether a secret may be tested at all. Charged before any work, at every entry point alike.
+//! Decides whether a secret may be tested, and charges for it before any work. Nothing may test a
+//! secret without this.
 
 use std::time::Instant;
 
@@ -22,49 +23,49 @@ use crate::pg::tables::ledger::Ledger;
 use crate::pg::vault::key::ActiveKey;
 use crate::settings;
 
-/// Tells budgets for reset tokens from those for passwords.
+/// Separates the client and caller budgets for reset tokens from those for passwords.
 const TOKENS: &[u8] = b"tokens";
 
-/// An attempt that has a place in the audit and has not paid.
+/// An attempt that has a place in the audit and is not yet charged.
 #[must_use]
 pub struct Entered {
     attempt: Attempt,
     row: Row,
     begun: Instant,
-    /// Until when it may wait for what it needs.
+    /// The attempt gives up waiting for locks, budgets and slots at this time.
     deadline: Instant,
 }
 
-/// An attempt that is paid for.
+/// An attempt that is charged.
 #[must_use]
 pub struct Charged {
     attempt: Attempt,
     row: Row,
     deadline: Instant,
-    /// Set where the account or the caller has nothing left and the client's own small budget has paid.
+    /// Set where the account or the caller budget is exhausted and [`Payer::Chance`] paid instead.
     second_chance: Option<SecondChance>,
 }
 
-/// Everybody who names an address gets as many hashes by it, whether the address is known to the account
-/// or not, and the same answer; only for a known one does a right password count. Otherwise the
-/// application could learn from a hash, or from an answer, who has logged in from where.
+/// Every client address gets the same number of hashes and the same answers, whether it is known to
+/// the account or not; a right password counts only from a known one. Otherwise the application
+/// could learn, from a hash or an answer, from which addresses a user has logged in.
 struct SecondChance {
     known: bool,
     refusal: Denial,
 }
 
-/// What stands in the way of a charge.
+/// Why an attempt cannot be charged.
 enum Hindrance {
-    /// Over budget because of this payer's attempts in flight.
+    /// This payer would be over budget if all of its attempts in flight failed.
     InFlight(Payer),
     Refused(Denial),
 }
 
 impl Entered {
-    /// Reserves its place in the audit.
+    /// Reserves the attempt's place in the audit.
     ///
     /// # Errors
-    /// [`Ended::Refused`] where there is none in time; [`Error::StandbyValidation`],
+    /// [`Ended::Refused`] when no place comes free in time; [`Error::StandbyValidation`],
     /// [`Error::JustInstalled`], [`Error::NotInstalled`], [`Error::TooManyDatabases`].
     pub fn begin(purpose: Purpose, claimant: &Claimant) -> Result<Self, Ended> {
         if server::in_recovery() && !settings::standby_validation() {
@@ -84,15 +85,17 @@ impl Entered {
         Ok(Self { attempt, row, begun, deadline })
     }
 
-    /// Nobody has such a secret: recorded as a wrong one, and not charged, because it is not tested.
+    /// Ends an attempt with a secret that no user can have. It is recorded as wrong, but neither
+    /// tested nor charged.
     pub fn refuse_impossible(self) -> Ended {
         refuse(self.attempt, self.row.wrong.into())
     }
 
-    /// Charges all payers or none.
+    /// Charges all payers of the attempt or none.
     ///
     /// # Errors
-    /// [`Ended::Refused`] where one of them has nothing left.
+    /// [`Ended::Refused`] when one of them is over budget, or when waiting for a lock or for
+    /// attempts in flight takes until the deadline.
     pub fn charge(self, claimant: &Claimant) -> Result<Charged, Ended> {
         let Self { attempt, row, begun, deadline } = self;
         if !pin_all(&attempt, &row, claimant, deadline)? {
@@ -104,17 +107,17 @@ impl Entered {
     }
 }
 
-/// There was no place to record it in.
+/// Ends an attempt that found no place in the audit.
 fn unrecorded() -> Ended {
     Ended::Refused(None, Reason::Busy.into())
 }
 
-/// Nothing is charged for it, and that is recorded.
+/// Withdraws every charge of the attempt and records the denial.
 fn refuse(attempt: Attempt, denial: Denial) -> Ended {
     Ended::Refused(Some(attempt.refuse(denial.reason.into())), denial)
 }
 
-/// Brings every budget of the attempt into the cache and keeps it there; false when that takes too long.
+/// Loads every budget of the attempt into the cache and pins it there; false if that is too slow.
 fn pin_all(
     attempt: &Attempt,
     row: &Row,
@@ -132,7 +135,7 @@ fn pin_all(
     }
     let (user, client) = (user.as_ref(), client.as_deref());
     for &payer in row.payers {
-        // Whom it is about: an address, a role, or nothing besides the user.
+        // The budget's subject beside the user: a client address, a login role, or nothing.
         let (about, user) = match payer {
             Payer::Account | Payer::Comparison => (Some(&[][..]), user),
             Payer::Known | Payer::Chance => (client, user),
@@ -152,7 +155,7 @@ fn pin_all(
     Ok(true)
 }
 
-/// Charges them all or none, and waits where only attempts in flight stand in the way.
+/// Charges all payers or none. Waits while only attempts in flight stand in the way.
 fn charge_all(attempt: Attempt, row: Row, deadline: Instant) -> Result<Charged, Ended> {
     loop {
         match try_charge(&attempt, &row) {
@@ -179,12 +182,12 @@ fn try_charge(attempt: &Attempt, row: &Row) -> Result<Option<SecondChance>, Hind
             verdict if payer == Payer::Client || !has_chance => {
                 return Err(Hindrance::Refused(denial(row, verdict)));
             }
-            // Of two, the one that lasts: an account may be locked.
+            // Keep the account's refusal over the caller's: a locked account stays locked.
             verdict => refusal = refusal.or(Some(denial(row, verdict))),
         }
     }
     let Some(refusal) = refusal else { return Ok(None) };
-    // The account is not charged for what may not count: its owner may be trying from somewhere new.
+    // The attempt may not count, so the account is not charged: the owner may be at a new address.
     attempt.withdraw_one(Payer::Account);
     match attempt.charge(Payer::Chance) {
         Verdict::Admitted => {
@@ -206,36 +209,36 @@ fn denial(row: &Row, verdict: Verdict) -> Denial {
 }
 
 impl Charged {
-    /// What testing takes.
+    /// The work that testing this secret takes.
     pub fn work(&self) -> Work {
         self.row.work
     }
 
-    /// Until when it may wait for that.
+    /// When to stop waiting for slots and tables.
     pub fn deadline(&self) -> Instant {
         self.deadline
     }
 
-    /// From here on it is a guess: whatever ends it, it stays charged. What ends before costs nothing.
+    /// Marks the attempt as a guess: from here on it stays charged however it ends.
     pub fn begin_hash(&self) {
         self.attempt.begin_hash();
     }
 
-    /// It ends in an error. One that comes from a record tells something of its user, like a hash: it stays
-    /// charged.
+    /// Notes that the attempt ends in an error. An error that comes from one record tells something
+    /// about its user, as a hash does, so the attempt stays charged.
     pub fn note_error(&self, why: Error) {
         if why.is_of_a_record() {
             self.begin_hash();
         }
     }
 
-    /// Nothing will be tested: everybody gets back what they have paid.
+    /// Ends an attempt before its test: every payer gets its charge back.
     pub fn withdraw(self, reason: Reason) -> Ended {
         refuse(self.attempt, reason.into())
     }
 
-    /// Settles the charge for a right secret, which gets back what it cost. `worth` is what the account makes
-    /// of it.
+    /// Settles the charge for a right secret: [`Payer::on_right`] says what is given back. `worth`
+    /// is what the account's state makes of the secret.
     pub fn settle_right(
         self,
         owner: &UserId,
@@ -253,7 +256,8 @@ impl Charged {
         (attempt.settle(outcome, true), worth.map_err(Denial::from))
     }
 
-    /// Settles the charge for a wrong secret, which stays paid, but for one that this client has tried before.
+    /// Settles the charge for a wrong secret. It stays charged, unless this client repeats a recent
+    /// one and repeats are forgiven.
     pub fn settle_wrong(self, mark: Option<u64>) -> (Conclusion, Denial) {
         let Self { attempt, row, second_chance, .. } = self;
         if let Some(mark) = mark {
@@ -263,7 +267,7 @@ impl Charged {
         (attempt.settle(denial.reason.into(), false), denial)
     }
 
-    /// Settles the charge for a test that came to no end, which stays paid if a hash had begun.
+    /// Settles the charge for a test that did not finish. It stays charged if a hash had begun.
     pub fn settle_unfinished(self, denial: Denial) -> (Conclusion, Denial) {
         (self.attempt.settle_unfinished(denial.reason.into()), denial)
     }

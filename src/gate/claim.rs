@@ -1,4 +1,4 @@
-//! Who claims something, and how an attempt ends early.
+//! The claimant of an attempt, and how an attempt ends early.
 
 use core::net::IpAddr;
 
@@ -8,19 +8,19 @@ use crate::answer::Denial;
 use crate::error::Error;
 use crate::pg::session::attempt::Conclusion;
 
-/// Who claims to know it.
+/// The claimant (NIST SP 800-63-4): the party that presents a secret.
 pub struct Claimant {
-    /// As whom. `None`: the secret itself names its owner.
+    /// The user that the claimant claims to be. `None`: the secret itself names its owner.
     pub user: Option<UserId>,
-    /// From where, as the application says.
+    /// The client address, as reported by the application.
     pub client: Option<IpAddr>,
 }
 
-/// An attempt that comes no further.
+/// How an attempt ends before its test is finished.
 pub enum Ended {
-    /// It is answered, and that is on record, or there was no place to record it in.
+    /// It was denied. The denial is in the audit, or `None`: no place in the audit came free.
     Refused(Option<Conclusion>, Denial),
-    /// It stays charged if its test had begun, and is recorded as abandoned.
+    /// It failed. It is recorded as abandoned, and stays charged if its test had begun.
     Failed(Error),
 }
 

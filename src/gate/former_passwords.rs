@@ -1,8 +1,8 @@
-//! Whether a new password is one of the last ones.
+//! Checks that a new password is none of the user's last ones.
 //!
-//! That is an answer about a secret: with a reset token it tells whether a guess is the current password,
-//! and with the current password whether it is a former one. There are a few for each account until its
-//! next change, whatever becomes of the transaction around them.
+//! This is an answer about a secret: with a reset token it tells whether a guess is the current
+//! password, and with the current password whether a guess is a former one. So an account gets only
+//! a few checks until its next change, and a rollback does not give them back.
 
 use core::net::IpAddr;
 
@@ -20,21 +20,21 @@ use crate::error::Error;
 use crate::pg::vault::store::{Found, Store};
 use crate::settings;
 
-/// A new password that is claimed to be none of the last ones.
+/// A new password that is claimed not to be one of the last ones.
 struct Unused<'a> {
     user: &'a UserId,
     new: &'a NewPassword,
     history: usize,
 }
 
-/// Records of the last passwords, the current one first, and the number of the row. `None`: the user was
-/// deleted since the old password was proven.
+/// The records of the last passwords, the current one first. `None`: the user was deleted after the
+/// old password or the token was proven.
 type Kept = Option<Vec<Record>>;
 
-/// history: none of the last passwords, where the policy says so.
+/// Refuses a new password that is one of the last `password_verify.history` ones.
 ///
 /// # Errors
-/// [`Reason::Reused`]; [`Reason::Throttled`] where there have been too many; [`Reason::Busy`].
+/// [`Reason::Reused`]; [`Reason::Throttled`] when the account has no checks left; [`Reason::Busy`].
 pub fn require_unused(
     user: &UserId,
     new: &NewPassword,

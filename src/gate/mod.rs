@@ -1,8 +1,8 @@
 //! The gate: the only way to test a secret.
 //!
-//! [`attempt`] reads top to bottom, and each stage consumes what the stage before it produced: the fields
-//! are private to this file and nothing here can be cloned, so leaving a stage out does not compile. What
-//! is particular to a secret is an [`Authenticator`], one file of this folder each.
+//! [`attempt`] reads top to bottom. Each stage consumes what the previous stage produced, in fields
+//! that are private to this file and types that cannot be cloned, so code that leaves a stage out
+//! does not compile. Each kind of secret is an [`Authenticator`] in its own file.
 
 use std::time::Instant;
 
@@ -30,81 +30,81 @@ pub mod former_passwords;
 pub mod password;
 pub mod reset_token;
 
-/// The way of an attempt.
+/// Tests one secret, from its place in the audit to the committed audit event.
 ///
 /// # Errors
-/// [`Stop::Denied`] for anything but the right secret of somebody who may use it.
+/// [`Stop::Denied`] unless the secret is right and the account may use it.
 pub fn attempt<A: Authenticator>(claim: Claim<A>) -> Result<A::Proof, Stop> {
     let way = || {
-        // audit: the place of its event is reserved, or nothing happens.
+        // audit: reserve a place for the event, or do nothing at all.
         let entered = claim.enter()?;
-        // policy: what is too long, or no text, is nobody's secret. It is recorded, not tested.
+        // policy: text that is too long or invalid cannot be a secret. It is recorded, not tested.
         let candidate = entered.require_possible()?;
-        // throttle: charged here, before any work.
+        // throttle: charge the attempt before any work.
         let admitted = candidate.charge()?;
-        // slots: it waits here, for a bounded time, for the right to hash and for the tables.
+        // slots: wait, for a bounded time, for a hash slot and for the tables.
         let ready = admitted.wait()?;
-        // store: what the secret is compared with, or for an unknown user a decoy of the same cost.
+        // store: fetch the record, or for an unknown user a decoy of the same cost.
         let fetched = ready.fetch()?;
-        // test: in constant time. Then the slot is somebody else's.
+        // test: compare in constant time, then free the slot.
         let tested = fetched.test()?;
-        // settle: a right answer refunds the charge. Nothing else does.
+        // settle: a right answer gives back what the table says; a wrong one stays charged.
         Ok(tested.settle())
     };
-    // audit: the event is committed here, before the answer leaves.
+    // audit: commit the event before the answer leaves.
     Settled::or_ended(way())?.audit()
 }
 
-/// What is particular to a secret: what it is compared with, and how. Who pays for it, and what a right
-/// one is worth, is in the table of [`Purpose::row`].
+/// An authenticator (NIST SP 800-63B-4): what a secret is compared with, and how. [`Purpose::row`]
+/// says who pays for the test and what a right secret is worth.
 pub trait Authenticator {
-    /// What it is compared with.
+    /// What the secret is compared with.
     type Target;
-    /// What a right one proves. Nothing else makes one.
+    /// The proof that the secret was right. Only [`Authenticator::test`] makes one.
     type Proof;
 
-    /// Finds what to compare with, in steps and at a cost that do not tell whether there is anything.
+    /// Finds the target. Steps and cost must not tell whether there is one.
     ///
     /// # Errors
-    /// What a stored record that cannot be read ends in.
+    /// The error for a stored record that cannot be read.
     fn find(&self, store: &Store) -> Result<Self::Target, Error>;
 
-    /// Compares.
+    /// Compares the secret with its target.
     ///
     /// # Errors
-    /// [`Reason::Busy`] where it had to wait for too long.
+    /// [`Reason::Busy`] when no hash slot comes free in time.
     fn test(self, target: Self::Target, bench: &mut Bench) -> Result<Verdict<Self::Proof>, Stop>;
 
-    /// Whose secret it was.
+    /// The user whose secret it was.
     fn owner(proof: &Self::Proof) -> &UserId;
 }
 
-/// What came of comparing.
+/// The result of a comparison.
 pub enum Verdict<P> {
-    /// It is the right one, and that is what the account makes of it.
+    /// The secret is right. The `Result` is what the account's state makes of it.
     Right(P, Result<(), Reason>),
-    /// It is not: unknown user and wrong secret alike. By the mark it is known when it comes again, where
-    /// the policy asks for that.
+    /// The secret is wrong, or the user unknown. The mark recognises a repeated wrong password, if
+    /// the policy forgives repeats.
     Wrong(Option<u64>),
 }
 
-/// Requires: arguments. Produces: an attempt that nothing has happened to yet.
+/// An attempt before its first stage.
 #[must_use]
 pub struct Claim<A> {
     purpose: Purpose,
     claimant: Claimant,
-    /// `None`: it cannot be anybody's.
+    /// `None`: no user can have such a secret.
     secret: Option<A>,
 }
 
-/// Produced by [`Claim::enter`]: has a place in the audit.
+/// Produced by [`Claim::enter`]: the attempt has a place in the audit.
 #[must_use]
 struct Arrived<A> {
     claim: Claim<A>,
     entered: Entered,
 }
 
-/// Produced by [`Arrived::require_possible`]: could be somebody's.
+/// Produced by [`Arrived::require_possible`]: the secret has a possible form.
 #[must_use]
 struct Candidate<A> {
     claimant: Claimant,
@@ -112,14 +112,14 @@ struct Candidate<A> {
     entered: Entered,
 }
 
-/// Produced by [`Candidate::charge`]: paid for.
+/// Produced by [`Candidate::charge`]: the attempt is charged.
 #[must_use]
 struct Admitted<A> {
     secret: A,
     charged: Charged,
 }
 
-/// Produced by [`Admitted::wait`]: may be tested now.
+/// Produced by [`Admitted::wait`]: the secret may be tested now.
 #[must_use]
 struct Ready<A> {
     secret: A,
@@ -128,7 +128,7 @@ struct Ready<A> {
     store: Store,
 }
 
-/// Produced by [`Ready::fetch`]: the secret, and what to compare it with.
+/// Produced by [`Ready::fetch`]: the secret and its target.
 #[must_use]
 struct Fetched<A: Authenticator> {
     secret: A,
@@ -137,17 +137,17 @@ struct Fetched<A: Authenticator> {
     target: A::Target,
 }
 
-/// Produced by [`Fetched::test`].
+/// Produced by [`Fetched::test`]: the verdict, not yet settled.
 #[must_use]
 struct Tested<A: Authenticator> {
     charged: Charged,
     verdict: Result<Verdict<A::Proof>, Denial>,
 }
 
-/// Produced by [`Tested::settle`], and by what ends an attempt before.
+/// Produced by [`Tested::settle`], or by an attempt that ended early.
 #[must_use]
 struct Settled<P> {
-    /// `None`: nothing could be recorded, and nothing was tested.
+    /// `None`: no place in the audit came free, and nothing was tested.
     conclusion: Option<Conclusion>,
     answer: Result<P, Denial>,
 }
@@ -187,7 +187,7 @@ impl<A: Authenticator> Admitted<A> {
     }
 }
 
-/// A slot, and the tables.
+/// Waits for a hash slot, if the work takes one, and for the tables.
 fn wait(work: Work, deadline: Instant) -> Result<(Option<HashSlot>, Store), Stop> {
     let open_by = || match Store::open_by(Access::Read, deadline) {
         Err(Error::Locked) => Err(Stop::from(Reason::Busy)),
@@ -209,8 +209,8 @@ fn wait(work: Work, deadline: Instant) -> Result<(Option<HashSlot>, Store), Stop
         if let Some(store) = store {
             return Ok((Some(slot), store));
         }
-        // Another session has locked a table, as VACUUM FULL does. Nobody waits for that in a slot. Once
-        // it is open it stays so: the second round is the last.
+        // Another session has locked a table, as VACUUM FULL does: free the slot before waiting for
+        // it. Once opened, the table stays open, so the second round is the last.
         drop(slot);
         opened = Some(open_by()?);
     }

@@ -1,4 +1,4 @@
-//! The authenticator that most attempts are about: a user's password.
+//! The authenticator of most attempts: a user's password.
 
 use core::net::IpAddr;
 
@@ -21,7 +21,7 @@ use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::{Found, Store};
 use crate::settings;
 
-/// A password that is claimed to be a user's.
+/// A password that the claimant presents for a user.
 pub struct Password {
     user: UserId,
     password: policy::Password,
@@ -29,18 +29,18 @@ pub struct Password {
     purpose: Purpose,
 }
 
-/// What a password is hashed against.
-// Taken apart as soon as it is made: boxing it would only cost an allocation.
+/// The record that a password is hashed against.
+// It is taken apart right after it is made: boxing would only cost an allocation.
 #[allow(clippy::large_enum_variant)]
 pub enum Target {
     /// The user's own record.
     Own { record: Record, stored: Secret, row: Credential },
-    /// There is none. A record of some cost is computed, or what a new one would cost, and the result
-    /// thrown away.
+    /// A stand-in for a user without a record, with the cost of some stored record or of a new one.
+    /// The result of its hash is discarded.
     Decoy(Record),
 }
 
-/// Somebody knows the password of this account. Replacing a password by its owner takes one.
+/// The claimant knows this account's password. A change by the owner requires this proof.
 #[must_use]
 pub struct Proof {
     pub user: UserId,
@@ -53,12 +53,12 @@ pub struct Proof {
 }
 
 impl Password {
-    /// To log in.
+    /// Claims a password in order to log in.
     pub fn to_log_in(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> Claim<Self> {
         Self::submitted(user, submitted, client, Purpose::LogIn)
     }
 
-    /// To choose another.
+    /// Claims the old password in order to choose a new one.
     pub fn to_change(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> Claim<Self> {
         Self::submitted(user, submitted, client, Purpose::Change)
     }
@@ -70,7 +70,7 @@ impl Password {
         purpose: Purpose,
     ) -> Claim<Self> {
         let claimant = Claimant { user: Some(user.clone()), client };
-        // policy: length bound first, then Unicode NFC.
+        // policy: the length bound first, then Unicode NFC.
         let normalized = policy::Password::normalize(submitted).ok();
         let secret = normalized.map(|password| Self { user, password, client, purpose });
         Claim { purpose, claimant, secret }
@@ -95,7 +95,7 @@ impl Authenticator for Password {
         let record = target.record();
         let (right, mark) = bench.hash(record.cost(), |workspace| {
             let comparison = record.compare(&password, user.as_str(), workspace)?;
-            // Made for every user and address, known or not, which takes as long.
+            // Made for every user and address, known or not, so that timing tells nothing.
             let forgives = settings::throttle_forgive_repeats();
             let mark = forgives.then(|| comparison.mark(budgets::repeat_key()));
             Ok((comparison.is_right(), mark))
@@ -119,10 +119,10 @@ impl Authenticator for Password {
 impl Target {
     fn find(store: &Store, user: &UserId) -> Result<Self, Error> {
         let (limit, current) = (settings::hash_memory_limit(), settings::cost()?);
-        // Looked for and read whether it is used or not, so that nothing tells.
+        // The decoy is looked up and parsed even if it is not used, so that timing tells nothing.
         let today = || Record::Argon2id(Verifier::decoy(current));
         let decoy = match store.decoy(user)?.map(|template| Record::parse(&template, limit)) {
-            // A template that is broken is nobody's record.
+            // A broken template belongs to no user, so it causes no error.
             None | Some(Err(NotAVerifier::Malformed)) => Ok(today()),
             Some(decoy) => decoy,
         };
@@ -134,11 +134,11 @@ impl Target {
                 Self::Own { record, stored, row }
             }
             Found::Neighbour(row) => {
-                // A key that is missing is everybody's trouble: nothing tells who has a record.
+                // A missing key fails for unknown users too: the error does not tell them apart.
                 if let Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) = row.open() {
                     return Err(error);
                 }
-                // One that asks for too much errs as those do that it stands for.
+                // A decoy above the limits fails exactly as the records that it stands for.
                 Self::Decoy(decoy.map_err(|why| Error::stored(why, store.place(user)))?)
             }
             Found::Nothing => {
@@ -155,12 +155,12 @@ impl Target {
 }
 
 impl Proof {
-    /// Is this the password that was proven?
+    /// Whether `password` is the one that was proven.
     pub fn is_of(&self, password: &policy::Password) -> bool {
         self.password.same_as(password)
     }
 
-    /// The same password once more, against the record as it is by then.
+    /// Claims the same password again, for a test against the record as it is by then.
     pub fn again(self) -> Claim<Password> {
         let Self { user, password, client, purpose, .. } = self;
         Password { user, password, client, purpose }.claim()

@@ -1,4 +1,4 @@
-//! The authenticator of somebody who has forgotten the password: a reset token.
+//! The authenticator of a user who has forgotten the password: a reset token.
 
 use core::net::IpAddr;
 
@@ -16,22 +16,22 @@ use crate::pg::server;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
 
-/// What is claimed to be a reset token. It names its owner.
+/// The text that is presented as a reset token. A valid token names its owner.
 pub struct ResetToken(Option<Token>);
 
-/// Somebody has a token with which the password of this account can be reset.
+/// The claimant holds a token that resets the password of this account.
 #[must_use]
 pub struct Proof {
     pub user: UserId,
     pub token: Token,
-    /// Nobody else can make one.
+    /// Keeps other modules from constructing a proof.
     _made_here: (),
 }
 
 impl ResetToken {
-    /// To choose a password.
+    /// Claims a token in order to choose a new password.
     pub fn to_reset(submitted: &Submitted, client: Option<IpAddr>) -> Claim<Self> {
-        // What does not look like one is charged like one that does.
+        // Text that is not a token is charged like a wrong token.
         let token = match submitted {
             Submitted::Text(text) => Token::parse(text.expose()),
             _ => None,

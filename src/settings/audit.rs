@@ -1,4 +1,4 @@
-//! What is recorded, how safely, and for how long.
+//! Settings of the audit: durability, retention and sizes.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ pub enum Durability {
     /// After its event is committed.
     #[name = c"commit"]
     Commit,
-    /// At once; a crash can lose the events of the last moment.
+    /// At once. A crash can lose the most recent events.
     #[name = c"async"]
     Async,
 }
@@ -78,23 +78,23 @@ pub fn audit_durability() -> Durability {
     DURABILITY.get()
 }
 
-/// How long an answer waits for its event: 100 ms to 10 minutes.
+/// How long an answer waits for its audit event: 100 ms to 10 minutes.
 pub fn audit_timeout() -> Duration {
     Duration::from_millis(value(&TIMEOUT).into())
 }
 
-/// How long events are kept, in microseconds; `None`: for ever.
+/// How long audit events are kept, in microseconds. `None`: for ever.
 pub fn audit_retention() -> Option<i64> {
     let minutes = i64::from(value(&RETENTION));
     (minutes > 0).then_some(minutes * 60_000_000)
 }
 
-/// Events on their way: 64 to a million.
+/// The number of events that can be queued for the worker: 64 to 1,048,576.
 pub fn audit_queue() -> usize {
     value(&QUEUE) as usize
 }
 
-/// 1 to 16.
+/// The number of background workers: 1 to 16.
 pub fn workers() -> u32 {
     value(&WORKERS)
 }

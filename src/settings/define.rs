@@ -1,10 +1,10 @@
-//! How settings are made known to PostgreSQL.
+//! Registers settings (GUCs) with PostgreSQL.
 
 use std::ffi::CStr;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
-/// Policy: a number with bounds.
+/// Defines a policy setting, a number with bounds (SUSET).
 pub fn policy(
     name: &'static CStr,
     short: &'static CStr,
@@ -16,7 +16,7 @@ pub fn policy(
     GucRegistry::define_int_guc(name, short, long, setting, min, max, GucContext::Suset, unit);
 }
 
-/// A size, for which memory is taken when the server starts.
+/// Defines a size, for which memory is allocated at server start (POSTMASTER).
 pub fn size(
     name: &'static CStr,
     short: &'static CStr,
@@ -28,7 +28,7 @@ pub fn size(
     GucRegistry::define_int_guc(name, short, long, setting, min, max, context, GucFlags::default());
 }
 
-/// A size in kilobytes.
+/// Defines a size in kilobytes (POSTMASTER).
 pub fn kilobytes(
     name: &'static CStr,
     short: &'static CStr,

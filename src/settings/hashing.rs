@@ -1,4 +1,4 @@
-//! How new passwords are hashed and which are accepted.
+//! Settings for hashing, and for the new passwords that are accepted.
 
 use password_verify_core::rules::cost::{
     Cost, MAX_ITERATIONS, MAX_MEMORY_KIB, MAX_PARALLELISM, MIN_MEMORY_KIB,
@@ -15,21 +15,21 @@ use crate::error::Error;
 static ARGON2_MEMORY: GucSetting<i32> = GucSetting::<i32>::new(65536);
 static ARGON2_ITERATIONS: GucSetting<i32> = GucSetting::<i32>::new(3);
 static ARGON2_PARALLELISM: GucSetting<i32> = GucSetting::<i32>::new(4);
-// NIST SP 800-63B-4 section 3.1.1.2: 15 where the password is the only factor.
+// NIST SP 800-63B-4 section 3.1.1.2: 15 if the password is the only factor.
 static MIN_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(15);
 static MIN_STRENGTH: GucSetting<i32> = GucSetting::<i32>::new(3);
-// NIST SP 800-63B-4 asks for none.
+// NIST SP 800-63B-4 does not ask for a history.
 static HISTORY: GucSetting<i32> = GucSetting::<i32>::new(0);
-/// Its default depends on the machine.
+/// The default depends on the number of processors.
 static HASH_SLOTS: OnceLock<GucSetting<i32>> = OnceLock::new();
 static QUEUE_LENGTH: GucSetting<i32> = GucSetting::<i32>::new(256);
 static HASH_MEMORY_LIMIT: GucSetting<i32> = GucSetting::<i32>::new(128 * 1024);
 
-// NIST SP 800-63B-4 section 3.1.1.2: commonly used ones are refused.
+// NIST SP 800-63B-4 section 3.1.1.2: commonly used passwords are refused.
 static COMMON_PASSWORDS: GucSetting<bool> = GucSetting::<bool>::new(true);
 static BLOCKLIST_FILE: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
-/// The most hashes at once.
+/// The most hash slots.
 const MAX_SLOTS: i32 = 256;
 
 pub fn define() {
@@ -120,47 +120,47 @@ pub fn define() {
     );
 }
 
-/// Last passwords that are refused as new ones: 0 to 24.
+/// How many of a user's last passwords are refused as new ones: 0 to 24.
 pub fn history() -> usize {
     value(&HISTORY) as usize
 }
 
-/// Are the commonest passwords refused?
+/// Whether the built-in list of common passwords is used.
 pub fn common_passwords() -> bool {
     COMMON_PASSWORDS.get()
 }
 
-/// The path of the list of breached passwords.
+/// The path of the site's list of breached passwords.
 pub fn blocklist_file() -> Option<CString> {
     BLOCKLIST_FILE.get()
 }
 
-/// One processor is left to everything else. A machine that does not say how many it has gets one slot.
+/// All processors but one. One slot if the number of processors is unknown.
 fn default_slots() -> i32 {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     processors.saturating_sub(1).clamp(1, 16) as i32
 }
 
-/// Hashes at once: 1 to 256.
+/// The number of hash slots: 1 to 256.
 pub fn hash_slots() -> u32 {
     HASH_SLOTS.get().map_or(1, value)
 }
 
-/// Sessions that may wait for a slot: 0 to 100,000.
+/// The number of backends that may wait for a slot: 0 to 100,000.
 pub fn queue_length() -> usize {
     value(&QUEUE_LENGTH) as usize
 }
 
-/// The most memory of one hash in KiB: 7 MiB to 1 GiB.
+/// The most memory of one hash, in KiB: 7 MiB to 1 GiB.
 pub fn hash_memory_limit() -> u32 {
     value(&HASH_MEMORY_LIMIT)
 }
 
-/// The parameters for new hashes.
+/// The parameters of new hashes.
 ///
 /// # Errors
-/// [`Error::SettingsTooWeak`] when the settings reach no OWASP row, [`Error::SettingsAboveLimit`] when they
-/// are above `hash_memory_limit`. Bounds of single settings cannot say that, because it depends on two.
+/// [`Error::SettingsTooWeak`] when the settings reach no OWASP row, [`Error::SettingsAboveLimit`]
+/// when they exceed `hash_memory_limit`. Each depends on two settings, which bounds cannot express.
 pub fn cost() -> Result<Cost, Error> {
     let [m, t, p] = [&ARGON2_MEMORY, &ARGON2_ITERATIONS, &ARGON2_PARALLELISM].map(value);
     let cost = Cost::new(m, t, p).ok().filter(|cost| cost.meets_owasp());
@@ -168,7 +168,7 @@ pub fn cost() -> Result<Cost, Error> {
     if m > hash_memory_limit() { Err(Error::SettingsAboveLimit) } else { Ok(cost) }
 }
 
-/// The rules for new passwords. Bounds: `min_length` 8 to 64, `min_strength` 0 to 4.
+/// The rules for new passwords: `min_length` 8 to 64, `min_strength` 0 to 4.
 pub fn rules() -> Rules {
     Rules { min_length: value(&MIN_LENGTH) as usize, min_strength: value(&MIN_STRENGTH) as u8 }
 }

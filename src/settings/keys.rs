@@ -1,4 +1,4 @@
-//! Where keys come from.
+//! Settings that say where the keyring (the pepper) comes from.
 
 use std::ffi::CString;
 
@@ -26,12 +26,10 @@ pub fn define() {
     );
 }
 
-/// The path of the keyring.
 pub fn keyring_file() -> Option<CString> {
     KEYRING_FILE.get()
 }
 
-/// The command that prints the keyring.
 pub fn keyring_command() -> Option<CString> {
     KEYRING_COMMAND.get()
 }

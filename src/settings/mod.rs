@@ -1,7 +1,8 @@
-//! Every setting: name, unit, bounds, context.
+//! Every setting, with its name, unit, bounds and context.
 //!
-//! Policy is SUSET: a DBA may set it per server, database or role, the application's login may not. Sizes
-//! and key sources are POSTMASTER: they take a restart. Nothing is USERSET.
+//! Policy is SUSET: a superuser may set it per server, database or role; the application's login
+//! may not. Sizes and key sources are POSTMASTER: a change needs a restart. The blocklist is
+//! SIGHUP. Nothing may be USERSET.
 
 mod audit;
 mod define;
@@ -22,7 +23,7 @@ pub use crate::settings::throttle::{
     queue_timeout, throttle, throttle_entries, throttle_forgive_repeats,
 };
 
-/// Called once, while the server preloads the library.
+/// Defines all settings, once, while the server preloads the library.
 pub fn define() {
     hashing::define();
     throttle::define();

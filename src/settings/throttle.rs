@@ -1,4 +1,4 @@
-//! How often a password may be tried.
+//! Settings for how often a secret may be tried.
 
 use std::time::Duration;
 
@@ -131,7 +131,7 @@ pub fn define() {
     );
 }
 
-/// The policy in force for this session.
+/// The throttle policy that is in force in this session.
 pub fn throttle() -> Rules {
     let [minute, second] = [60_000_000, 1_000_000];
     let microseconds = |setting, unit: i64| i64::from(value(setting)) * unit;
@@ -151,17 +151,17 @@ pub fn throttle() -> Rules {
     }
 }
 
-/// Is an account not charged for what a known client repeats?
+/// Whether an account is spared the charge for a wrong password that a known client repeats.
 pub fn throttle_forgive_repeats() -> bool {
     FORGIVE_REPEATS.get()
 }
 
-/// How long an attempt waits for others: 10 ms to 1 minute.
+/// How long an attempt waits for locks, budgets and slots: 10 ms to 1 minute.
 pub fn queue_timeout() -> Duration {
     Duration::from_millis(value(&QUEUE_TIMEOUT).into())
 }
 
-/// Budgets in shared memory: 1024 to 16 million.
+/// The number of budgets in shared memory: 1024 to 16,777,216.
 pub fn throttle_entries() -> usize {
     value(&ENTRIES) as usize
 }

@@ -1,18 +1,18 @@
 //! The memory of one hash.
 //!
-//! Measured: more than half of a hash in malloc's memory is page faults and address translation.
-//! Huge pages avoid both, and a mapping that is given back after each hash costs no more than one
-//! that is kept and wiped.
+//! Measured: with malloc, more than half of the time of a hash goes into page faults and address
+//! translation. Huge pages avoid both, and mapping memory anew for each hash costs no more than
+//! keeping and wiping it.
 
 use std::ptr::{NonNull, null_mut};
 
 use crate::Block;
 
-/// What huge pages are multiples of, in bytes (x86-64, and AArch64 with 4 KiB pages).
+/// The size of a huge page in bytes (x86-64, and AArch64 with 4 KiB pages).
 const HUGE_PAGE: usize = 2 << 20;
 
-/// A private anonymous mapping, aligned to huge pages. Dropping it gives it back to the kernel, which
-/// lets nobody read what was in it: nothing has to be wiped.
+/// A private anonymous mapping, aligned to huge pages. Drop returns it to the kernel, which shows
+/// its contents to no process, so nothing has to be wiped.
 pub struct Arena {
     start: NonNull<Block>,
     bytes: usize,
@@ -33,11 +33,12 @@ impl std::fmt::Display for Refused {
 impl std::error::Error for Refused {}
 
 impl Arena {
-    /// Room for `blocks` blocks, rounded up to huge pages. Memory that was promised but is not there
-    /// (overcommit, a cgroup's limit) kills when it is touched, and no program can catch that.
+    /// Maps `blocks` blocks, rounded up to huge pages. If promised memory turns out to be missing
+    /// when it is touched (overcommit, a cgroup's limit), the kernel kills the process; no program
+    /// can catch that.
     ///
     /// # Errors
-    /// [`Refused`].
+    /// [`Refused`] by the operating system.
     #[allow(unsafe_code)]
     pub fn new(blocks: usize) -> Result<Self, Refused> {
         let bytes = blocks
@@ -45,31 +46,31 @@ impl Arena {
             .checked_mul(size_of::<Block>())
             .and_then(|bytes| bytes.checked_next_multiple_of(HUGE_PAGE))
             .ok_or(Refused)?;
-        // One more, of which what is not aligned is given back at once.
+        // Map one huge page more, and return the unaligned parts at once.
         let wide = bytes.checked_add(HUGE_PAGE).ok_or(Refused)?;
         let (access, kind) =
             (libc::PROT_READ | libc::PROT_WRITE, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS);
-        // SAFETY: a new mapping at an address of the kernel's choice touches no other memory.
+        // SAFETY: a new mapping at an address that the kernel chooses touches no other memory.
         let mapped = unsafe { libc::mmap(null_mut(), wide, access, kind, -1, 0) };
         if mapped == libc::MAP_FAILED {
             return Err(Refused);
         }
         let before = mapped.align_offset(HUGE_PAGE);
         let start = mapped.wrapping_byte_add(before);
-        // SAFETY: both are parts of the new mapping, before and after the one that is kept.
+        // SAFETY: both ranges belong to the new mapping, before and after the part that is kept.
         unsafe {
             unmap(mapped, before);
             unmap(start.wrapping_byte_add(bytes), HUGE_PAGE - before);
         }
-        // SAFETY: advice about a mapping of our own changes nothing that can be read from it.
+        // SAFETY: advice about our own mapping changes nothing that can be read from it.
         let huge = unsafe {
-            // A core dump has no business with it.
+            // Keep it out of core dumps.
             libc::madvise(start, bytes, libc::MADV_DONTDUMP);
             let huge =
                 libc::madvise(start, bytes, libc::MADV_HUGEPAGE) == 0 && huge_pages_enabled();
             if !huge {
-                // Thousands of small pages at once are cheaper than one by one: 14 % of a hash of
-                // 19 MiB. Since Linux 5.14; before, they come when they are touched.
+                // Mapping thousands of small pages at once is cheaper than one by one: it saves 14
+                // % of a hash of 19 MiB. Before Linux 5.14 this fails, and touching a page maps it.
                 libc::madvise(start, bytes, libc::MADV_POPULATE_WRITE);
             }
             huge
@@ -78,16 +79,16 @@ impl Arena {
         Ok(Self { start, bytes, blocks, huge })
     }
 
-    /// The memory, zero at first.
+    /// The memory, initially zero.
     #[allow(unsafe_code)]
     pub fn blocks(&mut self) -> &mut [Block] {
-        // SAFETY: the mapping is at least as long, aligned to far more than a block, this one's alone,
-        // readable and writable, lives as long as `self`, and any bytes are a block.
+        // SAFETY: the mapping is at least that long, aligned to far more than a block, owned by
+        // `self` alone, as long-lived, readable and writable; and any bytes are a valid block.
         unsafe { std::slice::from_raw_parts_mut(self.start.as_ptr(), self.blocks) }
     }
 
-    /// Is it to be expected to be made of huge pages, as far as the kernel's settings tell? Without
-    /// them a hash takes about twice as long.
+    /// Whether the kernel's settings let the memory consist of huge pages. Without them a hash
+    /// takes about twice as long.
     pub fn expects_huge_pages(&self) -> bool {
         self.huge
     }
@@ -96,36 +97,36 @@ impl Arena {
 impl Drop for Arena {
     #[allow(unsafe_code)]
     fn drop(&mut self) {
-        // SAFETY: the mapping is this one's alone, and nothing borrowed from it is left.
+        // SAFETY: the mapping belongs to `self` alone, and no borrow of it is left.
         unsafe { unmap(self.start.as_ptr().cast(), self.bytes) }
     }
 }
 
-/// Gives memory back. It cannot fail for whole mappings, and for less only where the kernel has no
-/// room for another mapping: then the memory stays mapped, which harms nobody.
+/// Unmaps memory. For a whole mapping this cannot fail; for a part of one it fails only if the
+/// kernel has no room for another mapping, and then the memory stays mapped, which is harmless.
 ///
 /// # Safety
-/// The memory was mapped and is used by nobody any more.
+/// The memory was mapped, and nothing uses it any more.
 #[allow(unsafe_code)]
 unsafe fn unmap(start: *mut libc::c_void, bytes: usize) {
     if bytes > 0 {
-        // SAFETY: as the caller promises.
+        // SAFETY: the caller promises that nothing uses this mapping.
         unsafe { libc::munmap(start, bytes) };
     }
 }
 
-/// The server's setting (`always`, `madvise` or `never`), and that of this process. A kernel without
-/// huge pages has no such file. Some 7 µs.
+/// Reads the system's setting (`always`, `madvise` or `never`) and that of this process; takes
+/// about 7 µs. A kernel without huge pages has no such file.
 #[allow(unsafe_code)]
 fn huge_pages_enabled() -> bool {
-    // SAFETY: this asks for a number.
+    // SAFETY: this call only returns a number.
     let disabled = unsafe { libc::prctl(libc::PR_GET_THP_DISABLE, 0, 0, 0, 0) };
     disabled == 0
         && std::fs::read_to_string("/sys/kernel/mm/transparent_hugepage/enabled")
             .is_ok_and(|setting| !setting.contains("[never]"))
 }
 
-// Miri knows no mapping that is given back in parts.
+// Miri does not support unmapping a part of a mapping.
 #[cfg(all(test, not(miri)))]
 mod tests {
     use super::*;

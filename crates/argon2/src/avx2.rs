@@ -1,12 +1,12 @@
-//! G in 256-bit vectors.
+//! The compression function G in 256-bit vectors.
 //!
-//! A block is a matrix of 8 × 16 words, in their natural order: 8 rows of 4 vectors. A row is one P in
-//! four vectors. Two pairs of columns are two P in eight vectors, where two of four words are rotated
-//! past each other by naming the vectors anew. Four rows, or four pairs of columns, are computed at
-//! once, although that is more than 16 registers hold: hiding the latency of each is worth more than
-//! what goes through the first-level cache (116 ns per block against 144 ns with two).
+//! A block is a matrix of 8 × 16 words in natural order: 8 rows of 4 vectors. A row is one
+//! permutation P in four vectors. Two pairs of columns are two P in eight vectors, where rotating
+//! two of four words only renames vectors. Four rows, or four pairs of columns, are computed at
+//! once, although 16 registers cannot hold them: hiding latency gains more than the traffic with
+//! the first-level cache costs (116 ns per block against 144 ns with two at once).
 
-// A matrix is read better by its indices.
+// Indices are easier to read in matrix code.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
@@ -18,25 +18,25 @@ use crate::Block;
 
 type V = __m256i;
 
-/// What is computed with: four vectors of the same place in groups of four.
+/// The operands of a computation: four groups of four vectors, transposed.
 type Groups = [[V; 4]; 4];
 
-/// The matrix between rows and columns.
+/// The matrix after the rows and before the columns.
 struct State {
-    /// Vector 4r + c has words 4c to 4c + 3 of row r.
+    /// Vector 4r + c holds words 4c to 4c + 3 of row r.
     matrix: [V; 32],
     orders: Orders,
 }
 
-/// Orders of bytes that rotate words to the right. The compiler must not know them: it would make two
-/// instructions of each.
+/// Byte shuffles that rotate words to the right. They are hidden from the compiler, which would
+/// replace each by two instructions.
 #[derive(Clone, Copy)]
 struct Orders {
     by24: V,
     by16: V,
 }
 
-/// Blocks lie in memory as they are.
+/// Words keep their natural order in memory.
 pub fn position(word: usize) -> usize {
     word
 }
@@ -60,7 +60,7 @@ impl State {
         self.matrix.zeroize();
     }
 
-    /// All rows and half of the columns. `keep` XORs into the block instead of overwriting it.
+    /// Computes all rows and half of the columns. `keep`: XOR into the block, do not overwrite it.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn open<const CALLER: u8>(
@@ -75,7 +75,7 @@ impl State {
         block.as_ref()[0]
     }
 
-    /// Rows FROM to FROM + 3.
+    /// Computes rows FROM to FROM + 3.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn rows<const CALLER: u8, const FROM: usize>(
@@ -95,7 +95,7 @@ impl State {
             }
         }
         half(&mut rows, self.orders);
-        // RFC 9106 leaves the first row of a P; leaving the second instead is the same, and that
+        // RFC 9106 keeps the first row of a P in place. Keeping the second is equivalent, and that
         // one is computed last.
         for row in 0..4 {
             rows[0][row] = _mm256_permute4x64_epi64::<BACK>(rows[0][row]);
@@ -113,15 +113,15 @@ impl State {
         }
     }
 
-    /// The rest.
+    /// Computes the other half of the columns.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn close<const CALLER: u8>(&mut self, block: &mut Block) {
         self.columns::<CALLER, 2>(block);
     }
 
-    /// The four pairs of columns in vectors FROM and FROM + 1 of each row: two in the first half of
-    /// `v`, two in the second.
+    /// Computes the four pairs of columns in vectors FROM and FROM + 1 of each row: two in the
+    /// first half of `v`, two in the second.
     #[target_feature(enable = "avx2")]
     #[inline]
     fn columns<const CALLER: u8, const FROM: usize>(&mut self, block: &mut Block) {
@@ -152,26 +152,26 @@ impl State {
     }
 }
 
-/// Orders for four words: the last to the front, the first to the end, two by two.
+/// Permutations of four words: the last to the front, the first to the end, both halves swapped.
 const BACK: i32 = 0b10_01_00_11;
 const FORTH: i32 = 0b00_11_10_01;
 const OVER: i32 = 0b01_00_11_10;
 
-/// [`BACK`] for four words, two in each vector, twice.
+/// [`BACK`] for two groups of four words, each spread over both vectors.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn back(x: V, y: V) -> [V; 2] {
     [_mm256_alignr_epi8::<8>(x, y), _mm256_alignr_epi8::<8>(y, x)]
 }
 
-/// [`FORTH`] for them.
+/// [`FORTH`] for two groups of four words, each spread over both vectors.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn forth(x: V, y: V) -> [V; 2] {
     [_mm256_alignr_epi8::<8>(y, x), _mm256_alignr_epi8::<8>(x, y)]
 }
 
-/// GB of RFC 9106 section 3.6, sixteen times: the columns, or the diagonals, of four P.
+/// Sixteen times GB (RFC 9106 section 3.6): the columns or the diagonals of four P.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn half([a, b, c, d]: &mut Groups, orders: Orders) {
@@ -194,7 +194,7 @@ fn half([a, b, c, d]: &mut Groups, orders: Orders) {
     }
 }
 
-/// x + y + 2 · low(x) · low(y), low being 32 bits.
+/// x + y + 2 · low(x) · low(y), where low is the lower 32 bits.
 #[target_feature(enable = "avx2")]
 #[inline]
 fn mix(x: &mut [V; 4], y: &[V; 4]) {

@@ -1,11 +1,11 @@
-//! G in 512-bit vectors.
+//! The compression function G in 512-bit vectors.
 //!
-//! A block is a matrix of 8 × 16 words. A vector has four words of one row and the same four of the
-//! next: that serves the rows (two P in four vectors) and the columns (two P in four other vectors)
-//! alike, so blocks are kept in memory in that order and nothing is ever transposed. The state lives
-//! in 16 of 32 registers, and four times two P are computed at once to hide the latency of each.
+//! A block is a matrix of 8 × 16 words. A vector holds four words of one row and the same four of
+//! the next row. That layout serves the rows (two permutations P in four vectors) and the columns
+//! (two P in four other vectors), so blocks are stored in it and never transposed. The state takes
+//! 16 of 32 registers, and four times two P are computed at once to hide latency.
 
-// A matrix is read better by its indices.
+// Indices are easier to read in matrix code.
 #![allow(clippy::needless_range_loop)]
 
 use std::arch::x86_64::*;
@@ -14,14 +14,14 @@ use crate::Block;
 
 type V = __m512i;
 
-/// What is computed with: vectors of the same place in N groups of four.
+/// The operands of a computation: N groups of four vectors, transposed.
 type Groups<const N: usize> = [[V; N]; 4];
 
-/// `[r][c]` has words 4c to 4c + 3 of rows 2r and 2r + 1.
+/// `[r][c]` holds words 4c to 4c + 3 of rows 2r and 2r + 1.
 struct State(Groups<4>);
 
-/// Where a word lies in memory: bits 2 to 4 of its number, first the vector in its row and then the
-/// row's parity, are rotated.
+/// The position of a word in memory: bits 2 to 4 of its number (first the vector in the row, then
+/// the row's parity) are rotated.
 pub fn position(word: usize) -> usize {
     let (rows, parity, vector, lane) = (word >> 5, word >> 4 & 1, word >> 2 & 3, word & 3);
     rows << 5 | vector << 3 | parity << 2 | lane
@@ -35,11 +35,11 @@ impl State {
         Self([[_mm512_setzero_si512(); 4]; 4])
     }
 
-    /// It lived in registers, and what has to be remembered from `open` to `close` in the block.
+    /// Nothing to wipe: the state is in registers, and what `close` needs is in the block.
     fn wipe(self) {}
 
-    /// All rows, half of the columns, and those that word 0 is in whole. `carried` says that the
-    /// previous block is what was last closed. `keep` XORs into the block instead of overwriting it.
+    /// Computes all rows, half of the columns, and word 0's columns completely. `carried`: the
+    /// state still holds the previous block. `keep` XORs into the block instead of overwriting it.
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn open<const CALLER: u8>(
@@ -75,8 +75,8 @@ impl State {
         }
         *state = transposed(rows);
 
-        // The first group of columns is half a P ahead of the others: that costs 2 % of computing, and
-        // the next reference is known 20 ns earlier.
+        // The first group of columns is half a P ahead of the others. That costs 2 % of computing
+        // time, and the next reference is known 20 ns earlier.
         let mut first = state.map(|[x, ..]| [x]);
         half(&mut first);
         to_diagonals(&mut first, 0);
@@ -92,7 +92,7 @@ impl State {
         block.as_ref()[0] ^ word0
     }
 
-    /// The rest.
+    /// Computes the rest of the columns.
     #[target_feature(enable = "avx512f")]
     #[inline]
     fn close<const CALLER: u8>(&mut self, block: &mut Block) {
@@ -113,20 +113,20 @@ impl State {
     }
 }
 
-/// Orders for four words: the last to the front, the first to the end, two by two.
+/// Permutations of four words: the last to the front, the first to the end, both halves swapped.
 const BACK: i32 = 0b10_01_00_11;
 const FORTH: i32 = 0b00_11_10_01;
 const OVER: i32 = 0b01_00_11_10;
 
-/// Names the registers anew.
+/// Transposes the groups, which only renames registers.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn transposed(v: Groups<4>) -> Groups<4> {
     std::array::from_fn(|i| std::array::from_fn(|j| v[j][i]))
 }
 
-/// Rotates the 4 × 4 words of two pairs of columns so that diagonals become columns. RFC 9106 leaves
-/// the first row; leaving the second instead is the same, and that one is computed last.
+/// Rotates the 4 × 4 words of two pairs of columns, so that diagonals become columns. RFC 9106
+/// keeps the first row in place; keeping the second is equivalent, and that one is computed last.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn to_diagonals<const N: usize>(v: &mut Groups<N>, group: usize) {
@@ -136,7 +136,7 @@ fn to_diagonals<const N: usize>(v: &mut Groups<N>, group: usize) {
     v[3][group] = _mm512_shuffle_i64x2::<OVER>(v[3][group], v[3][group]);
 }
 
-/// And back.
+/// The inverse of [`to_diagonals`].
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn to_columns<const N: usize>(v: &mut Groups<N>, group: usize) {
@@ -146,14 +146,14 @@ fn to_columns<const N: usize>(v: &mut Groups<N>, group: usize) {
     v[3][group] = _mm512_shuffle_i64x2::<OVER>(v[3][group], v[3][group]);
 }
 
-/// [`BACK`] and [`FORTH`] for two pairs of columns, whose four words are 0, 1, 4, 5 and 2, 3, 6, 7.
+/// [`BACK`] and [`FORTH`] for two pairs of columns, with their words at 0, 1, 4, 5 and 2, 3, 6, 7.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn orders() -> (V, V) {
     (_mm512_setr_epi64(5, 0, 7, 2, 1, 4, 3, 6), _mm512_setr_epi64(1, 4, 3, 6, 5, 0, 7, 2))
 }
 
-/// GB of RFC 9106 section 3.6, eight times N: the columns, or the diagonals, of 2 N times P.
+/// 8 N times GB (RFC 9106 section 3.6): the columns or the diagonals of 2 N times P.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn half<const N: usize>([a, b, c, d]: &mut Groups<N>) {
@@ -167,7 +167,7 @@ fn half<const N: usize>([a, b, c, d]: &mut Groups<N>) {
     turn::<63, N>(b, c);
 }
 
-/// x + y + 2 · low(x) · low(y), low being 32 bits.
+/// x + y + 2 · low(x) · low(y), where low is the lower 32 bits.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn mix<const N: usize>(x: &mut [V; N], y: &[V; N]) {
@@ -177,7 +177,7 @@ fn mix<const N: usize>(x: &mut [V; N], y: &[V; N]) {
     }
 }
 
-/// (x ⊕ y) ⋙ BY.
+/// (x ⊕ y) rotated right by BY.
 #[target_feature(enable = "avx512f")]
 #[inline]
 fn turn<const BY: i32, const N: usize>(x: &mut [V; N], y: &[V; N]) {

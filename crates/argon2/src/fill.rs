@@ -1,11 +1,11 @@
-//! From inputs to tag through the memory, with the kernel of a path.
+//! Computes a tag from its inputs through the memory, with the kernel of a path.
 //!
 //! A kernel is a module with
-//! - `position`: where the words of a block lie in memory (a layout of its own may save shuffles),
-//! - `State`: a block on its way, in registers or in the first-level cache,
-//! - `State::open`: the first part of the compression function G of RFC 9106 section 3.5, which
-//!   already tells word 0 of the new block, and with it what the next block refers to,
-//! - `State::close`: the rest, while that is being fetched.
+//! - `position`: where the words of a block lie in memory (its own layout may save shuffles),
+//! - `State`: a block in progress, in registers or in the first-level cache,
+//! - `State::open`: the first part of the compression function G (RFC 9106 section 3.5), which
+//!   already yields word 0 of the new block, and with it the reference of the next block,
+//! - `State::close`: the rest, while that reference is being fetched.
 
 use zeroize::Zeroizing;
 
@@ -14,9 +14,9 @@ use crate::params::{Inputs, Params};
 use crate::prehash::{self, Seed};
 use crate::shape::Shape;
 
-/// Argon2id around `fill`, which computes all blocks but the first two of each lane.
+/// Computes Argon2id around `fill`, which computes all blocks but the first two of each lane.
 ///
-/// Invariant: lengths are checked, and there are exactly as many blocks as needed.
+/// Invariant: the lengths were checked, and there are exactly as many blocks as needed.
 pub fn hash(
     memory: &mut [Block],
     params: Params,
@@ -43,19 +43,19 @@ pub fn hash(
     prehash::finish(&last, tag);
 }
 
-/// Who computes a block. Each has functions of its own, which therefore are inlined: 3 % for one lane,
-/// whose last block then stays in registers, and 10 % for all.
+/// The callers of a kernel function. Each gets its own instance, which the compiler can inline:
+/// that saves 3 % with one lane, whose last block then stays in registers, and 10 % with several.
 pub const ONE_LANE: u8 = 0;
 pub const LANES: u8 = 1;
 pub const ADDRESS: u8 = 2;
 
-/// How many references one block of addresses holds.
+/// The number of references in one block of addresses.
 pub const ADDRESSES: usize = 128;
 
-/// A block of zeros, which the addresses are computed with.
+/// A block of zeros, an input of the address blocks.
 pub static ZEROS: Block = Block::new();
 
-/// What block of addresses number `count` (from 1) of a segment is computed from.
+/// The input for address block number `count` (from 1) of a segment.
 pub fn address_input(
     shape: Shape,
     slice: usize,
@@ -63,9 +63,9 @@ pub fn address_input(
     count: usize,
     position: fn(usize) -> usize,
 ) -> Block {
-    /// Argon2id's number.
+    /// The type number of Argon2id.
     const ARGON2ID: u64 = 2;
-    // Pass 0: there is no data-independent addressing later.
+    // Always pass 0: later passes have no data-independent addressing.
     let numbers = [
         0,
         lane as u64,
@@ -82,22 +82,22 @@ pub fn address_input(
     input
 }
 
-/// Asks for a block's cache lines.
+/// Prefetches the cache lines of a block.
 #[inline(always)]
 #[allow(unsafe_code)]
 pub fn prefetch(block: &Block) {
     use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
     for line in block.as_ref().as_chunks::<8>().0 {
-        // SAFETY: a prefetch reads and writes nothing, and SSE is part of x86-64.
+        // SAFETY: a prefetch reads and writes nothing, and x86-64 always has SSE.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) }
     }
 }
 
-/// Defines `fill` out of the kernel around it, as functions of its own: what a function with other
-/// target features calls is not inlined.
+/// Defines `fill` for the kernel in whose module it is used. It is a macro because functions with
+/// different target features are not inlined into each other.
 ///
-/// All lanes of a slice advance in turns. They may: a lane refers to another one only where that is
-/// finished (RFC 9106 section 3.4.1.2). And while one is computed, what the others refer to arrives.
+/// All lanes of a slice advance in turns, which RFC 9106 section 3.4.1.2 allows: a lane refers only
+/// to finished parts of other lanes. Their references arrive while this lane is computed.
 macro_rules! define_fill {
     ($features:literal) => {
         use crate::fill::{ADDRESS, ADDRESSES, LANES, ONE_LANE, ZEROS, address_input, prefetch};
@@ -131,7 +131,7 @@ macro_rules! define_fill {
             state.wipe();
         }
 
-        /// Blocks `range` of the segments of all lanes.
+        /// Computes blocks `range` of the segments of all lanes.
         #[target_feature(enable = $features)]
         #[inline]
         fn run<const CALLER: u8>(
@@ -163,7 +163,7 @@ macro_rules! define_fill {
                     else {
                         unreachable!("a block refers to neither itself nor its predecessor")
                     };
-                    // The only lane's state is still its last block.
+                    // With a single lane, the state still holds its previous block.
                     let carried = CALLER == ONE_LANE && index > range.start;
                     let inputs = (&*previous, carried, &*referred);
                     let word0 = state.open::<CALLER>(inputs, block, slice.pass > 0);
@@ -176,7 +176,7 @@ macro_rules! define_fill {
             }
         }
 
-        /// References that depend on nothing but the parameters: number `number` (from 0).
+        /// Address block `number` (from 0): references that depend only on the parameters.
         #[target_feature(enable = $features)]
         #[inline(never)]
         fn address_block(shape: Shape, slice: usize, lane: usize, number: usize) -> Block {

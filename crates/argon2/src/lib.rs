@@ -1,21 +1,21 @@
 //! Argon2id v1.3 (RFC 9106) at the machine's limit, in memory that the caller supplies.
 //!
 //! ```text
-//! let mut arena = Arena::new(params.blocks())?;             // private, huge pages, gone on drop
+//! let mut arena = Arena::new(params.blocks())?;             // private, huge pages, freed on drop
 //! hash(arena.blocks(), params, &inputs, &mut tag)?;         // on the best path of this CPU
 //! ```
 //!
-//! | module | idea |
+//! | module | subject |
 //! | --- | --- |
-//! | [`params`](Params) | what is hashed and how: bounded, so that it can be computed |
+//! | [`params`](Params) | the inputs, within bounds that can be computed |
 //! | [`path`](Path) | the kernels: AVX-512, AVX2, and RustCrypto `argon2` everywhere else |
 //! | [`arena`](Arena) | the memory of one hash |
 //!
-//! Inside: `prehash` makes the first and the last bytes (BLAKE2b), `shape` says which block refers
-//! to which, `fill` goes through the memory with the kernel of a path.
+//! Inside, `prehash` computes the first and the last bytes (BLAKE2b), `shape` determines which
+//! block refers to which, and `fill` passes over the memory with the kernel of a path.
 //!
-//! What is wiped: everything password-derived that this crate keeps on the stack. What is not: the
-//! caller's memory, which goes away with its [`Arena`], and registers that the compiler spilled.
+//! The crate wipes all password-derived data that it keeps on the stack, but not the caller's
+//! memory, which is unmapped with its [`Arena`], or registers that the compiler spilled.
 
 mod arena;
 #[cfg(target_arch = "x86_64")]
@@ -32,7 +32,7 @@ mod self_test;
 #[cfg(target_arch = "x86_64")]
 mod shape;
 
-/// 1 KiB of Argon2's memory: 128 words, aligned to a cache line. What is in it before does not matter.
+/// 1 KiB of Argon2's memory: 128 words, aligned to a cache line. Initial contents do not matter.
 pub use argon2::Block;
 
 pub use arena::{Arena, Refused};
@@ -43,10 +43,10 @@ pub use params::{
 pub use path::Path;
 pub use self_test::self_test;
 
-/// Computes the tag that fills `tag`, on the best path of this CPU.
+/// Computes `tag`, whose length is part of the hash, on the best path of this CPU.
 ///
 /// # Errors
-/// [`Error`]: lengths and memory, nothing that depends on what the bytes are.
+/// [`Error`] for lengths and memory; it never depends on the contents of the inputs.
 pub fn hash(
     memory: &mut [Block],
     params: Params,
@@ -56,10 +56,10 @@ pub fn hash(
     hash_on(Path::best(), memory, params, inputs, tag)
 }
 
-/// The same on a certain path, for tests, benchmarks and a server that found a path wanting.
+/// Like [`hash`], on a given path: for tests, benchmarks, and servers where a path has failed.
 ///
 /// # Errors
-/// [`Error`], and [`Error::NotOnThisCpu`].
+/// Those of [`hash`], and [`Error::NotOnThisCpu`].
 pub fn hash_on(
     path: Path,
     memory: &mut [Block],

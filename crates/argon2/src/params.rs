@@ -1,18 +1,17 @@
-//! What is hashed and how: bounded, so that it can be computed.
+//! The inputs of a hash: parameters and bytes, within bounds that can be computed.
 
-/// The most memory one hash may take, in KiB (1 GiB).
+/// The most memory of one hash, in KiB (1 GiB).
 pub const MAX_MEMORY_KIB: u32 = 1024 * 1024;
-/// The most lanes. They are computed in turns on one thread, and what each needs must stay in the
-/// first-level cache.
+/// The most lanes. One thread computes them in turns, and all must fit the first-level cache.
 pub const MAX_LANES: u32 = 16;
-/// RFC 9106 asks for 16 bytes of salt and the reference implementation for 8.
+/// The shortest salt in bytes: the reference implementation requires 8, RFC 9106 recommends 16.
 pub const MIN_SALT_BYTES: usize = 8;
-/// The shortest tag of RFC 9106 section 3.1.
+/// The shortest tag in bytes (RFC 9106 section 3.1).
 pub const MIN_TAG_BYTES: usize = 4;
-/// What RustCrypto `argon2`, one of the paths, takes.
+/// The most associated data in bytes, a limit of RustCrypto `argon2`, which is one of the paths.
 pub const MAX_ASSOCIATED_DATA_BYTES: usize = 32;
 
-/// Every lane is cut into so many slices, at whose ends the lanes meet (RFC 9106 section 3.4).
+/// The number of slices of each lane. Lanes synchronise at their ends (RFC 9106 section 3.4).
 pub(crate) const SLICES: u32 = 4;
 
 /// m, t and p of RFC 9106, within the ceilings above.
@@ -23,7 +22,7 @@ pub struct Params {
     p: u32,
 }
 
-/// Bytes that go into the hash. Without `Debug`: a password is among them.
+/// The bytes that are hashed. Without `Debug`, because they include a password.
 #[derive(Clone, Copy, Default)]
 pub struct Inputs<'a> {
     /// At most 2³² − 1 bytes.
@@ -36,20 +35,20 @@ pub struct Inputs<'a> {
     pub associated_data: &'a [u8],
 }
 
-/// Why nothing was computed.
+/// Why no tag was computed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Error {
-    /// Parameters above their ceiling here.
+    /// A parameter is above its ceiling.
     AboveCeiling,
-    /// Parameters below what Argon2 is defined for (RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p).
+    /// A parameter is below the minimum of Argon2 (RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p).
     BelowMinimum,
-    /// Fewer blocks than [`Params::blocks`].
+    /// There are fewer blocks than [`Params::blocks`].
     MemoryTooSmall,
-    /// A salt of less than [`MIN_SALT_BYTES`].
+    /// The salt is shorter than [`MIN_SALT_BYTES`].
     SaltTooShort,
-    /// A tag of less than [`MIN_TAG_BYTES`].
+    /// The tag is shorter than [`MIN_TAG_BYTES`].
     TagTooShort,
-    /// An input or a tag that is longer than its bound.
+    /// An input or the tag is longer than its bound.
     TooLong,
     /// The path needs instructions that this CPU does not have.
     NotOnThisCpu,
@@ -72,7 +71,7 @@ impl std::fmt::Display for Error {
 impl std::error::Error for Error {}
 
 impl Params {
-    /// `m_kib` of memory in KiB, `t` passes over it, `p` lanes.
+    /// Takes `m_kib` of memory in KiB, `t` passes over it, and `p` lanes.
     ///
     /// # Errors
     /// [`Error::AboveCeiling`], [`Error::BelowMinimum`].
@@ -103,13 +102,13 @@ impl Params {
 
     /// Blocks of 1 KiB that a hash needs: m rounded down to a multiple of 4p.
     pub const fn blocks(self) -> usize {
-        // u32 to usize: this crate is built for 32 bits and more.
+        // The cast from u32 to usize is lossless on 32 bits and more.
         (self.m_kib / (SLICES * self.p) * SLICES * self.p) as usize
     }
 }
 
 impl Inputs<'_> {
-    /// Are these lengths that can be hashed, to a tag of this length?
+    /// Checks the lengths of the inputs and of the tag.
     pub(crate) fn check(&self, tag: &[u8]) -> Result<(), Error> {
         if self.salt.len() < MIN_SALT_BYTES {
             return Err(Error::SaltTooShort);

@@ -1,34 +1,34 @@
-//! The kernels, and which of them this CPU has.
+//! The code paths, and which of them this CPU supports.
 
 use crate::Block;
 use crate::params::{Error, Inputs, Params};
 
-/// A way of computing Argon2id. All give the same tags.
+/// A way of computing Argon2id. All paths give the same tags.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Path {
-    /// Our kernel in 512-bit vectors (AVX-512 F).
+    /// Our kernel with 512-bit vectors (AVX-512 F).
     Avx512,
-    /// Our kernel in 256-bit vectors.
+    /// Our kernel with 256-bit vectors (AVX2).
     Avx2,
-    /// RustCrypto `argon2`, everywhere.
+    /// RustCrypto `argon2`, on any CPU.
     Portable,
 }
 
 impl Path {
-    /// All of them, the fastest first.
+    /// Every path, fastest first.
     pub const ALL: [Self; 3] = [Self::Avx512, Self::Avx2, Self::Portable];
 
-    /// The fastest that this CPU has.
+    /// The fastest path that this CPU supports.
     pub fn best() -> Self {
         Self::available().next().unwrap_or(Self::Portable)
     }
 
-    /// Those that this CPU has, the fastest first.
+    /// The paths that this CPU supports, fastest first.
     pub fn available() -> impl Iterator<Item = Self> {
         Self::ALL.into_iter().filter(|path| path.is_available())
     }
 
-    /// Has this CPU (and the operating system) what it needs? Asked once, then remembered.
+    /// Whether this CPU and the operating system support the path. Detected once.
     pub fn is_available(self) -> bool {
         match self {
             #[cfg(target_arch = "x86_64")]
@@ -41,7 +41,7 @@ impl Path {
         }
     }
 
-    /// For logs and tests: `avx512`, `avx2`, `portable`.
+    /// The name for logs and tests: `avx512`, `avx2` or `portable`.
     pub fn name(self) -> &'static str {
         match self {
             Self::Avx512 => "avx512",
@@ -50,7 +50,7 @@ impl Path {
         }
     }
 
-    /// The path of that name.
+    /// The path with this name.
     pub fn from_name(name: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|path| path.name() == name)
     }
@@ -71,7 +71,7 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Self::Avx512 => {
                 use crate::avx512::{fill, position};
-                // SAFETY: this CPU has AVX-512 F, as was just asked.
+                // SAFETY: `is_available` has just found AVX-512 F on this CPU.
                 let fill = |memory: &mut [Block], shape| unsafe { fill(memory, shape) };
                 crate::fill::hash(memory, params, inputs, tag, position, fill);
                 Ok(())
@@ -79,7 +79,7 @@ impl Path {
             #[cfg(target_arch = "x86_64")]
             Self::Avx2 => {
                 use crate::avx2::{fill, position};
-                // SAFETY: this CPU has AVX2, as was just asked.
+                // SAFETY: `is_available` has just found AVX2 on this CPU.
                 let fill = |memory: &mut [Block], shape| unsafe { fill(memory, shape) };
                 crate::fill::hash(memory, params, inputs, tag, position, fill);
                 Ok(())
@@ -89,7 +89,7 @@ impl Path {
     }
 }
 
-/// RustCrypto `argon2` in the same memory.
+/// Computes the tag with RustCrypto `argon2`, in the same memory.
 fn portable(
     memory: &mut [Block],
     params: Params,
@@ -97,7 +97,7 @@ fn portable(
     tag: &mut [u8],
 ) -> Result<(), Error> {
     use argon2::{Algorithm, Argon2, AssociatedData, ParamsBuilder, Version};
-    // It refuses only lengths, all of which were checked and are within its bounds.
+    // It refuses only lengths, and all lengths were checked and are within its bounds.
     let refused = |_| Error::TooLong;
     let params = ParamsBuilder::new()
         .m_cost(params.m_kib())

@@ -1,4 +1,4 @@
-//! The first and the last bytes of a hash: H₀ and H′ of RFC 9106 sections 3.2 and 3.3.
+//! The first and the last bytes of a hash: H₀ and H′ (RFC 9106 sections 3.2 and 3.3).
 
 use blake2::Blake2bVarCore;
 use blake2::digest::block_api::{UpdateCore, VariableOutputCore};
@@ -9,11 +9,11 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::Block;
 use crate::params::{Inputs, Params};
 
-/// Argon2id's number, and that of version 1.3.
+/// The type number of Argon2id, and the version number of 1.3.
 const ARGON2ID: u32 = 2;
 const VERSION: u32 = 0x13;
 
-/// H₀: everything that goes in, in 64 bytes.
+/// H₀: a digest of all inputs, 64 bytes.
 pub struct Seed(Zeroizing<[u8; 64]>);
 
 impl Seed {
@@ -33,7 +33,7 @@ impl Seed {
         Self(seed)
     }
 
-    /// The first (0) or second (1) block of a lane, word by word.
+    /// Computes the first (0) or second (1) block of a lane, word by word.
     pub fn block(&self, number: u32, lane: u32, mut set: impl FnMut(usize, u64)) {
         let mut bytes = Zeroizing::new([0; Block::SIZE]);
         long_hash(&[&*self.0, &number.to_le_bytes(), &lane.to_le_bytes()], &mut *bytes);
@@ -43,7 +43,7 @@ impl Seed {
     }
 }
 
-/// The tag: H′ of the last blocks of all lanes, XORed together.
+/// Computes the tag: H′ of the XOR of the last blocks of all lanes.
 pub fn finish(last: &[u64; 128], tag: &mut [u8]) {
     let mut bytes = Zeroizing::new([0; Block::SIZE]);
     for (to, word) in bytes.as_chunks_mut::<8>().0.iter_mut().zip(last) {
@@ -52,14 +52,14 @@ pub fn finish(last: &[u64; 128], tag: &mut [u8]) {
     long_hash(&[&*bytes], tag);
 }
 
-/// H′: BLAKE2b for an output of any length, at least 1 byte.
+/// H′: BLAKE2b with an output of any length from 1 byte.
 fn long_hash(inputs: &[&[u8]], out: &mut [u8]) {
     let length = (out.len() as u32).to_le_bytes();
     let inputs = || std::iter::once(&length[..]).chain(inputs.iter().copied());
     if out.len() <= 64 {
         return short_hash(inputs(), out);
     }
-    // V₁ to V_r, of which the first 32 bytes are output, and a last one in full.
+    // V₁ to V_r give their first 32 bytes each, and the last V all of its bytes.
     let mut v = Zeroizing::new([0; 64]);
     short_hash(inputs(), &mut *v);
     let mut rest = out;
@@ -75,7 +75,7 @@ fn long_hash(inputs: &[&[u8]], out: &mut [u8]) {
     }
 }
 
-/// BLAKE2b with an output of 1 to 64 bytes, whose length is part of the hash.
+/// BLAKE2b with an output of 1 to 64 bytes. The length is part of the hash.
 fn short_hash<'a>(inputs: impl Iterator<Item = &'a [u8]>, out: &mut [u8]) {
     let Ok(mut core) = Blake2bVarCore::new(out.len()) else {
         unreachable!("BLAKE2b has 1 to 64 bytes of output")

@@ -1,14 +1,14 @@
-//! Known answers, computed when a server starts.
+//! A self-test with known answers, run at server start.
 
 use crate::{Block, Inputs, Params, Path, hash_on};
 
-/// Does this path give the tags that the reference implementation gives? It takes some milliseconds and
-/// 1 MiB. A path that this CPU does not have fails.
+/// Whether this path gives the tags of the reference implementation. Takes some milliseconds and 1
+/// MiB. A path that this CPU does not support fails.
 ///
-/// Both ways through the memory are covered: one lane with more than one block of addresses in a segment,
-/// and several lanes, of which each has a length that is no power of two.
+/// Both loops through the memory are covered: one lane with more than one address block per
+/// segment, and several lanes whose length is not a power of two.
 pub fn self_test(path: Path) -> bool {
-    // crates/argon2/tests/vectors.py: RFC 9106 section 5.3, and the reference implementation.
+    // From crates/argon2/tests/vectors.py: RFC 9106 section 5.3 and the reference implementation.
     let with_all =
         Inputs { password: &[1; 32], salt: &[2; 16], secret: &[3; 8], associated_data: &[4; 12] };
     let plain = Inputs { password: b"password", salt: b"somesaltsomesalt", ..Inputs::default() };

@@ -1,29 +1,29 @@
-//! Which block refers to which: RFC 9106 section 3.4.
+//! Determines which block refers to which (RFC 9106 section 3.4).
 
 use crate::params::{Params, SLICES};
 
-/// The memory as lanes × slices × blocks, one lane after the other.
+/// The memory as lanes of slices of blocks, one lane after another.
 #[derive(Clone, Copy)]
 pub struct Shape {
     pub passes: u32,
     pub lanes: usize,
-    /// Blocks of a lane: at least 8, at most 2²⁰.
+    /// Blocks per lane: at least 8, at most 2²⁰.
     pub lane_length: usize,
-    /// Blocks of a segment, which is a lane's part of a slice.
+    /// Blocks per segment. A segment is the part of a slice in one lane.
     pub segment_length: usize,
-    /// m′ of the RFC: all blocks.
+    /// All blocks: m′ of RFC 9106.
     pub blocks: usize,
 }
 
-/// One slice in one pass: where its blocks lie and what they may refer to.
+/// One slice in one pass: where its blocks lie, and what they may refer to.
 #[derive(Clone, Copy)]
 pub struct Slice {
     shape: Shape,
     pub pass: u32,
     pub slice: usize,
-    /// Blocks of each lane that are finished and not about to be overwritten.
+    /// The number of blocks in each lane that are finished and not overwritten in this slice.
     finished: usize,
-    /// The first of them within its lane; they may wrap around.
+    /// The first of those blocks within its lane; they may wrap around.
     oldest: usize,
 }
 
@@ -55,17 +55,17 @@ impl Shape {
 }
 
 impl Slice {
-    /// Do its references depend on nothing but the parameters? Argon2id's answer to side channels.
+    /// Whether references depend only on the parameters: Argon2id's answer to side channels.
     pub fn is_data_independent(&self) -> bool {
         self.pass == 0 && self.slice < SLICES as usize / 2
     }
 
-    /// The first block of each segment that is computed here: two of a lane come from H′.
+    /// The first block of each segment to compute: the first two blocks of a lane come from H′.
     pub fn first(&self) -> usize {
         if self.pass == 0 && self.slice == 0 { 2 } else { 0 }
     }
 
-    /// Where block `index` of the segment of `lane` lies, and its predecessor.
+    /// The positions of block `index` of the segment of `lane`, and of its predecessor.
     #[inline(always)]
     pub fn place(&self, lane: usize, index: usize) -> (usize, usize) {
         let lane_start = lane * self.shape.lane_length;
@@ -74,8 +74,8 @@ impl Slice {
         (lane_start + in_lane, lane_start + before)
     }
 
-    /// Where the block lies that block `index` of the segment of `lane` refers to, by the 64 bits
-    /// J₁ ‖ J₂: never the block itself, nor its predecessor.
+    /// The position of the block that block `index` of the segment of `lane` refers to, given the
+    /// 64 bits J₁ ‖ J₂. It is never the block itself or its predecessor.
     #[inline(always)]
     pub fn reference(&self, lane: usize, index: usize, j: u64) -> usize {
         let Shape { lanes, lane_length, .. } = self.shape;
@@ -83,7 +83,7 @@ impl Slice {
         let of_lane = if lanes == 1 || (self.pass == 0 && self.slice == 0) {
             lane
         } else {
-            // 32 bits: dividing 64 is slow on older CPUs.
+            // In 32 bits, because 64-bit division is slow on older CPUs.
             (j2 as u32 % lanes as u32) as usize
         };
         let area = if of_lane == lane {

@@ -1,7 +1,7 @@
-//! What a list of ten million costs: `cargo bench -p password-verify-blocklist`.
+//! Measures a list of ten million passwords: `cargo bench -p password-verify-blocklist`.
 //!
-//! `ENTRIES` is how many there are. Lookups are of keys that are not listed, in random order, once
-//! with the SHA-1 of a password before each and once without.
+//! `ENTRIES` sets another number. The lookups are of keys that are not listed, in random order,
+//! with and without the SHA-1 of a password before each.
 
 #![allow(clippy::unwrap_used)]
 
@@ -52,7 +52,7 @@ fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (result, began.elapsed())
 }
 
-/// The most memory that the process has had, as Linux says it.
+/// The peak memory of the process, as Linux reports it.
 fn peak() -> String {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));

@@ -1,7 +1,7 @@
-//! Makes `common/common.filter` of the lists beside it, which the extension includes:
-//! `cargo run --package password-verify-blocklist --example common`.
+//! Builds `common/common.filter`, which the extension includes, from the lists beside it: `cargo
+//! run --package password-verify-blocklist --example common`.
 //!
-//! The lists are as they were published; entries get the form in which passwords are looked up.
+//! The lists are as published; their entries get the form in which passwords are looked up.
 
 use std::error::Error;
 use std::fs::{self, File};

@@ -1,7 +1,7 @@
-//! Makes the file: sorts, constructs shard after shard, verifies each, writes as it goes.
+//! Builds a file: sorts the keys, constructs one shard after another, verifies each, and writes it.
 //!
-//! Memory, while building: 8 bytes per entry, and for the shard in work about 27 per entry of its.
-//! Shards have at most a million entries or so, which keeps the second part below 40 MB.
+//! Building takes 8 bytes of memory per key, and about 27 bytes per key of the current shard. A
+//! shard has about a million keys at most, which keeps the second part below 40 MB.
 
 use std::error::Error;
 use std::fmt;
@@ -14,35 +14,34 @@ use crate::filter::{MAGIC, MAX_SHARD_BITS, VERSION};
 use crate::key::Key;
 use crate::shard::Shard;
 
-/// Entries that a shard has on average, at most: the work on it stays near the caches of a processor.
+/// The most keys of a shard on average, so that the work on one stays near the processor's caches.
 const PER_SHARD: usize = 1 << 20;
-/// Most entries of one shard, which only names that are no hashes reach: `xorf` counts in 32 bits.
+/// The most keys of one shard, since `xorf` counts in 32 bits. Real hashes never reach it.
 const MAX_PER_SHARD: usize = 1 << 31;
 
-/// Names of passwords, sorted, each once, at least one.
+/// Keys of passwords: sorted, without duplicates, at least one.
 pub struct Keys(Vec<Key>);
 
 impl Keys {
-    /// In place.
+    /// Sorts the keys in place and removes duplicates.
     ///
     /// # Errors
-    /// [`NotBuilt::Empty`].
+    /// [`NotBuilt::Empty`] without keys.
     pub fn new(mut keys: Vec<Key>) -> Result<Self, NotBuilt> {
         keys.sort_unstable();
         keys.dedup();
         if keys.is_empty() { Err(NotBuilt::Empty) } else { Ok(Self(keys)) }
     }
 
-    /// How many different ones.
     pub fn entries(&self) -> u64 {
         self.0.len() as u64
     }
 
-    /// Writes the file of them. The same keys make the same bytes. `done` hears how many entries are
-    /// in, after every shard.
+    /// Writes the file. The same keys give the same bytes. Calls `done` after every shard with the
+    /// number of keys written so far.
     ///
     /// # Errors
-    /// [`NotBuilt`]; what was written then is no filter.
+    /// [`NotBuilt`]. The bytes written until then are not a filter.
     pub fn write(&self, out: impl Write, mut done: impl FnMut(u64)) -> Result<(), NotBuilt> {
         let bits = shard_bits(self.0.len());
         let mut out = Summed { out, sum: Blake2b256::new() };
@@ -67,12 +66,12 @@ impl Keys {
     }
 }
 
-/// The fewest shards, as a power of two, that keep to [`PER_SHARD`].
+/// The binary logarithm of the fewest shards that keep to [`PER_SHARD`].
 fn shard_bits(entries: usize) -> u32 {
     entries.div_ceil(PER_SHARD).next_power_of_two().ilog2().min(MAX_SHARD_BITS)
 }
 
-/// One shard and its fingerprints, in which each key was looked up once.
+/// Constructs one shard and its fingerprints, and looks each key up in it once.
 fn construct(keys: &[Key], first: u64) -> Result<(Shard, Vec<u8>), NotBuilt> {
     if keys.len() > MAX_PER_SHARD {
         return Err(NotBuilt::Skewed);
@@ -87,7 +86,7 @@ fn construct(keys: &[Key], first: u64) -> Result<(Shard, Vec<u8>), NotBuilt> {
         count: made.segment_count_length / made.segment_length.max(1),
     };
     let shard = shard.checked().ok_or(NotBuilt::Construction)?;
-    // xorf keeps them in the byte order of the machine.
+    // xorf has them in the byte order of the machine.
     let bytes: Vec<u8> = filter.fingerprints.iter().flat_map(|print| print.to_le_bytes()).collect();
     let fingerprints = bytes.as_chunks().0;
     let complete = fingerprints.len() as u64 == shard.fingerprints()
@@ -95,7 +94,7 @@ fn construct(keys: &[Key], first: u64) -> Result<(Shard, Vec<u8>), NotBuilt> {
     if complete { Ok((shard, bytes)) } else { Err(NotBuilt::Construction) }
 }
 
-/// Writes and sums.
+/// Writes bytes and adds them to the checksum.
 struct Summed<W> {
     out: W,
     sum: Blake2b256,
@@ -113,16 +112,15 @@ impl<W: Write> Summed<W> {
     }
 }
 
-/// Why there is no file.
+/// Why no file was built.
 #[derive(Debug)]
 pub enum NotBuilt {
-    /// No key at all: surely the wrong list.
+    /// There is no key at all, so it must be the wrong list.
     Empty,
-    /// Two thousand million names with the same beginning.
+    /// More than 2^31 keys share their beginning.
     Skewed,
-    /// What was constructed does not hold every key.
+    /// A constructed shard does not find all of its keys.
     Construction,
-    /// Writing failed.
     Io(io::Error),
 }
 

@@ -3,18 +3,18 @@
 use std::error::Error;
 use std::fmt;
 
-/// Why bytes are no filter, or no longer the one that was written.
+/// Why bytes are not a filter, or not the one that was written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Damaged {
-    /// It does not begin as such a file does.
+    /// The file does not begin with the magic number.
     NotAFilter,
-    /// A version of the format other than 1.
+    /// The format has this version, not 1.
     Version(u32),
-    /// Longer or shorter than its header and its directory say.
+    /// The file is longer or shorter than its header and its directory say.
     Length,
-    /// Numbers in header or directory that no filter has.
+    /// The header or the directory has numbers that no filter has.
     Parameters,
-    /// Not the bytes that were written.
+    /// The bytes are not those that were written.
     Checksum,
 }
 

@@ -1,4 +1,4 @@
-//! The file, verified as a whole before anything is looked up in it.
+//! The file of a list. It is verified as a whole before anything is looked up in it.
 
 use blake2::{Blake2b256, Digest};
 
@@ -6,28 +6,28 @@ use crate::damaged::Damaged;
 use crate::key::Key;
 use crate::shard::{Record, Shard};
 
-/// What a file begins with.
+/// The first bytes of a file.
 pub(crate) const MAGIC: [u8; 8] = *b"PVBLIST\0";
-/// The format that this crate reads and writes.
+/// The version of the format that this crate reads and writes.
 pub(crate) const VERSION: u32 = 1;
-/// Most shards, as a power of two.
+/// Binary logarithm of the most shards.
 pub(crate) const MAX_SHARD_BITS: u32 = 16;
 
-/// A list of passwords in borrowed memory. Copying it copies no entries.
+/// A list of passwords in borrowed memory. A copy shares the entries.
 #[derive(Clone, Copy)]
 pub struct Filter<'a> {
     entries: u64,
     fingerprints: &'a [[u8; 2]],
-    /// 2^s of them, whose fingerprints lie in the slice above one after the other.
+    /// 2^s records. The fingerprints of their shards follow one another in `fingerprints`.
     directory: &'a [Record],
 }
 
 impl<'a> Filter<'a> {
-    /// Requires: the whole file, which must not change afterwards. Produces: the list in it, with
-    /// nothing copied. Reads all of it once for the checksum, about a second per gigabyte.
+    /// Opens the list in a whole file, without copying it; the bytes must not change afterwards.
+    /// Reads all of it once for the checksum, which takes about a second per gigabyte.
     ///
     /// # Errors
-    /// [`Damaged`] for every file that is not, byte for byte, one that was written; no panic on any.
+    /// [`Damaged`] for any file that is not, byte for byte, one that was written. Never panics.
     pub fn open(bytes: &'a [u8]) -> Result<Self, Damaged> {
         let filter = Self::reopen(bytes)?;
         let (content, checksum) = bytes.split_last_chunk::<32>().ok_or(Damaged::Length)?;
@@ -37,11 +37,11 @@ impl<'a> Filter<'a> {
         Ok(filter)
     }
 
-    /// The same for a file that somebody has opened before and that has not changed since: nothing is read
-    /// but its head and its directory.
+    /// Like [`Filter::open`], for a file that was opened before and has not changed since: reads
+    /// only its header and its directory.
     ///
     /// # Errors
-    /// [`Damaged`] for what is no filter; what was changed inside of one is not noticed. No panic on any.
+    /// [`Damaged`] for bytes that are not a filter; other changes go unnoticed. Never panics.
     pub fn reopen(bytes: &'a [u8]) -> Result<Self, Damaged> {
         let (magic, rest) = bytes.split_first_chunk().ok_or(Damaged::NotAFilter)?;
         if *magic != MAGIC {
@@ -62,52 +62,51 @@ impl<'a> Filter<'a> {
         let directory = size_of::<Record>() << bits;
         let directory = rest.len().checked_sub(directory).ok_or(Damaged::Length)?;
         let (fingerprints, directory) = rest.split_at(directory);
-        // Invariant: cut to a multiple of a record, so that no bytes remain.
+        // Invariant: the length is a multiple of a record, so no bytes remain.
         let directory = directory.as_chunks().0.as_chunks().0;
         let (fingerprints, odd) = fingerprints.as_chunks();
         let expected = total(directory)?;
         if !odd.is_empty() || fingerprints.len() as u64 != expected {
             return Err(Damaged::Length);
         }
-        // Each entry has more than one fingerprint.
+        // A filter has more fingerprints than entries.
         if !(1..=expected).contains(&entries) {
             return Err(Damaged::Parameters);
         }
         Ok(Self { entries, fingerprints, directory })
     }
 
-    /// Is the password listed? Always yes if it is; if it is not, yes with the probability
-    /// [`false_positive_rate`](Self::false_positive_rate).
+    /// Whether the password is listed. Always true for a listed password; for others, true with the
+    /// probability [`false_positive_rate`](Self::false_positive_rate).
     ///
-    /// Requires: the password as it is hashed, in NFC. What is derived from it is wiped, except for
+    /// The password must be as it is hashed, in NFC. Copies and digests of it are wiped, except for
     /// registers and 8 bytes of its SHA-1.
     pub fn contains(&self, password: &str) -> bool {
         self.contains_key(Key::of(password))
     }
 
-    /// The same for a password whose SHA-1 is known.
+    /// Like [`Filter::contains`], for the key of a password.
     pub fn contains_key(&self, key: Key) -> bool {
-        // Invariants of open(): a power of two of shards, each with its fingerprints in the slice.
+        // Invariant: there are 2^s shards, and `fingerprints` holds all of theirs (see `reopen`).
         let shard = Shard::read(&self.directory[key.shard(self.directory.len().ilog2())]);
         shard.contains(key.number(), &self.fingerprints[shard.first as usize..])
     }
 
-    /// How many passwords are listed.
     pub fn entries(&self) -> u64 {
         self.entries
     }
 
-    /// The probability with which a password that is not listed is taken for one that is: that of two
-    /// fingerprints of 16 bits being equal.
+    /// The probability that a password that is not listed is found: that two fingerprints of 16
+    /// bits are equal.
     pub fn false_positive_rate(&self) -> f64 {
         1.0 / f64::from(1u32 << u16::BITS)
     }
 }
 
-/// How many fingerprints the shards of a directory have.
+/// The number of fingerprints of all shards in a directory.
 ///
 /// # Errors
-/// [`Damaged::Parameters`] unless each has a shape and begins where the one before it ends.
+/// [`Damaged::Parameters`] unless each shard is valid and begins where the previous one ends.
 fn total(directory: &[Record]) -> Result<u64, Damaged> {
     let mut next = 0;
     for record in directory {
@@ -115,7 +114,7 @@ fn total(directory: &[Record]) -> Result<u64, Damaged> {
         if shard.first != next {
             return Err(Damaged::Parameters);
         }
-        // Invariant: at most 2^16 times 2^32.
+        // Invariant: no overflow, because the sum is at most 2^16 · 2^32.
         next += shard.fingerprints();
     }
     Ok(next)

@@ -1,42 +1,42 @@
-//! How the list names a password.
+//! The key under which the list has a password.
 
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
 
-/// A password's name in the list: the first 8 bytes of its SHA-1, as a big-endian number.
+/// The key of a password: the first 8 bytes of its SHA-1, as a big-endian number.
 ///
-/// SHA-1 because published lists hold nothing else. It protects nothing here, so that its collisions
-/// do no harm: whoever makes two passwords of one name only gets both of them refused. And 8 bytes
-/// are enough: a list of a billion has the name of another password with probability 10^9 / 2^64,
-/// one in 10^10, where fingerprints already err once in 65536.
+/// It is SHA-1 because published lists contain nothing else. It protects nothing here, so
+/// collisions are harmless: an attacker who makes two passwords collide only gets both refused.
+/// Eight bytes are enough: in a list of a billion, another password has a listed key with
+/// probability 10^9 / 2^64, or one in 10^10, while fingerprints already err once in 65,536.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Key(u64);
 
 impl Key {
-    /// Bytes of a SHA-1.
+    /// Length of a SHA-1 in bytes.
     pub const SHA1_BYTES: usize = 20;
 
-    /// The name of a password, in UTF-8 and in the normal form that the list is in: NFC.
+    /// The key of a password, which must be in NFC, the normal form of the list.
     pub fn of(password: &str) -> Self {
         let mut digest = Zeroizing::new([0; Self::SHA1_BYTES]);
         Sha1::new_with_prefix(password).finalize_into((&mut *digest).into());
         Self::from_sha1(&digest)
     }
 
-    /// The name of the password that has this SHA-1.
+    /// The key of the password with this SHA-1.
     pub fn from_sha1(digest: &[u8; Self::SHA1_BYTES]) -> Self {
         let [a, b, c, d, e, f, g, h, ..] = *digest;
         Self(u64::from_be_bytes([a, b, c, d, e, f, g, h]))
     }
 
-    /// The number that filters hold.
+    /// The key as filters use it.
     pub(crate) fn number(self) -> u64 {
         self.0
     }
 
-    /// Of 2^`bits` shards the one that it belongs to.
+    /// The number of its shard, of 2^`bits` shards.
     pub(crate) fn shard(self, bits: u32) -> usize {
-        // Invariant: at most 16 bits, so that nothing is cut off.
+        // Invariant: `bits` is at most 16, so the cast loses nothing.
         self.0.checked_shr(u64::BITS - bits).unwrap_or(0) as usize
     }
 }

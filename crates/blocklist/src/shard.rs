@@ -1,58 +1,57 @@
-//! One binary fuse filter of the file. The crate's documentation has the arithmetic.
+//! One binary fuse filter of the file. The crate's documentation explains the arithmetic.
 
-/// Longest segment, in fingerprints.
+/// The longest segment, in fingerprints.
 const MAX_SEGMENT: u32 = 1 << 18;
-/// Most fingerprints of a shard, so that sums over shards do not overflow.
+/// The most fingerprints of a shard, so that sums over shards do not overflow.
 const MAX_FINGERPRINTS: u64 = u32::MAX as u64;
 
-/// A record of the directory, as in the file: three numbers.
+/// A record of the directory as stored: three numbers.
 pub(crate) type Record = [[u8; 8]; 3];
 
-/// Which filter it is, and where. Its indices are in bounds: see [`Shard::checked`].
+/// The parameters of one filter. After [`Shard::checked`], its indices are in bounds.
 pub(crate) struct Shard {
     pub(crate) seed: u64,
-    /// Index of its first fingerprint in the file.
+    /// The index of its first fingerprint in the file.
     pub(crate) first: u64,
-    /// Fingerprints of a segment.
+    /// The length of a segment in fingerprints.
     pub(crate) length: u32,
-    /// Segments that a first index may fall in: two fewer than there are.
+    /// The number of segments that a first index may fall in: two fewer than there are.
     pub(crate) count: u32,
 }
 
 impl Shard {
-    /// Reads a record, whatever is in it.
+    /// Reads any record, without checking it.
     pub(crate) fn read(record: &Record) -> Self {
         let [seed, first, shape] = record.map(u64::from_le_bytes);
-        // Low half, high half.
+        // The low half is the length, the high half the count.
         Self { seed, first, length: shape as u32, count: (shape >> 32) as u32 }
     }
 
-    /// The record of it.
     #[cfg(feature = "build")]
     pub(crate) fn record(&self) -> Record {
         let shape = u64::from(self.length) | u64::from(self.count) << 32;
         [self.seed, self.first, shape].map(u64::to_le_bytes)
     }
 
-    /// Itself, if it has a shape in which no index can be out of bounds.
+    /// The shard, if no index of its shape can be out of bounds.
     pub(crate) fn checked(self) -> Option<Self> {
         let segment = self.length.is_power_of_two() && self.length <= MAX_SEGMENT;
         let size = self.count >= 1 && self.fingerprints() <= MAX_FINGERPRINTS;
         (segment && size).then_some(self)
     }
 
-    /// How many fingerprints it has.
     pub(crate) fn fingerprints(&self) -> u64 {
         (u64::from(self.count) + 2) * u64::from(self.length)
     }
 
-    /// Is the key one of its own? Requires: a checked shard, and its fingerprints, all of them.
+    /// Whether the shard has the key. Requires a checked shard and all of its fingerprints.
     pub(crate) fn contains(&self, key: u64, fingerprints: &[[u8; 2]]) -> bool {
         let hash = mix(key.wrapping_add(self.seed));
         let length = u64::from(self.length);
         let range = u64::from(self.count) * length;
         let first = ((u128::from(hash) * u128::from(range)) >> 64) as u64;
-        // Invariant: first < count · length, and XOR below a power of two stays in the segment.
+        // Invariant: first < count · length, and XOR with less than the power of two stays in a
+        // segment.
         let second = (first + length) ^ ((hash >> 18) & (length - 1));
         let third = (first + 2 * length) ^ (hash & (length - 1));
         let at = |index: u64| u16::from_le_bytes(fingerprints[index as usize]);
@@ -60,7 +59,7 @@ impl Shard {
     }
 }
 
-/// The finalizer of MurmurHash3 (Appleby, in the public domain).
+/// The finalizer of MurmurHash3 (Austin Appleby, public domain).
 fn mix(mut hash: u64) -> u64 {
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xff51_afd7_ed55_8ccd);
     hash = (hash ^ (hash >> 33)).wrapping_mul(0xc4ce_b9fe_1a85_ec53);
@@ -105,7 +104,7 @@ mod tests {
     }
 
     proptest! {
-        /// It would panic.
+        /// An index out of bounds would panic.
         #[test]
         fn no_index_is_out_of_bounds(
             key: u64, seed: u64, bits in 0..=12u32, count in 1..=64u32,

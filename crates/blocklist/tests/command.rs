@@ -1,6 +1,6 @@
-//! The command, with real files.
+//! Tests the command with real files.
 #![cfg(feature = "command")]
-// Helpers of tests, which may panic as tests do.
+// The helpers of these tests may panic as tests do.
 #![allow(clippy::expect_used, clippy::unwrap_used)]
 
 use std::fs;
@@ -15,7 +15,7 @@ use tempfile::TempDir;
 const SHA1_PASSWORD: &str = "5BAA61E4C9B93F3F0682250B6CF8331B7EE68FD8";
 const SHA1_QWERTY: &str = "b1b3773a05c0ed0176787a4f1574ff0075f7521e";
 
-/// Runs it in the folder, and gives it this on standard input.
+/// Runs the command in the folder with this standard input.
 fn run(folder: &TempDir, line: &str, input: &[u8]) -> Output {
     let mut child = Command::new(env!("CARGO_BIN_EXE_password_verify_blocklist"))
         .args(line.split_whitespace())
@@ -25,12 +25,12 @@ fn run(folder: &TempDir, line: &str, input: &[u8]) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    // It may have ended without reading, which is no failure.
+    // The command may end without reading its input, which is not a failure.
     let _ = child.stdin.take().expect("piped").write_all(input);
     child.wait_with_output().expect("it ends")
 }
 
-/// What it said on standard output. Requires: that it succeeds.
+/// The standard output of the command, which must succeed.
 fn told(folder: &TempDir, line: &str, input: &[u8]) -> String {
     let output = run(folder, line, input);
     assert_eq!(output.status.code(), Some(0), "{}", String::from_utf8_lossy(&output.stderr));
@@ -52,7 +52,7 @@ fn folder(files: &[(&str, &[u8])]) -> TempDir {
     folder
 }
 
-/// Names of what is in the folder.
+/// The names of the files in the folder.
 fn names(folder: &Path) -> Vec<String> {
     let entries = fs::read_dir(folder).expect("a folder").map(|entry| entry.expect("an entry"));
     let mut names: Vec<_> = entries.map(|entry| entry.file_name().into_string().unwrap()).collect();
@@ -60,7 +60,7 @@ fn names(folder: &Path) -> Vec<String> {
     names
 }
 
-/// Which of these does the filter `out` list?
+/// Whether the filter `out` lists each of these passwords.
 fn listed<const N: usize>(folder: &TempDir, passwords: [&str; N]) -> [bool; N] {
     let bytes = fs::read(folder.path().join("out")).expect("a filter");
     let filter = Filter::open(&bytes).expect("a whole filter");

@@ -1,4 +1,4 @@
-//! The list of the commonest passwords that the extension includes.
+//! Tests the list of the commonest passwords that the extension includes.
 #![cfg(feature = "build")]
 #![allow(clippy::unwrap_used)]
 
@@ -41,14 +41,14 @@ fn every_entry_is_refused_as_it_is_and_over_and_over() {
         assert!(common::is_common(&format!("{entry} {entry}"), listed), "{entry}");
         assert!(common::is_common(&entry.to_uppercase(), listed), "{entry}");
     }
-    // 287 of 49,777, of one character, repeated or not, or of more than 16.
+    // 287 of 49,777: entries of one character, once or repeated, or of more than 16.
     assert!(left_out < 300, "{left_out}");
 }
 
 #[test]
 fn how_often_a_password_is_refused_that_is_not_listed() {
     let filter = Filter::open(FILTER).ok().unwrap();
-    // Fifteen to sixteen letters of no language, which are looked up; numbers make them differ.
+    // Fifteen or sixteen letters of no language, which are looked up; a number makes each unique.
     let tried = 200_000_u64;
     let mistaken = (0..tried).filter(|n| {
         let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ 0x1234_5678_9abc_def1;
@@ -62,9 +62,9 @@ fn how_often_a_password_is_refused_that_is_not_listed() {
             .collect();
         common::is_common(&text, |text| filter.contains(text))
     });
-    // Two forms each, one in 65,536 each: 6.1 expected.
+    // Two forms each are looked up, each mistaken once in 65,536: 6.1 are expected.
     let mistaken = mistaken.count();
     assert!((1..=16).contains(&mistaken), "{mistaken}");
-    // Of longer ones none.
+    // Longer texts are never looked up.
     assert!(!common::is_common("correct horse battery staple", |_| panic!("not looked up")));
 }

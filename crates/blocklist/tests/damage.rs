@@ -1,4 +1,4 @@
-//! A file that is not, byte for byte, one that was written is refused, and none makes it panic.
+//! Any file that is not, byte for byte, one that was written is refused, and none causes a panic.
 #![cfg(feature = "build")]
 
 mod common;
@@ -12,7 +12,7 @@ fn refusal(bytes: &[u8]) -> Option<Damaged> {
     Filter::open(bytes).err()
 }
 
-/// With the checksum that belongs to what is before it.
+/// Replaces the checksum by the right one.
 fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
     let end = bytes.len() - 32;
     let sum = Blake2b256::digest(&bytes[..end]);
@@ -20,7 +20,7 @@ fn summed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes
 }
 
-/// The file of three passwords with one number in it replaced, and the right checksum.
+/// Opens a file of three passwords with one number replaced and the right checksum.
 fn patched(at: usize, number: &[u8]) -> Option<Damaged> {
     let mut bytes = file_of("three", 3);
     bytes[at..at + number.len()].copy_from_slice(number);
@@ -129,7 +129,7 @@ proptest! {
         prop_assert!(bytes == original || refusal(&bytes).is_some());
     }
 
-    /// Even with the right checksum, which only somebody makes who means to.
+    /// Even with the right checksum, which only an attacker would compute.
     #[test]
     fn what_is_not_refused_can_be_looked_up_in(
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 0..8),
@@ -158,7 +158,7 @@ fn a_file_that_was_opened_before_is_opened_again_unread() {
     for password in passwords("a few", 100).chain(passwords("others", 100)) {
         assert_eq!(first.contains(&password), again.contains(&password));
     }
-    // What has changed meanwhile is not noticed, but makes nothing panic.
+    // Later changes are not noticed, but cause no panic.
     for at in 0..bytes.len() {
         for end in [at, bytes.len()] {
             let mut changed = bytes[..end].to_vec();

@@ -1,4 +1,4 @@
-//! What is listed is found, what is not is found as rarely as promised, and `xorf` agrees.
+//! Listed passwords are found, others as rarely as promised, and `xorf` agrees.
 #![cfg(feature = "build")]
 
 mod common;
@@ -8,7 +8,7 @@ use password_verify_blocklist::{Filter, Key};
 use proptest::prelude::*;
 use xorf::{BinaryFuse16, Filter as _};
 
-/// Of `count` passwords that are not listed, how many are found?
+/// How many of `count` passwords that are not listed are found.
 fn false_positives(filter: &Filter, count: usize) -> usize {
     passwords("not listed", count).filter(|password| filter.contains(password)).count()
 }
@@ -28,7 +28,7 @@ fn others_are_found_as_rarely_as_promised() {
     let bytes = file_of("listed", 200_000);
     let filter = Filter::open(&bytes).unwrap();
     assert_eq!(filter.false_positive_rate(), 1.0 / 65536.0);
-    // 30.5 are expected; half as many again are 3 standard deviations.
+    // 30.5 are expected. 15.5 more or fewer is about 3 standard deviations.
     let found = false_positives(&filter, 2_000_000);
     assert!((15..=46).contains(&found), "{found}");
 }
@@ -50,7 +50,7 @@ fn duplicates_count_once() {
     assert!(bytes == file_of("listed", 500));
 }
 
-/// With the number of shards that a list of 2^20 and some entries has, and a shard of few.
+/// As many shards as for a list of a little more than 2^20, one of them with few keys.
 #[test]
 fn shards_are_as_good_as_one_filter() {
     let few = numbers(1).map(|number| number & u64::MAX >> 1).take(100);

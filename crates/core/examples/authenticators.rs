@@ -16,7 +16,7 @@ fn name(purpose: Purpose) -> &'static str {
 
 fn paid_by(payer: Payer) -> Option<String> {
     let who = match payer {
-        // It pays for nothing.
+        // The payer `Known` is never charged.
         Payer::Known => return None,
         Payer::Account => "account",
         Payer::Client => "client address",

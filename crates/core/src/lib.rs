@@ -1,13 +1,13 @@
 //! The rules of password_verify as pure functions.
 //!
-//! Nothing here knows PostgreSQL, reads a clock, draws a random number or does I/O: time, salt and
-//! key come in as arguments. That is what makes the rules testable without a server.
+//! Nothing here knows PostgreSQL, reads a clock, draws a random number or does I/O: time, salts and
+//! keys are arguments. That is what makes the rules testable without a server.
 //!
-//! | folder | |
+//! | module | subject |
 //! | --- | --- |
-//! | [`rules`] | what decides |
-//! | [`kept`] | what is kept of a secret, and how |
-//! | [`trail`] | the audit as bytes |
+//! | [`rules`] | the decisions |
+//! | [`kept`] | the stored formats of secrets |
+//! | [`trail`] | the encoding of the audit |
 //! | [`decoys`] | unknown users |
 //! | [`strength`] | how easily a password is guessed |
 #![forbid(unsafe_code)]

@@ -1,4 +1,4 @@
-//! The chain breaks at exactly the first row that is not what was written.
+//! The chain must break at exactly the first row that is not what was written.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::HashSet;
@@ -33,7 +33,7 @@ fn written(events: &[Event]) -> Vec<Row> {
     events.iter().map(row).collect()
 }
 
-/// Where and how it breaks.
+/// The place and the kind of the first break.
 fn broken_in(mut chain: Chain, rows: &[Row]) -> Option<(usize, Broken)> {
     rows.iter().enumerate().find_map(|(place, Row { seq, event, mac })| {
         let before = chain.head();
@@ -72,7 +72,7 @@ fn events() -> impl Strategy<Value = Vec<Event>> {
     proptest::collection::vec(event(), 1..8)
 }
 
-/// One event for each field, with that field of the other event.
+/// One event per field: `mine`, with that field of `other`.
 fn with_one_field_of(mine: &Event, other: &Event) -> Vec<Event> {
     let other = other.clone();
     macro_rules! each {
@@ -84,11 +84,11 @@ fn with_one_field_of(mine: &Event, other: &Event) -> Vec<Event> {
           application_name pid xid alert detail)
 }
 
-/// What python's hashlib says of two rows: /usr/bin/python3 with
-/// `opt = lambda b: b'\0' if b is None else b'\1' + struct.pack('>Q', len(b)) + b` and
-/// `blake2b(b'\1' + previous + struct.pack('>5q', epoch, seq, at, since, count) + bytes([action,
-/// outcome, alert]) + opt(pack('>i', pid)) + opt(pack('>Q', xid)) + b''.join(map(opt, texts)),
-/// key=bytes([7] * 32) or b'', digest_size=32)`.
+/// The MACs of two rows by python's hashlib, from /usr/bin/python3 with `opt = lambda b: b'\0' if b
+/// is None else b'\1' + struct.pack('>Q', len(b)) + b` and `blake2b(b'\1' + previous +
+/// struct.pack('>5q', epoch, seq, at, since, count) + bytes([action, outcome, alert]) +
+/// opt(pack('>i', pid)) + opt(pack('>Q', xid)) + b''.join(map(opt, texts)), key=bytes([7] * 32) or
+/// b'', digest_size=32)`.
 #[test]
 fn known_answers() {
     let first = Event::new(1000, Action::Epoch, Outcome::Recorded);
@@ -143,7 +143,7 @@ fn the_key_of_the_chain_is_the_rings_share_for_it() {
 
 #[test]
 fn keys_cannot_be_printed_cloned_or_compared() {
-    // Ambiguous, and so not compiled, as soon as one of them can.
+    // If a type has one of the traits, this is ambiguous and does not compile.
     macro_rules! lacks {
         ($ty:ty: $($bound:path),+) => {$({
             trait Lacks<A> {
@@ -170,7 +170,7 @@ fn numbers_from_a_table_do_not_overflow() {
     assert_eq!(Chain::resume(key(), 0, i64::MIN, [0; MAC_BYTES]).head().seq, i64::MAX);
 }
 
-/// All ways to fill three neighbouring texts with what a text's own prefix is made of.
+/// Fills three neighbouring texts in every way with the bytes that a length prefix consists of.
 #[test]
 fn no_two_events_are_encoded_alike() {
     let mut texts = vec![None];
@@ -200,7 +200,7 @@ proptest! {
     fn what_was_written_is_found_whole(events in events(), from: Index) {
         let rows = written(&events);
         prop_assert_eq!(broken(&rows), None);
-        // From the middle, too.
+        // A check from the middle finds the same break.
         let from = from.index(rows.len());
         let last = from.checked_sub(1).map_or([0; 32], |i| rows[i].mac.clone().try_into().unwrap());
         let chain = Chain::resume(key(), EPOCH, from as i64, last);
@@ -255,7 +255,7 @@ proptest! {
         less.remove(place);
         let behind = place < less.len();
         prop_assert_eq!(broken(&less), behind.then_some((place, Broken::Missing)));
-        // With the numbers closed up.
+        // The same with sequence numbers that leave no gap.
         less.iter_mut().enumerate().for_each(|(seq, row)| row.seq = seq as i64);
         prop_assert_eq!(broken(&less), behind.then_some((place, Broken::Changed)));
     }
@@ -270,7 +270,7 @@ proptest! {
         {
             let mut more = rows.clone();
             more.insert(place, Row { seq: place as i64, event, mac });
-            // The row at its own place again: it is the next one that is one too many.
+            // If the row was inserted at its own place, the following row is the one too many.
             let (at, how) = if place < rows.len() && more[place] == rows[place] {
                 (place + 1, Broken::Missing)
             } else {
@@ -290,7 +290,7 @@ proptest! {
         let mut swapped = rows;
         swapped.swap(one, other);
         prop_assert_eq!(broken(&swapped), differ.then_some((first, Broken::Missing)));
-        // With the numbers as they were.
+        // The same with the original sequence numbers.
         swapped.iter_mut().enumerate().for_each(|(seq, row)| row.seq = seq as i64);
         prop_assert_eq!(broken(&swapped), differ.then_some((first, Broken::Changed)));
     }

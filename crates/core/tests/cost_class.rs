@@ -1,4 +1,4 @@
-//! Every format that can be imported has a class of its own cost, and its template nothing of a record.
+//! Every importable format has a class for its cost, whose template contains nothing of a record.
 #![allow(clippy::unwrap_used)]
 
 use password_verify_argon2::Path;
@@ -33,7 +33,7 @@ fn every_format_has_a_template() {
         );
         let decoy = Record::parse(&template, MAX_MEMORY_KIB).ok().unwrap();
         assert_eq!(decoy.cost(), record.cost());
-        // No part of it that is long enough to be a secret is a part of the record.
+        // No part that is long enough to be a secret occurs in the record.
         for part in template.split('$').filter(|part| part.len() > 12 && !part.contains('=')) {
             let zeros = part.bytes().all(|byte| byte == b'A');
             assert!(zeros || label(text.expose()).contains(part), "{part} of {hash}");

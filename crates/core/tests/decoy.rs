@@ -1,4 +1,4 @@
-//! Users and strangers over the years of an installation: how often either changes the class of cost.
+//! How often known and unknown ids change their class of cost over the years of an installation.
 #![allow(clippy::unwrap_used)]
 
 use password_verify_core::decoys::cost_class::{ClassKey, NO_CLASS};
@@ -9,14 +9,14 @@ const BCRYPT: ClassKey = [2; 16];
 const SCRYPT: ClassKey = [3; 16];
 const TOMORROW: ClassKey = [4; 16];
 
-/// An installation: its users' classes, and those of strangers, one of each cell.
+/// An installation: the classes of its users, and those of unknown ids ("strangers"), one per cell.
 #[derive(Default)]
 struct World {
     classes: Classes,
     users: Vec<ClassKey>,
 }
 
-/// What part of users and of strangers has changed its class meanwhile.
+/// The fractions of users and of strangers that have changed their class.
 struct Flips {
     users: f64,
     strangers: f64,
@@ -36,7 +36,7 @@ impl World {
         }
     }
 
-    /// Every `nth` user of a class.
+    /// Moves every `nth` user of a class to another one.
     fn migrate(&mut self, from: ClassKey, to: ClassKey, nth: usize) {
         let of: Vec<usize> = (0..self.users.len()).filter(|i| self.users[*i] == from).collect();
         for user in of.into_iter().step_by(nth) {
@@ -49,7 +49,7 @@ impl World {
         let all = [TODAY, BCRYPT, SCRYPT, TOMORROW];
         (0..CELLS)
             .map(|cell| {
-                // Each cell belongs to one class, or to today's settings.
+                // A cell belongs to at most one class; without one, to the current settings.
                 let class = self.classes.of(cell);
                 all.into_iter()
                     .find(|key| class.is_some_and(|class| self.classes.get(*key) == Some(class)))
@@ -89,7 +89,7 @@ fn sign_ups_change_nobodys_class() {
         world.make(BCRYPT, imported);
         world.make(TODAY, before);
         let flips = world.flips(|world| world.make(TODAY, 5000));
-        // The very first sign-up claims what nobody had claimed: no time changes.
+        // The first sign-up claims cells that no class owned, which changes no time.
         let claimed = flips.strangers > 0.0 && before == 0;
         assert!(claimed || flips.strangers == 0.0, "{imported}, {before}: {}", flips.strangers);
         if claimed {
@@ -133,8 +133,8 @@ fn nobody_changes_back() {
     }
 }
 
-/// A class that is commoner among users than among strangers tells that an id is somebody's: at most 2.5
-/// times.
+/// A class that is commoner among users than strangers hints that an id is known: 2.5 times at
+/// most.
 #[test]
 fn no_time_tells_much_that_somebody_is_there() {
     let steps: [(ClassKey, usize); 8] = [
@@ -152,7 +152,7 @@ fn no_time_tells_much_that_somebody_is_there() {
         world.make(class, count);
         for class in [TODAY, BCRYPT, SCRYPT] {
             let (users, strangers) = (world.share_of_users(class), world.share_of_strangers(class));
-            // A cell is what shares are exact to.
+            // Shares are exact to one cell.
             assert!(users <= strangers * 2.55 + 1.0 / CELLS as f64, "{users} {strangers}");
         }
     }
@@ -166,11 +166,11 @@ fn a_second_import_takes_its_share_once() {
     let flips = world.flips(|world| world.make(SCRYPT, 2000));
     assert_eq!(flips.users, 0.0);
     assert!(flips.strangers <= 0.5, "{}", flips.strangers);
-    // And today's users keep half of the strangers' cells.
+    // Half of the cells stays with the current settings.
     assert!(world.share_of_strangers(TODAY) >= 0.49);
     let strangers = world.share_of_strangers(SCRYPT);
     assert!((0.25..=0.4).contains(&strangers), "{strangers}");
-    // Of two that migrate, each takes its own.
+    // Of two migrating classes, each takes its own cells along.
     let bcrypt = world.share_of_strangers(BCRYPT);
     world.migrate(SCRYPT, TODAY, 2);
     assert_eq!(world.share_of_strangers(BCRYPT), bcrypt);
@@ -183,17 +183,17 @@ fn other_settings_change_strangers_as_they_change_users() {
     world.make(TODAY, 4000);
     world.make(BCRYPT, 1000);
     let strangers = world.share_of_strangers(TODAY);
-    // The first who log in.
+    // The first users log in after the settings have changed.
     let flips = world.flips(|world| world.migrate(TODAY, TOMORROW, 100));
     assert!(close(flips.users, 0.008) && close(flips.strangers, 0.008), "{}", flips.strangers);
     let flips = world.flips(|world| world.migrate(TODAY, TOMORROW, 2));
-    // As many of those who had the former cost.
+    // As many strangers of the former cost change as users do.
     let of_users = flips.users / 0.8;
     assert!(close(flips.strangers / strangers, of_users), "{} {of_users}", flips.strangers);
     assert!(close(world.share_of_strangers(TODAY), strangers * 0.495));
     let flips = world.flips(|world| world.make(TOMORROW, 1000));
     assert_eq!(flips.strangers, 0.0);
-    // Where nobody logs in, those who sign up are not alone with their time.
+    // Where no user logs in, new users share their time with strangers.
     let mut world = World::default();
     world.make(TODAY, 1000);
     let flips = world.flips(|world| world.make(TOMORROW, 1000));
@@ -248,12 +248,12 @@ fn a_count_that_was_wrong_moves_no_cell() {
     world.classes.correct(&found, 0, TODAY);
     assert_eq!(world.strangers(), strangers);
     assert_eq!(world.classes.get(BCRYPT).unwrap().users, 90);
-    // Some of those that could not be read may be of it.
+    // Some of the unread records may be of this class.
     world.classes.correct(&[(TODAY, 105), (BCRYPT, 80)].into_iter().collect(), 5, TODAY);
     assert_eq!(world.classes.get(BCRYPT).unwrap().users, 85);
     world.classes.correct(&[(TODAY, 105)].into_iter().collect(), 0, TODAY);
     assert!(!world.classes.follows(BCRYPT));
-    // More moves than there are users, and of classes that nobody knows.
+    // More moves than there are users, and moves of unknown classes.
     let mut classes = world.classes;
     classes.apply(Move { from: TODAY, to: NO_CLASS, ours: false }, 1000);
     classes.apply(Move { from: [9; 16], to: [8; 16], ours: true }, 10);
@@ -272,7 +272,7 @@ fn classes_beyond_the_last_are_not_followed() {
     }
     let followed = (0..MAX_CLASSES + 3).filter(|i| classes.follows([*i as u8 + 10; 16])).count();
     assert_eq!(followed, MAX_CLASSES);
-    // Each of them has a cell, and today's settings have half of all.
+    // Each class has a cell, and the current settings have half of all cells.
     assert!(
         (0..CELLS).filter(|cell| classes.of(*cell).is_none()).count() >= CELLS / 2 - MAX_CLASSES
     );

@@ -1,4 +1,4 @@
-//! Folding loses no event, and a flood does not become a flood of rows.
+//! Folding loses no event, and a flood of events does not become a flood of rows.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::{BTreeMap, HashMap};
@@ -37,7 +37,7 @@ fn folded(placed: Placed) -> bool {
     matches!(placed, Placed::Folded(_))
 }
 
-/// The worker and its two tables: rows, and folds that are still open.
+/// The worker and its two tables: rows and open folds.
 #[derive(Default)]
 struct Worker {
     folding: Folding,
@@ -64,7 +64,7 @@ impl Worker {
         assert!(self.folding.dirty().is_empty(), "nothing has changed since");
     }
 
-    /// Another worker starts from the tables.
+    /// Replaces the worker by a new one that starts from the tables.
     fn die(&mut self) {
         self.folding = Folding::new();
         self.open.values().for_each(|event| self.folding.restore(event.clone()));
@@ -119,7 +119,7 @@ fn whatever_tells_events_apart_is_in_the_key() {
         Event { client_addr: None, ..first.clone() },
         Event { login_role: Some("b".into()), ..first.clone() },
         Event { login_role: None, ..first.clone() },
-        // The same texts in other columns.
+        // The same texts in different fields.
         Event {
             user_id: first.client_addr.clone(),
             client_addr: first.user_id.clone(),
@@ -154,7 +154,7 @@ fn what_has_to_be_read_on_its_own_is_never_folded() {
     for event in alone.iter().cycle().take(50) {
         assert_eq!(folding.place(event.clone()), Placed::Alone(event.clone()));
     }
-    // Neither do they open a window.
+    // Such events open no window either.
     assert!(!folded(folding.place(wrong(0, "a"))));
 }
 
@@ -226,7 +226,7 @@ fn a_flood_that_never_pauses_is_written_every_minute() {
     let mut worker = Worker::default();
     for second in 0..600 {
         let at = second * SECOND;
-        // What has waited for a while is placed before the folds are taken.
+        // Events that have waited for a while are placed before the folds are taken.
         worker.write((0..10).map(|n| wrong(at + n, "a")), at + 10);
         let rows = 2 * (second / 60) + 1;
         assert_eq!(worker.rows.len() as i64, rows, "after {second} s");
@@ -256,7 +256,7 @@ fn a_clock_that_is_set_back_opens_windows_anew() {
     assert_eq!(folding.due(0).len(), 1);
 }
 
-/// As [`Worker::write`], a second at a time.
+/// Calls [`Worker::write`] once per second.
 fn flood(worker: &mut Worker, seconds: i64, mut events: impl FnMut(i64) -> Vec<Event>) {
     for second in 0..seconds {
         worker.write(events(second * SECOND), second * SECOND);
@@ -269,7 +269,7 @@ fn alone(rows: &[Event]) -> i64 {
 
 #[test]
 fn a_flood_of_many_users_makes_no_more_rows_than_the_bucket_allows() {
-    // Once, and three times in a row: a fold is a row as well.
+    // Each event once, and three times in a row, because a fold is a row as well.
     for times in [1, 3] {
         let mut worker = Worker::default();
         flood(&mut worker, 300, |at| {
@@ -289,14 +289,14 @@ fn a_flood_of_many_users_makes_no_more_rows_than_the_bucket_allows() {
 #[test]
 fn a_coarse_fold_names_nobody() {
     let mut folding = Folding::new();
-    // Over minutes, so that it is the bucket that ends and not the memory for keys.
+    // Spread over minutes, so that the bucket runs out before the memory for keys does.
     for n in 0..BURST + 500 {
         folding.place(wrong(n * WINDOW / 8000, &n.to_string()));
     }
     let event = Event { client_addr: Some("192.0.2.9".into()), ..wrong(WINDOW, "late") };
     let nobody = Event { user_id: None, client_addr: None, ..event.clone() };
     assert_eq!(folding.place(event.clone()), Placed::Folded(FoldKey::of(&nobody)));
-    // Another outcome is another fold, and a success is no failure.
+    // Another outcome has another fold, and a success is not a failure.
     let other = Event { outcome: Outcome::Throttled, ..event.clone() };
     assert_eq!(
         folding.place(other),
@@ -305,10 +305,10 @@ fn a_coarse_fold_names_nobody() {
     assert!(!folded(folding.place(valid(WINDOW, "late"))));
 }
 
-/// A bucket that is empty at this time.
+/// A state whose bucket is empty at this time.
 fn emptied(at: i64) -> Folding {
     let mut folding = Folding::new();
-    // In two halves, as more keys than this are not remembered at once.
+    // In two halves, because no more keys than that are remembered at once.
     for n in 0..BURST {
         let at = if n < BURST / 2 { at - 2 * WINDOW } else { at };
         folding.place(wrong(at, &n.to_string()));
@@ -356,10 +356,10 @@ fn there_are_only_so_many_coarse_folds() {
     let dirty = folding.dirty();
     let (named, nameless): (Vec<_>, Vec<_>) =
         dirty.iter().partition(|(_, event)| event.login_role.is_some());
-    // One of them is the fold that the bucket was found empty with.
+    // One of them is the fold that was open when the bucket ran out.
     assert_eq!((named.len(), nameless.len()), (MAX_COARSE - 1, 1));
     assert_eq!(nameless[0].1.count, 2000 - named.len() as i64);
-    // An open one is still added to, and when they have been taken there is room again.
+    // Events are still added to an open fold, and taking the folds makes room again.
     assert!(folded(folding.place(role(0))));
     assert_eq!(folding.dirty()[0].1.login_role.as_deref(), Some("0"));
     assert_eq!(folding.due(at + WINDOW).len(), MAX_COARSE + 1);
@@ -373,7 +373,7 @@ fn a_coarse_fold_is_open_for_a_minute() {
     let mut folding = emptied(at);
     let nobody = |at| Event { user_id: None, client_addr: None, pid: Some(7), ..wrong(at, "") };
     let role = |event| Event { login_role: Some("z".into()), ..event };
-    // The window of an exact key that names nobody is not the fold's.
+    // An exact key without user and client has a window apart from that of the coarse fold.
     let later = at + SECOND + WINDOW;
     assert!(!folded(folding.place(role(nobody(at + SECOND)))));
     (0..60).for_each(|n| assert!(!folded(folding.place(wrong(later, &format!("x{n}"))))));
@@ -425,11 +425,11 @@ fn when_no_more_keys_are_remembered_only_failures_are_folded() {
         assert!(folded(folding.place(wrong(9999, "new"))));
     }
     assert_eq!(folding.dirty()[0].1.user_id, None);
-    // What is remembered is still folded.
+    // Events with remembered keys are still folded.
     for event in [valid(9999, "1"), wrong(9999, "first")] {
         assert_eq!(folding.place(event.clone()), Placed::Folded(FoldKey::of(&event)));
     }
-    // A minute later all but the open folds are forgotten, without anybody taking the folds.
+    // A minute later all but the open folds are forgotten, even if no fold has been taken.
     assert!(!folded(folding.place(valid(2 * WINDOW, "new"))));
     assert!(folded(folding.place(valid(2 * WINDOW, "new"))));
     assert!(!folded(folding.place(wrong(2 * WINDOW, "new"))));
@@ -477,7 +477,7 @@ proptest! {
         let mut worker = Worker::default();
         let mut all: Vec<Event> = Vec::new();
         if starved {
-            // Nothing but coarse folds is left for failures.
+            // From here on, failures can only go to coarse folds.
             worker.folding = emptied(1 << 50);
             worker.folding.due(i64::MAX);
         }
@@ -494,7 +494,7 @@ proptest! {
         }
         for row in worker.rows.iter().chain(worker.open.values()) {
             prop_assert!(row.since <= row.at && row.count > 0);
-            // Nobody is named who was not there, and no time is made up.
+            // A row names only users that were there, and no invented time.
             let like = |event: &&Event| {
                 (event.action, event.outcome) == (row.action, row.outcome)
                     && (row.user_id.is_none() || event.user_id == row.user_id)
@@ -554,7 +554,7 @@ fn a_flood_does_not_make_a_hashed_guess_anonymous() {
     let counted = folding.due(120_000_000);
     let mine = counted.iter().filter(|(_, event)| event.user_id.as_deref() == Some("victim"));
     assert_eq!(named + mine.map(|(_, event)| event.count).sum::<i64>(), 3);
-    // With nothing else going on, a repeat is counted.
+    // Without a flood, a repetition is folded too.
     let mut folding = Folding::new();
     assert!(matches!(folding.place_hashed(guess()), Placed::Alone(_)));
     assert!(matches!(folding.place_hashed(guess()), Placed::Folded(_)));

@@ -1,4 +1,4 @@
-//! The policy's own work is bounded, whatever it is given.
+//! The work of the policy itself is bounded for every input.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ fn time(text: &str) -> Duration {
 
 #[test]
 fn hostile_input_is_not_estimated_for_longer_than_its_beginning() {
-    // Look-alikes of letters make zxcvbn try combinations: 2.5 seconds for a hundred of them.
+    // Characters that look like letters make zxcvbn try combinations: 2.5 s for a hundred of them.
     let hostile = "|%!0@9{<798819[0%6{47(%<%$r3+!|<1(5%5%<5t|++54!2ch$$<!%{!0<o(17$75738@zn[[7b6!+";
     let (whole, beginning) = (time(hostile), time(&hostile[..32]));
     assert!(whole < beginning * 3, "{whole:?} {beginning:?}");

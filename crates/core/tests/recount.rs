@@ -1,4 +1,4 @@
-//! Records that are made, moved and deleted while they are counted.
+//! Records that are made, moved and deleted while a pass counts them.
 #![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
@@ -8,7 +8,7 @@ use password_verify_core::decoys::recount::{Behind, Counted, Pass, Place, Slice,
 
 const DAY: i64 = 86_400_000_000;
 
-/// Numbers that look like chance and are the same each time.
+/// Pseudo-random numbers, the same in every run.
 struct Dice(u64);
 
 impl Dice {
@@ -28,19 +28,19 @@ fn class(number: u64) -> ClassKey {
     [number as u8 + 1; 16]
 }
 
-/// A table that everybody sees, and moves that are on their way.
+/// A table with all visible records, and moves that are not yet counted.
 #[derive(Default)]
 struct World {
     pass: Pass,
     records: BTreeMap<Place, ClassKey>,
-    /// Visible and not reported yet.
+    /// Moves that are visible and not yet reported.
     committing: Vec<(ClassKey, Place, ClassKey, Place)>,
-    /// Reported and not counted yet.
+    /// Moves that are reported and not yet counted.
     waiting: Vec<(ClassKey, ClassKey, Behind)>,
 }
 
 impl World {
-    /// A transaction becomes visible: somebody is made, deleted, moved to another class or to another place.
+    /// Makes a transaction visible that creates, deletes, replaces or moves a record.
     fn commit(&mut self, dice: &mut Dice) {
         let (place, other) = (dice.place(), dice.place());
         let from = self.records.remove(&place).unwrap_or(NO_CLASS);
@@ -99,7 +99,7 @@ fn a_count_is_exact_whatever_moves_meanwhile() {
         world.waiting.clear();
         while world.pass.result().is_none() {
             let slice = world.pass.begin(0);
-            // Whoever commits and reports between the two looks is seen or not, as chance will have it.
+            // Whether this look sees a transaction that commits between the two is random.
             let before = dice.below(2) == 0;
             let counted = slice.filter(|_| before).map(|slice| (slice, world.look(slice, 5)));
             for _ in 0..dice.below(3) {
@@ -158,7 +158,7 @@ fn a_pass_is_made_at_once_once_a_day_and_when_moves_were_lost() {
     pass.lose(DAY + 2000);
     assert!(count(&mut pass, DAY + 3000).is_none());
     assert!(count(&mut pass, DAY + DAY / 100).is_some());
-    // The clock was set back.
+    // Now the clock is set back.
     assert!(count(&mut pass, 5).is_some());
 }
 

@@ -1,4 +1,4 @@
-//! Whatever somebody sends as a new password, looking at it is less work than the cheapest hash.
+//! Examining a new password takes less work than the cheapest hash, for every input.
 #![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, Instant};
@@ -11,8 +11,8 @@ use password_verify_core::rules::policy::{Password, Rules, Submitted};
 use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::UserId;
 
-/// The slowest that hill climbing found: with zxcvbn as it comes (which took more than ten hashes for the
-/// first two), and with what it is given here.
+/// The slowest texts that hill climbing found: for plain zxcvbn, which took longer than ten hashes
+/// for the first two, and for the pieces that it gets here.
 const WORST: [&str; 9] = [
     "/(%${&19+83!50@6[#27<4|6!@{!|063",
     "4@8({[<3691!|70$5+%2passwordlove",
@@ -31,7 +31,7 @@ const WORDS: [&str; 16] = [
 ];
 const SYMBOLS: &[u8] = b"48@({[<3691!|70$5+%2/&#?";
 
-/// Hostile passwords: words and what may stand for letters, mixed and repeated; always the same ones.
+/// Hostile passwords: a fixed sequence of words mixed with characters that may stand for letters.
 fn hostile(n: usize) -> impl Iterator<Item = String> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
     let mut below = move |limit: usize| {
@@ -53,7 +53,7 @@ fn hostile(n: usize) -> impl Iterator<Item = String> {
     })
 }
 
-/// The shortest time of some rounds: everything else on the machine only makes them longer.
+/// The shortest time of several rounds, because other load can only make them longer.
 fn shortest(rounds: usize, mut work: impl FnMut()) -> Duration {
     let times = (0..rounds).map(|_| {
         let start = Instant::now();

@@ -1,4 +1,4 @@
-//! Budgets against slow references that keep the whole history, and what must hold of any history.
+//! Compares budgets with slow references that keep the whole history, and checks what always holds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use password_verify_core::rules::throttle::Payer::{
@@ -11,23 +11,23 @@ use password_verify_core::rules::throttle::{
 };
 use proptest::prelude::*;
 
-/// What is done to a budget.
+/// One operation on a budget.
 #[derive(Debug, Clone, Copy)]
 enum Step {
     Admit,
     Settle(Settlement),
     Remember,
     Clear,
-    /// The clock moves by this.
+    /// The clock moves by this much.
     Tick(i64),
-    /// The clock moves to this far from the end of the last refusal, where off-by-one errors live.
+    /// The clock moves to this distance from the end of the last refusal (off-by-one errors).
     Until(i64),
 }
 
 /// What has happened to a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// It was asked, whatever the answer.
+    /// The budget was asked, with any verdict.
     Asked,
     Admitted,
     Settlement(Settlement),
@@ -43,7 +43,7 @@ fn settled() -> impl Strategy<Value = Settlement> {
     prop_oneof![3 => Just(Wrong), 1 => Just(Right), 1 => Just(Withdrawn)]
 }
 
-/// Small numbers, so that ends meet often.
+/// Rules with small numbers, so that limits coincide often.
 fn rules() -> impl Strategy<Value = Rules> {
     let rate = || (0_u32..5, 0_i64..20).prop_map(|(burst, interval)| Rate { burst, interval });
     let times = (0_i64..6, 0_i64..40, 1_i64..60, 0_i64..150);
@@ -82,7 +82,7 @@ fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
 }
 
-/// A budget that keeps everything and computes each answer from the definition.
+/// A budget that keeps its whole history and computes each answer from the definition.
 struct Reference {
     payer: Payer,
     rules: Rules,
@@ -99,7 +99,7 @@ impl Reference {
         self.count_of(|event| event == Event::Admitted) - settled
     }
 
-    /// The failures since something last ended the row, oldest first.
+    /// The failures since the count was last reset, oldest first.
     fn row(&self) -> Vec<Timestamp> {
         let ends = [Event::Settlement(Right), Event::Cleared, Event::Remembered];
         let since = self.history.rsplit(|(_, event)| ends.contains(event)).next().unwrap();
@@ -107,12 +107,12 @@ impl Reference {
         wrong.map(|(at, _)| *at).collect()
     }
 
-    /// Failures that still count, and the last of them. A clock that only moves forward: of two
-    /// neighbours too far apart the earlier is forgotten, with all before it, unless it locked.
+    /// The number of failures that still count, and the last of them, for a clock that only moves
+    /// forward. A gap of `forget_after` forgets all failures before it, unless they locked.
     fn failures_forward(&self, now: Timestamp) -> (u32, Timestamp) {
         let row = self.row();
         let close = |pair: &[Timestamp]| pair[1] - pair[0] < self.rules.forget_after;
-        // The length of the unforgotten row that ends with each failure.
+        // For each failure, the number of consecutive failures that it ends.
         let lengths: Vec<u32> = (0..row.len())
             .map(|end| 1 + row[..=end].windows(2).rev().take_while(|pair| close(pair)).count())
             .map(|length| length as u32)
@@ -126,8 +126,8 @@ impl Reference {
         }
     }
 
-    /// The same for a clock that moves back too: a failure is never later than any moment at which
-    /// the budget was asked or settled since, and it is forgotten at such a moment.
+    /// Like [`Reference::failures_forward`], for any clock: a failure is never later than a moment
+    /// at which the budget was asked or settled since, and is forgotten at such a moment.
     fn failures(&self, now: Timestamp) -> (u32, Timestamp) {
         let mut row: Vec<Timestamp> = Vec::new();
         for (at, event) in self.history.iter().copied().chain([(now, Event::Asked)]) {
@@ -150,7 +150,7 @@ impl Reference {
         (row.len() as u32, row.last().copied().unwrap_or(0))
     }
 
-    /// What was compared since all of it was given back.
+    /// The number of comparisons since the budget was last cleared.
     fn compared(&self) -> u32 {
         let ends = [Event::Cleared, Event::Remembered];
         let since = self.history.rsplit(|(_, event)| ends.contains(event)).next().unwrap();
@@ -162,8 +162,8 @@ impl Reference {
         if self.payer == Client { self.rules.client } else { self.rules.caller }
     }
 
-    /// What is in the bucket, in tokens times `interval`, and what would be if all in flight came
-    /// back.
+    /// The level of the bucket in tokens times `interval`: now, and if all attempts in flight gave
+    /// their tokens back.
     fn level(&self, now: Timestamp) -> (i128, i128) {
         let (burst, interval) = (i128::from(self.rate().burst), i128::from(self.rate().interval));
         let full = burst * interval;
@@ -234,7 +234,7 @@ impl Reference {
         }
     }
 
-    /// The end of being known: of the last login, or of one before it that was near enough.
+    /// Until when the client is known: by the last login, or by an earlier one close to it.
     fn known_until(&self) -> Timestamp {
         let known_for = self.rules.known_for;
         let end = |at| if known_for > 0 { at + known_for } else { 0 };
@@ -258,7 +258,7 @@ impl Reference {
     }
 }
 
-/// Does the same to a budget and to its reference, and compares every answer.
+/// Applies the same steps to a budget and its reference, and compares every answer.
 fn compare(
     payer: Payer,
     rules: Rules,
@@ -382,7 +382,7 @@ proptest! {
         let rules = Rules { client, ..rules };
         let (mut account, mut client) = (Budget::default(), Budget::default());
         let (mut now, mut begun, mut ended) = (0, 0, 0);
-        // In the order given, and what is left one after the other.
+        // Take the given steps, and then begin and settle the remaining attempts in turn.
         let rest = std::iter::repeat_n([(true, 0), (false, 0)], 120).flatten();
         for (admit, tick) in steps.into_iter().chain(rest) {
             now += tick;
@@ -506,7 +506,7 @@ proptest! {
         let mut new = Budget::default();
         let (mut now, mut rested) = (1000, false);
         for step in steps {
-            // From the first moment on at which it is at rest.
+            // From the first moment of rest on.
             if !rested {
                 rested = old.at_rest(payer, now, &rules);
             }

@@ -1,5 +1,5 @@
-//! A build without the feature `import`: what other systems made is refused, and never taken for wrong.
-//! `cargo test -p password-verify-core --no-default-features --test without_import`
+//! A build without the feature `import` refuses the hashes of other systems, but never calls a
+//! password wrong: `cargo test -p password-verify-core --no-default-features --test without_import`
 #![cfg(not(feature = "import"))]
 
 use password_verify_core::kept::record::{Imported, Record};

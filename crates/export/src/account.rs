@@ -1,4 +1,4 @@
-//! Rows of `password_verify.account`, which come before those of the passwords.
+//! Rows of `password_verify.account`, which a dump has before the credentials.
 
 use std::collections::HashMap;
 
@@ -9,7 +9,7 @@ use password_verify_core::rules::secret::Secret;
 
 use crate::row::{Columns, NotExported, Time, not_opened, number, optional, text, time};
 
-/// What is said of an account.
+/// The state of an account.
 pub struct Account {
     pub user_id: String,
     pub created_at: Timestamp,
@@ -17,26 +17,26 @@ pub struct Account {
     pub state: State,
 }
 
-/// All of them by number, or why there is nothing to be said of one: a hundred bytes or two for each.
+/// All accounts by number, or why one cannot be read; 100 to 200 bytes each.
 #[derive(Default)]
 pub struct Accounts(HashMap<u128, Result<Account, NotExported>>);
 
 impl Accounts {
-    /// Takes a line of the dump. What is no row cannot be told from a row that is missing.
+    /// Adds a line of the dump. A line that is not a row has the same effect as a missing row.
     pub fn add(&mut self, line: &[u8], columns: &Columns, ring: Option<&Keyring>) {
         if let Some(number) = number(line, columns).as_deref().and_then(place) {
             let account = read(line, columns, ring);
-            // Two of a number are none: nobody can tell which it is.
+            // Two rows with the same number: it cannot be told which one is valid, so neither is.
             let account =
                 if self.0.contains_key(&number) { Err(NotExported::Account) } else { account };
             self.0.insert(number, account);
         }
     }
 
-    /// What is said of the account of that number.
+    /// The state of the account with this number.
     ///
     /// # Errors
-    /// [`NotExported::Account`] where there is no row; why it does not open.
+    /// [`NotExported::Account`] if there is no row; otherwise why it does not open.
     pub fn get(&self, number: Option<&str>) -> Result<&Account, NotExported> {
         let found = number.and_then(place).and_then(|number| self.0.get(&number));
         found.ok_or(NotExported::Account)?.as_ref().map_err(Clone::clone)

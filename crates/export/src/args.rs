@@ -1,4 +1,4 @@
-//! Arguments.
+//! Parses the arguments of the command.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -22,19 +22,17 @@ exit codes: 0 done, 1 reading or writing failed, 2 arguments, 3 some rows could 
 
 const VERSION: &str = concat!("password_verify_export ", env!("CARGO_PKG_VERSION"));
 
-/// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Export(Options),
-    /// Help or version.
     Tell(&'static str),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Options {
-    /// `None` is standard input.
+    /// `None`: standard input.
     pub dump: Option<PathBuf>,
-    /// `None` is standard output.
+    /// `None`: standard output.
     pub output: Option<PathBuf>,
     pub keyring: Option<PathBuf>,
     pub format: Format,
@@ -48,7 +46,7 @@ pub enum Format {
 
 impl Command {
     /// # Errors
-    /// [`Failure::Usage`].
+    /// [`Failure::Usage`] for arguments that are wrong or missing.
     pub fn parse(mut parser: Parser) -> Result<Self, Failure> {
         let (mut dump, mut output, mut keyring, mut format) = (None, None, None, Format::Tsv);
         while let Some(argument) = parser.next().map_err(usage)? {
@@ -75,7 +73,7 @@ impl Command {
     }
 }
 
-/// `None` for a hyphen.
+/// `None` if the argument is a hyphen.
 fn file(argument: OsString) -> Option<PathBuf> {
     (argument != "-").then(|| argument.into())
 }

@@ -1,6 +1,6 @@
-//! The text format of COPY: a line a row, a tab between columns, `\N` for NULL, escapes with backslashes.
+//! The text format of COPY: a row per line, tabs between columns, `\N` for NULL, backslash escapes.
 
-/// A value as it was before COPY wrote it, which is `None` for NULL.
+/// The value that COPY has written; `None` for NULL.
 pub fn decode(field: &[u8]) -> Option<Vec<u8>> {
     if field == b"\\N" {
         return None;
@@ -13,7 +13,7 @@ pub fn decode(field: &[u8]) -> Option<Vec<u8>> {
             value.push(byte);
             continue;
         }
-        // A backslash at the end stands for itself, as PostgreSQL reads it.
+        // A backslash at the end stands for itself, as in PostgreSQL.
         let Some((&byte, after)) = rest.split_first() else {
             value.push(b'\\');
             break;
@@ -38,7 +38,7 @@ pub fn decode(field: &[u8]) -> Option<Vec<u8>> {
     Some(value)
 }
 
-/// The number that a text begins with, and how many digits of it were read. It wraps, as in PostgreSQL.
+/// The number at the start of a text, and its number of digits. It wraps around, as in PostgreSQL.
 fn number(text: &[u8], radix: u8, most: usize) -> (u8, usize) {
     let digits = text.iter().take(most).map_while(|byte| char::from(*byte).to_digit(radix.into()));
     digits.fold((0, 0), |(number, length), digit| {
@@ -46,7 +46,7 @@ fn number(text: &[u8], radix: u8, most: usize) -> (u8, usize) {
     })
 }
 
-/// A text as COPY writes it, without tabs and ends of lines.
+/// Writes a text as COPY does, without tabs and line ends.
 pub fn encode(value: &str) -> String {
     let mut field = String::with_capacity(value.len());
     for c in value.chars() {

@@ -1,4 +1,4 @@
-//! The rows of a plain-text dump, one after the other.
+//! Reads the credential rows of a plain-text dump, one after the other.
 
 use std::path::Path;
 
@@ -12,7 +12,7 @@ use crate::row::{ACCOUNT, CREDENTIAL, Columns, Row, number};
 use crate::sql::Sql;
 use crate::statement::Statement;
 
-/// What dumps of other formats begin with, and how they are read.
+/// How dumps of other formats begin, and the advice for them.
 const NOT_PLAIN: [(&[u8], &str); 4] = [
     (b"PGDMP", CUSTOM),
     (b"toc.dat\0", CUSTOM),
@@ -22,38 +22,39 @@ const NOT_PLAIN: [(&[u8], &str); 4] = [
 const CUSTOM: &str =
     "not in plain text: pg_restore -f - FILE | password_verify_export --output FILE -";
 
-/// A dump that is being read.
 pub struct Dump {
     input: Input,
     sql: Sql,
     place: Place,
-    /// What is said of accounts, if that was there already.
+    /// The state of the accounts, after their section has been read.
     accounts: Option<Accounts>,
-    /// Was there a section of ours?
+    /// Whether a section of ours was found.
     found: bool,
 }
 
 enum Place {
     Statements,
-    /// Rows of another table.
+    /// In the rows of another table.
     Others,
     Accounts(Columns),
     Ours(Columns),
 }
 
-/// A line of our section.
+/// A line of the section with credentials.
 pub struct Line {
-    /// Of the dump, from 1.
+    /// The line number in the dump, counted from 1.
     pub line: u64,
-    /// `blind_index`.
+    /// The `blind_index`, if the line has one.
     pub number: Option<String>,
-    /// `None` where it is no row.
+    /// `None` if the line is not a row.
     pub row: Option<Row>,
 }
 
 impl Dump {
+    /// Opens a plain-text dump.
+    ///
     /// # Errors
-    /// [`Failure`].
+    /// [`Failure::Failed`] if it cannot be opened or has another format.
     pub fn open(file: Option<&Path>) -> Result<Self, Failure> {
         if file.is_some_and(Path::is_dir) {
             return Err(Failure::Failed(format!("the dump is {CUSTOM}")));
@@ -69,10 +70,10 @@ impl Dump {
         Self { input, sql: Sql::new(), place: Place::Statements, accounts: None, found: false }
     }
 
-    /// The next row, `None` after the end of a dump that had a section of ours, however empty.
+    /// The next row; `None` after the end of a dump that had a section of ours, even an empty one.
     ///
     /// # Errors
-    /// [`Failure::Failed`]. Whether there are more rows is not known then.
+    /// [`Failure::Failed`]. It is not known then whether there are more rows.
     pub fn next(
         &mut self,
         progress: &Progress,
@@ -147,7 +148,7 @@ fn is_plain(piece: &Piece) -> Result<(), Failure> {
     }
 }
 
-/// Reads the statements of a piece. Where rows follow, nothing else is in their first line.
+/// Reads the statements of a piece. A line with a statement that begins rows has nothing after it.
 fn statements(sql: &mut Sql, piece: &Piece) -> Result<Option<Place>, Failure> {
     let mut from = 0;
     while let Some((statement, end)) = sql.next(piece, from) {
@@ -213,7 +214,7 @@ mod tests {
         format!("0123abcd-0000-0000-0000-000000000000\t{user}\t$x\tf\t\\N\t{now}\t{now}\n")
     }
 
-    /// The user ids, `-` for what is no row, and how it ended.
+    /// The user ids, with `-` for lines that are not rows, and the final result.
     fn read(text: &str) -> (Vec<(u64, String)>, Option<String>) {
         let mut dump = Dump::of(Input::of(Cursor::new(text.to_owned().into_bytes())));
         let (mut found, progress) = (Vec::new(), Progress::none());

@@ -1,4 +1,4 @@
-//! From the dump to the output.
+//! Exports a dump to the output, row by row.
 
 use std::fs;
 
@@ -12,20 +12,22 @@ use crate::output::Output;
 use crate::progress::Progress;
 use crate::row::NotExported;
 
-/// What the hashes of this extension begin with. Others were imported.
+/// The beginning of the hashes that this extension makes. All others were imported.
 const OURS: &str = "$argon2id$";
 
-/// How many rows became what.
+/// Counts of rows.
 #[derive(Default)]
 struct Count {
     written: u64,
-    /// Of these, not of the algorithm of this extension.
+    /// Exported rows whose hash is another system's.
     imported: u64,
     failed: u64,
 }
 
+/// Runs the command.
+///
 /// # Errors
-/// [`Failure`]; what could be exported is written then too.
+/// [`Failure`]. Rows that could be exported are written even then.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let ring = options.keyring.as_deref().map(keyring::read).transpose()?;
     let mut dump = Dump::open(options.dump.as_deref())?;
@@ -72,7 +74,7 @@ fn rows(
     Ok(())
 }
 
-/// Where the row is, and why it was not exported.
+/// Says which row was not exported, and why.
 fn complaint(line: &Line, why: &NotExported) -> String {
     let number = line.number.as_ref().map_or(String::new(), |id| format!(", blind_index {id}"));
     format!("line {}{number}: {}", line.line, why.why())

@@ -1,4 +1,4 @@
-//! What went wrong, in one line, and the exit code of it.
+//! What went wrong, as one line of text and an exit code.
 
 use std::fmt;
 use std::io;
@@ -6,11 +6,11 @@ use std::io;
 /// Why the command fails.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Exit code 1: reading or writing failed, or the dump is not what it should be.
+    /// Exit code 1: reading or writing failed, or the dump is not valid.
     Failed(String),
-    /// Exit code 2: arguments.
+    /// Exit code 2: the arguments are wrong.
     Usage(String),
-    /// Exit code 3: so many rows were not exported; all the others were.
+    /// Exit code 3: this many rows could not be exported; all others were.
     Rows(u64),
 }
 

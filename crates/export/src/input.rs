@@ -1,35 +1,35 @@
-//! A dump, piece by piece: lines may be as long as a value of some other table, a gigabyte.
+//! Reads a dump piece by piece, because a line can hold a value of a gigabyte from another table.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Longest piece, in bytes. A row of ours is a tenth of it at most, with every byte escaped.
+/// The longest piece, in bytes. A row of ours is at most a tenth of that, with every byte escaped.
 pub const MAX_PIECE: usize = 1 << 16;
 
-/// What is read.
+/// The dump as a sequence of pieces.
 pub struct Input {
     reader: Box<dyn BufRead>,
     piece: Vec<u8>,
-    /// Did the last piece end a line?
+    /// Whether the last piece ended a line.
     at_start: bool,
-    /// Number of the line that the last piece belongs to, from 1.
+    /// The number of the line that the last piece belongs to, counted from 1.
     pub line: u64,
-    /// Bytes that were read.
+    /// The number of bytes read so far.
     pub bytes: u64,
 }
 
-/// A line, or a part of a long one, with its end if that is in it.
+/// A line, or a part of a long line, including its line end if it has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Piece<'a> {
     pub bytes: &'a [u8],
-    /// Does a line begin with it?
+    /// Whether a line begins with this piece.
     pub begins: bool,
 }
 
 impl<'a> Piece<'a> {
-    /// The line without its end, LF or CRLF. `None` for a part of a line, also of one that is cut
-    /// off by the end of the input.
+    /// The line without its end, LF or CRLF. `None` for a part of a line, which includes a line
+    /// that the end of the input cuts off.
     pub fn line(&self) -> Option<&'a [u8]> {
         let line = self.bytes.strip_suffix(b"\n").filter(|_| self.begins)?;
         Some(line.strip_suffix(b"\r").unwrap_or(line))
@@ -37,10 +37,10 @@ impl<'a> Piece<'a> {
 }
 
 impl Input {
-    /// A file, or standard input.
+    /// Opens a file, or standard input if `file` is `None`.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's.
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let input: Box<dyn Read> = match file {
             Some(file) => Box::new(File::open(file)?),
@@ -49,15 +49,14 @@ impl Input {
         Ok(Self::of(BufReader::with_capacity(1 << 18, input)))
     }
 
-    /// Anything that can be read.
     pub fn of(reader: impl BufRead + 'static) -> Self {
         Self { reader: Box::new(reader), piece: Vec::new(), at_start: true, line: 0, bytes: 0 }
     }
 
-    /// The next piece, `None` at the end.
+    /// Reads the next piece; `None` at the end.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's.
     pub fn next(&mut self) -> io::Result<Option<Piece<'_>>> {
         self.piece.clear();
         let most = MAX_PIECE as u64;

@@ -1,4 +1,4 @@
-//! The file of keys.
+//! Reads the keyring file.
 
 use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
@@ -9,10 +9,10 @@ use password_verify_core::rules::secret::Secret;
 
 use crate::failure::Failure;
 
-/// Reads a keyring. Warns of one that others can read or write, which the server would refuse.
+/// Reads a keyring. Warns if other users can read or write it, because the server would refuse it.
 ///
 /// # Errors
-/// [`Failure::Failed`], with nothing of what is in it.
+/// [`Failure::Failed`], which never contains any of the keyring's text.
 pub fn read(path: &Path) -> Result<Keyring, Failure> {
     let name = path.display();
     let unread = |error| Failure::read(&name.to_string(), &error);
@@ -26,7 +26,7 @@ pub fn read(path: &Path) -> Result<Keyring, Failure> {
         .map_err(|wrong| Failure::Failed(format!("{name} is not a keyring: {wrong}")))
 }
 
-/// As the server demands.
+/// Whether the file is as private as the server demands.
 fn is_private(file: &Metadata) -> bool {
     file.mode() & if file.uid() == 0 { 0o027 } else { 0o077 } == 0
 }

@@ -1,4 +1,4 @@
-//! `password_verify_export`: what a dump holds, as plain PHC strings.
+//! `password_verify_export` writes the passwords in a dump as plain PHC strings.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -40,7 +40,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// A line on standard error. Nothing is left to do where even this cannot be written.
+/// Writes a line to standard error. If even that fails, nothing can be done.
 fn say(text: &str) {
     let _ = writeln!(io::stderr(), "password_verify_export: {text}");
 }

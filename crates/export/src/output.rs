@@ -1,4 +1,4 @@
-//! What is written: a new file of its owner's alone, or standard output.
+//! The output: a new file that only its owner can read, or standard output.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, BufWriter, Write};
@@ -25,8 +25,10 @@ enum To {
 }
 
 impl Output {
+    /// Creates a file with mode 0600, or writes to standard output if `path` is `None`.
+    ///
     /// # Errors
-    /// [`Failure::Failed`], also where there is such a file.
+    /// [`Failure::Failed`], also if the file already exists.
     pub fn create(path: Option<&Path>, format: Format) -> Result<Self, Failure> {
         let Some(path) = path else {
             return Ok(Self { to: To::Stdout(BufWriter::new(io::stdout())), format });
@@ -36,7 +38,7 @@ impl Output {
         Ok(Self { to: To::File(BufWriter::new(file), path.to_owned()), format })
     }
 
-    /// For messages.
+    /// The name of the output, for messages.
     pub fn name(&self) -> String {
         match &self.to {
             To::File(_, path) => path.display().to_string(),
@@ -47,7 +49,7 @@ impl Output {
     /// Writes a row and its hash.
     ///
     /// # Errors
-    /// [`Failure::Failed`].
+    /// [`Failure::Failed`] if writing fails.
     pub fn write(&mut self, row: &Row, hash: &Secret) -> Result<(), Failure> {
         let line = Secret::new(match self.format {
             Format::Tsv => format!("{}\t{}\n", encode(&row.user_id), encode(hash.expose())),
@@ -61,10 +63,10 @@ impl Output {
         written.map_err(|error| Failure::write(&self.name(), &error))
     }
 
-    /// Everything is on disk afterwards.
+    /// Flushes everything to disk.
     ///
     /// # Errors
-    /// [`Failure::Failed`].
+    /// [`Failure::Failed`] if writing fails.
     pub fn finish(&mut self) -> Result<(), Failure> {
         let finished = match &mut self.to {
             To::File(out, _) => out.flush().and_then(|()| out.get_ref().sync_all()),
@@ -73,7 +75,7 @@ impl Output {
         finished.map_err(|error| Failure::write(&self.name(), &error))
     }
 
-    /// Removes a file into which nothing was written.
+    /// Removes a file to which nothing was written.
     pub fn discard(self) {
         if let To::File(_, path) = self.to {
             let _ = fs::remove_file(path);
@@ -81,7 +83,7 @@ impl Output {
     }
 }
 
-/// An object on a line.
+/// One JSON object on one line.
 fn json(row: &Row, hash: &Secret) -> String {
     let time = |time: &Time| Value::from(rfc3339(time.at).unwrap_or_else(|| time.text.clone()));
     let optional = |some: &Option<Time>| some.as_ref().map_or(Value::Null, time);

@@ -1,16 +1,16 @@
-//! How far it is: a bar on standard error, where that is a terminal, and lines that do not disturb it.
+//! Shows progress as a bar on standard error, if that is a terminal, between lines of text.
 
 use std::io::{self, IsTerminal};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// Gone when it is dropped.
+/// A progress bar, which disappears when it is dropped.
 pub struct Progress {
     bar: ProgressBar,
 }
 
 impl Progress {
-    /// Of so many bytes, if that is known.
+    /// Starts a bar for `total` bytes, if that number is known.
     pub fn of(total: Option<u64>) -> Self {
         let (bar, template) = match total {
             _ if !io::stderr().is_terminal() => (ProgressBar::hidden(), ""),
@@ -24,25 +24,24 @@ impl Progress {
         Self { bar: bar.with_style(style.unwrap_or_else(|_| ProgressStyle::default_bar())) }
     }
 
-    /// Nobody looks.
+    /// A bar that is never shown.
     #[cfg(test)]
     pub fn none() -> Self {
         Self { bar: ProgressBar::hidden() }
     }
 
-    /// So many bytes are read.
+    /// Sets the number of bytes read so far.
     pub fn at(&self, bytes: u64) {
         self.bar.set_position(bytes);
     }
 
-    /// A line on standard error.
     pub fn say(&self, text: &str) {
         self.bar.suspend(|| crate::say(text));
     }
 }
 
 impl Drop for Progress {
-    /// The results come in its place.
+    /// Clears the bar, to make room for the results.
     fn drop(&mut self) {
         self.bar.finish_and_clear();
     }

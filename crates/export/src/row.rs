@@ -1,4 +1,4 @@
-//! One row of `password_verify.credential`, as a dump has it.
+//! One row of `password_verify.credential` in a dump.
 
 use password_verify_core::kept::keyring::Keyring;
 use password_verify_core::kept::seal::{Binding, NotOpened, Owner, Sealed};
@@ -9,19 +9,19 @@ use crate::account::Account;
 use crate::copy_text::decode;
 use crate::timestamp;
 
-/// What everything sealed begins with, in whatever version.
+/// The beginning of every sealed text, in any version.
 const ANY_SEALED: &str = "$sealed$";
 
-/// Where the columns are. A later version may have more of them, in another order.
+/// The positions of the columns. A later version may have more columns, in another order.
 pub struct Columns {
     all: usize,
     places: [usize; 7],
 }
 
-/// Those of the passwords.
+/// The columns of the credentials that are read.
 pub const CREDENTIAL: [&str; 7] =
     ["blind_index", "user_id", "verifier", "must_change", "expires_at", "created_at", "changed_at"];
-/// Those of the accounts.
+/// The columns of the accounts that are read.
 pub const ACCOUNT: [&str; 7] = [
     "blind_index",
     "user_id",
@@ -32,12 +32,12 @@ pub const ACCOUNT: [&str; 7] = [
     "seal",
 ];
 
-/// A user.
+/// The credential of one user.
 pub struct Row {
     pub user_id: String,
     verifier: Secret,
     terms: Terms,
-    /// What of the account is in force, or why nobody knows.
+    /// Whether the state of the account is known, or why not.
     account: Result<(), NotExported>,
     pub must_change: bool,
     pub expires_at: Option<Time>,
@@ -46,32 +46,32 @@ pub struct Row {
     pub changed_at: Time,
 }
 
-/// A point in time: what the dump says, and what that is.
+/// A point in time: the dump's text, and its value.
 #[derive(Clone)]
 pub struct Time {
     pub text: String,
     pub at: Timestamp,
 }
 
-/// Why there is no hash to write.
+/// Why a row has no hash to write.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum NotExported {
-    /// Cut off, or changed so that it is no row any more.
+    /// The row is cut off, or was changed so that it is no longer a row.
     Malformed,
-    /// The keyring has no key of this id.
+    /// The keyring has no key with this id.
     UnknownKey(String),
-    /// It has one, which is another key.
+    /// The keyring has another key with this id.
     OtherKey(String),
-    /// It does not open.
+    /// The sealed text was changed or moved, and does not open.
     Broken,
-    /// Sealed in a way that is not known here.
+    /// The secret is sealed in an unknown version.
     Version,
-    /// What is said of its account is missing, or was changed.
+    /// The state of the account is missing, or was changed.
     Account,
 }
 
 impl NotExported {
-    /// In words, which hold nothing but the id of a key.
+    /// A description that contains nothing secret, only the id of a key.
     pub fn why(&self) -> String {
         match self {
             Self::Malformed => "it is not a row of this table, or is cut off".into(),
@@ -95,8 +95,10 @@ impl NotExported {
 }
 
 impl Columns {
+    /// Finds the wanted columns among `names`.
+    ///
     /// # Errors
-    /// The name of a column that is missing.
+    /// The name of a missing column.
     pub fn of(names: &[String], wanted: [&'static str; 7]) -> Result<Self, &'static str> {
         let mut places = [0; 7];
         for (place, name) in places.iter_mut().zip(wanted) {
@@ -105,14 +107,14 @@ impl Columns {
         Ok(Self { all: names.len(), places })
     }
 
-    /// The fields of a line, if it is a whole one.
+    /// The wanted fields of a line, if the line is complete.
     pub fn fields<'a>(&self, line: &'a [u8]) -> Option<[&'a [u8]; 7]> {
         let fields: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
         (fields.len() == self.all).then(|| self.places.map(|place| fields[place]))
     }
 }
 
-/// The number of a row, for messages, if it has one.
+/// The number of a row for messages, if it has one.
 pub fn number(line: &[u8], columns: &Columns) -> Option<String> {
     let number = line.split(|byte| *byte == b'\t').nth(columns.places[0])?;
     let plain = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
@@ -121,7 +123,7 @@ pub fn number(line: &[u8], columns: &Columns) -> Option<String> {
 }
 
 impl Row {
-    /// Reads a line. `None` for what is no row.
+    /// Reads a line. `None` if it is not a row.
     pub fn read(line: &[u8], columns: &Columns) -> Option<Self> {
         let [_, user_id, verifier, must_change, expires_at, created_at, changed_at] =
             columns.fields(line)?;
@@ -144,7 +146,7 @@ impl Row {
         })
     }
 
-    /// Takes over what is said of the account.
+    /// Takes over the state of the account.
     pub fn judge(&mut self, account: Result<&Account, NotExported>) {
         self.account = account.and_then(|account| {
             if account.user_id != self.user_id || account.created_at != self.created_at.at {
@@ -156,15 +158,15 @@ impl Row {
         });
     }
 
-    /// Is it the row that belongs to nobody?
+    /// Whether this is the placeholder row, which belongs to no user.
     pub fn is_nobody(&self) -> bool {
         self.user_id.is_empty() && self.verifier.expose().is_empty()
     }
 
-    /// What is kept of the password.
+    /// Opens the record of the password.
     ///
     /// # Errors
-    /// [`NotExported`].
+    /// [`NotExported`] if there is no hash to write.
     pub fn open(&self, ring: Option<&Keyring>) -> Result<Secret, NotExported> {
         let secret = self.open_verifier(ring)?;
         self.account.clone().map(|()| secret)
@@ -190,7 +192,7 @@ impl Row {
     }
 }
 
-/// Why something that is sealed with that key does not open.
+/// Why a text that is sealed with this key does not open.
 pub fn not_opened(why: NotOpened, key_id: &str) -> NotExported {
     match why {
         NotOpened::UnknownKey => NotExported::UnknownKey(key_id.to_owned()),
@@ -208,7 +210,7 @@ pub fn time(field: &[u8]) -> Option<Time> {
     timestamp::parse(&text).map(|at| Time { text, at })
 }
 
-/// What may be NULL. `None` for what is no time at all.
+/// A time that may be NULL. `None` if the field is not a time at all.
 pub fn optional(field: &[u8]) -> Option<Option<Time>> {
     if field == b"\\N" { Some(None) } else { time(field).map(Some) }
 }

@@ -1,25 +1,24 @@
-//! Finds where the statements of a dump end. What is inside a literal, a comment or the body of a
-//! function is no statement, whatever it looks like: those who made it need not be trusted.
+//! Finds the ends of the statements in a dump. Text inside a literal, a comment or a function body
+//! must never count as a statement, whatever it looks like, because its author need not be trusted.
 
 use crate::input::Piece;
 
-/// Bytes of a statement that are kept: a COPY of as many columns as a table may have is shorter.
+/// The most bytes of a statement that are kept: more than a COPY of the most columns of a table.
 const MAX_STATEMENT: usize = 1 << 20;
-/// Longest tag of a dollar-quoted literal.
+/// The longest tag of a dollar-quoted literal, in bytes.
 const MAX_TAG: usize = 1 << 10;
 
 /// Reads SQL byte by byte.
 pub struct Sql {
     state: State,
-    /// Its beginning, without comments.
+    /// The beginning of the current statement, without comments.
     statement: Vec<u8>,
-    /// Does it begin where a line does?
+    /// Whether the statement begins at the start of a line.
     begins_line: bool,
-    /// The last two bytes, the last one first; blanks where they are not part of what comes next.
+    /// The last two bytes, the last one first; blanks if they are no part of the next token.
     tail: [u8; 2],
-    /// Open parentheses.
     depth: u32,
-    /// `standard_conforming_strings = off`: a backslash escapes in any literal.
+    /// `standard_conforming_strings = off`: backslashes escape in every literal.
     pub escapes: bool,
 }
 
@@ -28,25 +27,25 @@ enum State {
     Plain,
     /// After `--`, or a backslash command of psql.
     Line,
-    /// Between `/*` and `*/`, which nest. The last byte, where that may begin one of these.
+    /// Between `/*` and `*/`, which nest. `last` is the last byte if it may begin one of these.
     Block {
         depth: u32,
         last: u8,
     },
-    /// Between single quotes. Was the last byte a backslash that escapes?
+    /// Between single quotes. `escaped`: the last byte was an escaping backslash.
     Literal {
         escapes: bool,
         escaped: bool,
     },
-    /// After a single quote, which another one undoes.
+    /// After a single quote, which a second one would undo.
     LiteralEnd {
         escapes: bool,
     },
     /// Between double quotes.
     Name,
-    /// After `$`, in what may become a tag.
+    /// After `$`, inside what may become a tag.
     Tag(Vec<u8>),
-    /// In a dollar-quoted literal: its tag with both `$`, and how much of it was seen just now.
+    /// In a dollar-quoted literal: its tag with both `$`, and the bytes of it just seen again.
     Dollar {
         tag: Vec<u8>,
         seen: usize,
@@ -65,9 +64,9 @@ impl Sql {
         }
     }
 
-    /// Reads a piece from there until a statement ends; gives it without comments and semicolon, and
-    /// how far was read. `None` after all bytes. Only statements that begin where a line does are
-    /// given: `pg_dump` begins others inside of bodies only.
+    /// Reads `piece` from offset `from` until a statement ends. Returns the statement without
+    /// comments and semicolon, and the offset after it; `None` at the end of the piece. Skips
+    /// statements that do not begin a line, because `pg_dump` writes those only inside bodies.
     pub fn next(&mut self, piece: &Piece, from: usize) -> Option<(Vec<u8>, usize)> {
         for (at, &byte) in piece.bytes.iter().enumerate().skip(from) {
             if self.statement.is_empty() {
@@ -84,7 +83,7 @@ impl Sql {
         None
     }
 
-    /// True for the semicolon that ends a statement.
+    /// Reads one byte. True for the semicolon that ends a statement.
     fn read(&mut self, byte: u8) -> bool {
         match &mut self.state {
             State::Plain => return self.plain(byte),
@@ -119,7 +118,7 @@ impl Sql {
                 return self.plain(byte);
             }
             State::Name => {
-                // A doubled quote ends one name and begins another, to the same end.
+                // A doubled quote ends one name and begins another, with the same result.
                 if byte == b'"' {
                     self.state = State::Plain;
                 }
@@ -141,7 +140,7 @@ impl Sql {
                 }
             }
             State::Dollar { tag, seen } => {
-                // It has no `$` but at its ends.
+                // A tag has `$` only at its ends, so only `$` can begin another match.
                 *seen = if byte == tag[*seen] { *seen + 1 } else { usize::from(byte == b'$') };
                 let ends = *seen == tag.len();
                 self.keep(byte);
@@ -176,7 +175,7 @@ impl Sql {
         false
     }
 
-    /// Goes where nothing is kept, and forgets the bytes that led there.
+    /// Enters a state that keeps no bytes, and forgets the `bytes` that led there.
     fn skip(&mut self, state: State, bytes: usize) -> bool {
         self.state = state;
         self.tail = [b' '; 2];
@@ -203,7 +202,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// The statements of a text that begin lines, read in pieces of so many bytes.
+    /// The statements at line starts in a text that is read in pieces of this many bytes.
     fn in_pieces(text: &str, size: usize, escapes: bool) -> Vec<String> {
         let (mut sql, mut found) = (Sql { escapes, ..Sql::new() }, Vec::new());
         for line in text.as_bytes().split_inclusive(|byte| *byte == b'\n') {

@@ -1,31 +1,29 @@
-//! What a statement of a dump means to us.
+//! Interprets the statements of a dump.
 
-/// The schema, and its tables of passwords and of accounts.
+/// The names of the schema, and of its tables of credentials and of accounts.
 const SCHEMA: &str = "password_verify";
 const CREDENTIAL: &str = "credential";
 const ACCOUNT: &str = "account";
 
-/// One statement.
+/// The meaning of a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// The rows that follow are ours, and have these columns.
+    /// A COPY of credentials with these columns: rows follow.
     Credentials(Vec<String>),
-    /// The rows that follow are of the accounts, and have these columns.
+    /// A COPY of accounts with these columns: rows follow.
     Accounts(Vec<String>),
-    /// Rows of another table follow.
+    /// A COPY of another table: rows follow.
     Copy,
-    /// Our rows, in another form.
+    /// An INSERT of credentials, which is not read.
     Insert,
     /// `SET client_encoding`.
     Encoding(String),
-    /// `SET standard_conforming_strings`: does a backslash escape?
+    /// `SET standard_conforming_strings`: whether a backslash escapes.
     Escapes(bool),
-    /// Anything else.
     Other,
 }
 
 impl Statement {
-    /// Understands a statement.
     pub fn read(text: &[u8]) -> Self {
         let text = String::from_utf8_lossy(text);
         if let Some(rest) = text.strip_prefix("COPY ") {
@@ -63,14 +61,14 @@ fn columns(text: &str, table: &str) -> Option<Vec<String>> {
     }
 }
 
-/// What comes after the name of a table of ours.
+/// The text after the name of our table `wanted`, if the text begins with it.
 fn is_ours<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
     let (schema, rest) = name(text)?;
     let (table, rest) = name(rest.strip_prefix('.')?)?;
     ([schema.as_str(), table.as_str()] == [SCHEMA, wanted]).then_some(rest)
 }
 
-/// A name, with quotes or without, and what comes after it.
+/// A name, quoted or not, and the text after it.
 fn name(text: &str) -> Option<(String, &str)> {
     let Some(mut rest) = text.strip_prefix('"') else {
         let end = text.find([' ', ',', '.', '(', ')', '"']).unwrap_or(text.len());

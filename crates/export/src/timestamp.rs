@@ -1,13 +1,13 @@
-//! Timestamps as `pg_dump` writes them: DateStyle ISO, and whatever time zone the session had.
+//! Timestamps as `pg_dump` writes them: DateStyle ISO, in the time zone of its session.
 
 use password_verify_core::rules::account::Timestamp;
 
-/// Days from 1970-01-01, where calendars begin, to 2000-01-01, where PostgreSQL does.
+/// Days from 1970-01-01, the Unix epoch, to 2000-01-01, PostgreSQL's.
 const EPOCH_DAYS: i64 = 10_957;
 const DAY_SECONDS: i64 = 86_400;
 const MICROS: i64 = 1_000_000;
 
-/// Microseconds since 2000-01-01 00:00:00 UTC; `None` for what PostgreSQL does not write.
+/// Microseconds since 2000-01-01 00:00:00 UTC; `None` for text that PostgreSQL does not write.
 pub fn parse(text: &str) -> Option<Timestamp> {
     match text {
         "infinity" => return Some(Timestamp::MAX),
@@ -23,7 +23,7 @@ pub fn parse(text: &str) -> Option<Timestamp> {
     seconds.checked_mul(MICROS)?.checked_add(parse_fraction(fraction)?)
 }
 
-/// As RFC 3339 has it, in UTC; `None` outside of its years 1 to 9999.
+/// Writes RFC 3339 in UTC; `None` outside its years 1 to 9999.
 pub fn rfc3339(at: Timestamp) -> Option<String> {
     let (seconds, micros) = (at.div_euclid(MICROS), at.rem_euclid(MICROS));
     let (days, second) = (seconds.div_euclid(DAY_SECONDS), seconds.rem_euclid(DAY_SECONDS));
@@ -34,7 +34,7 @@ pub fn rfc3339(at: Timestamp) -> Option<String> {
     })
 }
 
-/// Days since 1970-01-01 of `2026-01-02`. There is no year 0, and 1 BC comes before 1.
+/// Days since 1970-01-01 of `2026-01-02`. There is no year 0: 1 BC is followed by year 1.
 fn parse_date(date: &str, bc: bool) -> Option<i64> {
     let mut parts = date.split('-');
     let year = parts.next().filter(|year| (4..=6).contains(&year.len())).and_then(digits)?;
@@ -45,7 +45,7 @@ fn parse_date(date: &str, bc: bool) -> Option<i64> {
     real.then_some(days)
 }
 
-/// Seconds of `03:04:05`, which may end after `least` parts.
+/// Seconds of `03:04:05`, which needs at least `least` of its parts.
 fn parse_clock(clock: &str, most_hours: i64, least: usize) -> Option<i64> {
     let parts: Vec<i64> = clock.split(':').map(two_digits).collect::<Option<_>>()?;
     let real = (least..=3).contains(&parts.len())
@@ -54,7 +54,7 @@ fn parse_clock(clock: &str, most_hours: i64, least: usize) -> Option<i64> {
     real.then(|| parts.iter().zip([3600, 60, 1]).map(|(part, unit)| part * unit).sum())
 }
 
-/// Seconds of `+05:30`: east of Greenwich is positive.
+/// Seconds of `+05:30`. East of Greenwich is positive.
 fn parse_offset(offset: &str) -> Option<i64> {
     let (sign, offset) = match offset.split_at_checked(1)? {
         ("+", offset) => (1, offset),
@@ -64,7 +64,7 @@ fn parse_offset(offset: &str) -> Option<i64> {
     Some(sign * parse_clock(offset, 15, 1)?)
 }
 
-/// Microseconds of the digits after the point.
+/// Microseconds of the digits after the decimal point.
 fn parse_fraction(fraction: &str) -> Option<i64> {
     let places = u32::try_from(fraction.len()).ok().filter(|places| (1..=6).contains(places))?;
     Some(digits(fraction)? * 10_i64.pow(6 - places))
@@ -80,13 +80,13 @@ fn digits(text: &str) -> Option<i64> {
     if only { text.parse().ok() } else { None }
 }
 
-// Years of the following two begin in March: the day that comes and goes is the last one. They repeat
-// after 400 years (Howard Hinnant, chrono-compatible low-level date algorithms).
+// In the two functions below, years begin in March, so that the leap day is the last day of a year,
+// and repeat after 400 years (Howard Hinnant, chrono-compatible low-level date algorithms).
 const ERA_DAYS: i64 = 146_097;
-/// From the beginning of such a year 0 to 1970-01-01.
+/// Days from the beginning of such a year 0 to 1970-01-01.
 const TO_1970: i64 = 719_468;
 
-/// Days since 1970-01-01, in the Gregorian calendar at all times; year 0 is 1 BC.
+/// Days since 1970-01-01 in the proleptic Gregorian calendar. Year 0 is 1 BC.
 fn days(year: i64, month: i64, day: i64) -> i64 {
     let year = if month <= 2 { year - 1 } else { year };
     let (era, year) = (year.div_euclid(400), year.rem_euclid(400));
@@ -94,7 +94,7 @@ fn days(year: i64, month: i64, day: i64) -> i64 {
     era * ERA_DAYS + year * 365 + year / 4 - year / 100 + day_of_year - TO_1970
 }
 
-/// Year, month and day of a day since 1970-01-01.
+/// Year, month and day of a number of days since 1970-01-01.
 fn civil(days: i64) -> (i64, i64, i64) {
     let days = days + TO_1970;
     let (era, day) = (days.div_euclid(ERA_DAYS), days.rem_euclid(ERA_DAYS));
@@ -114,7 +114,7 @@ mod tests {
 
     #[test]
     fn what_postgresql_writes() {
-        // SELECT timestamptz_send(t), which is big-endian.
+        // From SELECT timestamptz_send(t), which is big-endian.
         for (text, micros) in [
             ("2000-01-01 00:00:00+00", 0),
             ("1999-12-31 23:59:59.999999+00", -1),
@@ -176,12 +176,12 @@ mod tests {
         assert_eq!(rfc3339(i64::MIN), None);
     }
 
-    /// Microseconds since 2000, by the crate.
+    /// Microseconds since 2000, computed by the crate.
     fn by_time(at: OffsetDateTime) -> i128 {
         at.unix_timestamp_nanos() / 1000 - 946_684_800_000_000
     }
 
-    /// As PostgreSQL writes it: trailing zeros and trailing parts of the offset are left out.
+    /// The text as PostgreSQL writes it, without trailing zeros and parts of the offset.
     fn written(at: OffsetDateTime) -> String {
         let (year, bc) = if at.year() > 0 { (at.year(), "") } else { (1 - at.year(), " BC") };
         let fraction = match format!(".{:06}", at.microsecond()).trim_end_matches('0') {

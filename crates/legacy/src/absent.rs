@@ -1,4 +1,4 @@
-//! What is left of this crate without the feature `formats`: types of which there is no value.
+//! This crate without the feature `formats`: its types have no values, and nothing can be read.
 
 use crate::{Limits, OutOfMemory, Output, Refusal, Site};
 
@@ -23,7 +23,7 @@ pub struct Argon2id<'a> {
     pub salt: &'a [u8],
 }
 
-/// Reads nothing.
+/// Refuses every text.
 ///
 /// # Errors
 /// [`Refusal::NotBuilt`].
@@ -32,7 +32,7 @@ pub fn parse(_: &str, _: &Limits, _: &Site) -> Result<Imported, Refusal> {
 }
 
 impl Scheme {
-    /// Reads nothing.
+    /// Refuses every text.
     ///
     /// # Errors
     /// [`Refusal::NotBuilt`].
@@ -61,7 +61,7 @@ impl Scheme {
     }
 
     /// # Errors
-    /// None: there is no scheme to compute.
+    /// Never, because there is no scheme to compute.
     pub fn compute(&self, _: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         match self.0 {}
     }

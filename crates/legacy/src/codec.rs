@@ -1,4 +1,4 @@
-//! The ways in which bytes are written in password hashes.
+//! The encodings of bytes in password hashes.
 
 use base64ct::{Base64, Base64Unpadded, Encoding};
 
@@ -7,7 +7,7 @@ const CRYPT: &[u8; 64] = b"./0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmno
 /// `./A-Za-z0-9`, the alphabet of bcrypt.
 const BCRYPT: &[u8; 64] = b"./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
 
-/// Where a character stands in the alphabet of crypt(3).
+/// The value of a character in the alphabet of crypt(3).
 pub fn crypt_digit(c: u8) -> Option<u32> {
     digit(CRYPT, c)
 }
@@ -16,14 +16,14 @@ fn digit(alphabet: &[u8; 64], c: u8) -> Option<u32> {
     alphabet.iter().position(|&a| a == c).and_then(|at| u32::try_from(at).ok())
 }
 
-/// A number of at most five characters, the least significant first.
+/// A number of at most five characters, least significant first.
 pub fn crypt_number(text: &[u8]) -> Option<u32> {
     debug_assert!(text.len() <= 5);
     text.iter().rev().try_fold(0, |sum, &c| Some(sum << 6 | crypt_digit(c)?))
 }
 
-/// Base64 of crypt(3) since MD5: every three bytes are a number with the first byte least significant,
-/// written least significant digit first. Bits left over must be zero.
+/// Base64 of crypt(3) since MD5: every three bytes form a number, first byte least significant, and
+/// its digits are written least significant first. Leftover bits must be zero.
 pub fn crypt_le(text: &str) -> Option<Vec<u8>> {
     let mut bytes = Vec::with_capacity(text.len() / 4 * 3 + 2);
     let (mut word, mut bits) = (0, 0);
@@ -36,23 +36,22 @@ pub fn crypt_le(text: &str) -> Option<Vec<u8>> {
             bits -= 8;
         }
     }
-    // A whole digit left over is a character too many.
+    // A whole leftover digit is a character too many.
     (word == 0 && bits < 6).then_some(bytes)
 }
 
-/// Base64 of DES crypt: the most significant bit first, in the alphabet of crypt(3). Bits left over
-/// must be zero.
+/// Base64 of DES crypt: most significant bit first, in crypt(3)'s alphabet, leftover bits zero.
 pub fn crypt_be(text: &str) -> Option<Vec<u8>> {
     big_endian(CRYPT, text).and_then(|(bytes, rest)| (rest == 0).then_some(bytes))
 }
 
-/// Base64 of bcrypt: the most significant bit first. Bits left over are ignored: several libraries
-/// wrote arbitrary ones at the end of a salt.
+/// Base64 of bcrypt: most significant bit first. Leftover bits are ignored, because several
+/// libraries wrote arbitrary ones at the end of a salt.
 pub fn bcrypt(text: &str) -> Option<Vec<u8>> {
     big_endian(BCRYPT, text).map(|(bytes, _)| bytes)
 }
 
-/// Base64 of bcrypt, as bcrypt writes it.
+/// Writes base64 as bcrypt does.
 pub fn to_bcrypt(bytes: &[u8]) -> String {
     let mut text = String::with_capacity(bytes.len() * 4 / 3 + 1);
     for group in bytes.chunks(3) {
@@ -84,7 +83,7 @@ pub fn unpadded(text: &str) -> Option<Vec<u8>> {
     Base64Unpadded::decode_vec(text).ok()
 }
 
-/// The same, or passlib's, which has a dot for the plus sign.
+/// Base64 as [`unpadded`] reads it, or passlib's, which writes a dot instead of the plus sign.
 pub fn unpadded_or_ab64(text: &str) -> Option<Vec<u8>> {
     unpadded(&text.replace('.', "+"))
 }
@@ -99,7 +98,7 @@ pub fn any_base64(text: &str) -> Option<Vec<u8>> {
     unpadded(&text.trim_end_matches('=').replace('-', "+").replace('_', "/"))
 }
 
-/// Hexadecimal, in small letters as every system here writes it.
+/// Hexadecimal in lower case, as every system here writes it.
 pub fn hex(text: &str) -> Option<Vec<u8>> {
     let digit = |c: u8| match c {
         b'0'..=b'9' => Some(c - b'0'),
@@ -110,8 +109,8 @@ pub fn hex(text: &str) -> Option<Vec<u8>> {
     pairs.iter().map(|&[high, low]| Some(digit(high)? << 4 | digit(low)?)).collect()
 }
 
-/// A decimal number without sign and leading zeros. One that is too large is the largest, which is
-/// above every ceiling.
+/// A decimal number without sign and leading zeros. A number that is too large becomes the largest
+/// u32, which is above every ceiling.
 pub fn decimal(text: &str) -> Option<u32> {
     let digits = !text.is_empty() && text.bytes().all(|c| c.is_ascii_digit());
     let canonical = digits && (text == "0" || !text.starts_with('0'));

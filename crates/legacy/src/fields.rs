@@ -1,13 +1,13 @@
 //! The canonical text of a scheme: `name$key=value,key=value$blob$blob`.
 //!
-//! Numbers are decimal, blobs base64 without padding. A text is read leniently and then compared with
-//! what would be written: only the canonical one passes.
+//! Numbers are decimal, blobs are base64 without padding. Only the canonical text is accepted: a
+//! text is parsed leniently and then compared with what would be written.
 
 use base64ct::{Base64Unpadded, Encoding};
 
 use crate::Refusal;
 
-/// The parameters of a scheme, in their order, and its salts.
+/// The parameters of a scheme, in order, and its salts.
 #[derive(Default)]
 pub struct Fields<'a> {
     numbers: Vec<(&'a str, u32)>,
@@ -15,24 +15,20 @@ pub struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// No parameters, no salts.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With one parameter more.
     pub fn number(mut self, key: &'a str, value: u32) -> Self {
         self.numbers.push((key, value));
         self
     }
 
-    /// With one salt more.
     pub fn blob(mut self, bytes: &[u8]) -> Self {
         self.blobs.push(bytes.to_vec());
         self
     }
 
-    /// The text.
     pub fn render(&self, name: &str) -> String {
         let numbers: Vec<_> = self.numbers.iter().map(|(key, n)| format!("{key}={n}")).collect();
         let mut text = format!("{name}${}", numbers.join(","));
@@ -43,7 +39,7 @@ impl<'a> Fields<'a> {
         text
     }
 
-    /// Takes a text apart into the name and the rest.
+    /// Splits a text into the name and its fields.
     pub fn read(text: &'a str) -> Result<(&'a str, Self), Refusal> {
         let mut parts = text.split('$');
         let (Some(name), Some(numbers)) = (parts.next(), parts.next()) else {
@@ -61,7 +57,7 @@ impl<'a> Fields<'a> {
         }
     }
 
-    /// Exactly these parameters in this order.
+    /// The parameters, which must be exactly these in this order.
     pub fn numbers<const N: usize>(&self, keys: [&str; N]) -> Result<[u32; N], Refusal> {
         if !self.numbers.iter().map(|&(key, _)| key).eq(keys) {
             return Err(Refusal::Malformed);
@@ -70,12 +66,12 @@ impl<'a> Fields<'a> {
         values.try_into().map_err(|_| Refusal::Malformed)
     }
 
-    /// Exactly this many salts.
+    /// The salts, which must be exactly N.
     pub fn blobs<const N: usize>(&self) -> Result<[Vec<u8>; N], Refusal> {
         self.blobs.clone().try_into().map_err(|_| Refusal::Malformed)
     }
 
-    /// The longest salt, in bytes.
+    /// The length of the longest salt in bytes.
     pub fn longest_blob(&self) -> usize {
         self.blobs.iter().map(Vec::len).max().unwrap_or(0)
     }

@@ -1,14 +1,14 @@
-//! Password hashes that other systems made, so that users can be imported without new passwords.
+//! Password hashes of other systems, so that users can be imported without new passwords.
 //!
-//! [`parse`] tells from a text alone what it is and takes it apart: a [`Scheme`] (algorithm,
-//! parameters and salt) and an [`Output`] (what the other system compared with). Later,
-//! [`Scheme::compute`] makes the output of a password. Nothing here is for new passwords.
+//! [`parse()`] recognises a hash by its text alone and splits it into a [`Scheme`] (algorithm,
+//! parameters and salt) and an [`Output`] (what the other system compares). [`Scheme::compute`]
+//! computes the output of a password. Nothing here may be used for new passwords.
 //!
-//! What is read is listed in docs/import-formats.md. Everything that costs memory or time has a
-//! ceiling in [`Limits`], which is held when a text is parsed and again when a scheme is read back:
-//! no text makes this crate panic, run for long or allocate much.
+//! docs/import-formats.md lists all formats. [`Limits`] has a ceiling for everything that costs
+//! memory or time. They are enforced when a text is parsed and again when a scheme is read back: no
+//! text makes this crate panic, run for long or allocate much.
 #![forbid(unsafe_code)]
-// What the formats share has no use without them.
+// The code that the formats share is unused without them.
 #![cfg_attr(not(feature = "formats"), allow(dead_code))]
 
 #[cfg(not(feature = "formats"))]
@@ -40,13 +40,13 @@ pub use site::{FirebaseParams, Site};
 /// Why a text is not imported.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// Nothing that this crate reads begins like that, or a variant of it that nothing here computes.
+    /// No supported format begins like that, or this variant cannot be computed here.
     UnsupportedFormat,
-    /// It begins like a format but is not written as the systems write it.
+    /// The text begins like a format, but is not written as the systems write it.
     Malformed,
-    /// It would cost more memory or time than [`Limits`] allow, or is longer than [`MAX_TEXT_BYTES`].
+    /// The hash costs more memory or time than [`Limits`] allow, or exceeds [`MAX_TEXT_BYTES`].
     OverLimit,
-    /// This build reads no formats (feature `formats`).
+    /// This build reads no formats, because it lacks the feature `formats`.
     NotBuilt,
 }
 

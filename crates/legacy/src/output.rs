@@ -1,10 +1,10 @@
-//! What the other system stored of a password.
+//! The output that another system stored of a password.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// The bytes that an algorithm makes of a password: wiped when dropped, and without `Debug`,
-/// `Display`, `Clone` or `PartialEq`, so that they cannot be printed, copied or compared by accident.
+/// The output of a hash: wiped when dropped, and without `Debug`, `Display`, `Clone` or
+/// `PartialEq`, so that it cannot be printed, copied or compared by accident.
 pub struct Output(Zeroizing<Vec<u8>>);
 
 impl Output {
@@ -13,18 +13,18 @@ impl Output {
         Self(Zeroizing::new(bytes))
     }
 
-    /// Is it the same output? In constant time for outputs of one length.
+    /// Whether both outputs are the same. Takes constant time for outputs of equal length.
     pub fn same_as(&self, other: &Self) -> bool {
         self.0.ct_eq(&other.0).into()
     }
 
-    /// The bytes, to store them or to wrap them. Every use is a place to review.
+    /// The bytes, for storing or wrapping them. Every use needs a review.
     pub fn expose(&self) -> &[u8] {
         &self.0
     }
 }
 
-/// Outputs are filled where they stay: no copy is left behind.
+/// Fills an output in its final place, so that no copy is left behind.
 pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Output {
     let mut bytes = Zeroizing::new(vec![0; length]);
     fill(&mut bytes);
@@ -35,8 +35,8 @@ pub(crate) fn filled(length: usize, fill: impl FnOnce(&mut [u8])) -> Output {
 mod tests {
     use super::*;
 
-    // An inherent constant is preferred over a trait's, and the inherent one below exists only where
-    // the bound holds: so this tells whether a type implements a trait.
+    // Tells whether a type implements a trait: the inherent constant exists only where the bound
+    // holds, and then takes precedence over the trait's.
     macro_rules! implements {
         ($ty:ty, $bound:path) => {{
             struct Probe<T>(std::marker::PhantomData<T>);

@@ -1,4 +1,4 @@
-//! An algorithm with its parameters and salt.
+//! A scheme: an algorithm with its parameters and salt, within the limits.
 
 use std::sync::Arc;
 
@@ -6,17 +6,14 @@ use crate::fields::Fields;
 use crate::method::{self, Method, Remainder};
 use crate::{Limits, MAX_SALT_BYTES, MAX_TEXT_BYTES, OutOfMemory, Output, Refusal};
 
-/// What a text of another system was taken apart into.
+/// The parts of another system's hash.
 pub struct Imported {
-    /// How the output was made.
     pub scheme: Scheme,
-    /// What was stored.
     pub output: Output,
 }
 
-/// An algorithm with its parameters and salt, within the [`Limits`] it was admitted with: safe to
-/// compute. It names the computation, not the system: what Django and Werkzeug write with the same
-/// algorithm is one scheme.
+/// An algorithm with its parameters and salt, within the [`Limits`] that it was admitted with, so
+/// it is safe to compute. Schemes name computations, not systems: Django and Werkzeug share some.
 #[derive(Clone)]
 pub struct Scheme(Arc<dyn Method>);
 
@@ -34,7 +31,7 @@ pub struct Argon2id<'a> {
 }
 
 impl Scheme {
-    /// The one way to a scheme.
+    /// Checks the limits. This is the only way to make a scheme.
     pub(crate) fn admit(method: Box<dyn Method>, limits: &Limits) -> Result<Self, Refusal> {
         method.check(limits)?;
         if method.fields().longest_blob() > MAX_SALT_BYTES {
@@ -43,31 +40,32 @@ impl Scheme {
         Ok(Self(method.into()))
     }
 
-    /// The algorithm, one of the names in docs/import-formats.md. They never change.
+    /// The name of the algorithm, as in docs/import-formats.md. Names never change.
     pub fn name(&self) -> &'static str {
         self.0.name()
     }
 
-    /// Is it so fast that its output must not be stored as it is? Anything but Argon2, scrypt, yescrypt
-    /// and bcrypt: it takes no memory, and hardware computes billions per second.
+    /// Whether the hash is so fast that its output must not be stored as it is. This is every
+    /// scheme but Argon2, scrypt, yescrypt and bcrypt: without much memory, hardware computes
+    /// billions per second.
     pub fn is_fast(&self) -> bool {
         self.0.is_fast()
     }
 
-    /// What one computation takes, in KiB rounded up; 0 where it is of no account.
+    /// The memory of one computation, in KiB rounded up; 0 if it is negligible.
     pub fn memory_kib(&self) -> u32 {
         self.0.memory_kib()
     }
 
-    /// The parameters if it is what is made of new passwords: Argon2id, version 19.
+    /// The parameters, if this is the scheme of new passwords: Argon2id, version 19.
     pub fn as_argon2id(&self) -> Option<Argon2id<'_>> {
         self.0.as_argon2id()
     }
 
-    /// Algorithm, parameters and salt as text without the output, at most [`MAX_TEXT_BYTES`] long:
-    /// `name$key=value,...$salt`. It is stored, and never changes for a scheme.
+    /// Algorithm, parameters and salt as text, without the output: `name$key=value,...$salt`, at
+    /// most [`MAX_TEXT_BYTES`] long. It is stored, so it must never change for a scheme.
     ///
-    /// Firebase's contains the signer key of the project: nothing can be computed without.
+    /// Firebase's text contains the project's signer key, without which nothing can be computed.
     pub fn to_text(&self) -> String {
         self.0.fields().render(self.name())
     }
@@ -75,9 +73,8 @@ impl Scheme {
     /// Reads what [`Scheme::to_text`] wrote.
     ///
     /// # Errors
-    /// [`Refusal::UnsupportedFormat`] for a name that is none, [`Refusal::OverLimit`] for what is
-    /// beyond today's ceilings, [`Refusal::Malformed`] for anything that differs in one byte from the
-    /// canonical text.
+    /// [`Refusal::UnsupportedFormat`] for an unknown name, [`Refusal::OverLimit`] above the current
+    /// ceilings, [`Refusal::Malformed`] for a text that differs in one byte from the canonical one.
     pub fn from_text(text: &str, limits: &Limits) -> Result<Self, Refusal> {
         if text.len() > MAX_TEXT_BYTES {
             return Err(Refusal::OverLimit);
@@ -87,26 +84,26 @@ impl Scheme {
         if scheme.to_text() == text { Ok(scheme) } else { Err(Refusal::Malformed) }
     }
 
-    /// What the other system would have stored for this password, byte for byte. Passwords are taken as
-    /// they are: no Unicode normalisation, but for SCRAM's. `user_id` is used by `postgresql-md5` alone, where it keeps no name.
+    /// Computes what the other system would have stored for this password, byte for byte. Only
+    /// SCRAM normalises passwords. Only `postgresql-md5` uses `user_id`, unless it keeps a name.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory> {
         self.0.compute(password, user_id)
     }
 
-    /// The same for a user who is called something else from now on: where the user id is part of what is computed,
-    /// this one is kept in the scheme, unless one is kept already.
+    /// The scheme after its user has been renamed from `user_id`. If the user id is part of the
+    /// computation, the scheme keeps the one that it was made with.
     #[must_use]
     pub fn keeping_name(&self, user_id: &str) -> Self {
         self.0.keeping_name(user_id).map_or_else(|| self.clone(), |method| Self(method.into()))
     }
 
-    /// What has to be kept of it now that this has been the right password, so that nobody is turned away whom
-    /// it would have let in: `None` where no other password gives the same output, and the password can be
-    /// hashed instead; else a scheme whose output is to be hashed: this one, or what it did to passwords before
-    /// it hashed them.
+    /// The part of the scheme that must stay in the record after `password` was right, so that
+    /// every password that the other system accepted stays right. `None`: no other password gives
+    /// the same output, so the password itself can be hashed. Otherwise, hash the output of the
+    /// returned scheme: this scheme, or only the preparation that it applies to passwords.
     pub fn remainder(&self, password: &[u8]) -> Option<Self> {
         match self.0.remainder(password) {
             Remainder::Nothing => None,

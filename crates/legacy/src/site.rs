@@ -1,8 +1,7 @@
-//! Parameters that belong to a whole site and are not in its hashes.
+//! Parameters that belong to a whole site and are missing in its hashes.
 
 use zeroize::Zeroizing;
 
-/// What a site knows beside its hashes.
 #[derive(Default)]
 pub struct Site {
     /// The "password hash parameters" of a Firebase project.
@@ -13,10 +12,10 @@ pub struct Site {
 pub struct FirebaseParams {
     /// `base64_signer_key`, 64 bytes. A secret.
     pub signer_key: Zeroizing<Vec<u8>>,
-    /// `base64_salt_separator`, one byte in every project known.
+    /// `base64_salt_separator`, one byte in every known project.
     pub salt_separator: Vec<u8>,
-    /// `rounds`: r of scrypt, 8 in every project known.
+    /// `rounds`: r of scrypt, 8 in every known project.
     pub rounds: u32,
-    /// `mem_cost`: the binary logarithm of scrypt's N, 14 in every project known.
+    /// `mem_cost`: the binary logarithm of scrypt's N, 14 in every known project.
     pub mem_cost: u32,
 }

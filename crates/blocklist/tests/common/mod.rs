@@ -1,23 +1,23 @@
-//! Lists to test with.
-// Each test uses some of it, and unwraps as tests do.
+//! Lists for the tests.
+// Each test uses only some of these, and they may panic as tests do.
 #![allow(clippy::unwrap_used, dead_code)]
 
 use password_verify_blocklist::Key;
 use password_verify_blocklist::build::Keys;
 
-/// The file of a list.
+/// The file of a list with these keys.
 pub fn file(keys: Vec<Key>) -> Vec<u8> {
     let mut bytes = Vec::new();
     Keys::new(keys).ok().unwrap().write(&mut bytes, |_| ()).unwrap();
     bytes
 }
 
-/// Passwords `{name} 0`, `{name} 1` and so on.
+/// The passwords `{name} 0`, `{name} 1` and so on.
 pub fn passwords(name: &str, count: usize) -> impl Iterator<Item = String> {
     (0..count).map(move |number| format!("{name} {number}"))
 }
 
-/// The file of such passwords.
+/// The file of a list with such passwords.
 pub fn file_of(name: &str, count: usize) -> Vec<u8> {
     file(passwords(name, count).map(|password| Key::of(&password)).collect())
 }
@@ -29,7 +29,7 @@ pub fn key(number: u64) -> Key {
     Key::from_sha1(&digest)
 }
 
-/// Numbers that look random, as SHA-1 makes them (Vigna's SplitMix64, in the public domain).
+/// Pseudo-random numbers, as SHA-1 would give them (Vigna's SplitMix64, public domain).
 pub fn numbers(seed: u64) -> impl Iterator<Item = u64> {
     (1..).map(move |step: u64| {
         let mut z = seed.wrapping_add(step.wrapping_mul(0x9e37_79b9_7f4a_7c15));

@@ -1,8 +1,8 @@
-//! What computing a record costs, apart from whose it is: its scheme with its parameters.
+//! The class of cost of a record: its scheme with its parameters.
 //!
-//! Two records of one class take the same time. A class is named by a *template*, the text of a record of that
-//! class whose salts and output are zeros: computing it spends exactly that cost, and nothing in it is
-//! anybody's. (Firebase's signer key is as good as a salt here.)
+//! Two records of one class take the same time. A class is named by a *template*: the text of a
+//! record of that class whose salts and output are zeros. Computing it takes exactly that cost, and
+//! it contains nothing about any user. (Firebase's signer key counts as a salt here.)
 
 use base64ct::{Base64Unpadded, Encoding};
 use blake2::Blake2b;
@@ -15,10 +15,10 @@ use crate::rules::cost::{Cost, MAX_MEMORY_KIB};
 /// The digest of a template.
 pub type ClassKey = [u8; 16];
 
-/// No class.
+/// The key that stands for no class.
 pub const NO_CLASS: ClassKey = [0; 16];
 
-/// The template of a record's class; `None` where the text is no record.
+/// The template of a record's class; `None` if the text is not a record.
 pub fn template(text: &str) -> Option<String> {
     let parts: Vec<&str> = text.split('$').collect();
     match parts[..] {
@@ -36,7 +36,7 @@ pub fn template(text: &str) -> Option<String> {
     }
 }
 
-/// The template of what is made of new passwords at that cost.
+/// The template of new verifiers with this cost.
 pub fn of_cost(cost: Cost) -> String {
     Verifier::decoy(cost).expose().expose().to_owned()
 }
@@ -46,13 +46,13 @@ pub fn key(template: &str) -> ClassKey {
     Blake2b::<U16>::digest(template).into()
 }
 
-/// The class of a record's text; [`NO_CLASS`] where it is none.
+/// The class of a record's text; [`NO_CLASS`] if the text is not a record.
 pub fn class(text: &str) -> ClassKey {
     template(text).map_or(NO_CLASS, |template| key(&template))
 }
 
-/// With zeros instead of salts. Systems that draw salts of many lengths make no class of each: the length is
-/// rounded where the scheme takes it, for it costs next to nothing.
+/// Replaces the salts with zeros. Some systems use salts of many lengths, which would each be a
+/// class; where the scheme allows, the length is rounded, because it hardly changes the cost.
 fn blank(head: &str, salts: &[&str]) -> Option<String> {
     let lengths: Vec<usize> = salts
         .iter()
@@ -74,7 +74,7 @@ fn zeros(length: usize) -> String {
     Base64Unpadded::encode_string(&vec![0; length])
 }
 
-/// DES has its salt among the numbers.
+/// Blanks the salt of DES, which is one of the parameters.
 fn without_salt(numbers: &str) -> String {
     let blank = |pair: &str| match pair.split_once('=') {
         Some(("salt", _)) => "salt=0".to_owned(),

@@ -1,97 +1,97 @@
-//! What an unknown user's password is hashed against: a decoy of some class of cost.
+//! Decoys: what an unknown user's password is hashed against, a template of some class of cost.
 //!
-//! An attacker can tell classes by their time ([`crate::decoys::cost_class`]): bcrypt of a system before this one from
-//! Argon2id of today. So unknown ids must lie in classes as known ones do, **and change their class as often as
-//! known ones do**: whoever asks again after a month learns from every id that has changed and from every id that
-//! has not.
+//! An attacker can tell classes apart by their time ([`crate::decoys::cost_class`]), for example
+//! imported bcrypt from Argon2id. So unknown ids must be spread over the classes as known ones are,
+//! **and must change their class as often**: an attacker who asks again after a month learns from
+//! every id that has changed, and from every id that has not.
 //!
-//! Known ids change their class when their record is replaced, and in no other way; growth changes none. So a decoy
-//! is not taken from a neighbour, which growth changes. The unknown ids are divided into [`CELLS`] cells by a keyed
-//! hash of the id, and each cell belongs to a class:
+//! A known id changes its class only when its record is replaced; growth changes none. A decoy
+//! taken from a neighbour would change with growth. So the unknown ids are divided into [`CELLS`]
+//! cells by a keyed hash of the id, and each cell belongs to a class:
 //!
-//! - A record **moves** from one class to another: the same part of the cells of its class moves there with it.
-//!   When half of the users of a class have migrated, half of its cells have.
-//! - A record is **made**: no cell moves, unless its class has become so much commoner among users than among
-//!   cells that its time would tell that there is a user. A class that others are imported into takes cells when
-//!   its share is a quarter above its part of the cells. The class of today's settings, which users sign up into,
-//!   takes some when it is twice that; half of the cells is kept for it from the first, of which all sign-ups to
-//!   come can never be twice as many.
-//! - A record is **deleted**: its user is unknown again, and takes the class of its cell. No cell moves before the
-//!   last record of a class is gone.
-//! - The **settings change**: nothing moves. The class of the former settings keeps its cells and gives them away
-//!   as its users move; users who sign up before they do pull cells over as above.
+//! - When a record **moves** to another class, the same part of its class's cells moves with it.
+//!   After half of a class's users have migrated, half of its cells have.
+//! - When a record is **made**, no cell moves, unless its class has become so much commoner among
+//!   users than among cells that its time would reveal users. A class that is imported into takes
+//!   cells when its share of users is a quarter above its part of the cells. The class of the
+//!   current settings, which users sign up into, takes some when its share is twice its part; half
+//!   of the cells is reserved for it from the start, so that sign-ups alone never reach that.
+//! - When a record is **deleted**, its id is unknown again and takes the class of its cell. No cell
+//!   moves before the last record of a class is gone.
+//! - When the **settings change**, nothing moves. The class of the former settings keeps its cells
+//!   and gives them away as its users move; sign-ups before that pull cells over as above.
 //!
-//! What remains. A class that has just been seen has one cell in a thousand, or its share: the first records of an
-//! import show until there are cells, and each import takes cells from unknown ids at that time, which then change
-//! and known ones do not; both are the doing of a manager. Sign-ups thin the share of other classes, not
-//! their cells: their time tells, more and more, that an id is probably *not* there. Unknown ids of a cell change at
-//! one time. Beyond [`MAX_CLASSES`] classes the rarest are not followed: their users are recognised by their time.
-//! And so is a class while its users are fewer than one in a thousand, but the other way round: most of
-//! those with its time are nobody.
+//! What remains: A new class has one cell in a thousand, or its share. The first records of an
+//! import show until there are cells, and each import takes cells from unknown ids, which then
+//! change while known ones do not; a manager causes both. Sign-ups reduce the share of other
+//! classes, but not their cells: the time of those classes tells more and more that an id is
+//! probably *unknown*. All unknown ids of a cell change at once. Beyond [`MAX_CLASSES`] classes the
+//! rarest are not followed, and their users show by their time. While a class has fewer than one
+//! user in a thousand, most ids with its time are unknown.
 //!
-//! Users are counted by what committed transactions report. A crash loses the reports of about a second, and a class
-//! whose count comes to zero too early has no cells until all records have been counted again ([`crate::decoys::recount`]).
+//! Users are counted by what committed transactions report. A crash loses the reports of about a
+//! second. A class whose count reaches zero too early has no cells until all records have been
+//! counted again ([`crate::decoys::recount`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::decoys::cost_class::{ClassKey, NO_CLASS};
 
-/// Cells that the unknown ids are divided into.
+/// The number of cells that unknown ids are divided into.
 pub const CELLS: usize = 1024;
 /// Bytes of a set of cells.
 pub const CELLS_BYTES: usize = CELLS / 8;
-/// Classes that are followed. A look-up reads them all.
+/// The most classes that are followed. A look-up reads them all.
 pub const MAX_CLASSES: usize = 32;
-/// All cells, of which a class has a part that is exact to less than a cell.
+/// The sum of all [`Class::part`]s: much finer than one cell.
 const WHOLE: u64 = 1 << 48;
 
-/// A set of cells.
 pub type Cells = [u8; CELLS_BYTES];
 
-/// Is the cell in the set?
+/// Whether the cell is in the set.
 pub fn contains(cells: &Cells, cell: usize) -> bool {
     cells[cell / 8] >> (cell % 8) & 1 == 1
 }
 
-/// The cell of an unknown id, by 128 bits of a keyed hash of it.
+/// The cell of an unknown id. `hash` is a keyed hash of the id.
 pub fn cell(hash: [u8; 16]) -> usize {
     usize::from(u16::from_be_bytes([hash[0], hash[1]])) % CELLS
 }
 
-/// A class, its users and its cells.
+/// A class of cost, with its users and its cells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Class {
-    /// A record of this class.
+    /// The template of its records.
     pub template: String,
-    /// Users whose records are of this class.
+    /// The number of users whose records are of this class.
     pub users: u64,
-    /// The part of the unknown ids that belongs to it, of [`WHOLE`].
+    /// The part of the unknown ids that belongs to this class, out of `WHOLE`.
     pub part: u64,
-    /// Is it what new passwords are hashed with?
+    /// Whether new passwords are hashed at this cost.
     pub current: bool,
-    /// The cells that this comes to.
+    /// The cells of this class, as many as its part comes to.
     pub cells: Cells,
 }
 
-/// Some records have been made, moved or deleted.
+/// Records that were made, moved to another class, or deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Move {
-    /// [`NO_CLASS`]: made.
+    /// The former class. [`NO_CLASS`]: the records were made.
     pub from: ClassKey,
-    /// [`NO_CLASS`]: deleted.
+    /// The new class. [`NO_CLASS`]: the records were deleted.
     pub to: ClassKey,
-    /// With today's settings?
+    /// Whether the new class is that of the current settings.
     pub ours: bool,
 }
 
 impl Move {
-    /// Nothing that counts?
+    /// Whether the move changes nothing.
     pub fn is_none(&self) -> bool {
         self.from == self.to
     }
 }
 
-/// All classes that are followed.
+/// Every class that is followed.
 #[derive(Debug, Clone, Default)]
 pub struct Classes {
     all: BTreeMap<ClassKey, Class>,
@@ -99,37 +99,35 @@ pub struct Classes {
     laid_out: LaidOut,
 }
 
-/// What the cells of each class depend on: its part, whether it is today's, and whether it has users.
+/// What the cells of a class depend on: its part, whether it is current, and whether it has users.
 type LaidOut = BTreeMap<ClassKey, (u64, bool, bool)>;
 
 impl Classes {
-    /// As they are stored.
+    /// Loads the classes as they are stored.
     pub fn new(all: impl IntoIterator<Item = (ClassKey, Class)>) -> Self {
         Self { all: all.into_iter().collect(), ..Self::default() }
     }
 
-    /// What has changed since the last time: `None` is a class that is followed no longer.
+    /// Returns what has changed since the last call. `None`: the class is no longer followed.
     pub fn take_changed(&mut self) -> Vec<(ClassKey, Option<&Class>)> {
         let changed = std::mem::take(&mut self.changed);
         changed.into_iter().map(|key| (key, self.all.get(&key))).collect()
     }
 
-    /// Is the class followed?
     pub fn follows(&self, key: ClassKey) -> bool {
         self.all.contains_key(&key)
     }
 
-    /// The class under this key.
     pub fn get(&self, key: ClassKey) -> Option<&Class> {
         self.all.get(&key)
     }
 
-    /// The class of a cell; `None`: that of today's settings, which has no users yet.
+    /// The class of a cell. `None`: the class of the current settings, which has no users yet.
     pub fn of(&self, cell: usize) -> Option<&Class> {
         self.all.values().find(|class| contains(&class.cells, cell))
     }
 
-    /// Follows one more class, if there is room.
+    /// Follows another class if there is room, or if a class without users can be dropped for it.
     pub fn follow(&mut self, key: ClassKey, template: String) {
         if key == NO_CLASS || self.follows(key) {
             return;
@@ -145,8 +143,8 @@ impl Classes {
         self.changed.insert(key);
     }
 
-    /// So many records have done this, and their transaction is committed. Of a class that is not followed
-    /// nothing is counted. Takes as long as there are classes and cells, however many records.
+    /// Applies a move of `count` records whose transaction has committed. Classes that are not
+    /// followed are not counted. The work depends on the number of classes and cells only.
     pub fn apply(&mut self, change: Move, count: u64) {
         if change.is_none() || count == 0 {
             return;
@@ -168,9 +166,9 @@ impl Classes {
         self.lay_out();
     }
 
-    /// Counts as somebody has found them, and so many records that could not be read: each may be of any class. No
-    /// cell moves for it, but of a class without users, and to one that is far commoner than it seemed. `today`: the
-    /// class of today's settings, should nobody have told yet.
+    /// Corrects the counts by those that a pass has found; each of the `unread` records may be of
+    /// any class. Cells move only from classes without users, and to a class far commoner than it
+    /// seemed. `today` is the class of the current settings, in case no move has named it yet.
     pub fn correct(&mut self, found: &BTreeMap<ClassKey, u64>, unread: u64, today: ClassKey) {
         if self.current().is_none() && self.follows(today) {
             self.make_current(today);
@@ -197,7 +195,7 @@ impl Classes {
 
     fn at(&mut self, key: ClassKey) -> &mut Class {
         self.changed.insert(key);
-        // Invariant: called with keys of classes that are followed.
+        // Invariant: all callers pass the key of a class that is followed.
         #[allow(clippy::expect_used)]
         self.all.get_mut(&key).expect("a class that is followed")
     }
@@ -206,7 +204,7 @@ impl Classes {
         self.all.iter().find(|(_, class)| class.current).map(|(key, _)| *key)
     }
 
-    /// What belongs to no class is today's settings'.
+    /// The part that no class owns. It counts for the current class.
     fn unclaimed(&self) -> u64 {
         WHOLE.saturating_sub(self.all.values().map(|class| class.part).sum())
     }
@@ -217,7 +215,7 @@ impl Classes {
             former.into_iter().for_each(|former| self.at(former).current = false);
             self.at(key).current = true;
         }
-        // Those whom no class claims are hashed with today's settings anyway.
+        // Unknown ids without a class are hashed with the current settings anyway.
         let unclaimed = self.unclaimed();
         if unclaimed > 0 {
             self.at(key).part += unclaimed;
@@ -238,7 +236,8 @@ impl Classes {
         }
     }
 
-    /// The last of its users is gone: its cells go where that one went, or to today's class.
+    /// Drops a class that has lost its last user. Its cells go where that user went, or to the
+    /// current class.
     fn abandon(&mut self, key: ClassKey, to: Option<ClassKey>) {
         if self.all[&key].current {
             return;
@@ -259,13 +258,13 @@ impl Classes {
     fn grow(&mut self, key: ClassKey) {
         let total = self.all.values().map(|class| class.users).fold(0, u64::saturating_add);
         let share = |users: u64| scaled(WHOLE, users, total.max(1));
-        // Today's class with what nobody claims: its due is its share, or else the half that is kept for it.
+        // The current class owns the unclaimed part. Its due is its share, or its reserved half.
         let current = self.current();
         let (users, part) =
             current.map_or((0, 0), |key| (self.all[&key].users, self.all[&key].part));
         let today = part + self.unclaimed();
         let kept = share(users).max(today.min(WHOLE / 2));
-        // The others share what is left, as their users do.
+        // The other classes divide the rest in the ratio of their users.
         let others = total - users;
         let due = |class: &Class| match class.current {
             true => kept,
@@ -277,8 +276,8 @@ impl Classes {
         if due_here <= bearable {
             return;
         }
-        // Those who have more than their due give, each the same part of what they have too much. As all dues come
-        // to one whole, that is enough.
+        // Classes above their due give the same fraction of their excess. All dues add up to the
+        // whole, so that is enough.
         let wanted = due_here - has;
         let excess = |key: &ClassKey, class: &Class| {
             let has = if current == Some(*key) { today } else { class.part };
@@ -299,7 +298,7 @@ impl Classes {
             let gives = scaled(excess, wanted.min(available), available);
             if let Some(giver) = giver {
                 let class = self.at(giver);
-                // What today's class gives may be what nobody claims.
+                // The current class may give from the unclaimed part.
                 let gives = gives.min(class.part);
                 class.part -= gives;
             }
@@ -308,7 +307,7 @@ impl Classes {
         self.at(key).part += taken;
     }
 
-    /// Gives each class the cells that its part comes to, moving as few as that takes.
+    /// Gives each class the number of cells that its part comes to, moving as few as possible.
     fn lay_out(&mut self) {
         let current = self.current();
         let parts = |class: &Class| (class.part, class.current, class.users > 0);
@@ -323,13 +322,13 @@ impl Classes {
         for (key, class) in &self.all {
             if !class.current {
                 let cells = scaled(class.part, CELLS as u64, WHOLE) as usize;
-                // A class that somebody is in has a cell.
+                // A class with users has at least one cell.
                 let cells = cells.max(usize::from(class.users > 0)).min(left);
                 left -= cells;
                 wanted.push((*key, cells));
             }
         }
-        // The rest is today's.
+        // The current class gets the rest.
         wanted.extend(current.map(|key| (key, left)));
         for (key, wanted) in &wanted {
             let has: Vec<usize> =
@@ -349,7 +348,7 @@ impl Classes {
     }
 }
 
-/// `value · part / whole`, which does not overflow.
+/// `value · part / whole`, computed without overflow.
 fn scaled(value: u64, part: u64, whole: u64) -> u64 {
     let scaled = u128::from(value) * u128::from(part) / u128::from(whole);
     // Invariant: a part is at most the whole.

@@ -1,10 +1,10 @@
-//! Unknown users, who must cost what known ones do.
+//! Unknown users, whose attempts must cost the same as those of known users.
 //!
-//! | module | idea |
+//! | module | subject |
 //! | --- | --- |
-//! | [`decoy`] | what an unknown user's password is hashed against |
-//! | [`cost_class`] | what computing a record costs, apart from whose it is |
-//! | [`recount`] | an exact count of records while they move |
+//! | [`decoy`] | the class of cost that an unknown user gets |
+//! | [`cost_class`] | what computing a record costs, apart from its user |
+//! | [`recount`] | an exact count of records while they change |
 
 pub mod cost_class;
 pub mod decoy;

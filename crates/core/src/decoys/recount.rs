@@ -1,31 +1,31 @@
-//! An exact count of the records of each class of cost, while they go on moving.
+//! An exact count of the records of each class of cost, while records change.
 //!
-//! What [`crate::decoys::decoy`] goes by is counted from moves that committed transactions report. A crash loses the
-//! reports of a moment, and where there is no room for one it is lost as well, so the records themselves are counted
-//! from time to time: in the order of their places, some at a time. A move that is reported meanwhile counts where
-//! the pass has been already; elsewhere it will be seen there.
+//! The counts in [`crate::decoys::decoy`] follow the moves that committed transactions report. A
+//! crash, or a lack of room, loses some reports, so the records themselves are counted from time to
+//! time, in the order of their places, a slice at a time. A move that is reported meanwhile is
+//! added if it lies behind the pass; ahead of it, the pass will see the result.
 //!
-//! For that it must be certain whether a slice has seen a move that is reported later. So transactions say before
-//! they become visible that they have moves, and after it have reported them; a slice counts if there was none in
-//! between. Moves of one transaction are reported together, with the first and last of their places: where the pass
-//! stands between those it is spoiled, and begins again later.
+//! It must be certain whether a slice has seen a move that is reported later. So a transaction with
+//! moves announces them before it becomes visible and reports them afterwards; a slice counts only
+//! if neither happened meanwhile. The moves of one transaction are reported together, with their
+//! first and last place; if the pass stands between those it is spoiled, and begins again later.
 
 use std::collections::BTreeMap;
 
 use crate::decoys::cost_class::{ClassKey, NO_CLASS};
 use crate::decoys::decoy::MAX_CLASSES;
 
-/// Where a record lies.
+/// The place of a record.
 pub type Place = [u8; 16];
 
-/// Classes that are counted. Of more than are followed, for some may be followed no longer.
+/// Classes counted in one pass: more than are followed, because some may be dropped meanwhile.
 const ENTRIES: usize = 2 * MAX_CLASSES;
-/// How long after one pass the next begins. Microseconds, like all times here.
+/// Time from one pass to the next, in microseconds like all times here.
 const DAY: i64 = 86_400_000_000;
-/// How long after a spoiled one, or after moves were lost.
+/// Time until the next pass after a spoiled one, or after reports were lost, in microseconds.
 const AGAIN: i64 = 600_000_000;
 
-/// The places of some records.
+/// A range of places that some records lie in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Span {
     first: Place,
@@ -33,18 +33,18 @@ pub struct Span {
 }
 
 impl Span {
-    /// Of one.
+    /// The range of one place.
     pub fn at(place: Place) -> Self {
         Self { first: place, last: place }
     }
 
-    /// Of these and others.
+    /// The range that covers both.
     pub fn join(self, other: Self) -> Self {
         Self { first: self.first.min(other.first), last: self.last.max(other.last) }
     }
 }
 
-/// Of some moves, how many have left a place that is counted already, and how many have come to one.
+/// How many moves have left places that are already counted, and how many have come to such places.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[repr(C)]
 pub struct Behind {
@@ -52,20 +52,20 @@ pub struct Behind {
     pub came: u64,
 }
 
-/// What a slice has seen.
+/// The result of counting a slice.
 #[derive(Debug, Default)]
 pub struct Counted {
     pub records: BTreeMap<ClassKey, u64>,
-    /// Could not be read.
+    /// Records that could not be read.
     pub unread: u64,
-    /// Where it ends; `None`: there are no more.
+    /// The last place of the slice. `None`: there are no more records.
     pub last: Option<Place>,
 }
 
-/// What is to be counted next, and what must not have changed meanwhile.
+/// The slice to count next. It is only valid while the number of reports stays.
 #[derive(Debug, Clone, Copy)]
 pub struct Slice {
-    /// Records after this place.
+    /// The slice begins after this place.
     pub after: Place,
     reports: u64,
 }
@@ -75,20 +75,20 @@ pub struct Slice {
 enum State {
     Resting = 0,
     Counting = 1,
-    /// All are counted, and moves still are.
+    /// All records are counted; moves are still added.
     Complete = 2,
 }
 
-/// One count, or the time between two. All-zero bytes are one that is due.
+/// A pass, or the rest between two passes. All-zero bytes are a pass that is due.
 #[derive(Debug)]
 #[repr(C)]
 pub struct Pass {
     state: State,
     spoiled: bool,
     next_at: i64,
-    /// Transactions with moves that are becoming visible.
+    /// Transactions with moves that have announced them and not reported yet.
     committing: u32,
-    /// Those that have reported theirs.
+    /// Transactions that have reported their moves.
     reports: u64,
     /// Records up to this place are counted.
     to: Place,
@@ -112,28 +112,28 @@ impl Default for Pass {
 }
 
 impl Pass {
-    /// A transaction with moves begins to commit.
+    /// Announces that a transaction with moves begins to commit.
     pub fn enter(&mut self) {
         self.committing += 1;
     }
 
-    /// It has reported them, or has failed.
+    /// Says that such a transaction has reported its moves, or has failed.
     pub fn leave(&mut self) {
         self.committing = self.committing.saturating_sub(1);
         self.reports = self.reports.wrapping_add(1);
     }
 
-    /// Is a transaction with moves becoming visible?
+    /// Whether a transaction with moves is about to become visible.
     pub fn is_awaited(&self) -> bool {
         self.committing > 0
     }
 
-    /// Is no count going on?
+    /// Whether no pass is going on.
     pub fn is_resting(&self) -> bool {
         self.state == State::Resting
     }
 
-    /// Of so many moves that are reported, those that this pass would miss.
+    /// Of `count` reported moves, those that lie behind this pass. Spoils it if it cannot tell.
     pub fn behind(&mut self, from: Span, to: Span, count: u64) -> Behind {
         let mut of = |span: Span| match self.state {
             State::Resting => 0,
@@ -148,7 +148,7 @@ impl Pass {
         Behind { left: of(from), came: of(to) }
     }
 
-    /// Moves were made that nobody will report.
+    /// Notes that moves will never be reported.
     pub fn lose(&mut self, now: i64) {
         self.spoiled = true;
         if self.rests(now) && self.next_at - now > AGAIN {
@@ -156,12 +156,12 @@ impl Pass {
         }
     }
 
-    /// After a step of the clock nothing rests for longer than it should.
+    /// Whether the rest goes on. A clock that was set back does not make it longer than a day.
     fn rests(&self, now: i64) -> bool {
         self.next_at > now && self.next_at - now <= DAY
     }
 
-    /// What is to be counted now, if anything is and nobody is about to move.
+    /// The slice to count now. `None`: no pass is due, or a transaction with moves is committing.
     pub fn begin(&mut self, now: i64) -> Option<Slice> {
         if self.state != State::Resting && self.spoiled {
             self.rest(now, AGAIN);
@@ -177,8 +177,8 @@ impl Pass {
         (!self.is_awaited()).then_some(Slice { after: self.to, reports: self.reports })
     }
 
-    /// A slice has been counted in a snapshot that was taken after [`Pass::begin`]; false if somebody has moved
-    /// meanwhile, and it is to be counted once more.
+    /// Adds a slice that was counted in a snapshot taken after [`Pass::begin`]. False: moves were
+    /// reported meanwhile, and the slice has to be counted again.
     pub fn take(&mut self, slice: Slice, counted: &Counted) -> bool {
         let alike = self.reports == slice.reports && self.to == slice.after;
         if self.state != State::Counting || self.is_awaited() || !alike {
@@ -195,7 +195,7 @@ impl Pass {
         true
     }
 
-    /// Moves that this pass would have missed.
+    /// Adds moves behind this pass.
     pub fn moved(&mut self, from: ClassKey, to: ClassKey, behind: Behind) {
         if !self.is_resting() {
             self.add(from, -i64::try_from(behind.left).unwrap_or(i64::MAX));
@@ -209,20 +209,20 @@ impl Pass {
         }
         match self.counts.iter_mut().find(|(of, _)| *of == key || *of == NO_CLASS) {
             Some((of, counted)) => (*of, *counted) = (key, counted.saturating_add(count)),
-            // It never gets a place in this pass, and its count is left as it is.
+            // No room for this class: its count is left as it was.
             None => self.unread = u64::MAX,
         }
     }
 
-    /// The records of each class, and how many could not be read, once all are counted and after
-    /// [`Pass::moved`] was told of every move that is reported.
+    /// The records of each class and the number of unread ones, when the pass is complete. Every
+    /// reported move must have gone through [`Pass::moved`] before.
     pub fn result(&self) -> Option<(BTreeMap<ClassKey, u64>, u64)> {
         let found = self.counts.iter().filter(|(key, _)| *key != NO_CLASS);
         let found = found.map(|(key, count)| (*key, u64::try_from(*count).unwrap_or(0)));
         (self.state == State::Complete && !self.spoiled).then(|| (found.collect(), self.unread))
     }
 
-    /// The pass is over, or cannot go on: the next one tomorrow.
+    /// Ends the pass, complete or not. The next one begins in a day.
     pub fn finish(&mut self, now: i64) {
         self.rest(now, DAY);
     }

@@ -1,9 +1,8 @@
-//! Where a user's record lies: a keyed hash of the user id (a *blind index*).
+//! The place of a user's record: a keyed hash of the user id (a *blind index*).
 //!
-//! Records are ordered by it, and a look-up takes the record at or before it. For a known user that
-//! is the user's own; for an unknown one it is some other user's, chosen by the key, in steps that read as
-//! much as the known user's. Without the key nobody can place a record of their own next to a victim's
-//! and watch it.
+//! Records are ordered by it, and a look-up takes the record at or before it: for a known user the
+//! user's own, for an unknown one another user's, chosen by the key, in steps that read as much.
+//! Without the key an attacker cannot place a record next to a victim's and watch it.
 
 use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
@@ -11,24 +10,24 @@ use zeroize::Zeroizing;
 
 use crate::rules::user_id::UserId;
 
-/// Bytes in a [`IndexKey`].
+/// Length of an [`IndexKey`] in bytes.
 pub const KEY_BYTES: usize = 32;
 
 /// The key of one database's blind index. Wiped on drop.
 pub struct IndexKey(Zeroizing<[u8; KEY_BYTES]>);
 
 impl IndexKey {
-    /// `None` unless it is exactly [`KEY_BYTES`] long.
+    /// `None` unless `bytes` is exactly [`KEY_BYTES`] long.
     pub fn new(bytes: &[u8]) -> Option<Self> {
         bytes.try_into().ok().map(|bytes| Self(Zeroizing::new(bytes)))
     }
 
-    /// The bytes, for the one place that stores them.
+    /// The bytes, for the table of the key only.
     pub fn expose(&self) -> &[u8; KEY_BYTES] {
         &self.0
     }
 
-    /// Is it the same key? In constant time.
+    /// Whether both keys are the same. Compares in constant time.
     pub fn same_as(&self, other: &Self) -> bool {
         use subtle::ConstantTimeEq;
         self.0.ct_eq(&other.0[..]).into()
@@ -39,20 +38,21 @@ impl IndexKey {
         self.mac(&[user.as_str().as_bytes()])
     }
 
-    /// A number for the lock on a user's place, which others can see: unrelated to the place, because
-    /// no user id begins with the byte 0xFF, which is not UTF-8.
+    /// The tag of the lock on a user's place, which `pg_locks` shows. It is unrelated to the place,
+    /// because no user id begins with the byte 0xFF, which is not UTF-8.
     pub fn lock_tag(&self, user: &UserId) -> [u32; 2] {
         let [a, b, c, d, e, f, g, h, ..] = self.mac(&[&[0xFF], user.as_str().as_bytes()]);
         [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
     }
 
-    /// What tells the cell of an unknown user ([`crate::decoys::decoy`]), for known ones too. Unrelated to the place.
+    /// Selects the cell of an unknown user ([`crate::decoys::decoy`]). Computed for known users
+    /// too; unrelated to the place.
     pub fn decoy(&self, user: &UserId) -> [u8; 16] {
         self.mac(&[&[0xFD], user.as_str().as_bytes()])
     }
 
-    /// What a throttle budget is stored under: of an account, an address, a pair of both, a login role.
-    /// `about` has one length for each `kind`.
+    /// The key of a throttle budget: of an account, a client address, both, or a login role.
+    /// `about` must have the same length for all budgets of one `kind`.
     pub fn budget(&self, kind: u8, about: &[u8], user: Option<&UserId>) -> [u8; 16] {
         let user = user.map_or(&[][..], |user| user.as_str().as_bytes());
         self.mac(&[&[0xFE, kind], about, user])

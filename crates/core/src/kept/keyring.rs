@@ -1,6 +1,8 @@
-//! The file of keys: lines of `id:base64`, of which the last is active.
+//! The keyring, which is the pepper: secret keys outside the database, from which the keys for
+//! sealing, for the audit chain and for log lines are derived.
 //!
-//! Older keys stay in the file for as long as there are rows to verify that were made with them.
+//! It is a text of lines `id:base64`, the last of which is active. An older key must stay in it as
+//! long as stored rows were made with it.
 
 use std::fmt;
 
@@ -9,23 +11,23 @@ use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U32};
 use zeroize::Zeroizing;
 
-/// Bytes in a [`Key`].
+/// Length of a [`Key`] in bytes.
 pub const KEY_BYTES: usize = 32;
-/// Longest id of a key, in characters.
+/// Longest key id, in characters.
 pub const MAX_ID: usize = 32;
-/// Purpose of the key that the audit trail is chained with.
+/// Purpose of the key for the audit chain.
 pub const AUDIT: &str = "audit chain v1";
 
-/// Purpose of the key that lines of the server log are signed with.
+/// Purpose of the key for lines of the server log.
 pub const LOG: &str = "log line v1";
 
-/// One key of the ring, which is never used itself: see [`Key::derive`].
-// Boxed: a list that grows moves what it holds and leaves the old place unwiped.
+/// One key of the ring. It is never used itself, only the keys of [`Key::derive`] are.
+// Boxed, because a growing `Vec` moves its elements and leaves the old ones unwiped.
 pub struct Key(Box<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl Key {
-    /// A key for one purpose, unrelated to those for others: keyed BLAKE2b-256 over
-    /// `password_verify ` and the purpose.
+    /// Derives the key for one purpose, unrelated to those for others: BLAKE2b-256, keyed with this
+    /// key, over `password_verify ` and the purpose.
     pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
         // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
         #[allow(clippy::expect_used)]
@@ -37,7 +39,7 @@ impl Key {
         derived
     }
 
-    /// Strict standard base64, with padding, of exactly [`KEY_BYTES`].
+    /// Reads exactly [`KEY_BYTES`] in strict standard base64 with padding.
     fn from_base64(text: &str) -> Option<Self> {
         let mut bytes = Box::new(Zeroizing::new([0; KEY_BYTES]));
         let decoded = Base64::decode(text, &mut bytes[..]).ok()?.len();
@@ -45,16 +47,16 @@ impl Key {
     }
 }
 
-/// The keys of one file, at least one.
+/// The keys of one keyring, at least one.
 pub struct Keyring {
     older: Vec<(String, Key)>,
     active: (String, Key),
 }
 
-/// Where and why a text is no [`Keyring`]. It says nothing of what the line holds.
+/// Where and why a text is not a [`Keyring`]. Never says what the line contains.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct NotAKeyring {
-    /// Counted from 1; 0 for [`Why::Empty`].
+    /// Line number, counted from 1; 0 for [`Why::Empty`].
     pub line: usize,
     pub why: Why,
 }
@@ -62,15 +64,15 @@ pub struct NotAKeyring {
 /// What is wrong with a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Why {
-    /// No colon.
+    /// The line has no colon.
     Malformed,
-    /// The id is not 1 to [`MAX_ID`] of `A-Z a-z 0-9 _ . -`.
+    /// The id is not 1 to [`MAX_ID`] characters of `A-Z a-z 0-9 _ . -`.
     BadId,
-    /// Not the base64, with padding, of [`KEY_BYTES`] bytes.
+    /// The key is not [`KEY_BYTES`] bytes in base64 with padding.
     BadKey,
-    /// Two keys of one id: which of them verifies?
+    /// Two keys have the same id, so the id would be ambiguous.
     RepeatedId,
-    /// No key in the whole text.
+    /// The text has no key at all.
     Empty,
 }
 
@@ -88,11 +90,11 @@ impl fmt::Display for NotAKeyring {
 }
 
 impl Keyring {
-    /// Reads a file's text: one key a line, the last one active; blank lines and lines that begin
-    /// with `#` count for nothing. Lines end with LF or CRLF. The caller wipes the text.
+    /// Parses one key per line, the last one active. Blank lines and lines that begin with `#` are
+    /// ignored; lines end with LF or CRLF. The caller must wipe the text.
     ///
     /// # Errors
-    /// [`NotAKeyring`] for the first line that is neither.
+    /// [`NotAKeyring`] for the first line that is not valid, or for a text without keys.
     pub fn parse(text: &str) -> Result<Self, NotAKeyring> {
         let mut keys: Vec<(String, Key)> = Vec::new();
         for (index, line) in text.lines().enumerate() {
@@ -114,19 +116,19 @@ impl Keyring {
         Ok(Self { older: keys, active })
     }
 
-    /// The key that new rows are made with, and its id.
+    /// The id and the key for new rows.
     pub fn active(&self) -> (&str, &Key) {
         (&self.active.0, &self.active.1)
     }
 
-    /// The key of an id.
+    /// The key with this id.
     pub fn get(&self, id: &str) -> Option<&Key> {
         let all = self.older.iter().chain([&self.active]);
         all.filter(|(other, _)| other == id).map(|(_, key)| key).next()
     }
 }
 
-/// The id of a key, by itself.
+/// The id of a key, as a value that can be copied.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct KeyId {
     bytes: [u8; MAX_ID],
@@ -134,7 +136,7 @@ pub struct KeyId {
 }
 
 impl KeyId {
-    /// `None` for what is no id.
+    /// `None` if the text is not a valid id.
     pub fn new(text: &str) -> Option<Self> {
         let mut bytes = [0; MAX_ID];
         let (id, len) = (is_id(text).then_some(text)?, u8::try_from(text.len()).ok()?);
@@ -142,18 +144,17 @@ impl KeyId {
         Some(Self { bytes, len })
     }
 
-    /// Its text.
     pub fn as_str(&self) -> &str {
         std::str::from_utf8(&self.bytes[..self.len.into()]).unwrap_or_default()
     }
 }
 
-/// Could it be the id of a key?
+/// Whether the text is a valid key id.
 pub fn is_id(text: &str) -> bool {
     (1..=MAX_ID).contains(&text.len()) && text.chars().all(in_ids)
 }
 
-/// May it occur in an id? Nothing that JSON, SQL or a shell would have to quote.
+/// Whether ids may contain this character. JSON, SQL and shells need no quotes for any that may.
 pub const fn in_ids(c: char) -> bool {
     matches!(c, 'A'..='Z' | 'a'..='z' | '0'..='9' | '_' | '.' | '-')
 }
@@ -162,7 +163,7 @@ pub const fn in_ids(c: char) -> bool {
 mod tests {
     use super::*;
 
-    /// Bytes 0 to 31, and 32 bytes of 7.
+    /// The bytes 0 to 31, and 32 bytes of 7.
     const COUNTING: &str = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
     const SEVENS: &str = "BwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwcHBwc=";
 
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn a_key_is_32_bytes_of_strict_base64() {
         let unpadded = &COUNTING[..43];
-        // The last digit's two lowest bits belong to no byte.
+        // The two lowest bits of the last digit belong to no byte.
         let loose = format!("{}9=", &COUNTING[..42]);
         let url = format!("{}_w=", &COUNTING[..41]);
         let longer = format!("{}AAAA", &COUNTING[..40]);

@@ -1,14 +1,14 @@
-//! What is kept of a secret, and how: formats that test vectors and property tests hold.
+//! The stored formats of secrets, covered by test vectors and property tests.
 //!
-//! | module | idea |
+//! | module | subject |
 //! | --- | --- |
-//! | [`verifier`] | the PHC string: made, parsed, compared |
-//! | [`record`] | what is kept: such a verifier, or what another system kept |
-//! | [`renewal`] | a record that is weaker than today's, made anew |
-//! | [`workspace`] | memory for a hash, and the way to compute it |
-//! | [`blind_index`] | where a user's record lies, under a key |
-//! | [`keyring`] | the file of keys from which all others are derived |
-//! | [`seal`] | what is stored of a secret: sealed, and bound to where it is stored |
+//! | [`verifier`] | the verifier of a password, a PHC string: made, parsed, compared |
+//! | [`record`] | the record of a user: a verifier, or the hash of another system |
+//! | [`renewal`] | replacing a record that is weaker than the current settings |
+//! | [`workspace`] | the memory in which a hash is computed |
+//! | [`blind_index`] | the place of a user's record, a keyed hash |
+//! | [`keyring`] | the keys from which all others are derived: the pepper |
+//! | [`seal`] | encryption of stored secrets, bound to where they are stored |
 
 pub mod blind_index;
 pub mod keyring;

@@ -1,14 +1,14 @@
-//! What is kept of a password: an Argon2id verifier, or what another system kept, to be replaced at the
-//! first right password ([`crate::kept::renewal`]).
+//! The record of a user: an Argon2id verifier, or the hash of another system until it is renewed at
+//! the first right password ([`crate::kept::renewal`]).
 //!
 //! ```text
-//! $argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>                      a verifier
-//! $legacy$<base64 of the output>$<scheme>                          another system's hash that is slow enough
-//! $wrapped$argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>$<scheme>     a verifier of another system's output
+//! $argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>                   a verifier
+//! $legacy$<base64 of the output>$<scheme>                       another system's slow hash
+//! $wrapped$argon2id$v=19$m=65536,t=3,p=4$<salt>$<tag>$<scheme>  a verifier of such an output
 //! ```
 //!
-//! A fast hash is wrapped when it is imported: a stolen table is no longer cheap to attack, even for users
-//! who never come back (OWASP password storage cheat sheet, "upgrading legacy hashes").
+//! A fast hash is wrapped when it is imported: a stolen table is expensive to attack even for users
+//! who never log in again (OWASP password storage cheat sheet, "upgrading legacy hashes").
 
 use base64ct::{Base64Unpadded, Encoding};
 use password_verify_legacy::{Limits, Output, Refusal, Scheme, Site};
@@ -22,8 +22,8 @@ use crate::rules::reason::Reason;
 use crate::rules::repeat::Comparison;
 use crate::rules::secret::Secret;
 
-/// The longest password that is tried against another system's hash, in bytes: some of them take the
-/// longer, the longer it is.
+/// The longest password that is tested against another system's hash, in bytes: some hashes take
+/// longer, the longer the password is.
 const MAX_SUBMITTED: usize = 1024;
 
 /// The longest text of a record, in bytes.
@@ -32,33 +32,33 @@ pub const MAX_BYTES: usize = 512;
 const LEGACY: &str = "$legacy$";
 const WRAPPED: &str = "$wrapped";
 
-/// A record.
+/// The record of a user.
 pub enum Record {
-    /// Made here.
+    /// A verifier made here.
     Argon2id(Verifier),
-    /// Made by another system, as it was.
+    /// The unchanged hash of another system.
     Legacy(Scheme, Output),
-    /// The same, with its output hashed.
+    /// A verifier of another system's output.
     Wrapped(Scheme, Verifier),
 }
 
-/// A hash of another system that is to become a record.
+/// A hash of another system that is being imported.
 pub enum Imported {
-    /// As it is.
+    /// It is stored as it is.
     Ready(Record),
-    /// Too fast to be stored as it is: [`Imported::wrap`] it.
+    /// It is too fast to be stored as it is, and has to go through [`wrap`].
     Fast(Scheme, Output),
 }
 
 impl Record {
-    /// Reads what [`Record::expose`] wrote. `memory_kib` is the most that one hash may take.
+    /// Reads what [`Record::expose`] wrote. `memory_kib` limits the memory of one hash.
     ///
     /// # Errors
-    /// [`NotAVerifier`].
+    /// [`NotAVerifier`] for any other text, and above the limits.
     pub fn parse(text: &str, memory_kib: u32) -> Result<Self, NotAVerifier> {
         let scheme = |text: &str| {
             Scheme::from_text(text, &Limits::new(memory_kib)).map_err(|why| match why {
-                // Raising the limit helps where it is the memory alone.
+                // Tell limits that can be raised (memory) from those that cannot.
                 Refusal::OverLimit
                     if Scheme::from_text(text, &Limits::new(MAX_MEMORY_KIB)).is_ok() =>
                 {
@@ -78,7 +78,7 @@ impl Record {
             let output = Base64Unpadded::decode_vec(output).map_err(|_| NotAVerifier::Malformed)?;
             Ok(Self::Legacy(scheme(text)?, Output::new(output)))
         } else if let Some(rest) = text.strip_prefix(WRAPPED) {
-            // Five parts of the verifier, each with a $ before it.
+            // The verifier has five parts, each with a `$` before it.
             let end = rest.match_indices('$').nth(5).ok_or(NotAVerifier::Malformed)?.0;
             let verifier = within(Verifier::parse(&rest[..end])?)?;
             Ok(Self::Wrapped(scheme(&rest[end + 1..])?, verifier))
@@ -87,10 +87,10 @@ impl Record {
         }
     }
 
-    /// Is this the password? `user_id` is part of some systems' hashes.
+    /// Whether this is the password. Some systems' hashes include `user_id`.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn matches(
         &self,
         password: &Password,
@@ -100,10 +100,10 @@ impl Record {
         Ok(self.compare(password, user_id, workspace)?.is_right())
     }
 
-    /// The same, with what was computed.
+    /// Like [`Record::matches`], but also returns the output of the hash.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn compare(
         &self,
         password: &Password,
@@ -127,7 +127,7 @@ impl Record {
         }
     }
 
-    /// What Argon2id costs for it; nothing where it is another system's.
+    /// The cost of its Argon2id hash; `None` for another system's hash.
     pub fn cost(&self) -> Option<Cost> {
         match self {
             Self::Argon2id(verifier) | Self::Wrapped(_, verifier) => Some(verifier.cost()),
@@ -135,9 +135,8 @@ impl Record {
         }
     }
 
-    /// The same record for a user who is called something else from now on. Some systems hashed the name with the
-    /// password: theirs keep the one they were made with, and everything else is as it was. At most [`MAX_BYTES`]
-    /// long.
+    /// The record after its user has been renamed. Some systems hash the user name too; their
+    /// records then keep the name that they were made with. At most [`MAX_BYTES`] long.
     #[must_use]
     pub fn keeping_name(self, user_id: &str) -> Self {
         match self {
@@ -149,7 +148,7 @@ impl Record {
         }
     }
 
-    /// The text, for the one place that stores it.
+    /// The text, for storing it only.
     pub fn expose(&self) -> Secret {
         match self {
             Self::Argon2id(verifier) => verifier.expose(),
@@ -164,15 +163,15 @@ impl Record {
     }
 }
 
-/// What another system's scheme is given of a password. Other systems did not normalise: their users are known
-/// by what they send.
+/// The bytes that another system's scheme hashes. Other systems did not normalise, so these are the
+/// bytes that the client sent.
 pub(crate) fn submitted(password: &Password) -> &[u8] {
     let bytes = password.as_submitted().as_bytes();
     bytes.get(..MAX_SUBMITTED).unwrap_or(bytes)
 }
 
 impl Imported {
-    /// Takes a hash of another system apart. `memory_kib` is the most that one hash may take.
+    /// Parses a hash of another system. `memory_kib` limits the memory of one hash.
     ///
     /// # Errors
     /// [`Reason::UnsupportedFormat`], [`Reason::Malformed`], [`Reason::OverLimit`].
@@ -204,13 +203,13 @@ impl Imported {
     }
 }
 
-/// Bytes of a verifier that is made today, at most.
+/// The longest verifier made today, in bytes.
 const MAX_VERIFIER: usize = 110;
 
-/// Hashes the output of a fast hash.
+/// Wraps the output of a fast hash into an Argon2id verifier.
 ///
 /// # Errors
-/// [`OutOfMemory`].
+/// [`OutOfMemory`] when the hash has too little memory.
 pub fn wrap(
     scheme: Scheme,
     output: &Output,
@@ -222,7 +221,7 @@ pub fn wrap(
     Ok(Record::Wrapped(scheme, verifier))
 }
 
-/// What a stored text is, without what could be attacked: `argon2id m=65536,t=3,p=4`, `bcrypt -`,
+/// The kind of a record without anything secret: `argon2id m=65536,t=3,p=4`, `bcrypt -`,
 /// `argon2id+phpass m=65536,t=3,p=4`. At most [`MAX_LABEL`] bytes without `$`.
 pub fn label(text: &str) -> String {
     let parts: Vec<&str> = text.split('$').collect();
@@ -259,7 +258,7 @@ mod tests {
         Workspace::new(cheap(), Path::best()).unwrap()
     }
 
-    /// The hash of another system, imported, written and read.
+    /// Imports a hash of another system, and writes and reads the record.
     fn imported(hash: &str) -> Record {
         let record = match Imported::parse(hash, MEMORY).unwrap() {
             Imported::Ready(record) => record,
@@ -300,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_hash_with_a_name_in_it_opens_under_every_later_name() {
-        // printf 'password%s' "$name" | md5sum, for the longest name there is.
+        // printf 'password%s' "$name" | md5sum, for the longest possible name.
         let name = "x".repeat(255);
         let hash = "md50376338f43e00e97db43706f175012f0";
         let record = imported(hash);
@@ -315,7 +314,7 @@ mod tests {
         );
         let longest = longest.keeping_name(&name).expose();
         assert!(longest.expose().len() <= MAX_BYTES, "{}", longest.expose().len());
-        // Renamed twice: it is the first name that was hashed.
+        // After two renames, the hash still includes the first name.
         let renamed = record.keeping_name(&name).keeping_name("second");
         let text = renamed.expose();
         let read = Record::parse(text.expose(), MEMORY).unwrap();

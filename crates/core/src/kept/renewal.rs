@@ -1,10 +1,10 @@
-//! What becomes of a record when its password has been given.
+//! Renews a record after its password has been given.
 //!
-//! A record that is weaker than today's settings is made anew of the password. What another system made is
-//! replaced, too, but not always by a hash of what was typed: DES looked at eight bytes of a password, so that
-//! whoever typed more was right there, and would make it *the* password here, for an owner who believes in
-//! eight. Then the other system's output is hashed instead, and its scheme stays in the record until the next
-//! change.
+//! A record that is weaker than the current settings is made again from the password. So is the
+//! hash of another system, but not always from what was typed. DES, for example, reads only eight
+//! bytes of a password: if a user who typed more became bound to the longer text, the owner's eight
+//! bytes would no longer be right. In such a case the other system's output is hashed, and its
+//! scheme stays in the record until the next change.
 
 use password_verify_legacy::Scheme;
 
@@ -14,17 +14,17 @@ use crate::kept::workspace::{OutOfMemory, Workspace};
 use crate::rules::cost::Cost;
 use crate::rules::policy::Password;
 
-/// How a record is made anew of the password that has just opened it.
+/// How a record is renewed.
 pub enum Renewal {
-    /// The password is hashed.
+    /// Hash the password.
     Remake,
-    /// What this scheme makes of it is.
+    /// Hash this scheme's output for the password.
     Wrap(Scheme),
 }
 
 impl Record {
-    /// Is it to be made anew, now that this has been the right password, and how? What others made is, once; and
-    /// everything that is weaker than `current`.
+    /// Whether and how to renew the record, after `password` was right: once for a hash of another
+    /// system, and whenever the record is weaker than `current`.
     pub fn renewal(&self, password: &Password, current: Cost) -> Option<Renewal> {
         match self {
             Self::Argon2id(verifier) => {
@@ -48,11 +48,11 @@ impl Renewal {
         scheme.remainder(submitted(password)).map_or(Self::Remake, Self::Wrap)
     }
 
-    /// The new record. `salt` comes from the operating system's generator; `user_id` is part of some systems'
-    /// hashes.
+    /// Makes the new record. `salt` must come from the operating system's generator; some systems'
+    /// hashes include `user_id`.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn make(
         self,
         password: &Password,
@@ -80,20 +80,20 @@ mod tests {
     use password_verify_argon2::Path;
 
     const MEMORY: u32 = 65536;
-    /// 72 bytes, all that bcrypt sees.
+    /// 72 bytes, all that bcrypt reads.
     const SEEN: &str = "0123456789abcdefghijklmnopqrstuvwxyz0123456789abcdefghijklmnopqrstuvwxyz";
-    /// perl -e 'print crypt("hunter22", "ab")'; the others likewise.
+    /// perl -e 'print crypt("hunter22", "ab")'; the hashes below were made in the same way.
     const DES: &str = "abbhF9SDEuJoY";
-    /// "café!"
+    /// Hash of "café!".
     const XDES: &str = "_J9..aBcD2YWe.anUSZ2";
     const BCRYPT_2X: &str = "$2x$04$E2zMiFD6CER8OUVZQXoz4u3GXwrYBAo11LGJblgxkouiPS/KBjb1m";
-    /// "pässword", of which the "p" is not seen.
+    /// Hash of "pässword"; the bug of $2x$ hides the "p".
     const HIDING: &str = "$2x$04$E2zMiFD6CER8OUVZQXoz4u62IvYzHcF9036oPEWQbC1CVJH8jAU/S";
-    /// Of [`SEEN`].
+    /// Hash of [`SEEN`].
     const FULL: &str = "$2b$04$E2zMiFD6CER8OUVZQXoz4uTCuMMKGLS3Fgl79OLLNgZkwfRIHhxZO";
-    /// "correct horse battery staple": PHP with WordPress 6.8.
+    /// Hash of "correct horse battery staple" by PHP with WordPress 6.8.
     const WORDPRESS: &str = "$wp$2y$04$eGvnJFTwx/eApT7IcV9fhu85omXCmlJd6qirrnWvdxli/e78/Kjxu";
-    /// The password "IX" of PostgreSQL 15, typed as U+2168.
+    /// PostgreSQL 15's verifier for the password "IX", typed as U+2168.
     const SCRAM: &str = "SCRAM-SHA-256$4096:oXglycAOZ7zo/Kub577fCA==$Dhvd+xUujhE0AE+EmYpkDUJAeyCN28NSZV5M+kyAun0=:OZZlTKrnxauFn34g44hGnymp8MdKJ+VrRJT8EOzCQ4o=";
     /// echo -n password | sha1sum | xxd -r -p | base64
     const SHA: &str = "{SHA}W6ph5Mm5Pz8GgiULbPgzG37mj9g=";
@@ -129,11 +129,11 @@ mod tests {
         record.matches(&password(text), "42", &mut workspace()).unwrap()
     }
 
-    /// The record after a login with `typed`, written and read; the name of its scheme.
+    /// Logs in with `typed`. Returns the record after a round trip, and the name of its scheme.
     fn after_login(record: &Record, typed: &str) -> (Record, String) {
         assert!(opens(record, typed), "{typed}");
         let typed = password(typed);
-        // What is wrapped as it would be wrapped stays as it is.
+        // A record that would be wrapped in the same way stays as it is.
         let text = record.renewal(&typed, cheap()).map_or(record.expose(), |renewal| {
             renewal.make(&typed, "42", cheap(), [2; 16], &mut workspace()).unwrap().expose()
         });
@@ -142,8 +142,8 @@ mod tests {
         (Record::parse(text.expose(), MEMORY).unwrap(), shown)
     }
 
-    /// Everything that the other system took for the password still is, whichever was typed first, and the
-    /// record is made anew once.
+    /// Every password that the other system accepted is still right, whichever was typed first, and
+    /// the record is renewed once.
     fn nobody_is_turned_away(hash: &str, right: &[&str], wrong: &[&str], expected: &str) {
         for typed in right {
             let (record, shown) = after_login(&imported(hash), typed);
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn bytes_that_look_alike_in_seven_bits_turn_nobody_away() {
-        // Without its eighth bits, the UTF-8 of "é" is "C)".
+        // Without the eighth bit of each byte, the UTF-8 of "é" is "C)".
         let right = ["caf\u{e9}!", "cafC)!"];
         nobody_is_turned_away(XDES, &right, &["cafe!", "CafC)!"], "argon2id+xdes-crypt");
     }

@@ -1,12 +1,13 @@
-//! What is stored of a secret: sealed with a key that lies elsewhere, and bound to where it is stored.
+//! Seals stored secrets with a key outside the database, and binds each to where it is stored.
 //!
 //! ```text
 //! $sealed$v=1$<key id>$<fingerprint of the key, 16 hex>$<label>$<base64 of nonce, ciphertext and tag>
 //! ```
 //!
-//! XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), whose nonces are long enough to be drawn at random. The
-//! associated data are everything before the last `$`, and what the secret belongs to: moved to another
-//! user, put to another use, or with another state beside it, it does not open.
+//! The cipher is XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), whose nonces are long enough to
+//! be random. The associated data cover everything before the last `$`, and the [`Binding`]: a
+//! secret that is moved to another user, used for another purpose, or stored with another state
+//! does not open.
 
 use base64ct::{Base64Unpadded, Encoding};
 use blake2::Blake2b;
@@ -20,59 +21,59 @@ use crate::rules::account::{State, Terms, Timestamp};
 use crate::rules::secret::Secret;
 use crate::trail::chain::hex;
 
-/// Bytes of a nonce. It comes from the operating system's generator.
+/// Length of a nonce in bytes. It must come from the operating system's generator.
 pub const NONCE_BYTES: usize = 24;
-/// The first bytes of what is sealed.
+/// The beginning of every sealed text.
 pub const PREFIX: &str = "$sealed$v=1$";
 /// Longest label, in bytes.
 pub const MAX_LABEL: usize = 64;
 
 const TAG_BYTES: usize = 16;
-/// Purpose of the keys that secrets are sealed with.
+/// Purpose of the keys for sealing.
 const SEALING: &str = "seal v1";
-/// Purpose of what tells one key from another of the same name.
+/// Purpose of the keys for fingerprints.
 const FINGERPRINT: &str = "fingerprint v1";
 
-/// What a secret belongs to.
+/// What a sealed secret belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Binding<'a> {
-    /// What it is for.
+    /// What the secret is used for.
     purpose: &'static str,
-    /// Canonical.
+    /// The canonical user id.
     user_id: &'a str,
-    /// What else is kept with it, in an order of the purpose's own.
+    /// Times stored beside the secret, in an order that depends on the purpose.
     times: [Option<Timestamp>; 4],
     flag: bool,
 }
 
-/// Whose secret it is, and of which password.
+/// The user and the password that a secret belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Owner<'a> {
-    /// Canonical.
+    /// The canonical user id.
     pub user_id: &'a str,
     /// When the user was created.
     pub created_at: Timestamp,
-    /// When the password was last set by somebody.
+    /// When the password was last changed by a call, not renewed.
     pub changed_at: Timestamp,
 }
 
 impl<'a> Binding<'a> {
-    /// Of a user's verifier.
+    /// Binds a user's verifier.
     pub fn verifier(owner: Owner<'a>, terms: Terms) -> Self {
         Self::new("credential", owner, [None, terms.expires_at], terms.must_change)
     }
 
-    /// Of earlier verifiers.
+    /// Binds former verifiers.
     pub fn history(owner: Owner<'a>) -> Self {
         Self::new("password history", owner, [None, None], false)
     }
 
-    /// Of the digest of a reset token.
+    /// Binds the digest of a reset token.
     pub fn reset(owner: Owner<'a>, issued_at: Timestamp, expires_at: Timestamp) -> Self {
         Self::new("reset token", owner, [Some(issued_at), Some(expires_at)], false)
     }
 
-    /// Of what managers have said of an account: there is no secret, and what is sealed is empty.
+    /// Binds the state of an account. There is no secret; the sealed text is empty.
     pub fn state(user_id: &'a str, created_at: Timestamp, state: &State) -> Self {
         let State { disabled_at, change_required_at, tokens_revoked_at } = *state;
         let times = [disabled_at, change_required_at, tokens_revoked_at, Some(created_at)];
@@ -90,31 +91,30 @@ impl<'a> Binding<'a> {
     }
 }
 
-/// A stored text, taken apart.
+/// A sealed text, parsed.
 pub struct Sealed<'a> {
-    /// The id of the key.
     pub key_id: &'a str,
-    /// 16 hexadecimal digits.
+    /// 16 hexadecimal digits that identify the key.
     pub fingerprint: &'a str,
-    /// What the secret is, for people without the key.
+    /// The kind of the secret, readable without the key.
     pub label: &'a str,
     /// Everything before the body.
     head: &'a str,
     body: &'a str,
 }
 
-/// Why nothing was opened.
+/// Why a sealed text cannot be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotOpened {
-    /// The keyring has no key of that id, or there is no keyring.
+    /// The keyring has no key with that id, or there is no keyring.
     UnknownKey,
-    /// It has one, but not the one that was used.
+    /// The keyring has another key with that id.
     OtherKey,
-    /// The text was changed, or does not belong here.
+    /// The text was changed, or belongs somewhere else.
     Broken,
 }
 
-/// Seals a secret. `label` says in the clear what it is: at most [`MAX_LABEL`] bytes without `$`.
+/// Seals a secret. `label` names its kind in the clear: at most [`MAX_LABEL`] bytes without `$`.
 pub fn seal(
     secret: &Secret,
     label: &str,
@@ -129,7 +129,7 @@ pub fn seal(
     body.extend(nonce);
     body.extend(secret.expose().as_bytes());
     let associated = associated_data(&head, binding);
-    // Invariant: only texts of more than 2^38 bytes cannot be sealed.
+    // Invariant: sealing fails only for texts of about 2^38 bytes and more.
     #[allow(clippy::expect_used)]
     let tag = cipher(key)
         .encrypt_inout_detached(&nonce.into(), &associated, body[NONCE_BYTES..].as_mut().into())
@@ -138,23 +138,23 @@ pub fn seal(
     head + &Base64Unpadded::encode_string(&body)
 }
 
-/// Is it sealed at all?
+/// Whether the text is sealed.
 pub fn is_sealed(text: &str) -> bool {
     text.starts_with(PREFIX)
 }
 
-/// What tells one stored text from another, sealed or not.
+/// Identifies a stored text, sealed or not.
 pub fn digest(stored: &str) -> [u8; 32] {
     Blake2b::<U32>::digest(stored.as_bytes()).into()
 }
 
-/// What tells one key from another of the same name, and tells nothing else: 16 hexadecimal digits.
+/// Identifies a key and tells nothing else about it: 16 hexadecimal digits.
 pub fn fingerprint(key: &Key) -> String {
     hex(&key.derive(FINGERPRINT)[..8])
 }
 
 impl<'a> Sealed<'a> {
-    /// Takes apart what [`seal`] wrote. `None` for anything else.
+    /// Parses what [`seal`] wrote. `None` for any other text.
     pub fn parse(text: &'a str) -> Option<Self> {
         let rest = text.strip_prefix(PREFIX)?;
         let mut parts = rest.split('$');
@@ -165,15 +165,15 @@ impl<'a> Sealed<'a> {
         whole.then_some(Self { key_id, fingerprint, label, head, body })
     }
 
-    /// Was it sealed with that key?
+    /// Whether the text was sealed with this key.
     pub fn is_of(&self, id: &str, key: &Key) -> bool {
         self.key_id == id && self.fingerprint == fingerprint(key)
     }
 
-    /// The secret.
+    /// Opens the secret.
     ///
     /// # Errors
-    /// [`NotOpened`].
+    /// [`NotOpened`] without the right key or binding.
     pub fn open(&self, binding: &Binding, keyring: Option<&Keyring>) -> Result<Secret, NotOpened> {
         let key = keyring.and_then(|keyring| keyring.get(self.key_id));
         let key = key.ok_or(NotOpened::UnknownKey)?;
@@ -204,7 +204,7 @@ fn cipher(key: &Key) -> XChaCha20Poly1305 {
     XChaCha20Poly1305::new((&*key.derive(SEALING)).into())
 }
 
-/// Each part with its length before it: no two bindings give the same bytes.
+/// The associated data. Each part follows its length: no two bindings give the same bytes.
 fn associated_data(head: &str, binding: &Binding) -> Vec<u8> {
     let Binding { purpose, user_id, times, flag } = *binding;
     let mut data = Vec::with_capacity(160 + head.len() + user_id.len());

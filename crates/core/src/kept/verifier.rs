@@ -1,4 +1,4 @@
-//! What is kept instead of a password: Argon2id output as a PHC string.
+//! The verifier of a password: Argon2id output as a PHC string, stored instead of the password.
 //!
 //! ```text
 //! $argon2id$v=19$m=65536,t=3,p=4$<salt, 22 characters>$<tag, 43 characters>
@@ -14,48 +14,48 @@ use crate::rules::policy::{NewPassword, Password};
 use crate::rules::repeat::Comparison;
 use crate::rules::secret::Secret;
 
-/// Bytes of salt in a new verifier (RFC 9106 section 3.1 recommends 16).
+/// Salt length of a new verifier in bytes (recommended by RFC 9106 section 3.1).
 pub const SALT_BYTES: usize = 16;
-/// Bytes of tag in a new verifier.
+/// Tag length of a new verifier in bytes.
 pub const TAG_BYTES: usize = 32;
 
 const ALGORITHM: &str = "argon2id";
 const VERSION: u32 = 19;
 /// RFC 9106 asks for salts of at least 8 bytes.
 const MIN_SALT_BYTES: usize = 8;
-/// What PHC strings have room for.
+/// The longest salt of a PHC string.
 const MAX_SALT_BYTES: usize = 48;
-/// Likewise.
+/// The longest tag of a PHC string.
 const MAX_TAG_BYTES: usize = 64;
 /// A tag of less than 128 bits is not worth storing.
 const MIN_TAG_BYTES: usize = 16;
 
-/// An Argon2id verifier: parameters, salt and tag. Without `Debug` and `Display`; the one way to
-/// its text is [`Verifier::expose`].
+/// An Argon2id verifier: parameters, salt and tag. It has no `Debug` or `Display`; only
+/// [`Verifier::expose`] gives its text.
 pub struct Verifier {
     cost: Cost,
     salt: Vec<u8>,
     tag: Zeroizing<Vec<u8>>,
 }
 
-/// Why a stored text is not a verifier that may be computed.
+/// Why a stored text is not a usable verifier.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAVerifier {
-    /// Not an Argon2id PHC string exactly as this module writes it.
+    /// It is not an Argon2id PHC string exactly as this module writes it.
     Malformed,
-    /// Parameters above the ceilings of [`crate::rules::cost`].
+    /// Its parameters are above the ceilings of [`crate::rules::cost`].
     OverLimit,
-    /// More memory than one hash may take here.
+    /// It asks for more memory than `password_verify.hash_memory_limit`.
     OverMemory,
-    /// Another system's, which this build does not read (feature `import`).
+    /// It is another system's, which this build cannot read (feature `import`).
     NotBuilt,
 }
 
 impl Verifier {
-    /// Hashes a new password. `salt` comes from the operating system's generator.
+    /// Hashes a new password. `salt` must come from the operating system's generator.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn create(
         password: &NewPassword,
         cost: Cost,
@@ -65,10 +65,10 @@ impl Verifier {
         Self::remake(password.password(), cost, salt, workspace)
     }
 
-    /// The same for a password that has just opened its record, whatever today's rules would say of it.
+    /// Hashes a password that was right again, even if it does not meet the current rules.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn remake(
         password: &Password,
         cost: Cost,
@@ -78,10 +78,10 @@ impl Verifier {
         Self::of_bytes(password.expose().as_bytes(), cost, salt, workspace)
     }
 
-    /// The same for what another system made of a password.
+    /// Hashes a password, or another system's output for one.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub(crate) fn of_bytes(
         bytes: &[u8],
         cost: Cost,
@@ -93,8 +93,8 @@ impl Verifier {
         Ok(Self { cost, salt: salt.to_vec(), tag })
     }
 
-    /// A verifier that another system made. `None` where salt or tag have another length than [`Verifier::parse`]
-    /// takes.
+    /// Takes over a verifier from another system. `None` if salt or tag have a length that
+    /// [`Verifier::parse`] refuses.
     pub(crate) fn from_parts(cost: Cost, salt: &[u8], tag: &[u8]) -> Option<Self> {
         let fits = (MIN_SALT_BYTES..=MAX_SALT_BYTES).contains(&salt.len())
             && (MIN_TAG_BYTES..=MAX_TAG_BYTES).contains(&tag.len());
@@ -102,10 +102,10 @@ impl Verifier {
         fits.then(|| Self { cost, salt: salt.to_vec(), tag })
     }
 
-    /// Spends `cost` on nobody's password, to see how long it takes.
+    /// Hashes a fixed text with `cost`, to measure the time.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn measure(
         cost: Cost,
         salt: [u8; SALT_BYTES],
@@ -114,16 +114,16 @@ impl Verifier {
         Self::of_bytes(b"correct horse battery staple", cost, salt, workspace).map(drop)
     }
 
-    /// A verifier to spend `cost` on when there is none to compare with. Its tag is nobody's, and
-    /// whoever uses it ignores what [`Verifier::matches`] says.
+    /// A verifier to spend `cost` on when there is nothing to compare with. The caller must ignore
+    /// the result of [`Verifier::matches`].
     pub fn decoy(cost: Cost) -> Self {
         Self { cost, salt: vec![0; SALT_BYTES], tag: Zeroizing::new(vec![0; TAG_BYTES]) }
     }
 
-    /// Is this the password? The tag is computed and compared in constant time.
+    /// Whether this is the password. Compares the tags in constant time.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub fn matches(
         &self,
         password: &Password,
@@ -132,10 +132,10 @@ impl Verifier {
         self.matches_bytes(password.expose().as_bytes(), workspace)
     }
 
-    /// The same for what another system made of a password.
+    /// Like [`Verifier::matches`], for another system's output.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub(crate) fn matches_bytes(
         &self,
         bytes: &[u8],
@@ -144,10 +144,10 @@ impl Verifier {
         Ok(self.compare_bytes(bytes, workspace)?.is_right())
     }
 
-    /// The same, with what was computed.
+    /// Like [`Verifier::matches_bytes`], but also returns the computed tag.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the hash has too little memory.
     pub(crate) fn compare_bytes(
         &self,
         bytes: &[u8],
@@ -158,7 +158,6 @@ impl Verifier {
         Ok(Comparison::new(tag.ct_eq(&self.tag).into(), &tag))
     }
 
-    /// The parameters it was made with.
     pub fn cost(&self) -> Cost {
         self.cost
     }
@@ -166,8 +165,8 @@ impl Verifier {
     /// Reads what [`Verifier::expose`] wrote.
     ///
     /// # Errors
-    /// [`NotAVerifier`]. A text that differs in one byte from the canonical one is malformed: nobody
-    /// else writes to the table.
+    /// [`NotAVerifier`]. A text that differs in one byte from the canonical one is malformed,
+    /// because only this module writes to the table.
     pub fn parse(text: &str) -> Result<Self, NotAVerifier> {
         let phc = PasswordHash::new(text).map_err(|_| NotAVerifier::Malformed)?;
         let number = |name| phc.params.get_decimal(name).ok_or(NotAVerifier::Malformed);
@@ -187,7 +186,7 @@ impl Verifier {
         Ok(Self { cost, salt: salt.to_vec(), tag: Zeroizing::new(tag.as_bytes().to_vec()) })
     }
 
-    /// The PHC string, for the one place that stores it.
+    /// The PHC string, for storing it only.
     pub fn expose(&self) -> Secret {
         use phc::{Output, Salt};
         // Invariant: both lengths were checked by `parse` or set by `create` and `decoy`.
@@ -280,7 +279,7 @@ mod tests {
         let text = made("x", 1).expose();
         let text = text.expose();
         for end in 0..text.len() {
-            // A shorter tag is still base64, but it is no tag of ours unless it has 16 bytes.
+            // A shorter tag is valid base64, but a tag must have at least 16 bytes.
             if let Ok(verifier) = Verifier::parse(&text[..end]) {
                 assert!(verifier.tag.len() >= MIN_TAG_BYTES);
                 assert!(!matches(&verifier, &password("x")));

@@ -1,44 +1,44 @@
-//! Where and how one hash is computed.
+//! The workspace of one hash: its memory and its code path.
 
 use password_verify_argon2::{Arena, Inputs, Params, Path, hash_on};
 
 use crate::rules::cost::Cost;
 
-/// Memory for a hash, gone when this is dropped: nobody can read then what was in it.
+/// Memory for a hash. It is released on drop, so that its contents cannot be read afterwards.
 pub struct Workspace {
-    /// `None`: nothing is computed in it.
+    /// `None`: this workspace has no memory and computes no Argon2id.
     arena: Option<Arena>,
     path: Path,
 }
 
-/// The memory for a hash was refused by the operating system.
+/// The operating system refused the memory for a hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct OutOfMemory;
 
 impl Workspace {
-    /// Memory for hashes of that cost, computed on that path.
+    /// Allocates memory for hashes of `cost`, which are computed on `path`.
     ///
     /// # Errors
-    /// [`OutOfMemory`].
+    /// [`OutOfMemory`] when the system refuses it.
     pub fn new(cost: Cost, path: Path) -> Result<Self, OutOfMemory> {
         let arena = Arena::new(params(cost)?.blocks()).map_err(|_| OutOfMemory)?;
         Ok(Self { arena: Some(arena), path })
     }
 
-    /// For what needs no memory of ours.
+    /// A workspace for hashes that need no memory of ours.
     pub fn none() -> Self {
         Self { arena: None, path: Path::Portable }
     }
 
-    /// Without huge pages a hash takes about twice as long.
+    /// Whether huge pages can be expected. Without them a hash takes about twice as long.
     pub fn expects_huge_pages(&self) -> bool {
         self.arena.as_ref().is_none_or(Arena::expects_huge_pages)
     }
 
-    /// Argon2id v1.3 (RFC 9106).
+    /// Computes Argon2id version 1.3 (RFC 9106) into `tag`.
     ///
     /// # Errors
-    /// [`OutOfMemory`] when this was made for less.
+    /// [`OutOfMemory`] if the workspace was made for a smaller cost.
     pub(crate) fn argon2id(
         &mut self,
         cost: Cost,
@@ -47,8 +47,8 @@ impl Workspace {
         tag: &mut [u8],
     ) -> Result<(), OutOfMemory> {
         let inputs = Inputs { password, salt, ..Inputs::default() };
-        // Too little memory is the only error there can be: a cost is computable, passwords, salts and
-        // tags have their bounds, and the path was tested when the server started.
+        // Too little memory is the only possible error: a cost is computable, passwords, salts and
+        // tags are bounded, and the path was tested at server start.
         let arena = self.arena.as_mut().ok_or(OutOfMemory)?;
         hash_on(self.path, arena.blocks(), params(cost)?, &inputs, tag).map_err(|_| OutOfMemory)
     }

@@ -1,45 +1,45 @@
 //! What a right password is worth.
 //!
-//! What is kept of an account lies in two places. [`Terms`] were decided with the password and are written
-//! with it; [`State`] is what managers say of the account, apart from the password, so that neither a login
-//! nor its owner's change ever stands in their way. [`Account`] is what both come to.
+//! The facts about an account are stored in two places. [`Terms`] are decided and written with the
+//! password. [`State`] is what managers decide, and is stored apart from the password, so that
+//! neither a login nor the owner's change gets in their way. [`Account`] combines both.
 
 /// Microseconds, on whatever scale the caller keeps; only differences and order matter here.
 pub type Timestamp = i64;
 
-/// What was decided with a password.
+/// What was decided together with a password.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Terms {
-    /// An issued password ends here (ASVS 5.0, 6.4.1) and cannot even be changed afterwards.
+    /// An issued password expires then (ASVS 5.0, 6.4.1) and cannot even be changed afterwards.
     pub expires_at: Option<Timestamp>,
-    /// It is only good for choosing another.
+    /// The password is only good for choosing another one.
     pub must_change: bool,
 }
 
-/// What was said of an account, whatever its password is.
+/// What managers have decided about an account, whatever its password is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct State {
-    /// No password is accepted until it is cleared.
+    /// When the account was disabled. No password is accepted until this is cleared.
     pub disabled_at: Option<Timestamp>,
-    /// Passwords of that time and before are only good for choosing another.
+    /// Passwords set at this time or before are only good for choosing another one.
     pub change_required_at: Option<Timestamp>,
-    /// Reset tokens of that time and before are worth nothing.
+    /// Reset tokens issued at this time or before are revoked.
     pub tokens_revoked_at: Option<Timestamp>,
 }
 
-/// What is in force.
+/// The terms and the state that apply to an account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Account {
-    /// Set by an administrator; no password is accepted until it is cleared.
+    /// See [`State::disabled_at`].
     pub disabled_at: Option<Timestamp>,
     /// See [`Terms::expires_at`].
     pub expires_at: Option<Timestamp>,
-    /// The password is only good for choosing another.
+    /// The password is only good for choosing another one.
     pub must_change: bool,
 }
 
 impl State {
-    /// What is in force for a password that was set at that time.
+    /// Combines the state with the terms of a password that was set at `changed_at`.
     pub fn of(&self, terms: Terms, changed_at: Timestamp) -> Account {
         let required = self.change_required_at.is_some_and(|at| changed_at <= at);
         Account {
@@ -49,30 +49,30 @@ impl State {
         }
     }
 
-    /// The password that was set at that time, and any before it, is to be changed. A clock that was set back
-    /// makes no difference.
+    /// Requires a change of the password that was set at `changed_at`, and of any older one. Works
+    /// even if the clock was set back since.
     pub fn require_change(&mut self, now: Timestamp, changed_at: Timestamp) {
         let at = now.max(changed_at);
         self.change_required_at = self.change_required_at.max(Some(at));
     }
 
-    /// When a password is set that is to meet what was required: now, whatever the clock says.
+    /// The time to note for a new password: now, or later if that is needed to meet a requirement.
     pub fn change_at(&self, now: Timestamp) -> Timestamp {
         after(self.change_required_at, now)
     }
 
-    /// Tokens are worth nothing any more, one of that time included.
+    /// Revokes every reset token issued up to now, and the one issued at `issued_at`.
     pub fn revoke_tokens(&mut self, now: Timestamp, issued_at: Option<Timestamp>) {
         let at = now.max(issued_at.unwrap_or(now));
         self.tokens_revoked_at = self.tokens_revoked_at.max(Some(at));
     }
 
-    /// When a token is issued that is to be worth something.
+    /// The time to note for a new token: now, or later if it would already be revoked.
     pub fn issue_at(&self, now: Timestamp) -> Timestamp {
         after(self.tokens_revoked_at, now)
     }
 
-    /// Is a token of that time worth nothing?
+    /// Whether a token issued at this time is revoked.
     pub fn is_revoked(&self, issued_at: Timestamp) -> bool {
         self.tokens_revoked_at.is_some_and(|at| issued_at <= at)
     }
@@ -94,7 +94,7 @@ mod tests {
         state.require_change(10, 7);
         assert!(must_change(&state, 7) && must_change(&state, 10) && !must_change(&state, 11));
         assert!(!must_change(&state, state.change_at(10)));
-        // Not what was changed before, and committed after.
+        // A password that was set before the requirement and committed after it does not meet it.
         assert!(must_change(&state, 9));
     }
 

@@ -1,8 +1,9 @@
-//! What a secret is tested for, and what follows from it: the table that the gate goes by.
+//! The table of authenticators, which the gate follows: what a secret is tested for, who pays, and
+//! what a right one is worth.
 //!
-//! An authenticator (NIST SP 800-63B-4, section 3) is what a claimant proves to know. Everything that
-//! tests one has a row here; a row that is not complete does not compile. `docs/authenticators.md` is
-//! printed from it (`make tables`).
+//! An authenticator (NIST SP 800-63B-4, section 3) is something that a claimant proves to know or
+//! hold. Every kind of test has a row here; an incomplete row does not compile. `make tables`
+//! prints the table into `docs/reference.md`.
 
 use crate::rules::account::{Account, Timestamp};
 use crate::rules::event::Action;
@@ -14,60 +15,59 @@ use crate::rules::throttle::Payer::{
 /// What a secret is tested for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Purpose {
-    /// A password, to log in.
+    /// A password is tested to log in.
     LogIn,
-    /// A password, to choose another: also one that is only good for that.
+    /// The old password is tested to choose a new one. It may be one that is only good for that.
     Change,
-    /// A reset token, to choose a password.
+    /// A reset token is tested to choose a new password.
     Reset,
-    /// A new password, against the ones that the account has or had. That is an answer about a secret too:
-    /// with a reset token it tells whether a guess is the current password.
+    /// A new password is compared with the current and former ones. That too is an answer about a
+    /// secret: with a reset token it tells whether a guess is the current password.
     Reuse,
 }
 
-/// The work of one test.
+/// The work that one test takes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Work {
-    /// A look-up: a wrong one costs the server nothing, and a flood of them is folded like one of
-    /// refusals.
+    /// A look-up. A wrong secret costs the server almost nothing, so floods of them are folded in
+    /// the audit like floods of refusals.
     LookUp,
-    /// Hashes, each in a slot. What is cut off after the first has begun stays charged.
+    /// One or more hashes, each in a slot. The attempt stays charged once the first has begun.
     Hash,
 }
 
-/// Which budgets of client and caller are charged: what costs nothing must not use up what costs a hash.
+/// Which client and caller budgets are charged: cheap tests must not use up the budget for hashes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Pool {
     Passwords,
     Tokens,
 }
 
-/// One row of the table.
+/// The rules for one [`Purpose`].
 #[derive(Debug, Clone, Copy)]
 pub struct Row {
-    /// Its name in the audit.
+    /// The name of the attempt in the audit.
     pub action: Action,
     pub work: Work,
-    /// Who is charged, and so what a right one gives back: see [`Payer::on_right`].
+    /// Who is charged. [`Payer::on_right`] says what a right secret gives back.
     pub payers: &'static [Payer],
     pub pool: Pool,
-    /// What a wrong one is answered.
+    /// The answer to a wrong secret.
     pub wrong: Reason,
-    /// What a right one is answered while an account is locked; `None`: the lock does not concern it.
+    /// The answer while the account is locked; `None`: the lock does not apply.
     pub locked: Option<Reason>,
-    /// Likewise of a disabled account.
+    /// The answer to a right secret while the account is disabled; `None`: it is accepted.
     pub disabled: Option<Reason>,
-    /// Likewise of a password whose end has passed.
+    /// The answer to a right secret after the password has expired; `None`: it is accepted.
     pub expired: Option<Reason>,
-    /// Likewise of a password that is to be changed.
+    /// The answer to a right secret that has to be changed first; `None`: it is accepted.
     pub must_change: Option<Reason>,
 }
 
 impl Purpose {
-    /// All of them.
     pub const ALL: [Self; 4] = [Self::LogIn, Self::Change, Self::Reset, Self::Reuse];
 
-    /// THE table.
+    /// The table: who pays for each purpose, and what a right secret is worth.
     pub const fn row(self) -> Row {
         match self {
             Self::LogIn => Row {
@@ -92,7 +92,8 @@ impl Purpose {
                 expired: Some(Reason::Expired),
                 must_change: None,
             },
-            // It names no account. Whoever issued it has decided; a disabled account stays disabled.
+            // The token names no account until it is found. Issuing it was the decision to allow
+            // the reset; it does not enable a disabled account.
             Self::Reset => Row {
                 action: Action::Prove,
                 work: Work::LookUp,
@@ -104,14 +105,14 @@ impl Purpose {
                 expired: None,
                 must_change: None,
             },
-            // Whoever gets here has proven a password or a token, which was charged to client and caller.
+            // The claimant has proven a password or a token, which client and caller have paid for.
             Self::Reuse => Row {
                 action: Action::Compare,
                 work: Work::Hash,
                 payers: &[Comparison],
                 pool: Pool::Passwords,
                 wrong: Reason::Reused,
-                // Nothing that time changes: the next change of the password, or whoever unlocks.
+                // Time does not lift this lock: the next change of the password does, or an unlock.
                 locked: Some(Reason::Throttled),
                 disabled: None,
                 expired: None,
@@ -122,11 +123,11 @@ impl Purpose {
 }
 
 impl Row {
-    /// What the account makes of a right one.
+    /// Decides what a right secret is worth for this account.
     ///
     /// # Errors
-    /// What the row says of a disabled account, of a password whose end has passed, and of one that is to be
-    /// changed: the first that holds.
+    /// The first that applies: the answer for a disabled account, for an expired password, for a
+    /// password that has to be changed.
     pub fn admits(&self, account: &Account, now: Timestamp) -> Result<(), Reason> {
         let expired = account.expires_at.is_some_and(|end| end <= now);
         let hindrances = [

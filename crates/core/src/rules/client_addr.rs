@@ -1,15 +1,15 @@
-//! One client, one address: the form in which attempts are counted.
+//! The canonical form of a client address, under which attempts are counted.
 
 use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::fmt;
 
-/// Bits of an IPv6 address that its holder cannot choose: a site is given at least a /64.
+/// Bits of an IPv6 address that its holder cannot choose: a site gets at least a /64.
 const IPV6_PREFIX: u32 = 64;
 
-/// IPv4 as it is, IPv6 that stands for an IPv4 address as that, other IPv6 by its /64.
+/// A client address: IPv4 as it is, IPv6 that embeds IPv4 as that, other IPv6 by its /64.
 ///
-/// Whoever has one IPv6 address has 2^64 of them and would otherwise have as many budgets. Behind a
-/// translator it is the other way round: all of IPv4 is in one /64, and would have one budget.
+/// The holder of a /64 has 2^64 addresses, and would otherwise have as many budgets. A translator,
+/// in contrast, puts all of IPv4 into one /64, and its users would share one budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ClientAddr(IpAddr);
 
@@ -27,14 +27,14 @@ impl From<IpAddr> for ClientAddr {
     }
 }
 
-/// The IPv4 address of whoever has this one:
+/// The IPv4 address whose holder controls this IPv6 address:
 ///
 /// - `::ffff:0:0/96`, IPv4-mapped (RFC 4291);
-/// - `64:ff9b::/96`, NAT64 (RFC 6052), and `64:ff9b:1::/48`, its prefixes for local use (RFC 8215), of
-///   which only the usual form is told from others, with the IPv4 address at the end and zeroes before it;
-/// - `2002::/16`, 6to4 (RFC 3056): with each IPv4 address goes a /48, which has 65,536 /64s.
+/// - `64:ff9b::/96`, NAT64 (RFC 6052), and `64:ff9b:1::/48`, its prefixes for local use (RFC 8215),
+///   but only in the usual form, with the IPv4 address at the end and zeros before it;
+/// - `2002::/16`, 6to4 (RFC 3056): each IPv4 address has a /48 with 65,536 /64s.
 ///
-/// Not of Teredo and of IPv4-compatible addresses, which anybody can make up.
+/// Teredo and IPv4-compatible addresses are left out, because anyone can make them up.
 fn ipv4_in(addr: Ipv6Addr) -> Option<Ipv4Addr> {
     let v4 =
         |high: u16, low: u16| Some(Ipv4Addr::from_bits(u32::from(high) << 16 | u32::from(low)));
@@ -48,7 +48,7 @@ fn ipv4_in(addr: Ipv6Addr) -> Option<Ipv4Addr> {
 }
 
 impl ClientAddr {
-    /// 4 or 6, then the address in network order, then zeroes. Different for different clients.
+    /// 4 or 6, then the address in network order, then zeros. Unique for each client.
     pub fn to_bytes(&self) -> [u8; 17] {
         let mut bytes = [0; 17];
         match self.0 {
@@ -65,7 +65,7 @@ impl ClientAddr {
     }
 }
 
-/// `192.0.2.1` or `2001:db8:1:2::/64`.
+/// Writes `192.0.2.1` or `2001:db8:1:2::/64`.
 impl fmt::Display for ClientAddr {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(client("64:ff9c::192.0.2.1").to_string(), "64:ff9c::/64");
         assert_eq!(client("64:ff9b:0:0:1::192.0.2.1").to_string(), "64:ff9b::/64");
         assert_eq!(client("64:ff9b:2::192.0.2.1").to_string(), "64:ff9b:2::/64");
-        // Teredo: a server's address and one that is not checked.
+        // Teredo embeds a server's address and one that is not checked.
         assert_eq!(client("2001:0:c000:201::1").to_string(), "2001:0:c000:201::/64");
     }
 
@@ -122,7 +122,7 @@ mod tests {
             assert_eq!(translated("192.0.2.1"), client("192.0.2.1"));
             assert_ne!(translated("192.0.2.1"), translated("192.0.2.2"));
         }
-        // Another form of the prefixes for local use: the address is not at the end.
+        // In the other forms of the prefixes for local use, the IPv4 address is not at the end.
         assert_eq!(client("64:ff9b:1:2:c0:2:100::").to_string(), "64:ff9b:1:2::/64");
     }
 

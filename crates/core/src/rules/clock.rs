@@ -1,23 +1,26 @@
-//! What can be believed of a clock that somebody may set.
+//! How far to trust a clock that an administrator, a mistake or an attacker can set.
 
 use crate::rules::account::Timestamp;
 
-/// The time from now until `at`, which is not more than `at_most` away: what is further off was noted before
-/// the clock was set back, and is over.
+/// The time from `now` until `at`, or 0 if that is more than `at_most`: then `at` was noted before
+/// the clock was set back, and the wait is over.
 pub const fn time_until(at: Timestamp, now: Timestamp, at_most: Timestamp) -> Timestamp {
     let left = at.saturating_sub(now);
     if left > at_most || left < 0 { 0 } else { left }
 }
 
-/// Openings of epochs that are looked at.
+/// How many epoch openings [`is_plausible`] reads at most.
 pub const OPENINGS: usize = 1000;
 
-/// Can the age of what is old by the clock be believed? Not yet where the clock may just have been set
-/// forward, by mistake or by an attacker who wants to be rid of the audit: where the time between two epochs,
-/// none of which is longer than `epoch` while somebody logs in, was more than twice as long, and the later of
-/// them began less than `epoch` ago. A silence looks the same, and then what is old stays a little longer.
+/// Whether the age of old events can be trusted. It cannot if the clock may just have been set
+/// forward, by mistake or by an attacker who wants the audit pruned: if the gap between two epochs
+/// was more than twice `epoch`, and the later one began less than `epoch` ago. While users log in,
+/// no epoch is longer than `epoch`. A quiet period looks the same; old events then stay longer.
 ///
-/// `openings`: when epochs were opened, newest first. Reads those of the last `epoch`, at most [`OPENINGS`].
+/// `openings` are the opening times of epochs, newest first; at most [`OPENINGS`] are read.
+///
+/// # Errors
+/// The first error of `openings`.
 pub fn is_plausible<E>(
     now: Timestamp,
     epoch: Timestamp,
@@ -34,7 +37,7 @@ pub fn is_plausible<E>(
         }
         later = opened;
     }
-    // The whole audit is younger than that, or too much has happened to tell.
+    // The whole audit is younger than `epoch`, or there were too many epochs to tell.
     Ok(false)
 }
 
@@ -48,7 +51,7 @@ mod tests {
         assert_eq!(time_until(15, 10, 5), 5);
         assert_eq!(time_until(10, 10, 5), 0);
         assert_eq!(time_until(9, 10, 5), 0);
-        // The clock was set back after it was noted.
+        // The clock was set back after `at` was noted.
         assert_eq!(time_until(16, 10, 5), 0);
         assert_eq!(time_until(i64::MAX, i64::MIN, 5), 0);
         assert_eq!(time_until(i64::MIN, i64::MAX, 5), 0);
@@ -68,7 +71,7 @@ mod tests {
 
     #[test]
     fn a_clock_that_was_set_forward_is_not_believed_for_the_length_of_an_epoch() {
-        // By now; in the epoch that has not ended; and in one that was opened since, also after more restarts.
+        // Seen now, in the epoch that is still open, and in one opened since, after more restarts.
         assert!(!plausible(1000, &[95, 85]));
         assert!(!plausible(1001, &[1000, 95, 85]));
         assert!(!plausible(1005, &[1004, 1003, 1000, 95, 85]));

@@ -1,20 +1,20 @@
 //! Argon2id parameters with a floor and a ceiling.
 
-/// The most memory one hash may take, in KiB (1 GiB).
+/// The most memory of one hash, in KiB (1 GiB).
 pub const MAX_MEMORY_KIB: u32 = 1024 * 1024;
 /// The most passes over that memory.
 pub const MAX_ITERATIONS: u32 = 20;
 /// The most lanes.
 pub const MAX_PARALLELISM: u32 = 16;
-/// The least memory of any row of [`OWASP_ROWS`], in KiB.
+/// The least memory in any row of `OWASP_ROWS`, in KiB.
 pub const MIN_MEMORY_KIB: u32 = 7 * 1024;
 
-/// The Argon2id rows of the OWASP password storage cheat sheet as (KiB, passes): parameters must
-/// reach one of them in both.
+/// The Argon2id rows of the OWASP password storage cheat sheet as (KiB, passes). New hashes must
+/// reach both values of one row.
 const OWASP_ROWS: [(u32, u32); 5] =
     [(46 * 1024, 1), (19 * 1024, 2), (12 * 1024, 3), (9 * 1024, 4), (MIN_MEMORY_KIB, 5)];
 
-/// Argon2id parameters m, t and p of RFC 9106, within the ceilings above: safe to compute.
+/// Argon2id parameters m, t and p (RFC 9106) within the ceilings above: safe to compute.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     memory_kib: u32,
@@ -22,20 +22,20 @@ pub struct Cost {
     parallelism: u32,
 }
 
-/// Why parameters are not computed.
+/// Why parameters are refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotACost {
-    /// One of them is above its ceiling here.
+    /// A parameter is above its ceiling.
     AboveCeiling,
-    /// One of them is below what Argon2 is defined for (RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p).
+    /// A parameter is below the minimum of Argon2 (RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p).
     BelowMinimum,
 }
 
 impl Cost {
-    /// m in KiB, t passes, p lanes.
+    /// Takes m in KiB, t passes and p lanes.
     ///
     /// # Errors
-    /// [`NotACost`].
+    /// [`NotACost`] outside the bounds.
     pub fn new(memory_kib: u32, iterations: u32, parallelism: u32) -> Result<Self, NotACost> {
         if memory_kib > MAX_MEMORY_KIB
             || iterations > MAX_ITERATIONS
@@ -64,14 +64,14 @@ impl Cost {
         self.parallelism
     }
 
-    /// Does it reach a row of the OWASP password storage cheat sheet? New passwords are hashed with
-    /// nothing less.
+    /// Whether the parameters reach a row of the OWASP password storage cheat sheet. New passwords
+    /// are never hashed with less.
     pub fn meets_owasp(self) -> bool {
         OWASP_ROWS.iter().any(|&(m, t)| self.memory_kib >= m && self.iterations >= t)
     }
 
-    /// Would `current` be harder to attack, by memory or by work? Then a record is made anew at the
-    /// next right password. Lanes do not count: more of them make a hash no harder to attack.
+    /// Whether `current` is harder to attack, by memory or by work. Then the record is renewed at
+    /// the next right password. Lanes do not count: they make a hash no harder to attack.
     pub fn weaker_than(self, current: Self) -> bool {
         self.memory_kib < current.memory_kib || self.work() < current.work()
     }

@@ -1,7 +1,7 @@
-//! What is recorded: one event of the audit trail.
+//! Audit events: what is recorded of an action.
 //!
-//! Codes and texts are stable: the chain of MACs ([`crate::trail::chain`]) covers the codes, and queries of
-//! the trail compare the texts.
+//! Codes and texts are stable and must never change: the chain of MACs ([`crate::trail::chain`])
+//! covers the codes, and queries of the audit compare the texts.
 
 use std::ops::BitOr;
 
@@ -9,7 +9,7 @@ use crate::rules::account::Timestamp;
 use crate::rules::reason::Reason;
 use crate::rules::throttle::Payer::{self, Account, Comparison};
 
-/// An enumeration with a stable code and a stable text for each variant.
+/// Defines an enumeration with a stable code and a stable text for each variant.
 macro_rules! coded {
     ($(#[$meta:meta])* pub enum $name:ident {
         $($(#[$doc:meta])* $variant:ident = $code:literal => $text:literal,)+
@@ -50,7 +50,7 @@ macro_rules! coded {
             }
 
             /// The variant with this text.
-            // Not the trait: a text that is none of these is no error with a story of its own.
+            // Not the trait `FromStr`: an unknown text needs no error type of its own.
             #[allow(clippy::should_implement_trait)]
             pub fn from_str(text: &str) -> Option<Self> {
                 match text {
@@ -64,79 +64,79 @@ macro_rules! coded {
 pub(crate) use coded;
 
 coded! {
-    /// What was done, or tried.
+    /// The action that an event records.
     pub enum Action {
-        /// The first row of a chain.
+        /// A chain begins; this is its first row.
         Epoch = 1 => "epoch",
         /// A password was checked for a login.
         Validate = 2 => "validate",
-        /// The old password that was given to `pv_change_password`.
+        /// The old password or the reset token of a change was checked.
         Prove = 3 => "prove",
-        /// A first password.
+        /// A first password is set.
         Create = 4 => "create",
-        /// A new password from somebody who knows the old one.
+        /// A password is changed by a user who has proven the old one.
         Change = 5 => "change",
-        /// A password set by an administrator.
+        /// A password is set without the old one.
         Set = 6 => "set",
-        /// No password is accepted from now on.
+        /// An account is disabled: no password is accepted from now on.
         Disable = 7 => "disable",
-        /// The opposite of [`Action::Disable`].
+        /// An account is enabled again.
         Enable = 8 => "enable",
-        /// The password is from now on only good for choosing another.
+        /// A password has to be changed: it is only good for choosing another one.
         RequireChange = 9 => "require_change",
-        /// The record is removed.
+        /// A record is deleted.
         Delete = 10 => "delete",
-        /// The failures of an account are forgotten.
+        /// An account is unlocked: its failures are forgotten.
         Unlock = 11 => "unlock",
         /// A transaction that made changes has ended.
         End = 12 => "end",
-        /// Rows were removed because they are older than the retention.
+        /// Events older than `password_verify.audit_retention` were removed.
         Prune = 13 => "prune",
-        /// A hash of another system is taken over.
+        /// A hash of another system is imported.
         Import = 14 => "import",
-        /// A token is issued with which a password can be reset once.
+        /// A reset token is issued.
         IssueToken = 15 => "issue_token",
-        /// A new password from somebody who has such a token.
+        /// A password is reset by a user who holds a reset token.
         Reset = 16 => "reset",
-        /// A user has another id from now on. This is the old one.
+        /// A user gets another id. This event has the old one.
         Rename = 17 => "rename",
-        /// The new one, in the same transaction as [`Action::Rename`].
+        /// This event, in the same transaction as [`Action::Rename`], has the new id.
         Renamed = 18 => "renamed",
-        /// Reset tokens that are out are worth nothing any more.
+        /// Reset tokens issued so far are revoked.
         RevokeTokens = 19 => "revoke_tokens",
-        /// A new password was compared with kept ones: [`Outcome::Reused`] or [`Outcome::Valid`].
+        /// A new password was compared with stored ones: [`Outcome::Reused`] or [`Outcome::Valid`].
         Compare = 20 => "compare",
     }
 }
 
-/// What an action is to the trail and to its user.
+/// The role of an action in the audit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Role {
-    /// It concerns the chain itself and always has a row of its own.
+    /// The action concerns the chain itself and always has a row of its own.
     Chain,
-    /// A secret is tested: [`crate::rules::authenticator::Purpose::row`] says what follows.
+    /// The action tests a secret: see [`crate::rules::authenticator::Purpose::row`].
     Attempt,
-    /// Something of a user is changed, as part of a transaction.
+    /// The action changes something about a user, as part of a transaction.
     Change {
-        /// Whose failures are forgotten when the transaction commits.
+        /// The budgets whose failures are forgotten when the transaction commits.
         clears: &'static [Payer],
     },
 }
 
-/// A row of the table below.
+/// Shortens the table in [`Action::role`].
 const fn change(clears: &'static [Payer]) -> Role {
     Role::Change { clears }
 }
 
 impl Action {
-    /// THE table.
+    /// The table of roles.
     pub const fn role(self) -> Role {
         match self {
             Self::Epoch | Self::End | Self::Prune => Role::Chain,
             Self::Validate | Self::Prove | Self::Compare => Role::Attempt,
             Self::Create | Self::Set | Self::Reset | Self::Unlock => change(&[Account, Comparison]),
-            // Whoever knows the old password has already ended what was held against the account, unless
-            // it was by the client's own attempts, which leave it waiting for others.
+            // The proof of the old password has already cleared the account's failures, unless the
+            // Chance budget paid for it; then other clients still have to wait.
             Self::Change | Self::Delete => change(&[Comparison]),
             Self::Import
             | Self::Rename
@@ -149,7 +149,7 @@ impl Action {
         }
     }
 
-    /// Whose failures are forgotten when the change commits.
+    /// The budgets whose failures are forgotten when the change commits.
     pub const fn clears(self) -> &'static [Payer] {
         match self.role() {
             Role::Change { clears } => clears,
@@ -159,37 +159,37 @@ impl Action {
 }
 
 coded! {
-    /// How it came out.
+    /// The outcome of an action.
     pub enum Outcome {
-        /// A fact without an answer: [`Action::Epoch`], [`Action::Prune`].
+        /// A fact that has no answer: [`Action::Epoch`], [`Action::Prune`].
         Recorded = 1 => "recorded",
-        /// The right password, and it is worth something.
+        /// The secret is right and was accepted.
         Valid = 2 => "valid",
-        /// Unknown user and wrong password alike.
+        /// See [`Reason::InvalidCredentials`].
         InvalidCredentials = 3 => "invalid_credentials",
-        /// Not checked: too many failures of the account, its client or its caller; later perhaps.
+        /// See [`Reason::Throttled`]: a budget of the account, the client or the caller is used up.
         Throttled = 4 => "throttled",
-        /// Not checked: too many failures in a row; an administrator unlocks.
+        /// See [`Reason::Locked`].
         Locked = 5 => "locked",
-        /// Another transaction is writing the same user's record.
+        /// See [`Reason::Busy`].
         Busy = 6 => "busy",
-        /// Right password, disabled account.
+        /// See [`Reason::Disabled`].
         Disabled = 7 => "disabled",
-        /// Right password, ended.
+        /// See [`Reason::Expired`].
         Expired = 8 => "expired",
-        /// Right password, to be changed first.
+        /// See [`Reason::ChangeRequired`].
         ChangeRequired = 9 => "change_required",
-        /// The call did not come to an answer.
+        /// The call ended without an answer.
         Abandoned = 10 => "abandoned",
-        /// A change in a transaction that has not ended.
+        /// The change belongs to a transaction that has not ended.
         Pending = 11 => "pending",
-        /// The transaction is durable.
+        /// The transaction has committed.
         Committed = 12 => "committed",
-        /// The transaction's changes are gone.
+        /// The transaction was rolled back.
         RolledBack = 13 => "rolled_back",
-        /// The transaction of another server: nobody here can tell.
+        /// The transaction ran on another server, so this one cannot tell how it ended.
         Unknown = 14 => "unknown",
-        /// A new password that was refused by the policy; see [`Reason::TooShort`].
+        /// See [`Reason::TooShort`].
         TooShort = 15 => "too_short",
         /// See [`Reason::TooLong`].
         TooLong = 16 => "too_long",
@@ -217,7 +217,7 @@ coded! {
 }
 
 impl Outcome {
-    /// Was something denied? What comes in floods when somebody guesses.
+    /// Whether something was denied. Failures come in floods when an attacker guesses.
     pub const fn is_failure(self) -> bool {
         match self {
             Self::InvalidCredentials
@@ -276,22 +276,22 @@ impl From<Reason> for Outcome {
     }
 }
 
-/// What somebody should look at: a set of bits, most often none.
+/// What an administrator should look at: a set of bits, usually empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Alert(pub u8);
 
 impl Alert {
-    /// Nothing.
+    /// No alert.
     pub const NONE: Self = Self(0);
-    /// The account has begun to wait between attempts.
+    /// The account has to wait between attempts from now on.
     pub const ACCOUNT_WAITS: Self = Self(1);
     /// The account is locked.
     pub const ACCOUNT_LOCKED: Self = Self(2);
-    /// The client's allowance of failures is used up.
+    /// The client's failure budget is used up.
     pub const CLIENT_EXHAUSTED: Self = Self(4);
-    /// The calling role's allowance of failures is used up.
+    /// The login role's budget of hashes is used up.
     pub const CALLER_EXHAUSTED: Self = Self(8);
-    /// A right password after wrong ones: a guess that hit, perhaps.
+    /// A right password followed several wrong ones: an attacker may have guessed it.
     pub const SUCCESS_AFTER_FAILURES: Self = Self(16);
 
     const NAMES: [(Self, &'static str); 5] = [
@@ -302,17 +302,17 @@ impl Alert {
         (Self::SUCCESS_AFTER_FAILURES, "success_after_failures"),
     ];
 
-    /// Is it none?
+    /// Whether there is no alert.
     pub const fn is_empty(self) -> bool {
         self.0 == 0
     }
 
-    /// Are all bits of `other` in it?
+    /// Whether all bits of `other` are set.
     pub const fn contains(self, other: Self) -> bool {
         self.0 & other.0 == other.0
     }
 
-    /// The names of its bits, lowest first; bits without a name have none.
+    /// The names of the bits, lowest first. Bits without a name are skipped.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
         Self::NAMES.into_iter().filter(move |&(bit, _)| self.contains(bit)).map(|(_, name)| name)
     }
@@ -329,36 +329,36 @@ impl BitOr for Alert {
 /// One row of `password_verify.event`, apart from its place in the chain and its MAC.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
-    /// When; of a folded row, the last occurrence.
+    /// The time of the event; in a folded row, of the last occurrence.
     pub at: Timestamp,
-    /// As `at`; of a folded row, the first occurrence.
+    /// The time of the event; in a folded row, of the first occurrence.
     pub since: Timestamp,
-    /// 1, or how many a folded row stands for.
+    /// 1, or the number of events that a folded row stands for.
     pub count: i64,
     pub action: Action,
     pub outcome: Outcome,
-    /// Whose password, in its canonical spelling.
+    /// The user, in the canonical spelling.
     pub user_id: Option<String>,
-    /// Where the application says that its client is.
+    /// The client's address, as reported by the application.
     pub client_addr: Option<String>,
-    /// Who logged in to the database, `session_user`.
+    /// The role that logged in to the database (`session_user`).
     pub login_role: Option<String>,
-    /// Whose rights were in force, `current_user`.
+    /// The role whose rights were in force (`current_user`).
     pub acting_role: Option<String>,
-    /// The other end of the database connection.
+    /// The address at the other end of the database connection.
     pub peer_addr: Option<String>,
     pub application_name: Option<String>,
-    /// Process id of the server process.
+    /// Process id of the backend.
     pub pid: Option<i32>,
-    /// The full transaction id of a change, or of the transaction that ended.
+    /// Full transaction id of the change, or of the transaction that ended.
     pub xid: Option<u64>,
     pub alert: Alert,
-    /// Whatever else belongs to it; of [`Action::Epoch`], a [`crate::trail::chain::Opening`].
+    /// Further details; for [`Action::Epoch`], a [`crate::trail::chain::Opening`].
     pub detail: Option<String>,
 }
 
 impl Event {
-    /// A single event of which nothing else is known yet.
+    /// Makes a single event with all other fields empty.
     pub const fn new(at: Timestamp, action: Action, outcome: Outcome) -> Self {
         Self {
             at,
@@ -407,7 +407,7 @@ mod tests {
 
     #[test]
     fn codes_are_never_given_anew() {
-        // Rows that are out there were chained with these.
+        // Existing rows were chained with these codes.
         let texts: Vec<_> = Action::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "epoch validate prove create change set disable enable require_change delete \
                         unlock end prune import issue_token reset rename renamed revoke_tokens \

@@ -1,13 +1,14 @@
-//! Earlier passwords of a user, so that none is used again: the texts of their records, the last one first, a
-//! line each.
+//! The former passwords of a user, so that none is used again. They are stored as the texts of
+//! their records, one per line, newest first.
 
 use crate::rules::secret::Secret;
 
-/// Bytes of all of them at most: a row has to stay in one page. 24 of ours fit; what is imported can be
-/// longer, and then fewer do.
+/// The most bytes that a history may take, because a row has to fit into one page. That is enough
+/// for 24 records of 64 MiB, t = 3, p = 4; imported records can be longer, and then fewer fit.
 pub const MAX_BYTES: usize = 3000;
 
-/// The text that is stored; `None` for none.
+/// Writes the text that is stored; `None` if there are no records. The oldest are left out if they
+/// do not fit into [`MAX_BYTES`].
 pub fn write(records: &[Secret]) -> Option<Secret> {
     let mut text = String::with_capacity(MAX_BYTES);
     for record in records {
@@ -20,7 +21,7 @@ pub fn write(records: &[Secret]) -> Option<Secret> {
     (!text.is_empty()).then(|| Secret::new(text))
 }
 
-/// Reads what [`write`] wrote.
+/// Reads what [`write()`] wrote.
 pub fn read(text: &Secret) -> Vec<Secret> {
     text.expose().lines().map(|line| Secret::new(line.to_owned())).collect()
 }
@@ -47,7 +48,7 @@ mod tests {
         let text = write(&secrets(&[long.as_str(); 24])).unwrap();
         assert!(text.expose().len() <= MAX_BYTES);
         assert_eq!(read(&text).len(), 4);
-        // As long as one of 64 MiB, 3 and 4 with salt and tag of today.
+        // The length of a record of 64 MiB, t = 3, p = 4 with the current salt and tag lengths.
         let ours = "x".repeat(98);
         assert_eq!(read(&write(&secrets(&[ours.as_str(); 24])).unwrap()).len(), 24);
     }

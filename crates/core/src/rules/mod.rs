@@ -1,22 +1,22 @@
-//! The rules, to be read first: who pays for an attempt, what a right answer is worth, what may become a
-//! password, and what is recorded.
+//! The rules, to be read first: who pays for an attempt, what a right answer is worth, what may
+//! become a password, and what is recorded. Every rule is a pure function.
 //!
-//! | module | idea |
+//! | module | subject |
 //! | --- | --- |
-//! | [`secret`] | a plaintext in memory: wiped on drop, never printed, cloned or compared |
-//! | [`user_id`] | one user, one spelling |
+//! | [`secret`] | a plaintext in memory: wiped on drop, never printed or copied by accident |
+//! | [`user_id`] | the canonical spelling of a user id |
 //! | [`policy`] | what may become a password (NIST SP 800-63B-4) |
-//! | [`history`] | earlier passwords, so that none is used again |
-//! | [`authenticator`] | every secret that is tested: who pays, and what a right one is worth |
-//! | [`throttle`] | how often a secret may be tried, before it is tested |
-//! | [`repeat`] | a wrong password that comes again |
-//! | [`client_addr`] | one client, one address |
-//! | [`account`] | what is kept of an account beside its password |
-//! | [`reset_token`] | a token with which a password can be reset once |
+//! | [`history`] | former passwords, which are not used again |
+//! | [`authenticator`] | every kind of test: who pays, and what a right secret is worth |
+//! | [`throttle`] | how often a secret may be tried |
+//! | [`repeat`] | recognising a repeated wrong password |
+//! | [`client_addr`] | the canonical form of a client address |
+//! | [`account`] | the terms of a password and the state of an account |
+//! | [`reset_token`] | a token that resets a password once |
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
-//! | [`clock`] | what can be believed of a clock that somebody may set |
+//! | [`clock`] | how far to trust a clock that can be set |
 //! | [`reason`] | every answer other than yes |
-//! | [`event`] | what is recorded |
+//! | [`event`] | audit events |
 
 pub mod account;
 pub mod authenticator;

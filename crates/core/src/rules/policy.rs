@@ -1,8 +1,6 @@
-//! What may become a password: length, NFC, a list of breached ones, and reasons, as in NIST SP 800-63B-4
-//! section 3.1.1.2, with an estimate of strength besides.
-//!
-//! Length in code points, a bound that is checked before any other work, NFC, an estimate of
-//! strength, no composition rules, and a reason for every refusal.
+//! What may become a password, after NIST SP 800-63B-4 section 3.1.1.2: a length in code points,
+//! Unicode NFC, a blocklist, no composition rules, and a reason for every refusal; beyond NIST, an
+//! estimate of strength. A bound on the length is checked before any other work.
 
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 
@@ -15,32 +13,32 @@ use crate::strength::estimate;
 /// The longest password, in bytes of UTF-8. NIST asks verifiers to permit at least 64 characters.
 pub const MAX_BYTES: usize = 4096;
 
-/// A user id shorter than this, in code points, turns up in passwords by accident.
+/// A user id of fewer code points than this occurs in passwords by accident.
 const MIN_TELLING_ID: usize = 4;
 
-/// NFC makes UTF-8 at most this many times longer (Unicode Standard Annex 15).
+/// NFC makes UTF-8 at most this many times longer (Unicode Standard Annex #15).
 const MAX_NFC_GROWTH: usize = 3;
 
-/// What the client sent, before anything is done with it.
+/// The password that the client sent, before any work.
 pub enum Submitted {
     /// The text, which may still be longer than [`MAX_BYTES`].
     Text(Secret),
-    /// Its length alone was enough: it was not even read.
+    /// The text was not even read, because its length alone was too much.
     Oversized,
 }
 
-/// A password as it is hashed: at most [`MAX_BYTES`] long before normalisation, and in NFC.
+/// A password as it is hashed: in NFC, and at most [`MAX_BYTES`] long before normalisation.
 pub struct Password {
     normalized: Secret,
-    /// What it was before, if it was something else.
+    /// The text before normalisation, if that changed it.
     submitted: Option<Secret>,
 }
 
 impl Password {
-    /// Requires: what the client sent. Produces: the one form in which it is hashed.
+    /// Normalises what the client sent into the one form in which it is hashed.
     ///
     /// # Errors
-    /// [`Reason::TooLong`], before any other work.
+    /// [`Reason::TooLong`] above [`MAX_BYTES`], before any other work.
     pub fn normalize(submitted: Submitted) -> Result<Self, Reason> {
         let raw = match submitted {
             Submitted::Text(raw) if raw.expose().len() <= MAX_BYTES => raw,
@@ -54,48 +52,46 @@ impl Password {
         Ok(Self { normalized: Secret::new(text), submitted: Some(raw) })
     }
 
-    /// Is it the same password? In constant time for passwords of one length.
+    /// Whether both passwords are the same. Takes constant time for passwords of equal length.
     pub fn same_as(&self, other: &Self) -> bool {
         self.normalized.same_as(&other.normalized)
     }
 
-    /// The normalised text. Every use is a place to review.
+    /// The normalised text. Every use needs a review.
     pub fn expose(&self) -> &str {
         self.normalized.expose()
     }
 
-    /// The text as the client sent it, for hashes of systems that did not normalise.
+    /// The text as the client sent it, for hashes of systems that did not normalise it.
     pub fn as_submitted(&self) -> &str {
         self.submitted.as_ref().unwrap_or(&self.normalized).expose()
     }
 }
 
-/// A password that the rules accept as a new one.
+/// A password that the rules accept as new.
 pub struct NewPassword(Password);
 
 impl NewPassword {
-    /// The password itself.
     pub fn password(&self) -> &Password {
         &self.0
     }
 }
 
-/// What a new password must satisfy.
+/// The rules for new passwords.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// In code points. NIST: 15 where a password is the only factor, never below 8.
+    /// Minimum length in code points. NIST: 15 if a password is the only factor, never below 8.
     pub min_length: usize,
-    /// zxcvbn's score, 0 (too guessable) to 4 (very unguessable).
+    /// Minimum zxcvbn score, from 0 (too guessable) to 4 (very unguessable).
     pub min_strength: u8,
 }
 
 impl Rules {
-    /// Requires: a normalised password, and who knows whether one is on a list.
-    /// Produces: one that may be hashed and stored for `user`.
+    /// Accepts a password that may be hashed and stored for `user`. `is_listed` is the blocklist.
     ///
     /// # Errors
-    /// The first of [`Reason::TooShort`], [`Reason::Blocklisted`], [`Reason::ContainsUserId`],
-    /// [`Reason::TooWeak`] that holds.
+    /// The first that applies: [`Reason::TooShort`], [`Reason::Blocklisted`],
+    /// [`Reason::ContainsUserId`], [`Reason::TooWeak`].
     pub fn accept(
         &self,
         password: Password,
@@ -119,13 +115,13 @@ impl Rules {
     }
 }
 
-/// Does the password contain the user id, in any case?
+/// Whether the password contains the user id, ignoring case.
 fn contains(password: &str, user_id: &str) -> bool {
     if user_id.chars().count() < MIN_TELLING_ID {
         return false;
     }
     let id: String = user_id.nfc().flat_map(char::to_lowercase).collect();
-    // Lower case makes UTF-8 at most three times longer; no growth, no copies left behind.
+    // Lower case makes UTF-8 at most three times longer: no growth, so no unwiped copies.
     let mut text = String::with_capacity(password.len() * 3);
     text.extend(password.chars().flat_map(char::to_lowercase));
     Secret::new(text).expose().contains(&id)
@@ -162,7 +158,7 @@ mod tests {
         assert_eq!(refusal("qwmxpzrtvkjhgqb", "42"), None);
         assert_eq!(refusal("ßüöäéèêñçøåœæð", "42"), Some(Reason::TooShort));
         assert_eq!(refusal("ßüöäéèêñçøåœæðþ", "42"), None);
-        // Emoji: one code point each, four bytes.
+        // Each emoji is one code point of four bytes.
         assert_eq!(refusal("🐎🔋🦆🌋🎷🧲🦀🐘🍄🧭🪁🦥🧶🪐", "42"), Some(Reason::TooShort));
     }
 

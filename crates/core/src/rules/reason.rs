@@ -1,51 +1,51 @@
 //! Every answer other than yes.
 
-/// Why an answer is not yes. Data, not an error: the caller's transaction survives it.
+/// Why the answer is not yes. This is data, not an error: the caller's transaction survives it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
-    /// Unknown user and wrong password alike.
+    /// The user is unknown or the password is wrong: the answer is the same for both.
     InvalidCredentials,
-    /// Not checked: too many failures before this one; the same password may be right later.
+    /// Not checked, after too many failures. The same password may be right later.
     Throttled,
-    /// Not checked: too many failures in a row; an administrator unlocks the account.
+    /// Not checked, after too many failures in a row. A manager has to unlock the account.
     Locked,
-    /// Right password, but the account is disabled.
+    /// The password is right, but the account is disabled.
     Disabled,
-    /// Right password, but it was issued with an end that has passed.
+    /// The password is right, but it was issued with an expiry time, which has passed.
     Expired,
-    /// Right password, but it must be changed before it is worth anything.
+    /// The password is right, but it must be changed before it can be used to log in.
     ChangeRequired,
-    /// Fewer code points than `password_verify.min_length`.
+    /// The password has fewer code points than `password_verify.min_length`.
     TooShort,
-    /// More than [`crate::rules::policy::MAX_BYTES`] bytes.
+    /// The password has more than [`crate::rules::policy::MAX_BYTES`] bytes.
     TooLong,
-    /// Estimated strength below `password_verify.min_strength`.
+    /// The estimated strength is below `password_verify.min_strength`.
     TooWeak,
-    /// Contains the user id.
+    /// The password contains the user id.
     ContainsUserId,
-    /// The new password is the old one.
+    /// The new password is the current one or one of the last `password_verify.history` ones.
     Reused,
-    /// `pv_create_password` sets a first password only.
+    /// The user already has a password.
     AlreadySet,
-    /// On the list of breached passwords.
+    /// The password is on a list of common or breached passwords.
     Blocklisted,
-    /// Not the hash of any system that is known here.
+    /// The text is not a hash in any supported format.
     UnsupportedFormat,
-    /// A hash of a known system, but broken.
+    /// The hash is in a supported format, but broken.
     Malformed,
-    /// A hash that asks for more work or memory than is allowed.
+    /// The hash asks for more work or memory than is allowed.
     OverLimit,
-    /// No reset token, or one that is used, replaced or too old.
+    /// The text is not a reset token, or the token is used, replaced, revoked or expired.
     InvalidToken,
-    /// There is nothing to rename.
+    /// The user to rename has no password.
     NoPassword,
-    /// Another transaction is writing the same user's record, or the server has no room for another hash:
-    /// nothing was changed.
+    /// Another transaction is writing the same user's record, or no hash slot, lock or place in the
+    /// audit came free in time. Nothing was changed.
     Busy,
 }
 
 impl Reason {
-    /// The value of the SQL column `reason`. Stable: applications compare it.
+    /// The value of the SQL column `reason`. It is stable, because applications compare it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::InvalidCredentials => "invalid_credentials",

@@ -1,8 +1,8 @@
-//! Telling a wrong password that was tried before from another one, without keeping either.
+//! Recognises a wrong password that was tried before, without keeping it.
 //!
-//! A device that nobody has told the new password repeats the old one until the account is locked. What it
-//! tries is not a guess, as long as it is the same. It is known again by a MAC of what the slow hash made of
-//! it, so that what is kept is worth less to a thief than the record, and to nobody after a restart.
+//! A device that still has the old password repeats it until the account is locked. A repeated
+//! password is no new guess. It is recognised by a MAC of the slow hash's output, under a key that
+//! is gone after a restart: to a thief the MAC is worth less than the record, and later nothing.
 
 use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
@@ -10,16 +10,16 @@ use zeroize::Zeroizing;
 
 use crate::rules::account::Timestamp;
 
-/// Repeats that are given back to an account in a day, for each address.
+/// How many repeats a day are given back to an account, for each client address.
 pub const A_DAY: u32 = 20;
 
-/// A day, in microseconds.
+/// One day in microseconds.
 const DAY: i64 = 86_400_000_000;
 
-/// What came of comparing a password with a record.
+/// The result of comparing a password with a record.
 pub struct Comparison {
     right: bool,
-    /// What the hash made of it.
+    /// The output of the hash.
     output: Zeroizing<Vec<u8>>,
 }
 
@@ -28,17 +28,16 @@ impl Comparison {
         Self { right, output: Zeroizing::new(output.to_vec()) }
     }
 
-    /// Is it the password, and is this so?
+    /// The same comparison, which is right only if `possible` holds too.
     pub(crate) fn and(self, possible: bool) -> Self {
         Self { right: self.right && possible, ..self }
     }
 
-    /// Is it the password?
     pub fn is_right(&self) -> bool {
         self.right
     }
 
-    /// By which it is known when it comes again. Never zero.
+    /// The mark that recognises this password when it is repeated. Never zero.
     pub fn mark(&self, key: &[u8; 32]) -> u64 {
         // Invariant: BLAKE2b takes keys of up to 64 bytes, and this one has 32.
         #[allow(clippy::expect_used)]
@@ -49,7 +48,8 @@ impl Comparison {
     }
 }
 
-/// The last two wrong passwords of one user from one address, and what was given back for them. All zeros: none.
+/// The marks of the last two wrong passwords of one user from one client address, and the number of
+/// repeats given back that day. All zeros: none.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Repeats {
@@ -59,13 +59,13 @@ pub struct Repeats {
 }
 
 impl Repeats {
-    /// Another wrong password. True where the account gets back what it was `charged`.
+    /// Notes a wrong password. True if the account gets back what it was `charged`.
     pub fn note(&mut self, mark: u64, now: Timestamp, charged: bool) -> bool {
         let [newest, other] = self.last;
         let repeated = mark == newest || mark == other;
         self.last = [mark, if mark == newest { other } else { newest }];
         let today = now.div_euclid(DAY) as u32;
-        // Whichever way the clock has moved: another day is another day.
+        // Also when the clock was set back: any other day starts a new count.
         if self.day != today {
             (self.day, self.given_back) = (today, 0);
         }

@@ -1,11 +1,11 @@
-//! A token with which a password can be reset once.
+//! A token that resets a password once.
 //!
 //! ```text
 //! base64url, without padding, of: place of the record (16 bytes), secret (32 bytes)
 //! ```
 //!
-//! The secret is 256 bits from the operating system's generator; nothing but its digest is stored. The
-//! place is what the record is found by, and tells nothing to whoever does not have the table.
+//! The secret is 256 bits from the operating system's generator; only its digest is stored. The
+//! place finds the record, and tells nothing without the table.
 
 use base64ct::{Base64Unpadded, Base64UrlUnpadded, Encoding};
 use blake2::Blake2bMac;
@@ -15,23 +15,23 @@ use zeroize::Zeroizing;
 
 use crate::rules::secret::Secret;
 
-/// Bytes of the secret.
+/// Length of the secret in bytes.
 pub const SECRET_BYTES: usize = 32;
 const PLACE_BYTES: usize = 16;
 
-/// A token, issued or presented.
+/// A reset token, issued or presented.
 pub struct Token {
     place: [u8; PLACE_BYTES],
     secret: Zeroizing<[u8; SECRET_BYTES]>,
 }
 
 impl Token {
-    /// A new one for the record at that place. `secret` comes from the operating system's generator.
+    /// Makes a token for the record at `place`. `secret` must be fresh from the system's generator.
     pub fn new(place: [u8; PLACE_BYTES], secret: Zeroizing<[u8; SECRET_BYTES]>) -> Self {
         Self { place, secret }
     }
 
-    /// Reads what [`Token::expose`] wrote. `None` for anything else.
+    /// Reads what [`Token::expose`] wrote. `None` for any other text.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = Zeroizing::new([0; PLACE_BYTES + SECRET_BYTES]);
         if text.len() != Base64UrlUnpadded::encoded_len(&bytes[..]) {
@@ -44,7 +44,7 @@ impl Token {
         (read == bytes.len()).then_some(Self { place: *place, secret })
     }
 
-    /// The text, for the one who may hand it on.
+    /// The text of the token. Only its recipient may see it.
     pub fn expose(&self) -> Secret {
         let mut bytes = Zeroizing::new([0; PLACE_BYTES + SECRET_BYTES]);
         bytes[..PLACE_BYTES].copy_from_slice(&self.place);
@@ -52,13 +52,13 @@ impl Token {
         Secret::new(Base64UrlUnpadded::encode_string(&bytes[..]))
     }
 
-    /// Where the record lies that it is for.
+    /// The place of the record that the token belongs to.
     pub fn place(&self) -> [u8; PLACE_BYTES] {
         self.place
     }
 
-    /// What is stored of it: BLAKE2b-256 of the place, keyed with the secret, in base64. With 256 bits of
-    /// entropy it needs no slow hash.
+    /// The stored form: BLAKE2b-256 of the place, keyed with the secret, in base64. A secret with
+    /// 256 bits of entropy needs no slow hash.
     pub fn digest(&self) -> Secret {
         // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
         #[allow(clippy::expect_used)]
@@ -70,7 +70,7 @@ impl Token {
         Secret::new(Base64Unpadded::encode_string(&digest[..]))
     }
 
-    /// Is that its digest? In constant time.
+    /// Whether `digest` is the digest of this token. Compares in constant time.
     pub fn is_of(&self, digest: &Secret) -> bool {
         self.digest().expose().as_bytes().ct_eq(digest.expose().as_bytes()).into()
     }

@@ -1,29 +1,29 @@
-//! A plaintext in memory.
+//! A plaintext in memory, which must never be printed, copied or compared by accident.
 
 use subtle::ConstantTimeEq;
 use zeroize::Zeroizing;
 
-/// Text that must not leave: wiped when dropped, and without `Debug`, `Display`, `Clone` or
-/// `PartialEq`, so that it cannot be printed, copied or compared by accident.
+/// A secret text: wiped when dropped, and without `Debug`, `Display`, `Clone` or `PartialEq`.
 ///
-/// The only way out is [`Secret::expose`], which is short enough to grep for.
+/// The only way out is [`Secret::expose`], which is easy to find with grep.
 pub struct Secret(Zeroizing<String>);
 
 impl Secret {
     /// Takes the text over without copying it.
+    /// Takes the text over without copying it.
     ///
-    /// A `String` that has grown leaves its older, smaller buffers behind unwiped; callers build it
-    /// with its final capacity.
+    /// A `String` that has grown leaves unwiped copies in its earlier, smaller buffers, so callers
+    /// must allocate it with its final capacity.
     pub fn new(text: String) -> Self {
         Self(Zeroizing::new(text))
     }
 
-    /// Is it the same text? In constant time for texts of one length.
+    /// Whether both texts are the same. Takes constant time for texts of equal length.
     pub fn same_as(&self, other: &Self) -> bool {
         self.0.as_bytes().ct_eq(other.0.as_bytes()).into()
     }
 
-    /// The text itself. Every use is a place to review.
+    /// The text itself. Every use needs a review.
     pub fn expose(&self) -> &str {
         &self.0
     }
@@ -33,8 +33,8 @@ impl Secret {
 mod tests {
     use super::*;
 
-    // An inherent constant is preferred over a trait's, and the inherent one below exists only where
-    // the bound holds: so this tells whether a type implements a trait.
+    // Tells whether a type implements a trait: the inherent constant exists only where the bound
+    // holds, and then takes precedence over the trait's.
     macro_rules! implements {
         ($ty:ty, $bound:path) => {{
             struct Probe<T>(std::marker::PhantomData<T>);

@@ -1,88 +1,87 @@
-//! How often a password may be tried: budgets charged before the hash and settled after it.
+//! How often a secret may be tried: budgets that are charged before the test and settled after it.
 //!
-//! Whoever is charged only afterwards can have a hundred attempts hashed at once. So an attempt is
-//! in flight between [`Budget::admit`] and [`Budget::settle`] and counts as wrong until it is known
-//! not to be.
+//! If attempts were charged afterwards, an attacker could have a hundred of them hashed at once. So
+//! an attempt is in flight between [`Budget::admit`] and [`Budget::settle`], and counts as wrong
+//! until it is known not to be.
 
 pub use crate::rules::account::Timestamp;
 
-/// Comparisons of new passwords with kept ones, of one account, until its next change. No more: whether a
-/// password is the account's or was is an answer about a secret, and whoever asks need not know any.
+/// How many comparisons of a new password with stored ones an account gets until its next change.
+/// They are few because each is an answer about a secret, to a caller who may know none.
 pub const MAX_COMPARISONS: u32 = 5;
 
-/// Policy. All times in microseconds.
+/// The throttle policy. All times are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rules {
-    /// Failures in a row that cost no wait. 0 is taken as 1, or nobody could ever begin.
+    /// Failures in a row that cost no wait. 0 counts as 1: otherwise no attempt could ever begin.
     pub free_failures: u32,
-    /// The wait after the last free failure; each further one doubles it.
+    /// The wait after the last free failure. Each further failure doubles it.
     pub first_wait: i64,
-    /// No wait is longer, even if [`Rules::first_wait`] is.
+    /// The longest wait, even if [`Rules::first_wait`] is longer.
     pub max_wait: i64,
-    /// Failures in a row at which the password is locked (NIST SP 800-63B-4 section 3.2.2).
+    /// Failures in a row at which the account is locked (NIST SP 800-63B-4 section 3.2.2).
     pub lock_after: u32,
-    /// A count that is not locked is forgotten this long after its last failure.
+    /// Failures are forgotten this long after the last one, unless the account is locked.
     pub forget_after: i64,
-    /// How long a client stays known after a login; 0: nobody ever is.
+    /// How long a client stays known after a login. 0: no client is ever known.
     pub known_for: i64,
-    /// Failures of one client address.
+    /// The budget of failures of one client address.
     pub client: Rate,
-    /// Hashes of one login role.
+    /// The budget of hashes of one login role.
     pub caller: Rate,
 }
 
-/// A token bucket: `burst` at once, one more every `interval` microseconds. `burst` 0: no limit.
+/// A token bucket: `burst` tokens, one more every `interval` microseconds. `burst` 0: no limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rate {
     pub burst: u32,
     pub interval: i64,
 }
 
-/// Who pays for attempts. The numbers are stored, and never given anew.
+/// The payers of attempts. Their numbers are stored and must never be reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
 pub enum Payer {
     /// One user: failures in a row, with waits and a lock.
     Account = 0,
-    /// One user from one address. It pays for nothing: it tells that somebody has logged in from there.
+    /// One user from one client address. Pays for nothing; says whether that client is known.
     Known = 1,
-    /// One client address, whomever it asks about.
+    /// One client address, for all users.
     Client = 2,
-    /// One login role, whatever comes of it.
+    /// One login role, for right and wrong secrets.
     Caller = 3,
-    /// One user from one address: what is left when the account or the caller refuses, so that a stranger's
-    /// guesses do not keep the owner out.
+    /// One user from one client address: pays when the account or the caller is over budget, so
+    /// that an attacker's guesses do not lock the owner out.
     Chance = 4,
-    /// One user: comparisons of new passwords with kept ones, whatever comes of them. Nothing but
-    /// [`Budget::clear`] gives one back.
+    /// One user: comparisons of new passwords with stored ones, whatever their result. Only
+    /// [`Budget::clear`] gives them back.
     Comparison = 5,
 }
 
-/// What a right answer does to what was paid for it.
+/// What a right answer does to a charge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRight {
     /// All failures are forgotten.
     Cleared,
-    /// It is given back.
+    /// The charge is given back.
     Refunded,
-    /// It stays paid.
+    /// The charge stays.
     Kept,
 }
 
-/// How many payers there are.
 pub const PAYERS: usize = Payer::ALL.len();
 
 impl Payer {
-    /// All of them, in the order of their numbers.
+    /// Every payer, in the order of the numbers.
     pub const ALL: [Self; 6] =
         [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Comparison];
 
-    /// Itself in a set of some.
+    /// The bit of this payer in a set of payers.
     pub const fn bit(self) -> u8 {
         1 << self as u8
     }
 
-    /// What a right answer does to its budget.
+    /// What a right answer does to a charge of this payer.
     pub const fn on_right(self) -> OnRight {
         match self {
             Self::Account | Self::Known | Self::Chance => OnRight::Cleared,
@@ -91,47 +90,47 @@ impl Payer {
         }
     }
 
-    /// Does it count failures in a row and forget them in time?
+    /// Whether the budget counts failures in a row and forgets them in time.
     const fn forgets(self) -> bool {
         matches!(self, Self::Account | Self::Known | Self::Chance)
     }
 }
 
-/// One budget as it lies in shared memory and in the table, where `in_flight` is not stored.
+/// One budget as it is kept in shared memory, and in the table without `in_flight`.
 ///
-/// The default is a fresh one, at any time from 0 on.
+/// The default is a fresh budget, at any time from 0 on.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Budget {
     /// Failures in a row; unused in a token bucket.
     pub count: u32,
-    /// Admitted and not yet settled.
+    /// Attempts that were admitted and are not yet settled.
     pub in_flight: u32,
-    /// The last failure. In a token bucket: when it will be full (GCRA's theoretical arrival time).
+    /// When the last failure was; when a token bucket is full (GCRA's theoretical arrival time).
     pub at: Timestamp,
-    /// A [`Payer::Known`] client is known until then; unused elsewhere.
+    /// Until when a [`Payer::Known`] client is known; unused elsewhere.
     pub known_until: Timestamp,
 }
 
-/// May it be hashed?
+/// Whether an attempt may be tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
-    /// Yes, and it has been charged.
+    /// It may, and has been charged.
     Admitted,
-    /// Over budget only because of attempts in flight: ask again when one is settled.
+    /// Over budget only because of attempts in flight: ask again when one of them is settled.
     Wait,
     /// Not before `until`.
     Refused { until: Timestamp },
-    /// Not before somebody unlocks it.
+    /// Not before the budget is cleared.
     Locked,
 }
 
-/// What came of an attempt that was admitted.
+/// How an admitted attempt came out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Settlement {
     Right,
     Wrong,
-    /// Never hashed.
+    /// The secret was never tested.
     Withdrawn,
 }
 
@@ -140,18 +139,19 @@ impl Rules {
         self.free_failures.max(1)
     }
 
-    /// After the `count`th failure, which is not a free one.
+    /// The wait after failure number `count`, which is not a free one.
     fn wait(&self, count: u32) -> i64 {
         let doubled = 2_i64.saturating_pow(count.saturating_sub(self.free()));
         self.first_wait.saturating_mul(doubled).min(self.max_wait)
     }
 
-    /// The end of being known, for a login now. 0, not now, if nobody ever is: clocks move back.
+    /// Until when a login now makes a client known. 0 if no client is: `now` would last if the
+    /// clock moved back.
     fn known_until(&self, now: Timestamp) -> Timestamp {
         if self.known_for > 0 { now.saturating_add(self.known_for) } else { 0 }
     }
 
-    /// The token bucket, if it is one and has a limit.
+    /// The rate of a token bucket that has a limit.
     fn rate(&self, payer: Payer) -> Option<Rate> {
         match payer {
             Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison => None,
@@ -174,7 +174,7 @@ impl Rate {
 }
 
 impl Budget {
-    /// May one more be hashed? [`Verdict::Admitted`] charges it, and it has to be settled.
+    /// Decides on one more attempt. [`Verdict::Admitted`] charges it, and it must be settled.
     pub fn admit(&mut self, payer: Payer, now: Timestamp, rules: &Rules) -> Verdict {
         self.catch_up(payer, now, rules);
         let verdict = self.judge(payer, now, rules);
@@ -187,7 +187,7 @@ impl Budget {
         verdict
     }
 
-    /// Ends one attempt in flight. Where none is, no token is given back.
+    /// Settles one attempt in flight. If there is none, no token is given back.
     pub fn settle(&mut self, payer: Payer, settled: Settlement, now: Timestamp, rules: &Rules) {
         self.catch_up(payer, now, rules);
         let effect = match settled {
@@ -196,7 +196,7 @@ impl Budget {
             Settlement::Withdrawn => OnRight::Refunded,
         };
         match (rules.rate(payer), effect) {
-            // Nothing is counted while it is in flight, so there is nothing to give back.
+            // An attempt in flight is not counted yet, so there is nothing to give back.
             (None, OnRight::Refunded) => {}
             (None, OnRight::Cleared) => {
                 self.count = 0;
@@ -219,10 +219,10 @@ impl Budget {
         self.in_flight = self.in_flight.saturating_sub(1);
     }
 
-    /// Makes a client known after a login that was charged elsewhere.
+    /// Makes a client known after a login that another payer was charged for.
     ///
-    /// An end that is right to a thirtieth of [`Rules::known_for`] is left as it is, so that a
-    /// login a minute does not rewrite the row.
+    /// The end is left as it is while it is right to a thirtieth of [`Rules::known_for`], so that
+    /// frequent logins do not rewrite the row each time.
     pub fn remember(&mut self, now: Timestamp, rules: &Rules) {
         self.count = 0;
         let until = rules.known_until(now);
@@ -231,26 +231,26 @@ impl Budget {
         }
     }
 
-    /// Has this client logged in lately?
+    /// Whether the user has logged in from this client lately.
     pub fn is_known(&self, now: Timestamp) -> bool {
         self.known_until > now
     }
 
-    /// Forgets the failures and so unlocks. What is in flight stays in flight, who is known stays
-    /// known, and a token bucket stays as full as it is.
+    /// Forgets the failures, which also unlocks the account. Attempts in flight, known clients and
+    /// token buckets stay as they are.
     pub fn clear(&mut self) {
         self.count = 0;
     }
 
-    /// Takes over the failures of another budget of the same payer where they are more. Nothing is given back.
+    /// Takes over the failures of another budget of the same payer if they are more.
     pub fn take_over(&mut self, other: &Self) {
         if other.count > 0 {
             (self.count, self.at) = (self.count.max(other.count), self.at.max(other.at));
         }
     }
 
-    /// Is it as good as a fresh one for every future question, while the rules stay and the clock
-    /// does not move back? Then it need not be kept.
+    /// Whether the budget answers every future question like a fresh one, as long as the rules stay
+    /// and the clock does not move back. Then it need not be kept.
     pub fn at_rest(&self, payer: Payer, now: Timestamp, rules: &Rules) -> bool {
         let mut budget = *self;
         budget.catch_up(payer, now, rules);
@@ -261,8 +261,8 @@ impl Budget {
         !spent && budget.in_flight == 0 && !budget.is_known(now)
     }
 
-    /// From when on it is at rest if nothing else happens, and never before. What is in flight does
-    /// not count: whatever becomes of it changes the budget again.
+    /// When the budget will be at rest if nothing else happens, and never earlier. Attempts in
+    /// flight do not count, because settling them changes the budget again.
     pub fn rests_at(&self, payer: Payer, rules: &Rules) -> Timestamp {
         let failures = match (rules.rate(payer), self.count) {
             (Some(Rate { burst: 0, .. }), _) => 0,
@@ -275,8 +275,8 @@ impl Budget {
         failures.max(self.known_until)
     }
 
-    /// [`Verdict::Refused`] or [`Verdict::Locked`] if [`Budget::admit`] would say so, without
-    /// charging; `None` if it would admit, or may once what is in flight is settled.
+    /// The [`Verdict::Refused`] or [`Verdict::Locked`] that [`Budget::admit`] would give, without
+    /// charging; `None` if it would admit now, or may after attempts in flight are settled.
     pub fn waits(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Option<Verdict> {
         let mut budget = *self;
         budget.catch_up(payer, now, rules);
@@ -286,8 +286,8 @@ impl Budget {
         }
     }
 
-    /// What time alone changes. A clock that moved back makes no wait longer than its length from
-    /// now, and no bucket emptier than empty.
+    /// Applies what time alone changes. After the clock has moved back, no wait is longer than its
+    /// full length from now, and no bucket is emptier than empty.
     fn catch_up(&mut self, payer: Payer, now: Timestamp, rules: &Rules) {
         if let Some(rate) = rules.rate(payer) {
             self.at = self.at.clamp(now, now.saturating_add(rate.depth()));
@@ -302,27 +302,27 @@ impl Budget {
         }
     }
 
-    /// The verdict on a budget that has caught up.
+    /// The verdict on a budget after [`Budget::catch_up`].
     fn judge(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Verdict {
-        // If all that is in flight were wrong, would one more still be within the limit?
+        // If every attempt in flight failed, would one more still be within the limit?
         let within = |limit| self.count.saturating_add(self.in_flight) < limit;
         let (free, lock) = (rules.free(), rules.lock_after);
         let (until, room) = match payer {
             Payer::Account if self.count >= lock => return Verdict::Locked,
             Payer::Account if self.count < free => (now, within(free.min(lock))),
-            // One at a time: the next wait depends on it.
+            // One attempt at a time, because the next wait depends on its result.
             Payer::Account => (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0),
             Payer::Known | Payer::Chance if self.count < free => (now, within(free)),
-            // None: what ends the wait is that the count is forgotten.
+            // No attempt: the wait ends when the failures are forgotten.
             Payer::Known | Payer::Chance => (self.at.saturating_add(rules.forget_after), false),
             Payer::Comparison if self.count >= MAX_COMPARISONS => return Verdict::Locked,
             Payer::Comparison => (now, within(MAX_COMPARISONS)),
             Payer::Client | Payer::Caller => {
-                // From then on there is a token.
+                // The time from which on the bucket holds a token.
                 let until = rules
                     .rate(payer)
                     .map_or(now, |rate| self.at.saturating_sub(rate.depth() - rate.interval()));
-                // One that is given back is one too.
+                // An attempt in flight may give its token back.
                 let may_come_back = payer == Payer::Client && self.in_flight > 0;
                 if may_come_back { (now, until <= now) } else { (until, true) }
             }
@@ -354,7 +354,7 @@ mod tests {
     };
     const NO_LIMIT: Rate = Rate { burst: 0, interval: 100 };
 
-    /// Admitted and settled at once.
+    /// Admits one attempt and settles it at once.
     fn attempt(budget: &mut Budget, payer: Payer, settled: Settlement, now: Timestamp) {
         assert_eq!(budget.admit(payer, now, &RULES), Admitted);
         budget.settle(payer, settled, now, &RULES);
@@ -370,7 +370,7 @@ mod tests {
         budget
     }
 
-    /// An account that has failed so often, the last time at 0.
+    /// An account with `count` failures, the last one at time 0.
     fn account(count: u32) -> Budget {
         Budget { count, ..Budget::default() }
     }

@@ -1,7 +1,7 @@
-//! One user, one spelling.
+//! The canonical spelling of a user id.
 //!
-//! A user id is opaque. It is kept, looked up and (later) sealed as its canonical text, so that
-//! `42::bigint` and `'42'` are one user, and so are the spellings of one UUID that PostgreSQL reads.
+//! A user id is opaque. It is stored, looked up and sealed as its canonical text, so that
+//! `42::bigint` and `'42'` are one user, and so are all spellings of a UUID that PostgreSQL reads.
 
 /// The longest user id, in bytes of UTF-8.
 pub const MAX_BYTES: usize = 255;
@@ -13,19 +13,19 @@ pub struct UserId(String);
 /// Why a text is not a user id.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NotAUserId {
-    /// No bytes at all.
+    /// The text is empty.
     Empty,
-    /// More than [`MAX_BYTES`] bytes of UTF-8.
+    /// The text has more than [`MAX_BYTES`] bytes of UTF-8.
     TooLong,
 }
 
 impl UserId {
-    /// The decimal digits of the number.
+    /// Spells a number in decimal.
     pub fn from_bigint(id: i64) -> Self {
         Self(id.to_string())
     }
 
-    /// The lower-case form with hyphens, RFC 9562 section 4.
+    /// Spells a UUID in lower case with hyphens (RFC 9562 section 4).
     pub fn from_uuid(id: [u8; 16]) -> Self {
         let mut text = String::with_capacity(36);
         for (i, byte) in id.into_iter().enumerate() {
@@ -39,10 +39,10 @@ impl UserId {
         Self(text)
     }
 
-    /// The text as it is, unless it is a UUID in another spelling.
+    /// Takes the text as it is, unless it is a UUID in another spelling.
     ///
     /// # Errors
-    /// [`NotAUserId`] when it is empty or longer than [`MAX_BYTES`].
+    /// [`NotAUserId`] when the text is empty or longer than [`MAX_BYTES`].
     pub fn from_text(id: &str) -> Result<Self, NotAUserId> {
         match id.len() {
             0 => Err(NotAUserId::Empty),
@@ -57,8 +57,8 @@ impl UserId {
     }
 }
 
-/// Reads what PostgreSQL's `uuid_in` reads: 32 hexadecimal digits in either case, a hyphen after any
-/// group of four, braces around it all.
+/// Reads what PostgreSQL's `uuid_in` reads: 32 hexadecimal digits in either case, with an optional
+/// hyphen after each group of four, and optional braces around them.
 fn parse_uuid(text: &str) -> Option<[u8; 16]> {
     let text = text.strip_prefix('{').map_or(Some(text), |rest| rest.strip_suffix('}'))?;
     let mut digits = 0;

@@ -1,57 +1,56 @@
-//! Passwords that everybody thinks of, however they are dressed up: NIST SP 800-63B-4's dictionary words and
-//! repetitive characters.
+//! Recognises common passwords, however they are decorated: the dictionary words and repetitive
+//! characters of NIST SP 800-63B-4.
 //!
-//! Not composition rules: nothing has to be in a password, and several words are as good as they are.
+//! These are no composition rules: no character is required, and a phrase of several words is fine.
 
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 use crate::strength::estimate;
 
-/// Code points of the longest entry of the list. Longer texts are looked up only where they repeat a
-/// shorter one, so that a long phrase is never taken for an entry by mistake.
+/// Code points of the longest entry of the list. Longer texts are looked up only if they repeat a
+/// shorter one, so that a long phrase is never mistaken for an entry.
 pub const MAX_ENTRY: usize = 16;
 
-/// Code points of the shortest. In Chinese a word has two.
+/// Code points of the shortest entry. A Chinese word has two.
 const MIN_ENTRY: usize = 2;
 
-/// Something shorter than this, over and over, is no password: there are not enough of them.
+/// A repetition of a text of fewer code points is always refused, because there are too few.
 const MIN_REPEATED: usize = 5;
 
-/// Digits that people put before or after a password to make another of it: a year, a counter.
+/// The most digits that are removed before or after a password: a year or a counter.
 const MAX_DIGITS: usize = 4;
 
-/// NFKC makes one code point at most this many (U+FDFA, Unicode Standard Annex 15).
+/// NFKC turns one code point into at most this many (U+FDFA, Unicode Standard Annex #15).
 const MAX_NFKC_GROWTH: usize = 18;
 
-/// Code points that are looked at, which is more than any password has that repeats an entry by chance.
+/// The most code points that are examined. A password that repeats an entry by chance has fewer.
 const LOOKED_AT: usize = 512;
 
-/// Room for what [`folded_chars`] makes, so that it is never moved and leaves no copy.
+/// The capacity for [`folded_chars`]. Its buffer must never grow, which would leave a copy behind.
 fn capacity(text: &str) -> usize {
     (text.len() * MAX_NFKC_GROWTH).min(LOOKED_AT)
 }
 
-/// What is left of a text without case, width, separators and accents that stand alone: NFKC, lower case,
-/// letters and digits. Where it has neither, what is no white space; where it has nothing else, that.
+/// Removes case, width, separators and separate accents: NFKC, lower case, letters and digits only.
+/// A text without those keeps all but its white space, or if it has nothing else, that.
 fn folded_chars(text: &str) -> Zeroizing<Vec<char>> {
     let lower = || text.nfkc().flat_map(char::to_lowercase).map(|c| if c == 'ς' { 'σ' } else { c });
     let mut chars = Zeroizing::new(Vec::with_capacity(capacity(text)));
     let kinds: [fn(char) -> bool; 3] = [char::is_alphanumeric, |c| !c.is_whitespace(), |_| true];
     for counts in kinds {
         if chars.is_empty() {
-            // Once more, because marks that a separator has kept apart may have come together.
+            // NFKC again, because a removed separator may have kept combining marks apart.
             chars.extend(lower().filter(|c| counts(*c)).nfkc().take(LOOKED_AT));
         }
     }
     chars
 }
 
-/// Is it an entry of the list, or one over and over, in any case, with separators, backwards, with digits
-/// and symbols for letters, with up to four digits before or after it?
+/// Whether the password is an entry of the list, once or repeated, in any case, with separators,
+/// backwards, with digits and symbols for letters, and with up to four digits before or after it.
 ///
-/// `listed` is asked eight times at most, and not at all for more than [`MAX_ENTRY`] code points that do not
-/// repeat.
+/// Calls `listed` at most eight times, never for texts above [`MAX_ENTRY`] that do not repeat.
 pub fn is_common(password: &str, listed: impl Fn(&str) -> bool) -> bool {
     let letters = estimate::as_letters(password);
     let texts = [password, if *letters == password { "" } else { &letters }];
@@ -63,8 +62,8 @@ pub fn is_common(password: &str, listed: impl Fn(&str) -> bool) -> bool {
     })
 }
 
-/// The form in which the list has an entry. `None`: too short to tell anything, or longer than
-/// [`MAX_ENTRY`].
+/// The form in which the list stores an entry. `None` if it is too short to mean anything, or
+/// longer than [`MAX_ENTRY`].
 pub fn entry(text: &str) -> Option<Zeroizing<String>> {
     let folded = folded_chars(text);
     let unit = innermost(&folded);
@@ -90,14 +89,14 @@ fn is_listed(chars: &[char], listed: impl Fn(&str) -> bool) -> bool {
     listed(&word)
 }
 
-/// Is it one short thing over and over, or the next one after the other?
+/// Whether the password repeats a very short text, or is a sequence such as `abcdef`.
 pub(crate) fn is_monotonous(password: &str) -> bool {
     let folded = folded_chars(password);
     let repeated = unit(&folded).len() < MIN_REPEATED.min(folded.len());
     repeated || is_sequence(&folded)
 }
 
-/// Is it the user id over and over, however short?
+/// Whether the password repeats the user id, however short that is.
 pub(crate) fn repeats(password: &str, user_id: &str) -> bool {
     let id = folded_chars(user_id);
     let folded = folded_chars(password);
@@ -106,15 +105,15 @@ pub(crate) fn repeats(password: &str, user_id: &str) -> bool {
         && !folded.is_empty()
 }
 
-/// What is left when what repeats is taken for once, again and again.
+/// Reduces a repeated text to one repetition, until it no longer repeats.
 fn innermost(chars: &[char]) -> &[char] {
     let once = unit(chars);
     if once.len() < chars.len() { innermost(once) } else { once }
 }
 
-/// What the text repeats, twice at least and the last time perhaps in part; itself, if it does not. Linear.
+/// The text that is repeated at least twice, perhaps in part at the end; or all. Linear time.
 fn unit(chars: &[char]) -> &[char] {
-    // Knuth, Morris, Pratt: for each beginning the longest that it also ends in.
+    // Knuth, Morris, Pratt: the longest border of each prefix.
     let mut borders: Vec<usize> = Vec::with_capacity(chars.len());
     for at in 0..chars.len() {
         let mut border = if at == 0 { 0 } else { borders[at - 1] };
@@ -127,7 +126,7 @@ fn unit(chars: &[char]) -> &[char] {
     if period * 2 <= chars.len() { &chars[..period] } else { chars }
 }
 
-/// Without up to four digits at the end, or else at the beginning.
+/// Removes up to four digits at the end, or otherwise at the beginning.
 fn without_digits(chars: &[char]) -> &[char] {
     let digits =
         |all: &mut dyn Iterator<Item = &char>| all.take_while(|c| c.is_ascii_digit()).count();
@@ -141,7 +140,7 @@ fn without_digits(chars: &[char]) -> &[char] {
     }
 }
 
-/// Each the next one of the one before it, or each the one before: digits go round.
+/// Whether each character succeeds, or each precedes, the one before it. 0 follows 9, a follows z.
 fn is_sequence(chars: &[char]) -> bool {
     let next = |a: char, b: char| {
         u32::from(a) + 1 == u32::from(b) || (a == '9' && b == '0') || (a == 'z' && b == 'a')
@@ -257,7 +256,7 @@ mod tests {
             word in "[a-z]{3,8}|[а-я]{3,8}", times in 1usize..5, separator in "[-_ ./]{0,2}", digits in "[0-9]{0,4}",
         ) {
             let Some(entry) = entry(&word) else {
-                // One letter over and over is refused without a list.
+                // A repeated letter is refused without a list.
                 prop_assert!(is_monotonous(&word));
                 return Ok(());
             };
@@ -288,7 +287,7 @@ mod tests {
             let chars: Vec<char> = text.chars().collect();
             let unit = unit(&chars);
             prop_assert!(chars.iter().zip(unit.iter().cycle()).all(|(a, b)| a == b));
-            // No shorter one does.
+            // No shorter text does.
             for period in 1..unit.len() {
                 let shorter = chars.iter().zip(chars[..period].iter().cycle()).all(|(a, b)| a == b);
                 prop_assert!(!shorter || period * 2 > chars.len());

@@ -1,26 +1,26 @@
-//! How many guesses a password withstands, by zxcvbn, in a bounded amount of work.
+//! Estimates with zxcvbn how many guesses a password withstands, in a bounded amount of work.
 //!
-//! zxcvbn looks a password up in its dictionaries once for every way in which its digits and symbols may
-//! stand for letters. The ways multiply: 32 characters can have 800, each as much work as all the rest.
-//! What has more than [`MAX_READINGS`] is estimated in pieces of which none has.
+//! zxcvbn looks a password up in its dictionaries once for every way in which digits and symbols
+//! may stand for letters. These readings multiply: 32 characters can have 800, each as much work as
+//! all the rest. A text with more than `MAX_READINGS` is estimated in smaller pieces.
 
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 use zxcvbn::zxcvbn;
 
-/// Code points of which strength is estimated. What follows can only make a password stronger, and
-/// zxcvbn's work grows faster than its length: seconds for 100 characters of some kinds, which nothing
-/// can interrupt.
+/// The number of code points that are estimated. More can only make a password stronger, and
+/// zxcvbn's work grows faster than its length: 100 characters of some kinds take seconds that
+/// nothing can interrupt.
 pub(crate) const ESTIMATED: usize = 32;
 
-/// Ways to read the characters of one estimate. Texts that people type have few: ten digits have 8, a
-/// word with `@`, `$`, `0` and `!` one. With so many zxcvbn takes less time for 32 characters than
-/// the cheapest hash that is allowed (`tests/strength.rs`).
+/// The most readings of one estimated text. Typical passwords have few: ten digits have 8, a word
+/// with `@`, `$`, `0` and `!` has one. With this limit, zxcvbn takes less time for 32 characters
+/// than the cheapest hash that is allowed (`tests/strength.rs`).
 pub(crate) const MAX_READINGS: u32 = 16;
 
-/// What zxcvbn takes for letters, as of 3.1: for each of twelve letters its characters, each with its
-/// weight. Where two letters share a character, zxcvbn goes on both with it changed and unchanged: the
-/// character counts twice for one of them (`l`, which shares with `i` and `t`).
+/// The characters that zxcvbn 3.1 reads as letters, for each of twelve letters, and a weight. If
+/// two letters share a character, zxcvbn goes on with it both replaced and unchanged, so it counts
+/// twice for one of them: `l`, which shares with `i` and `t`.
 const READINGS: [(char, &str, u32); 12] = [
     ('a', "4@", 1),
     ('b', "8", 1),
@@ -36,19 +36,19 @@ const READINGS: [(char, &str, u32); 12] = [
     ('z', "2", 1),
 ];
 
-/// Guesses below which the score is 0, 1, 2, 3, as in zxcvbn.
+/// The guesses from which on the score is 1, 2, 3 and 4, as in zxcvbn.
 const SCORES: [u64; 4] = [1_005, 1_000_005, 100_000_005, 10_000_000_005];
 
-/// 0 (too guessable) to 4 (very unguessable), of the first [`ESTIMATED`] code points, with the user id as a
-/// word that an attacker would try first. zxcvbn's temporary copies are freed, not wiped.
+/// The score from 0 (too guessable) to 4 (very unguessable) of the first [`ESTIMATED`] code points.
+/// The user id counts as a word to try first. zxcvbn's temporary copies are freed, not wiped.
 pub(crate) fn score(password: &str, user_id: &str) -> u8 {
     let text = beginning(password, ESTIMATED);
     let guesses = |text: &str| zxcvbn(text, &[user_id]).guesses();
     let guesses = if readings(text) <= MAX_READINGS {
         guesses(text)
     } else {
-        // Whoever guesses the pieces guesses the whole. What is only guessable as a whole, because a
-        // piece ends inside of a word, is found where its characters are read as letters at once.
+        // An attacker who guesses the pieces guesses the whole. A word that is cut between two
+        // pieces is found by also reading all characters of the whole text as letters.
         let product = |all: u64, piece| all.saturating_mul(guesses(piece));
         pieces(text).fold(1, product).min(guesses(&as_letters(text)))
     };
@@ -56,13 +56,13 @@ pub(crate) fn score(password: &str, user_id: &str) -> u8 {
     SCORES.iter().filter(|limit| guesses >= **limit).count() as u8
 }
 
-/// The first code points.
+/// The first `code_points` of the text.
 fn beginning(text: &str, code_points: usize) -> &str {
     let end = text.char_indices().nth(code_points).map_or(text.len(), |(end, _)| end);
     &text[..end]
 }
 
-/// At least as many ways as zxcvbn goes through.
+/// An upper bound of the readings that zxcvbn tries.
 fn readings(text: &str) -> u32 {
     let ways = READINGS.map(|(_, stand_ins, weight)| {
         let there = stand_ins.chars().filter(|c| text.contains(*c)).count();
@@ -71,11 +71,11 @@ fn readings(text: &str) -> u32 {
     ways.iter().product()
 }
 
-/// The text cut into pieces with at most [`MAX_READINGS`] each, as long as they may be.
+/// Cuts the text into pieces, as long as possible, with at most [`MAX_READINGS`] each.
 fn pieces(text: &str) -> impl Iterator<Item = &str> {
     let mut rest = text;
     std::iter::from_fn(move || {
-        // One character has two readings at most: a piece has at least one.
+        // One character has at most two readings, so no piece is empty.
         let ends = rest.char_indices().map(|(start, c)| start + c.len_utf8());
         let end = ends.take_while(|end| readings(&rest[..*end]) <= MAX_READINGS).last()?;
         let (piece, after) = rest.split_at(end);
@@ -84,7 +84,7 @@ fn pieces(text: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-/// Every character that may stand for a letter as the first that it may stand for, in NFC: one reading.
+/// One reading of the text, in NFC: each character as the first letter that it may stand for.
 pub(crate) fn as_letters(text: &str) -> Zeroizing<String> {
     let letter = |c| {
         READINGS
@@ -102,8 +102,8 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    /// How many ways zxcvbn goes through, with its letters in this order: its
-    /// `enumerate_l33t_replacements`, counted.
+    /// The number of readings that zxcvbn tries if its letters come in this order, counted as in
+    /// its `enumerate_l33t_replacements`.
     fn ways(text: &str, letters: &[(char, &str, u32)]) -> usize {
         let mut ways: Vec<Vec<(char, char)>> = vec![vec![]];
         for (letter, stand_ins, _) in letters {
@@ -130,7 +130,7 @@ mod tests {
 
     #[test]
     fn no_order_of_letters_has_more_readings_than_are_counted() {
-        // Those that share characters; the others only multiply.
+        // Only characters that two letters share; the others just multiply.
         let [i, l, t] = [5, 6, 9].map(|at| READINGS[at]);
         for subset in 0..32 {
             let text: String = "1!|7+"
@@ -168,7 +168,7 @@ mod tests {
 
     #[test]
     fn symbols_in_plenty_do_not_make_a_guessable_password_strong() {
-        // The same word over and over, spelt in so many ways that it is cut into pieces.
+        // A repeated word, with so many readings that it is cut into pieces.
         let text = "p4$$w0rdp@55w0rdpa$5w0rd1!|7+%2({";
         assert!(readings(text) > MAX_READINGS);
         assert!(score("p4$$w0rdp@55w0rd", "42") < 3);

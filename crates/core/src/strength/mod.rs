@@ -1,8 +1,8 @@
 //! How easily a password is guessed.
 //!
-//! | module | idea |
+//! | module | subject |
 //! | --- | --- |
-//! | [`common`] | passwords that everybody thinks of, however they are dressed up |
+//! | [`common`] | common passwords, however they are decorated |
 //! | [`estimate`] | how many guesses a password withstands, in bounded work |
 
 pub mod common;

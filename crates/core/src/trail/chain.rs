@@ -1,9 +1,9 @@
-//! Tamper evidence: every row of the audit trail carries a MAC over itself and its predecessor's.
+//! Tamper evidence: each audit row carries a MAC over itself and over the MAC of the previous row.
 //!
-//! Whoever can write the table but does not have the key cannot change, remove, insert or reorder
-//! rows without the chain breaking at the first of them. Rows cut off at the end show only to who
-//! knows a later [`Head`], which is why heads are worth writing down elsewhere. Without a key the
-//! chain is one of plain hashes: it shows accidents and the careless, not who can recompute it.
+//! An attacker who can write the table but does not have the key cannot change, remove, insert or
+//! reorder rows without breaking the chain at the first of them. Rows cut off at the end show only
+//! if a later [`Head`] is known, so heads should be stored elsewhere. Without a key the chain
+//! consists of plain hashes, which reveal accidents, but not an attacker who recomputes them.
 
 use blake2::digest::{Digest, FixedOutput, KeyInit, Update, consts::U32};
 use blake2::{Blake2b, Blake2bMac};
@@ -13,13 +13,13 @@ use zeroize::Zeroizing;
 use crate::kept::keyring::{self, AUDIT, LOG, in_ids, is_id};
 use crate::rules::event::{Event, coded};
 
-/// Bytes in the MAC of a row.
+/// Length of a row's MAC in bytes.
 pub const MAC_BYTES: usize = 32;
 
-/// First byte of what is hashed: another encoding gets another version.
+/// First byte of the hashed text. A new encoding needs a new version.
 const VERSION: u8 = 1;
 
-/// What a chain is made with. Wiped on drop.
+/// The key of a chain. Wiped on drop.
 pub enum ChainKey {
     /// BLAKE2b-256 with this key.
     Keyed(Zeroizing<[u8; keyring::KEY_BYTES]>),
@@ -28,14 +28,14 @@ pub enum ChainKey {
 }
 
 impl From<&keyring::Key> for ChainKey {
-    /// The key's share for [`AUDIT`].
+    /// Derives the key for [`AUDIT`].
     fn from(key: &keyring::Key) -> Self {
         Self::Keyed(key.derive(AUDIT))
     }
 }
 
 impl ChainKey {
-    /// The key's share for [`LOG`].
+    /// Derives the key for [`LOG`].
     pub fn for_log(key: &keyring::Key) -> Self {
         Self::Keyed(key.derive(LOG))
     }
@@ -58,22 +58,22 @@ impl ChainKey {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Head {
     pub epoch: i64,
-    /// -1 if there is no row yet.
+    /// -1 in a chain without rows.
     pub seq: i64,
-    /// Zeros if there is no row yet.
+    /// Zeros in a chain without rows.
     pub mac: [u8; MAC_BYTES],
 }
 
-/// How a row differs from what was chained.
+/// How a row differs from the chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Broken {
-    /// The row is not the next one: one or more are missing, repeated or out of order.
+    /// The row is not the next one: rows are missing, repeated or out of order.
     Missing,
-    /// The row, the one before it or the key is not what the MAC was made with.
+    /// The row, the previous row or the key is not the one that the MAC was made with.
     Changed,
 }
 
-/// One chain of rows, at its end.
+/// The end of one chain of rows.
 pub struct Chain {
     key: ChainKey,
     epoch: i64,
@@ -82,12 +82,12 @@ pub struct Chain {
 }
 
 impl Chain {
-    /// A chain without rows.
+    /// Opens a chain without rows.
     pub const fn open(key: ChainKey, epoch: i64) -> Self {
         Self::resume(key, epoch, 0, [0; MAC_BYTES])
     }
 
-    /// A chain that goes on with row `next_seq` after a row with the MAC `last_mac`.
+    /// Resumes a chain at row `next_seq`, after a row with the MAC `last_mac`.
     pub const fn resume(
         key: ChainKey,
         epoch: i64,
@@ -97,9 +97,9 @@ impl Chain {
         Self { key, epoch, next: next_seq, last: last_mac }
     }
 
-    /// A copy to work on until a transaction has committed, and to keep only then.
+    /// Copies the chain to append to until a transaction commits; drop the copy if it does not.
     ///
-    /// Not `Clone`: a copy of a key should be as visible as this.
+    /// This is not `Clone`, because a copy of a key must be easy to notice.
     pub fn fork(&self) -> Self {
         let key = match &self.key {
             ChainKey::Keyed(key) => ChainKey::Keyed(key.clone()),
@@ -108,17 +108,17 @@ impl Chain {
         Self { key, epoch: self.epoch, next: self.next, last: self.last }
     }
 
-    /// The place and the MAC of the next row.
+    /// Appends a row, and returns its sequence number and MAC.
     pub fn append(&mut self, event: &Event) -> (i64, [u8; MAC_BYTES]) {
         let seq = self.next;
         self.advance(self.mac(event));
         (seq, self.last)
     }
 
-    /// Is this the next row, as it was written? Then the chain goes on with it.
+    /// Checks that this is the next row as it was written, and advances to it.
     ///
     /// # Errors
-    /// [`Broken`], and the chain stays where it was.
+    /// [`Broken`], which leaves the chain where it was.
     pub fn check(&mut self, seq: i64, event: &Event, mac: &[u8]) -> Result<(), Broken> {
         if seq != self.next {
             return Err(Broken::Missing);
@@ -131,13 +131,13 @@ impl Chain {
         Ok(())
     }
 
-    /// The last row.
+    /// The last row of the chain.
     pub const fn head(&self) -> Head {
         Head { epoch: self.epoch, seq: self.next.wrapping_sub(1), mac: self.last }
     }
 
     const fn advance(&mut self, mac: [u8; MAC_BYTES]) {
-        // Wrapping: the number may come from a table that somebody has tampered with.
+        // Wrapping, because the number may come from a table that an attacker has changed.
         self.next = self.next.wrapping_add(1);
         self.last = mac;
     }
@@ -147,10 +147,10 @@ impl Chain {
     }
 }
 
-/// What is hashed: no two inputs give the same bytes, because everything has either a fixed length
-/// or its length before it.
+/// The hashed text. Each part has a fixed length or follows its length, so that no two inputs give
+/// the same bytes.
 fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8> {
-    // By name and without `..`, so that a field cannot be forgotten.
+    // Names every field, without `..`, so that none can be forgotten.
     let Event {
         at,
         since,
@@ -185,7 +185,7 @@ fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8
     out
 }
 
-/// A byte that says whether there is a value, and then its length and the value.
+/// Writes whether there is a value, then its length and the value.
 pub(crate) fn put(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
     match value {
         None => out.push(0),
@@ -199,28 +199,28 @@ pub(crate) fn put(out: &mut Vec<u8>, value: Option<impl AsRef<[u8]>>) {
 }
 
 coded! {
-    /// Why a chain begins.
+    /// Why a new chain begins.
     pub enum Why {
         /// The server started.
         Start = 1 => "start",
-        /// The database is a copy of the one that the last chain was written in.
+        /// The database is a copy of the one in which the last chain was written.
         Restore = 2 => "restore",
         /// A standby has become a primary.
         Promotion = 3 => "promotion",
-        /// Another key is active.
+        /// Another key has become active.
         Key = 4 => "key",
-        /// A day is over.
+        /// A day has passed.
         Daily = 5 => "daily",
     }
 }
 
-/// What the first row of a chain says about it, in [`Event::detail`].
+/// What the first row of a chain says in [`Event::detail`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Opening {
     pub why: Why,
-    /// The end of the chain before it, if there was one.
+    /// The end of the previous chain, if there was one.
     pub previous: Option<Head>,
-    /// The id of the key, see [`keyring::is_id`]; none for a chain without a key.
+    /// The id of the key (see [`keyring::is_id`]); `None` for a chain without a key.
     pub key: Option<String>,
     /// PostgreSQL's system identifier.
     pub system: u64,
@@ -231,7 +231,7 @@ pub struct Opening {
 }
 
 impl Opening {
-    /// A JSON object of one fixed form, without spaces.
+    /// Writes a JSON object in one fixed form without spaces.
     pub fn to_detail(&self) -> String {
         let previous = self.previous.map_or_else(
             || "null".into(),
@@ -239,7 +239,7 @@ impl Opening {
                 format!(r#"{{"epoch":{epoch},"seq":{seq},"mac":"{}"}}"#, hex(&mac))
             },
         );
-        // What no id may hold becomes a `?`, which no reader takes for an id: no quoting is needed.
+        // A character that no id may have becomes `?`, which no reader accepts: no need to quote.
         let key = self.key.as_ref().map_or_else(
             || "null".into(),
             |id| {
@@ -254,7 +254,7 @@ impl Opening {
         )
     }
 
-    /// The exact inverse of [`Opening::to_detail`]: any other spelling of the same is refused.
+    /// The exact inverse of [`Opening::to_detail`]. Any other spelling is refused.
     pub fn parse(text: &str) -> Option<Self> {
         let (why, rest) = text.strip_prefix(r#"{"why":""#)?.split_once(r#"","previous":"#)?;
         let (previous, rest) = rest.split_once(r#","key":"#)?;
@@ -269,7 +269,7 @@ impl Opening {
             database: database.parse().ok()?,
             timeline: rest.strip_suffix('}')?.parse().ok()?,
         };
-        // Signs, leading zeros and capitals have been let through until here.
+        // Refuse signs, leading zeros and capitals, which the parsers above accept.
         (opening.to_detail() == text).then_some(opening)
     }
 }
@@ -286,12 +286,12 @@ fn parse_id(text: &str) -> Option<String> {
     is_id(id).then(|| id.into())
 }
 
-/// Lower-case hexadecimal digits.
+/// Writes lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// The MAC of these hexadecimal digits.
+/// Reads a MAC from hexadecimal digits.
 pub fn unhex(text: &str) -> Option<[u8; MAC_BYTES]> {
     let mut mac = [0; MAC_BYTES];
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();

@@ -1,6 +1,6 @@
-//! What repeats during a flood becomes counted rows, so that an attacker cannot fill the disk.
+//! Folds repeated events of a flood into counted rows, so that an attacker cannot fill the disk.
 //!
-//! Nothing is lost but who else it was: the counts of all rows add up to the number of events.
+//! Folding loses details, but no events: the counts of all rows add up to the number of events.
 
 use std::collections::BTreeMap;
 
@@ -11,24 +11,24 @@ use crate::rules::account::Timestamp;
 use crate::rules::event::{Event, Role};
 use crate::trail::chain::put;
 
-/// One second, in microseconds.
+/// One second in microseconds.
 const SECOND: i64 = 1_000_000;
-/// For how long repetitions are folded after the first, in microseconds.
+/// How long repetitions of an event are folded, in microseconds.
 pub const WINDOW: i64 = 60 * SECOND;
-/// Rows that failures may make at once, beyond one a second.
+/// How many rows failures may add at once, beyond one per second.
 pub const BURST: i64 = 10_000;
-/// Keys that are remembered.
+/// How many keys are remembered.
 pub const MAX_KEYS: usize = 8192;
-/// Coarse folds that tell the login role.
+/// How many coarse folds may name their login role.
 pub const MAX_COARSE: usize = 256;
 
-/// What the events of one fold have in common, and the primary key of the table of open folds: a
-/// hash of action, outcome, user id, client address and login role.
+/// What the events of a fold have in common: a hash of action, outcome, user id, client address and
+/// login role. It is the primary key of the table of open folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FoldKey([u8; 16]);
 
 impl FoldKey {
-    /// The key of an event, and of the folded event that is made of it.
+    /// The key of an event, and of the fold that the event belongs to.
     pub fn of(event: &Event) -> Self {
         let mut out = vec![event.action as u8, event.outcome as u8];
         for text in [&event.user_id, &event.client_addr, &event.login_role] {
@@ -37,40 +37,39 @@ impl FoldKey {
         Self(Blake2b::<U16>::digest(&out).into())
     }
 
-    /// The hash.
     pub const fn to_bytes(self) -> [u8; 16] {
         self.0
     }
 }
 
-/// Where an event went.
-// Taken apart as soon as it is made: boxing the event would only cost an allocation.
+/// Where an event goes.
+// It is taken apart right after it is made: boxing would only cost an allocation.
 #[allow(clippy::large_enum_variant)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Placed {
-    /// To a row of its own.
+    /// It gets a row of its own.
     Alone(Event),
-    /// To the open fold of this key.
+    /// It is counted in the open fold with this key.
     Folded(FoldKey),
 }
 
-/// Everything that is being folded in one database.
+/// The state of folding in one database.
 ///
 /// A new one has a full allowance of [`BURST`] rows.
 #[derive(Debug, Default)]
 pub struct Folding {
     windows: BTreeMap<FoldKey, Window>,
-    /// How many of `windows` hold a fold that names neither user nor client.
+    /// The number of `windows` whose fold names neither user nor client.
     coarse: usize,
     bucket: Bucket,
-    /// When `windows` was last searched for some that are over.
+    /// When `windows` was last searched for expired ones.
     swept: Option<Timestamp>,
 }
 
-/// What is remembered of a key.
+/// The state of one key.
 #[derive(Debug)]
 struct Window {
-    /// When an event of this key was last written alone.
+    /// When an event with this key last got a row of its own.
     opened: Timestamp,
     fold: Option<Fold>,
 }
@@ -78,47 +77,47 @@ struct Window {
 #[derive(Debug)]
 struct Fold {
     event: Event,
-    /// When its window opened. The window itself may open anew before the fold is taken.
+    /// When its window opened. The window may open again before the fold is taken.
     opened: Timestamp,
     dirty: bool,
 }
 
-/// As many rows as have been allowed, less what time has given back.
+/// The rows that were allowed, less those that time has given back.
 #[derive(Debug, Default)]
 struct Bucket {
-    /// In microseconds that it takes to give them back.
+    /// The microseconds that it takes to give them all back.
     spent: i64,
-    /// When that was.
+    /// The time at which `spent` was true.
     at: Timestamp,
 }
 
-/// What has been used of the [`BURST`] rows, and when that was. The default: nothing.
+/// How much of the [`BURST`] is spent, and when that was true. The default: nothing.
 #[repr(C)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Allowance {
-    /// In microseconds that it takes to give them back.
+    /// The microseconds that it takes to give all rows back.
     pub spent: i64,
     pub at: Timestamp,
 }
 
 impl Folding {
-    /// Nothing has been seen yet.
+    /// Starts with a full allowance.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// Goes on with an allowance that another one has told: a new one is full, and whoever could have a
-    /// new one made could fill the table.
+    /// Starts with the allowance that another instance has left. An attacker who could cause a new,
+    /// full allowance could fill the table.
     pub fn with_allowance(Allowance { spent, at }: Allowance) -> Self {
         Self { bucket: Bucket { spent, at }, ..Self::default() }
     }
 
-    /// What is left of the allowance of rows.
+    /// The allowance that is left.
     pub const fn allowance(&self) -> Allowance {
         Allowance { spent: self.bucket.spent, at: self.bucket.at }
     }
 
-    /// Decides where an event goes; a folded one is counted already.
+    /// Decides where an event goes. A folded event has been counted.
     pub fn place(&mut self, event: Event) -> Placed {
         if stands_alone(&event) {
             return Placed::Alone(event);
@@ -129,7 +128,7 @@ impl Folding {
         if window.is_some_and(|window| window.fold.is_some()) {
             return self.fold(key, event);
         }
-        // From here on there will be one more row.
+        // From here on the event adds a row, if only the row of its fold.
         let room = repeats || self.has_room(event.at);
         if failure && !(room && self.bucket.take(event.at)) {
             return self.fold_coarsely(event);
@@ -143,8 +142,8 @@ impl Folding {
         Placed::Alone(event)
     }
 
-    /// The same for an attempt whose password was hashed. That is slow enough not to flood anything, and
-    /// whoever floods with what is not must not make it anonymous: only its repeats are counted.
+    /// Like [`Folding::place`], for an attempt that was hashed. Hashes are too slow for a flood,
+    /// and a flood of cheap events must not make them anonymous: only their repetitions are folded.
     pub fn place_hashed(&mut self, event: Event) -> Placed {
         if stands_alone(&event) {
             return Placed::Alone(event);
@@ -159,7 +158,7 @@ impl Folding {
         Placed::Alone(event)
     }
 
-    /// Takes the folds whose window is over at `now`, each as one event, the oldest first.
+    /// Takes the folds whose window is over at `now`, each as one event, oldest first.
     pub fn due(&mut self, now: Timestamp) -> Vec<(FoldKey, Event)> {
         let (mut due, mut coarse) = (Vec::new(), 0);
         self.windows.retain(|&key, window| {
@@ -174,7 +173,7 @@ impl Folding {
         due
     }
 
-    /// The open folds that have changed since the last call, as they stand.
+    /// Copies the open folds that have changed since the last call.
     pub fn dirty(&mut self) -> Vec<(FoldKey, Event)> {
         let folds = self.windows.iter_mut().filter_map(|(&key, window)| {
             let fold = window.fold.as_mut()?;
@@ -183,7 +182,7 @@ impl Folding {
         folds.collect()
     }
 
-    /// Opens a fold again as [`Folding::dirty`] told it. Its window begins with its first event.
+    /// Restores a fold that [`Folding::dirty`] returned. Its window begins with its first event.
     pub fn restore(&mut self, event: Event) {
         let key = FoldKey::of(&event);
         let opened = event.since;
@@ -191,13 +190,13 @@ impl Folding {
         self.add(key, event, false);
     }
 
-    /// Counts an event in the fold of a window that is there.
+    /// Counts an event in the fold of an existing window.
     fn fold(&mut self, key: FoldKey, event: Event) -> Placed {
         self.add(key, event, true);
         Placed::Folded(key)
     }
 
-    /// Counts an event whatever its user and client.
+    /// Counts an event without its user and client.
     fn fold_coarsely(&mut self, mut event: Event) -> Placed {
         event.user_id = None;
         event.client_addr = None;
@@ -229,7 +228,7 @@ impl Folding {
         }
     }
 
-    /// Can one more key be remembered? Looks at most once a second for some that can be forgotten.
+    /// Whether another key can be remembered. Searches for expired ones at most once a second.
     fn has_room(&mut self, at: Timestamp) -> bool {
         if self.windows.len() < MAX_KEYS {
             return true;
@@ -250,7 +249,7 @@ impl Window {
 }
 
 impl Fold {
-    /// One event more, or a fold of several.
+    /// Adds one event, or a fold of several.
     fn absorb(&mut self, event: Event) {
         fn agree<T: PartialEq>(mine: &mut Option<T>, other: &Option<T>) {
             if mine != other {
@@ -270,13 +269,13 @@ impl Fold {
 }
 
 impl Bucket {
-    /// Is one more row allowed? Then it is spent.
+    /// Spends one row, if it is allowed.
     fn take(&mut self, at: Timestamp) -> bool {
         if at > self.at {
             self.spent = self.spent.saturating_sub(at.saturating_sub(self.at)).max(0);
             self.at = at;
         } else if !near(self.at, at) {
-            // The clock was set back; a little backwards is only two processes out of step.
+            // The clock was set back. A smaller step back only means two processes out of step.
             self.at = at;
         }
         let allowed = self.spent <= (BURST - 1) * SECOND;
@@ -287,12 +286,13 @@ impl Bucket {
     }
 }
 
-/// Less than a window apart? Either way, so that a clock that was set back does not keep windows open.
+/// Whether two times are less than a window apart, in either order: a clock that was set back must
+/// not keep windows open.
 const fn near(a: Timestamp, b: Timestamp) -> bool {
     a.abs_diff(b) < WINDOW.unsigned_abs()
 }
 
-/// Must it be readable on its own?
+/// Whether the event must keep a row of its own.
 fn stands_alone(event: &Event) -> bool {
     event.action.role() == Role::Chain || !event.alert.is_empty() || event.xid.is_some()
 }

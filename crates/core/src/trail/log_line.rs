@@ -1,10 +1,9 @@
-//! Lines of the server log that a login cannot make: each carries a number and a MAC.
+//! Lines of the server log that a login cannot forge: each carries a number and a MAC.
 //!
-//! `RAISE LOG 'password_verify: {…}'` looks like one of ours to whoever reads with the eye or with `grep`. The
-//! MAC is made under a key of its own, so that nothing else that is signed can be passed off as a line. Without
-//! a keyring it is a plain hash, as the chain's is then: it shows the careless. Numbers count up from the start
-//! of the server, so that a line that was copied from another time has a number that is there twice, and a line
-//! that was removed leaves a gap.
+//! `RAISE LOG 'password_verify: {…}'` makes a line that looks like ours to a reader or to `grep`.
+//! The MAC uses a key of its own, so that nothing else that is signed can pass for a line. Without
+//! a keyring it is a plain hash, which shows only careless changes. Numbers count up from server
+//! start: a line copied from another time repeats a number, and a removed line leaves a gap.
 
 use subtle::ConstantTimeEq;
 
@@ -12,15 +11,15 @@ use crate::kept::keyring::{in_ids, is_id};
 use crate::rules::account::Timestamp;
 use crate::trail::chain::{ChainKey, hex, unhex};
 
-/// What every line begins with.
+/// The beginning of every line.
 pub const PREFIX: &str = "password_verify: ";
-/// Longer texts are no line of ours. Bytes.
+/// The longest line, in bytes. Longer texts are not parsed.
 pub const MAX_LINE: usize = 16 * 1024;
 
-/// Before what is hashed: another form of line gets another version.
+/// Prefix of the hashed text. A new form of line needs a new version.
 const VERSION: &str = "log line v1 ";
 
-/// The whole line. `fields`: what it says, as members of a JSON object in ASCII, without a `{` in a string.
+/// Makes the whole line. `fields` are members of a JSON object in ASCII, without `{` in a string.
 pub fn sign(
     fields: &str,
     started: Timestamp,
@@ -28,7 +27,7 @@ pub fn sign(
     id: Option<&str>,
     key: &ChainKey,
 ) -> String {
-    // What no id may hold becomes a `?`, which no reader takes for an id: no quoting is needed.
+    // A character that no id may have becomes `?`, which no reader accepts: no need to quote.
     let id = id.map_or_else(
         || "null".to_owned(),
         |id| {
@@ -45,7 +44,7 @@ fn mac(key: &ChainKey, signed: &str) -> [u8; 32] {
     key.mac(format!("{VERSION}{signed}").as_bytes())
 }
 
-/// A text that has the form of a line.
+/// A text in the form of a line, not yet verified.
 pub struct Line<'a> {
     signed: &'a str,
     key: Option<&'a str>,
@@ -53,7 +52,8 @@ pub struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Whatever stands before it, such as the time and `LOG:`, is not part of it. `None`: it is none of ours.
+    /// Parses a line; a prefix such as the time and `LOG:` is ignored. `None`: the text is not a
+    /// line of ours.
     pub fn parse(text: &'a str) -> Option<Self> {
         if text.len() > MAX_LINE {
             return None;
@@ -69,12 +69,12 @@ impl<'a> Line<'a> {
         Some(Self { signed, key, mac: unhex(mac)? })
     }
 
-    /// The id of the key that it was made with.
+    /// The id of the key that the line claims to be signed with.
     pub const fn key(&self) -> Option<&'a str> {
         self.key
     }
 
-    /// Is it as it was made, with that key?
+    /// Whether this key made the line as it is. Compares in constant time.
     pub fn is_genuine(&self, key: &ChainKey) -> bool {
         mac(key, self.signed).ct_eq(&self.mac).into()
     }

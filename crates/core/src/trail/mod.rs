@@ -1,11 +1,11 @@
-//! The audit as bytes: folded, chained, signed.
+//! The encoding of the audit: folded rows, a chain of MACs, signed log lines.
 //!
-//! | module | idea |
+//! | module | subject |
 //! | --- | --- |
-//! | [`fold`] | what repeats during a flood becomes counted rows |
-//! | [`chain`] | tamper evidence: each row's MAC covers the one before it |
-//! | [`log_line`] | lines of the server log that a login cannot make |
-//! | [`name`] | names that come as bytes |
+//! | [`fold`] | counted rows for events that repeat during a flood |
+//! | [`chain`] | tamper evidence: each row's MAC covers the previous row's |
+//! | [`log_line`] | lines of the server log that a login cannot forge |
+//! | [`name`] | names of roles and applications as text |
 
 pub mod chain;
 pub mod fold;

@@ -1,10 +1,10 @@
-//! Names of roles and applications, which come as bytes.
+//! Turns the names of roles and applications, which come as bytes, into text.
 
-/// The name as text that no other bytes give.
+/// Writes the name as text. Different bytes give different texts.
 ///
-/// Names of roles are shared by the databases of a server, whatever their encodings are, so that their bytes
-/// need not be text in this one. What is not ASCII, nor, where the database is UTF-8, valid there, becomes
-/// `\x` and two hexadecimal digits, and so does a backslash itself.
+/// All databases of a server share role names, whatever their encodings are, so the bytes need not
+/// be valid text in this one. Bytes that are not ASCII or, if the database is UTF-8, not valid
+/// UTF-8 become `\x` and two hexadecimal digits; so does a backslash.
 pub fn printable(bytes: &[u8], database_is_utf8: bool) -> String {
     let mut text = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {

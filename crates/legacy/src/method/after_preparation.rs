@@ -1,17 +1,17 @@
-//! A slow hash of a password that was prepared first: passlib's SCRAM (SASLprep) and better-auth (NFKC).
+//! A slow hash of a prepared password: passlib's SCRAM (SASLprep) and better-auth (NFKC).
 
 use super::{Method, Pbkdf2, Prepared, Remainder, Scrypt};
 use crate::fields::Fields;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// The method behind the preparation, and what both are called together.
+/// A preparation with the method that follows it, and the name of both together.
 pub struct AfterPreparation {
     how: Prepared,
     name: &'static str,
     method: Box<dyn Method>,
 }
 
-/// Names of the whole, how it begins, and the name of what comes after.
+/// The name of the combination, the preparation, and the name of the method.
 const NAMES: [(&str, Prepared, &str); 4] = [
     ("better-auth-scrypt", Prepared::Nfkc, "scrypt"),
     ("sasl-pbkdf2-sha1", Prepared::Sasl, "pbkdf2-sha1"),
@@ -20,7 +20,7 @@ const NAMES: [(&str, Prepared, &str); 4] = [
 ];
 
 impl AfterPreparation {
-    /// `None` where the two do not go together in any system.
+    /// `None` if no system combines these two.
     pub fn new(how: Prepared, method: Box<dyn Method>) -> Option<Self> {
         let entry = NAMES.iter().find(|entry| (entry.1, entry.2) == (how, method.name()))?;
         Some(Self { how, name: entry.0, method })
@@ -52,7 +52,7 @@ impl Method for AfterPreparation {
         self.method.compute(&self.how.prepare(password), user_id)
     }
 
-    /// The preparation makes one of several passwords; what comes after tells all others apart.
+    /// Only the preparation maps several passwords to one; the method tells all others apart.
     fn remainder(&self, _: &[u8]) -> Remainder {
         Remainder::Part(Box::new(self.how))
     }

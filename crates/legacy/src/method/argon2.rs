@@ -1,4 +1,4 @@
-//! Argon2 (RFC 9106), its three variants and two versions.
+//! Argon2 (RFC 9106) in its three variants and two versions.
 
 use argon2::{Algorithm, Argon2 as Hasher, Block, Params, Version};
 use zeroize::Zeroize;
@@ -9,14 +9,14 @@ use crate::limits::{ceiling, floor, output_length};
 use crate::output::filled;
 use crate::{Argon2id, Limits, OutOfMemory, Output, Refusal};
 
-/// Which memory a block may refer to.
+/// Which blocks a block may refer to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Variant {
-    /// What depends on the password, after half a pass that does not.
+    /// Half a pass without password-dependent references, then with them.
     Id,
-    /// What does not depend on the password.
+    /// References never depend on the password.
     I,
-    /// What depends on the password.
+    /// References always depend on the password.
     D,
 }
 
@@ -42,9 +42,8 @@ impl Variant {
 
 /// Argon2 without key and associated data.
 pub struct Argon2 {
-    /// The variant.
     pub variant: Variant,
-    /// 19 is version 1.3 of RFC 9106, 16 the one before.
+    /// 19 for version 1.3 (RFC 9106), or 16 for version 1.0.
     pub version: u32,
     /// m, in KiB.
     pub memory_kib: u32,
@@ -52,7 +51,7 @@ pub struct Argon2 {
     pub iterations: u32,
     /// p, lanes.
     pub parallelism: u32,
-    /// Bytes of the tag, which depend on their number.
+    /// Length of the tag in bytes, which is part of the hash.
     pub length: u32,
     /// At least 8 bytes.
     pub salt: Vec<u8>,
@@ -91,7 +90,7 @@ impl Method for Argon2 {
             .blob(&self.salt)
     }
 
-    /// RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p. The crate has no shorter salts than 8 bytes.
+    /// RFC 9106 section 3.1: t ≥ 1, p ≥ 1, m ≥ 8p. The crate requires 8 bytes of salt.
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         let (m, t) = (u64::from(self.memory_kib), u64::from(self.iterations));
         limits.memory(m.saturating_mul(1024))?;
@@ -107,7 +106,7 @@ impl Method for Argon2 {
 
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         let length = self.length as usize;
-        // Invariant: `check` has held everything that the crate requires.
+        // Invariant: `check` enforces everything that the crate requires.
         #[allow(clippy::expect_used)]
         let params = Params::new(self.memory_kib, self.iterations, self.parallelism, Some(length))
             .expect("parameters within the ceilings");
@@ -119,7 +118,7 @@ impl Method for Argon2 {
         let output = filled(length, |tag| {
             let done =
                 hasher.hash_password_into_with_memory(password, &self.salt, tag, &mut memory);
-            // Invariant: as above.
+            // Invariant: `check` enforces everything that the crate requires.
             #[allow(clippy::expect_used)]
             done.expect("lengths within Argon2's");
         });

@@ -13,24 +13,24 @@ use crate::limits::{ceiling, floor};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Bytes of salt.
+/// Length of the salt in bytes.
 pub const SALT_BYTES: usize = 16;
-/// Bytes of output: of the 24 that are computed, every implementation stores 23.
+/// Length of the output in bytes: 24 are computed, but every implementation stores 23.
 pub const OUTPUT_BYTES: usize = 23;
-/// Bytes of key: what a password has beyond is not looked at.
+/// Length of the key in bytes: bcrypt ignores the rest of a password.
 const KEY_BYTES: usize = 72;
 
-/// What is done to a password first.
+/// How a password is prepared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prehash {
-    /// Nothing: `$2a$`, `$2b$`, `$2y$`. They differ in bugs of old implementations, which no password of
-    /// UTF-8 text meets below 255 bytes.
+    /// `$2a$`, `$2b$`, `$2y$`: not at all. They differ in bugs of old implementations, which no
+    /// UTF-8 password below 255 bytes triggers.
     None,
-    /// Nothing, but crypt_blowfish before 1.1 extended the sign of bytes above 0x7f: `$2x$`.
+    /// `$2x$`: not at all, but crypt_blowfish before 1.1 sign-extended bytes above 0x7f.
     SignBug,
     /// passlib: base64 of SHA-256.
     Sha256,
-    /// passlib: base64 of HMAC-SHA-256 with the 22 characters of the salt for a key.
+    /// passlib: base64 of HMAC-SHA-256, keyed with the 22 characters of the salt.
     HmacSha256,
     /// Django: SHA-256 in hexadecimal.
     HexSha256,
@@ -59,7 +59,7 @@ impl Prehash {
         }
     }
 
-    /// The key of bcrypt. A C string has its NUL in it, and is cut after 72 bytes.
+    /// The key of bcrypt: a C string with its NUL, cut after 72 bytes.
     fn key(self, password: &[u8], salt: &[u8]) -> Zeroizing<Vec<u8>> {
         match self {
             Self::None => key(c_string(password)),
@@ -69,8 +69,8 @@ impl Prehash {
                 key(&base64(&hmac::<Hmac<Sha256>>(to_bcrypt(salt).as_bytes(), password)))
             }
             Self::HexSha256 => key(&hex(&Sha256::digest(password))),
-            // WordPress trims what is set and what is typed in, so that a space at the end that its user
-            // believes in never counted.
+            // WordPress trims passwords when they are set and when they are typed, so outer white
+            // space never counted.
             Self::WordPress => key(&base64(&hmac::<Hmac<Sha384>>(b"wp-sha384", trim(password)))),
         }
     }
@@ -78,11 +78,10 @@ impl Prehash {
 
 /// bcrypt with one of its prehashes.
 pub struct Bcrypt {
-    /// What comes before.
+    /// The preparation of the password.
     pub prehash: Prehash,
     /// The binary logarithm of the rounds, 4 to 31.
     pub cost: u32,
-    /// The salt.
     pub salt: [u8; SALT_BYTES],
 }
 
@@ -106,7 +105,7 @@ impl Method for Bcrypt {
     }
 
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
-        // Above 31 nothing is defined, whatever the ceiling.
+        // bcrypt is undefined above 31, even if the ceiling is higher.
         ceiling(self.cost, limits.bcrypt_cost.min(31))?;
         floor(self.cost, 4u32)
     }
@@ -134,8 +133,8 @@ impl Method for Bcrypt {
         Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&text[..OUTPUT_BYTES])))
     }
 
-    /// Without a NUL, fewer than 72 bytes are all in the key, and so is where they end. In `$2x$` a byte above
-    /// 0x7f hides others, but sets the first bit of its word, which no key of ASCII has.
+    /// Fewer than 72 bytes without a NUL are all in the key, and so is their end. In `$2x$` a byte
+    /// above 0x7f hides others, but sets the first bit of its word, which no ASCII key does.
     fn remainder(&self, password: &[u8]) -> Remainder {
         let whole = password.len() < KEY_BYTES;
         match self.prehash {
@@ -151,7 +150,7 @@ impl Method for Bcrypt {
         false
     }
 
-    /// Four S-boxes of 1 KiB and a little.
+    /// Four S-boxes of 1 KiB and some more.
     fn memory_kib(&self) -> u32 {
         5
     }
@@ -163,8 +162,8 @@ fn key(text: &[u8]) -> Zeroizing<Vec<u8>> {
     key
 }
 
-/// The 18 words that the bug made of a key. A word is shifted in byte by byte, and a byte above 0x7f
-/// set every bit of the word before it.
+/// The 18 words that the bug made of a key: a word is shifted in byte by byte, and a byte above
+/// 0x7f set all bits of the word before it.
 fn sign_extended(key: &[u8]) -> Zeroizing<Vec<u8>> {
     let mut bytes = key.iter().copied().cycle();
     let mut extended = Zeroizing::new(Vec::with_capacity(KEY_BYTES));
@@ -183,7 +182,7 @@ fn base64(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
 }
 
 fn hmac<M: Mac + KeyInit>(key: &[u8], message: &[u8]) -> Zeroizing<Vec<u8>> {
-    // Invariant: HMAC takes keys of every length.
+    // Invariant: HMAC accepts keys of any length.
     #[allow(clippy::expect_used)]
     let mut mac = <M as KeyInit>::new_from_slice(key).expect("a key of any length");
     mac.update(message);

@@ -1,4 +1,4 @@
-//! What other databases keep of their users: MySQL and MariaDB, SQL Server.
+//! Password hashes of other databases: MySQL and MariaDB, SQL Server.
 
 use sha1::{Digest, Sha1};
 use zeroize::Zeroizing;
@@ -8,7 +8,7 @@ use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Bytes of output: SHA-1.
+/// Length of the output in bytes (SHA-1).
 pub const OUTPUT_BYTES: usize = 20;
 
 /// MySQL since 4.1 (`mysql_native_password`): SHA-1 of SHA-1.
@@ -47,10 +47,10 @@ impl Method for Mysql41 {
     }
 }
 
-/// SQL Server before 2012: SHA-1 of password, in UTF-16, and salt.
+/// SQL Server before 2012: SHA-1 of the password in UTF-16 and the salt.
 pub struct SqlServer {
-    /// 2000, which keeps the hash of the password in capital letters besides. Nothing tells whether a server
-    /// looked at case, so whatever it may have taken is taken.
+    /// SQL Server 2000 also stores the hash of the upper-case password. The text does not tell
+    /// whether the server ignored case, so any case is accepted.
     pub capitals: bool,
     /// Four bytes.
     pub salt: Vec<u8>,
@@ -93,7 +93,7 @@ impl Method for SqlServer {
         Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&digest)))
     }
 
-    /// Capital letters stand for small ones.
+    /// Upper-case letters stand for lower-case ones, so the method must stay.
     fn remainder(&self, _: &[u8]) -> Remainder {
         if self.capitals { Remainder::All } else { Remainder::Nothing }
     }

@@ -1,7 +1,7 @@
-//! DES (FIPS 46-3) with the salt of crypt(3), which no cipher has: it exchanges bits inside of a round.
+//! DES (FIPS 46-3) with the salt of crypt(3), which swaps bits inside each round.
 //!
-//! Blocks and keys are 64 bits, the first of the standard being the most significant. Tables are those
-//! of the standard, where bits are counted from 1.
+//! Blocks and keys are 64 bits, the standard's first bit being the most significant. The tables are
+//! the standard's, with bits counted from 1.
 
 use zeroize::Zeroizing;
 
@@ -30,7 +30,7 @@ const P: [u8; 32] = [
 ];
 const ROTATIONS: [u32; 16] = [1, 1, 2, 2, 2, 2, 2, 2, 1, 2, 2, 2, 2, 2, 2, 1];
 
-/// S1 to S8, a row of 16 after another.
+/// S1 to S8, each as its rows of 16.
 const S: [[u8; 64]; 8] = [
     [
         14, 4, 13, 1, 2, 15, 11, 8, 3, 10, 6, 12, 5, 9, 0, 7, 0, 15, 7, 4, 14, 2, 13, 1, 10, 6, 12,
@@ -74,7 +74,7 @@ const S: [[u8; 64]; 8] = [
     ],
 ];
 
-/// What an S-box makes of six bits, already where P puts it.
+/// The output of each S-box for six bits, with P already applied.
 static SP: [[u32; 64]; 8] = sp();
 
 const fn sp() -> [[u32; 64]; 8] {
@@ -83,7 +83,7 @@ const fn sp() -> [[u32; 64]; 8] {
     while i < 8 {
         let mut six = 0;
         while six < 64 {
-            // The outer two bits are the row, the inner four the column.
+            // The outer two bits select the row, the inner four the column.
             let at = (six >> 5 << 1 | six & 1) << 4 | six >> 1 & 15;
             let nibble = (S[i][at] as u64) << (28 - 4 * i);
             sp[i][six] = permute(nibble, 32, &P) as u32;
@@ -94,7 +94,7 @@ const fn sp() -> [[u32; 64]; 8] {
     sp
 }
 
-/// The bits of a word of `width` bits that a table names.
+/// Selects the bits of a word of `width` bits that a table names.
 const fn permute<const N: usize>(word: u64, width: u32, table: &[u8; N]) -> u64 {
     let mut out = 0;
     let mut i = 0;
@@ -105,11 +105,11 @@ const fn permute<const N: usize>(word: u64, width: u32, table: &[u8; N]) -> u64 
     out
 }
 
-/// Sixteen round keys, in halves of 24 bits.
+/// Sixteen round keys in halves of 24 bits.
 pub struct Key(Zeroizing<[[u32; 2]; 16]>);
 
 impl Key {
-    /// Of 8 bytes whose last bits, the parity, do not count.
+    /// Expands 8 bytes. Their last bits are parity and do not count.
     pub fn new(key: u64) -> Self {
         let mut halves = Zeroizing::new([0; 2]);
         let both = Zeroizing::new(permute(key, 64, &PC1));
@@ -125,8 +125,8 @@ impl Key {
         Self(rounds)
     }
 
-    /// Encrypts a block `count` times over. A set bit i of `salt`, from the least significant, exchanges
-    /// bits i and i + 24 of every E, from the first.
+    /// Encrypts a block `count` times. Bit i of `salt`, counted from the least significant, swaps
+    /// bits i and i + 24 of every E, counted from the first.
     pub fn encrypt(&self, block: u64, salt: u32, count: u32) -> u64 {
         let salt = salt.reverse_bits() >> 8;
         let block = permute(block, 64, &IP);
@@ -135,16 +135,16 @@ impl Key {
             for key in self.0.iter() {
                 (l, r) = (r, l ^ f(r, key, salt));
             }
-            // The last round leaves its halves where they are, and FP and IP cancel out.
+            // The last round does not swap its halves, and FP and IP cancel out in between.
             (l, r) = (r, l);
         }
         permute(u64::from(l) << 32 | u64::from(r), 64, &FP)
     }
 }
 
-/// f of the standard, with the salt between E and the key.
+/// f of the standard, with the salt applied between E and the key.
 fn f(r: u32, key: &[u32; 2], salt: u32) -> u32 {
-    // E takes six bits at every fourth, from the last of the nibble before to the first of the next.
+    // Each group is six bits: a nibble, the last bit before it and the first bit after it.
     let six = |i: u32| r.rotate_right(1).rotate_left(4 * i) >> 26;
     let high = six(0) << 18 | six(1) << 12 | six(2) << 6 | six(3);
     let low = six(4) << 18 | six(5) << 12 | six(6) << 6 | six(7);
@@ -167,7 +167,7 @@ mod tests {
 
     #[test]
     fn without_salt_it_is_des() {
-        // The example of FIPS 46 that is in every textbook, and one of NIST SP 800-17.
+        // The FIPS 46 example of the textbooks, and one of NIST SP 800-17.
         let encrypt = |key, block| Key::new(key).encrypt(block, 0, 1);
         assert_eq!(encrypt(0x1334_5779_9bbc_dff1, 0x0123_4567_89ab_cdef), 0x85e8_1354_0f0a_b405);
         assert_eq!(encrypt(0x0101_0101_0101_0101, 0x8000_0000_0000_0000), 0x95f8_a5e5_dd31_d900);

@@ -1,4 +1,4 @@
-//! crypt(3) of Unix since 1979, and its extension by BSDi.
+//! crypt(3) of Unix since 1979, and BSDi's extension of it.
 
 use zeroize::Zeroizing;
 
@@ -9,17 +9,17 @@ use crate::limits::{ceiling, floor};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Bytes of output.
+/// Length of the output in bytes.
 pub const OUTPUT_BYTES: usize = 8;
-/// Rounds of the traditional one.
+/// Rounds of the traditional hash.
 const TRADITIONAL_ROUNDS: u32 = 25;
 
-/// crypt(3) with DES. Of every byte of a password, seven bits count.
+/// crypt(3) with DES. Only seven bits of each byte of a password count.
 pub struct DesCrypt {
-    /// `_`: passwords of any length, and so many rounds. Traditionally only eight bytes of a password
-    /// count.
+    /// BSDi's `_`: passwords of any length, and this many rounds. `None`: traditional, only eight
+    /// bytes of a password count.
     pub extended: Option<u32>,
-    /// 24 bits, traditionally 12.
+    /// 24 bits; 12 in the traditional hash.
     pub salt: u32,
 }
 
@@ -66,7 +66,7 @@ impl Method for DesCrypt {
         let mut key = Key::new(*first);
         if self.extended.is_some() {
             let (mut bits, mut rest) = (first, rest);
-            // The key is encrypted with itself, and with the next eight bytes it is the next key.
+            // The next key is the key encrypted with itself, XORed with the next eight bytes.
             while !rest.is_empty() {
                 let (next, after) = eight(rest);
                 *bits = key.encrypt(*bits, 0, 1) ^ *next;
@@ -79,13 +79,13 @@ impl Method for DesCrypt {
         Ok(filled(OUTPUT_BYTES, |out| out.copy_from_slice(&block.to_be_bytes())))
     }
 
-    /// Seven bits of each byte: no password is told from all others.
+    /// With seven bits of each byte, every password has others with the same output.
     fn remainder(&self, _: &[u8]) -> Remainder {
         Remainder::All
     }
 }
 
-/// Eight bytes as a key, each moved over the place of its parity, and what comes after them.
+/// Eight bytes as a key, each shifted over its parity bit, and the bytes after them.
 fn eight(text: &[u8]) -> (Zeroizing<u64>, &[u8]) {
     let (now, after) = text.split_at(text.len().min(8));
     let mut key = Zeroizing::new(0);

@@ -1,4 +1,4 @@
-//! One hash of password and salt: LDAP (RFC 2307, and its salted forms), and Django before 1.4.
+//! One hash of password and salt: LDAP (RFC 2307 and its salted forms) and Django before 1.4.
 
 use md5::Md5;
 use sha1::Sha1;
@@ -9,7 +9,6 @@ use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// The hash.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hash {
     /// 16 bytes.
@@ -25,7 +24,7 @@ pub enum Hash {
 }
 
 impl Hash {
-    /// Bytes of output.
+    /// Length of the output in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::Md5 => 16,
@@ -37,20 +36,16 @@ impl Hash {
     }
 }
 
-/// Where the salt is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum SaltAt {
     /// Before the password: Django.
     Start,
-    /// After it: LDAP.
+    /// After the password: LDAP.
     End,
 }
 
-/// A hash of password and salt.
 pub struct Digest {
-    /// The hash.
     pub hash: Hash,
-    /// The place of the salt.
     pub salt_at: SaltAt,
     /// Any bytes, or none.
     pub salt: Vec<u8>,
@@ -79,7 +74,7 @@ impl Digest {
 
 impl Method for Digest {
     fn name(&self) -> &'static str {
-        // Invariant: no format makes another pair, and `read` takes them from the table.
+        // Invariant: no format makes another pair, and `read` takes the pair from the table.
         #[allow(clippy::expect_used)]
         let entry = NAMES
             .iter()

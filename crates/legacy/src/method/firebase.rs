@@ -1,4 +1,4 @@
-//! Firebase's scrypt (github.com/firebase/scrypt): its output is the key that encrypts the signer key.
+//! Firebase's scrypt (github.com/firebase/scrypt), which encrypts the signer key with its output.
 
 use aes::Aes256;
 use ctr::cipher::{KeyIvInit, StreamCipher};
@@ -15,11 +15,11 @@ use crate::{Limits, OutOfMemory, Output, Refusal};
 pub struct Firebase {
     /// `mem_cost` is the binary logarithm of N, `rounds` is r, and p is 1.
     pub cost: Cost,
-    /// The user's.
+    /// The salt of the user.
     pub salt: Vec<u8>,
-    /// The project's, hashed after the salt.
+    /// The salt separator of the project, hashed after the salt.
     pub separator: Vec<u8>,
-    /// The project's.
+    /// The signer key of the project.
     pub signer_key: Zeroizing<Vec<u8>>,
 }
 

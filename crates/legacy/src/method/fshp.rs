@@ -1,4 +1,4 @@
-//! FSHP (github.com/bdd/fshp-is-not-secure-anymore): PBKDF1 with password and salt exchanged.
+//! FSHP (github.com/bdd/fshp-is-not-secure-anymore): PBKDF1 with password and salt swapped.
 
 use sha1::Sha1;
 use sha2::{Sha256, Sha384, Sha512};
@@ -17,9 +17,8 @@ const NAMES: [(&str, Hash); 4] = [
     ("fshp-sha512", Hash::Sha512),
 ];
 
-/// FSHP.
 pub struct Fshp {
-    /// Any but MD5.
+    /// Any hash but MD5.
     pub hash: Hash,
     /// At least 1.
     pub rounds: u32,
@@ -48,7 +47,7 @@ impl Fshp {
 
 impl Method for Fshp {
     fn name(&self) -> &'static str {
-        // MD5 is none of its hashes, and is refused by `check`.
+        // FSHP has no MD5: `check` refuses it.
         NAMES.iter().find(|entry| entry.1 == self.hash).map_or("fshp-md5", |entry| entry.0)
     }
 
@@ -56,7 +55,7 @@ impl Method for Fshp {
         Fields::new().number("rounds", self.rounds).blob(&self.salt)
     }
 
-    /// A round is less than an iteration of PBKDF2.
+    /// A round is cheaper than an iteration of PBKDF2.
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         ceiling(self.rounds, limits.pbkdf2_iterations)?;
         floor(self.rounds, 1u32)?;

@@ -1,4 +1,4 @@
-//! HMAC of a password with a salt for a key: Werkzeug before 2.3.
+//! HMAC of a password, keyed with the salt: Werkzeug before 2.3.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Sha256, Sha512};
@@ -10,9 +10,9 @@ use crate::{Limits, OutOfMemory, Output, Refusal};
 
 /// HMAC with SHA-256 or SHA-512.
 pub struct Keyed {
-    /// SHA-512.
+    /// Whether it is SHA-512.
     pub long: bool,
-    /// The key: text.
+    /// The key, which is text.
     pub salt: Vec<u8>,
 }
 
@@ -56,7 +56,7 @@ impl Method for Keyed {
 }
 
 fn hmac<M: Mac + KeyInit>(key: &[u8], message: &[u8], length: usize) -> Output {
-    // Invariant: HMAC takes keys of every length.
+    // Invariant: HMAC accepts keys of any length.
     #[allow(clippy::expect_used)]
     let mut mac = <M as KeyInit>::new_from_slice(key).expect("a key of any length");
     mac.update(message);

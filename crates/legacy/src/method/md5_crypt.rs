@@ -8,20 +8,19 @@ use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Bytes of output.
+/// Length of the output in bytes.
 pub const OUTPUT_BYTES: usize = 16;
 /// The longest salt, in bytes.
 pub const MAX_SALT_BYTES: usize = 8;
-/// It has no other number of rounds.
+/// The number of rounds, which is fixed.
 const ROUNDS: u32 = 1000;
-/// Which byte of the digest is written where.
+/// The order in which the bytes of a digest are written.
 const ORDER: [usize; OUTPUT_BYTES] = [12, 6, 0, 13, 7, 1, 14, 8, 2, 15, 9, 3, 5, 10, 4, 11];
 
-/// md5-crypt.
 pub struct Md5Crypt {
-    /// Apache's: `$apr1$` where others hash `$1$`.
+    /// Apache's variant, which hashes `$apr1$` instead of `$1$`.
     pub apache: bool,
-    /// The characters of the salt, as they are.
+    /// The characters of the salt, not decoded.
     pub salt: Vec<u8>,
 }
 
@@ -51,7 +50,7 @@ impl Method for Md5Crypt {
         if self.salt.len() > MAX_SALT_BYTES { Err(Refusal::Malformed) } else { Ok(()) }
     }
 
-    /// The digest in the order in which its bytes are written.
+    /// The digest, in the order in which its bytes are written.
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         let (password, salt) = (c_string(password), self.salt.as_slice());
         let digest = Zeroizing::new(self.rounds(password, &self.first(password, salt), salt));
@@ -73,7 +72,7 @@ impl Md5Crypt {
         for part in password.chunks(inner.len()) {
             outer.update(&inner[..part.len()]);
         }
-        // For every bit of the length a zero, or else the first byte of the password: a slip of 1994
+        // For each bit of the length a zero byte or the first byte of the password: a slip of 1994
         // that became the format.
         let mut length = password.len();
         while length > 0 {
@@ -102,7 +101,7 @@ impl Md5Crypt {
     }
 }
 
-/// A digest of MD5 in the order in which crypt(3) writes its bytes.
+/// An MD5 digest in the order in which crypt(3) writes its bytes.
 pub fn written(digest: &[u8; OUTPUT_BYTES]) -> Zeroizing<[u8; OUTPUT_BYTES]> {
     Zeroizing::new(ORDER.map(|from| digest[from]))
 }

@@ -1,19 +1,19 @@
-//! Asking for memory before a crate takes it.
+//! Checks for memory before a crate allocates it.
 
 use std::hint::black_box;
 
 use crate::OutOfMemory;
 
-/// Is there room for this many bytes, now?
+/// Fails if there is no room for this many bytes now.
 ///
-/// The crates of scrypt and yescrypt allocate without asking. When that fails, Rust aborts the process,
-/// and in PostgreSQL a process that aborts takes every session of the server down with it. So the same
-/// amount is reserved and given back first. A backend has one thread: nobody takes it in between.
+/// The crates of scrypt and yescrypt allocate infallibly. If that fails, Rust aborts the process,
+/// and PostgreSQL then restarts all backends. So the same amount is reserved and released first. A
+/// backend has one thread, so nothing can take the memory in between.
 pub fn ask_for(bytes: u64) -> Result<(), OutOfMemory> {
     let bytes = usize::try_from(bytes).map_err(|_| OutOfMemory)?;
     let mut room: Vec<u8> = Vec::new();
     room.try_reserve_exact(bytes).map_err(|_| OutOfMemory)?;
-    // An allocation that nobody looks at is one that the compiler may leave out.
+    // The compiler may remove an allocation that is never observed.
     black_box(&mut room);
     Ok(())
 }

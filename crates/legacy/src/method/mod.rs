@@ -1,4 +1,4 @@
-//! The computations. Each file has one, its parameters and its ceilings.
+//! The computations, one per file, with their parameters and ceilings.
 
 mod after_preparation;
 mod argon2;
@@ -48,58 +48,56 @@ use zeroize::Zeroizing;
 use crate::fields::Fields;
 use crate::{Argon2id, Limits, OutOfMemory, Output, Refusal};
 
-/// An algorithm with parameters that may still be impossible or above the ceilings: only what
-/// [`Method::check`] has accepted is computed.
+/// An algorithm with parameters that may still be impossible or above the ceilings. It must not be
+/// computed before [`Method::check`] has accepted it.
 pub trait Method: Send + Sync {
-    /// A name that no other computation has.
+    /// The name, unique among all computations.
     fn name(&self) -> &'static str;
 
-    /// Everything else that the computation depends on.
+    /// The parameters and salts that the computation depends on.
     fn fields(&self) -> Fields<'static>;
 
-    /// Can it be computed, and within these limits?
+    /// Checks that it can be computed within these limits.
     fn check(&self, limits: &Limits) -> Result<(), Refusal>;
 
-    /// What the other system would have stored.
+    /// Computes what the other system would have stored.
     fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory>;
 
-    /// What has to be kept of it once this has been the right password. Bytes of zero need no thought: there
-    /// are none in a password that is typed.
+    /// What must be kept of the method after this password was right. NUL bytes need no thought,
+    /// because typed passwords have none.
     fn remainder(&self, password: &[u8]) -> Remainder;
 
-    /// The same with the name that it is computed with in it; `None` where no name is part of it.
+    /// A copy that keeps this user name; `None` if no name is part of the computation.
     fn keeping_name(&self, _: &str) -> Option<Box<dyn Method>> {
         None
     }
 
-    /// Must its output be wrapped?
+    /// Whether its output must be wrapped.
     fn is_fast(&self) -> bool {
         true
     }
 
-    /// Memory of one computation, in KiB.
+    /// The memory of one computation, in KiB.
     fn memory_kib(&self) -> u32 {
         0
     }
 
-    /// Its parameters if it is Argon2id v1.3.
+    /// The parameters, if it is Argon2id v1.3.
     fn as_argon2id(&self) -> Option<Argon2id<'_>> {
         None
     }
 }
 
-/// What has to be kept of a method, so that whoever it let in is let in for as long as the password stays: what
-/// was typed once need not be what its owner believes the password to be.
+/// What must be kept of a method, so that every password that it accepts stays right until the next
+/// change: what was typed once need not be what the owner takes for the password.
 pub enum Remainder {
-    /// Nothing: no other password that anybody could find gives the same output.
+    /// Nothing: finding another password with the same output is infeasible.
     Nothing,
-    /// All of it.
     All,
-    /// This is enough.
     Part(Box<dyn Method>),
 }
 
-/// What reads the fields of a file's methods; `None` where the name is not one of them.
+/// Reads the fields of the methods in one file; `None` if the name is not one of them.
 type Read = fn(&str, &Fields<'_>) -> Result<Option<Box<dyn Method>>, Refusal>;
 
 const READERS: [Read; 21] = [
@@ -126,7 +124,7 @@ const READERS: [Read; 21] = [
     Yescrypt::read,
 ];
 
-/// The method of this name with these fields.
+/// Reads the method with this name from its fields.
 pub fn read(name: &str, fields: &Fields<'_>) -> Result<Box<dyn Method>, Refusal> {
     for read in READERS {
         if let Some(method) = read(name, fields)? {
@@ -136,23 +134,23 @@ pub fn read(name: &str, fields: &Fields<'_>) -> Result<Box<dyn Method>, Refusal>
     Err(Refusal::UnsupportedFormat)
 }
 
-/// What a C program sees of a password: it ends before the first NUL.
+/// What a C program sees of a password: the bytes before the first NUL.
 fn c_string(password: &[u8]) -> &[u8] {
     password.split(|&byte| byte == 0).next().unwrap_or_default()
 }
 
-/// One of `all` by its name.
+/// The item of `all` with this name.
 fn by_name<T: Copy>(all: &[T], name: &str, of: impl Fn(T) -> &'static str) -> Option<T> {
     all.iter().copied().find(|&one| of(one) == name)
 }
 
-/// Small hexadecimal letters.
+/// Writes lower-case hexadecimal digits.
 fn hex(bytes: &[u8]) -> Zeroizing<Vec<u8>> {
     let digit = |value: u8| b"0123456789abcdef"[usize::from(value)];
     Zeroizing::new(bytes.iter().flat_map(|&byte| [digit(byte >> 4), digit(byte & 15)]).collect())
 }
 
-/// What PHP's `trim` leaves.
+/// Trims a text like PHP's `trim`.
 fn trim(mut text: &[u8]) -> &[u8] {
     const SPACE: &[u8] = b" \t\n\r\0\x0b";
     while let [first, rest @ ..] = text

@@ -10,7 +10,7 @@ use crate::limits::{ceiling, floor, output_length};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// The hash inside of HMAC.
+/// The hash function inside HMAC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prf {
     /// 20 bytes.
@@ -41,13 +41,12 @@ impl Prf {
     }
 }
 
-/// PBKDF2, whoever wrote it down.
+/// PBKDF2, in whatever format it was written.
 pub struct Pbkdf2 {
-    /// The hash.
     pub prf: Prf,
     /// At least 1.
     pub iterations: u32,
-    /// Bytes of output.
+    /// Length of the output in bytes.
     pub length: u32,
     /// Any bytes.
     pub salt: Vec<u8>,
@@ -71,7 +70,7 @@ impl Method for Pbkdf2 {
         Fields::new().number("i", self.iterations).number("l", self.length).blob(&self.salt)
     }
 
-    /// Every block of output takes all iterations, and twice the time or more with SHA-512.
+    /// Every block of output takes all iterations; with SHA-512 it takes twice the time or more.
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         output_length(self.length)?;
         floor(self.iterations, 1u32)?;

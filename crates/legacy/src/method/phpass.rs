@@ -1,4 +1,4 @@
-//! phpass (openwall.com/phpass), "portable hashes", and what Drupal 7 made of them.
+//! phpass (openwall.com/phpass), its "portable hashes", and Drupal 7's variant.
 
 use md5::{Digest, Md5};
 use sha2::Sha512;
@@ -10,17 +10,17 @@ use crate::limits::{ceiling, floor};
 use crate::output::{Output, filled};
 use crate::{Limits, OutOfMemory, Refusal};
 
-/// Bytes of salt.
+/// Length of the salt in bytes.
 pub const SALT_BYTES: usize = 8;
 
-/// What is hashed over and over.
+/// The hash function that is iterated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rounds {
     /// `$P$`, `$H$`: MD5.
     Md5,
-    /// `$S$`: SHA-512, of which 258 bits are kept.
+    /// `$S$`: SHA-512, truncated to 258 bits.
     Sha512,
-    /// `U$S$`: the same of the hexadecimal MD5 that Drupal 6 had stored.
+    /// `U$S$`: the same, over the hexadecimal MD5 that Drupal 6 had stored.
     Sha512OfMd5,
 }
 
@@ -36,13 +36,12 @@ impl Rounds {
     }
 }
 
-/// phpass. Passwords are bytes, NUL among them.
+/// phpass. Passwords are bytes, which may include NUL.
 pub struct Phpass {
-    /// The hash.
     pub rounds: Rounds,
-    /// The binary logarithm of their number, 7 to 30.
+    /// The binary logarithm of the number of rounds, 7 to 30.
     pub log2: u32,
-    /// Eight characters, as they are.
+    /// Eight characters, not decoded.
     pub salt: [u8; SALT_BYTES],
 }
 
@@ -99,7 +98,7 @@ impl Method for Phpass {
     }
 }
 
-/// Drupal cuts its text after 55 characters: 32 bytes and the two least significant bits of the next.
+/// Drupal truncates its text to 55 characters: 32 bytes and two bits (the lowest) of the next.
 fn drupal(digest: &[u8]) -> Output {
     filled(33, |out| {
         out.copy_from_slice(&digest[..33]);

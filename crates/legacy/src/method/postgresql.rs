@@ -1,4 +1,4 @@
-//! What PostgreSQL keeps of its own roles: SCRAM-SHA-256 (RFC 5802 and 7677) and the older MD5.
+//! Password hashes of PostgreSQL's roles: SCRAM-SHA-256 (RFC 5802 and 7677) and the older MD5.
 
 use hmac::{Hmac, KeyInit, Mac};
 use md5::{Digest, Md5};
@@ -49,7 +49,7 @@ impl Method for Scram {
         let mut salted = Zeroizing::new([0; 32]);
         let password = saslprep::prepared(password);
         pbkdf2_hmac::<Sha256>(&password, &self.salt, self.iterations, &mut *salted);
-        // Invariant: HMAC takes keys of every length.
+        // Invariant: HMAC accepts keys of any length.
         #[allow(clippy::expect_used)]
         let mut mac = Hmac::<Sha256>::new_from_slice(&*salted).expect("a key of any length");
         mac.update(b"Client Key");
@@ -57,7 +57,7 @@ impl Method for Scram {
         Ok(filled(32, |out| out.copy_from_slice(&Sha256::digest(*client_key))))
     }
 
-    /// What SASLprep makes one of several passwords.
+    /// Only SASLprep maps several passwords to one.
     fn remainder(&self, _: &[u8]) -> Remainder {
         Remainder::Part(Box::new(Prepared::Sasl))
     }
@@ -65,7 +65,7 @@ impl Method for Scram {
 
 /// `md5` and the MD5 of password and role name.
 pub struct PgMd5 {
-    /// The name of the role, where it is not the user id any more.
+    /// The role name in the hash, if it is no longer the user id.
     pub role: Option<String>,
 }
 
@@ -96,7 +96,7 @@ impl Method for PgMd5 {
         Ok(())
     }
 
-    /// The name is the salt.
+    /// The role name is the salt.
     fn compute(&self, password: &[u8], user_id: &str) -> Result<Output, OutOfMemory> {
         let role = self.role.as_deref().unwrap_or(user_id);
         let hash = Md5::new().chain_update(password).chain_update(role);

@@ -1,5 +1,5 @@
-//! What a system did to passwords before it hashed them, without its hash: all that has to be kept of such a
-//! scheme once somebody has given the right password. Nothing is imported in it.
+//! The preparation that a system applied to passwords before hashing them. It is all that must be
+//! kept of such a scheme after a right password. No format is imported into it.
 
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
@@ -9,15 +9,15 @@ use crate::fields::Fields;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// NFC makes UTF-8 at most three times longer (Unicode Standard Annex 15).
+/// NFC makes UTF-8 at most three times longer (Unicode Standard Annex #15).
 const MAX_NFC_GROWTH: usize = 3;
 
-/// What is done to a password. Passwords of ours are in NFC, and so is what these make.
+/// A preparation. Our passwords are in NFC, and so are the results.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Prepared {
-    /// WordPress: white space at its ends is cut off.
+    /// WordPress: white space at both ends is removed.
     Trimmed,
-    /// SCRAM, PostgreSQL's and passlib's: SASLprep.
+    /// SCRAM of PostgreSQL and passlib: SASLprep.
     Sasl,
     /// better-auth: NFKC.
     Nfkc,
@@ -76,7 +76,7 @@ impl Method for Prepared {
     }
 }
 
-/// NFC; `None` where it is no text.
+/// Normalises to NFC; `None` if it is not text.
 fn composed(password: &[u8]) -> Option<Zeroizing<String>> {
     let text = std::str::from_utf8(password).ok()?;
     let mut composed = Zeroizing::new(String::with_capacity(text.len() * MAX_NFC_GROWTH));

@@ -1,14 +1,14 @@
-//! SASLprep (RFC 4013) as PostgreSQL has it: `pg_saslprep` of its sources, and what calls it.
+//! SASLprep (RFC 4013) as PostgreSQL implements it in `pg_saslprep` and its callers.
 
 use stringprep::tables;
 use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
-/// The password after SASLprep, or as it is where that refuses it.
+/// The password after SASLprep, or unchanged if SASLprep refuses it.
 ///
-/// PostgreSQL takes ASCII as it is, control characters too, and refuses what nothing is left of. It looks
-/// for what is forbidden after the mapping but before the normalisation, against RFC 3454 section 3: so
-/// does this, and not the `saslprep` of the crate that the tables are from.
+/// PostgreSQL leaves ASCII unchanged, even control characters, and refuses an empty result. It
+/// checks for forbidden characters after the mapping but before the normalisation, unlike RFC 3454
+/// section 3. This function does the same; the `saslprep` of the crate with the tables does not.
 pub fn prepared(password: &[u8]) -> Zeroizing<Vec<u8>> {
     let text = std::str::from_utf8(password).ok().filter(|text| !text.is_ascii());
     let prepared = text.and_then(|text| {
@@ -19,7 +19,7 @@ pub fn prepared(password: &[u8]) -> Zeroizing<Vec<u8>> {
     prepared.unwrap_or_else(|| Zeroizing::new(password.to_vec()))
 }
 
-/// Section 2.1 of RFC 4013: spaces become the one of ASCII, and what is not seen is left out.
+/// RFC 4013 section 2.1: other spaces become the ASCII space, and invisible characters are removed.
 fn mapped(text: &str) -> Zeroizing<String> {
     let mut mapped = Zeroizing::new(String::with_capacity(text.len()));
     mapped.extend(text.chars().filter_map(|c| {
@@ -32,7 +32,7 @@ fn mapped(text: &str) -> Zeroizing<String> {
     mapped
 }
 
-/// Sections 2.3 and 2.5: forbidden, or not assigned in Unicode 3.2.
+/// RFC 4013 sections 2.3 and 2.5: forbidden, or not assigned in Unicode 3.2.
 fn forbidden(c: char) -> bool {
     tables::ascii_control_character(c)
         || tables::non_ascii_control_character(c)
@@ -46,8 +46,8 @@ fn forbidden(c: char) -> bool {
         || tables::unassigned_code_point(c)
 }
 
-/// Section 2.4: what has a character that is written from right to left has none of the other kind, and
-/// begins and ends with such a one.
+/// RFC 4013 section 2.4: a text with a right-to-left character has no left-to-right ones, and
+/// begins and ends with right-to-left ones.
 fn directed(text: &str) -> bool {
     let ends = |c: Option<char>| c.is_some_and(tables::bidi_r_or_al);
     !text.contains(tables::bidi_r_or_al)
@@ -56,7 +56,7 @@ fn directed(text: &str) -> bool {
             && ends(text.chars().next_back())
 }
 
-/// Section 2.2: NFKC, which makes a text at most eleven times longer (Unicode Standard Annex 15).
+/// RFC 4013 section 2.2: NFKC, which makes a text at most eleven times longer (UAX #15).
 pub fn normalized(text: &str) -> Zeroizing<Vec<u8>> {
     let mut normalized = Zeroizing::new(String::with_capacity(11 * text.len()));
     normalized.extend(text.nfkc());

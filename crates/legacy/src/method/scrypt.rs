@@ -9,20 +9,19 @@ use crate::limits::{ceiling, floor, kib, output_length};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// What scrypt costs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Cost {
     /// The binary logarithm of N.
     pub log_n: u32,
-    /// r, in 128 bytes.
+    /// r, in units of 128 bytes.
     pub r: u32,
-    /// p, one after the other.
+    /// p, computed one after the other.
     pub p: u32,
 }
 
 impl Cost {
-    /// Requires: N ≥ 2, r ≥ 1, p ≥ 1 (RFC 7914 section 2). What is so large that it overflows is far
-    /// above every ceiling, and is held before the crate multiplies.
+    /// Requires N ≥ 2, r ≥ 1, p ≥ 1 (RFC 7914 section 2). Values that overflow are far above every
+    /// ceiling, and are refused before the crate multiplies them.
     pub fn check(self, limits: &Limits) -> Result<(), Refusal> {
         ceiling(self.log_n, 40u32)?;
         limits.memory(self.bytes())?;
@@ -33,33 +32,32 @@ impl Cost {
         floor(self.p, 1u32)
     }
 
-    /// Bytes of memory: N blocks, p blocks and one, of 128r bytes each.
+    /// The memory in bytes: N + p + 1 blocks of 128r bytes each.
     pub fn bytes(self) -> u64 {
         let blocks = 1u64.checked_shl(self.log_n).unwrap_or(u64::MAX);
         blocks.saturating_add(u64::from(self.p) + 1).saturating_mul(128 * u64::from(self.r))
     }
 
-    /// scrypt itself, of what has been checked.
+    /// Computes scrypt with parameters that have been checked.
     pub fn fill(self, password: &[u8], salt: &[u8], output: &mut [u8]) -> Result<(), OutOfMemory> {
         ask_for(self.bytes())?;
-        // Invariant: `check` has held everything that the crate requires, and no output is empty.
+        // Invariant: `check` enforces everything that the crate requires, and no output is empty.
         #[allow(clippy::expect_used)]
         let params = u8::try_from(self.log_n)
             .ok()
             .and_then(|log_n| Params::new(log_n, self.r, self.p).ok())
             .expect("parameters within the ceilings");
-        // Invariant: as above.
+        // Invariant: an output has 16 to 512 bytes, which scrypt allows.
         #[allow(clippy::expect_used)]
         scrypt::scrypt(password, salt, &params, output).expect("an output of a common length");
         Ok(())
     }
 }
 
-/// scrypt, whoever wrote it down.
+/// scrypt, in whatever format it was written.
 pub struct Scrypt {
-    /// What it costs.
     pub cost: Cost,
-    /// Bytes of output.
+    /// Length of the output in bytes.
     pub length: u32,
     /// Any bytes.
     pub salt: Vec<u8>,

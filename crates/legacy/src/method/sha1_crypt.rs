@@ -1,4 +1,4 @@
-//! sha1-crypt of NetBSD (crypt-sha1.c, 2004): HMAC-SHA-1 over and over.
+//! sha1-crypt of NetBSD (crypt-sha1.c, 2004): iterated HMAC-SHA-1.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha1::Sha1;
@@ -10,16 +10,15 @@ use crate::limits::{ceiling, floor};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Bytes of output: the first byte of the digest is written twice.
+/// Length of the output in bytes: the first byte of the digest is written twice.
 pub const OUTPUT_BYTES: usize = 21;
 /// The longest salt, in bytes.
 const MAX_SALT_BYTES: usize = 64;
 
-/// sha1-crypt.
 pub struct Sha1Crypt {
     /// At least 1.
     pub rounds: u32,
-    /// The characters of the salt, as they are.
+    /// The characters of the salt, not decoded.
     pub salt: Vec<u8>,
 }
 
@@ -43,16 +42,16 @@ impl Method for Sha1Crypt {
         Fields::new().number("rounds", self.rounds).blob(&self.salt)
     }
 
-    /// A round is an iteration of PBKDF2.
+    /// A round costs as much as an iteration of PBKDF2.
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         ceiling(self.rounds, limits.pbkdf2_iterations)?;
         floor(self.rounds, 1u32)?;
         if self.salt.len() > MAX_SALT_BYTES { Err(Refusal::Malformed) } else { Ok(()) }
     }
 
-    /// The digest in the order in which its bytes are written: each three of them backwards.
+    /// The digest, in the order in which its bytes are written: each group of three reversed.
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
-        // Invariant: HMAC takes keys of every length.
+        // Invariant: HMAC accepts keys of any length.
         #[allow(clippy::expect_used)]
         let keyed = Hmac::<Sha1>::new_from_slice(c_string(password)).expect("a key of any length");
         let first = [&self.salt, format!("$sha1${}", self.rounds).as_bytes()].concat();

@@ -12,7 +12,6 @@ use crate::{Limits, OutOfMemory, Output, Refusal};
 /// The longest salt, in bytes.
 pub const MAX_SALT_BYTES: usize = 16;
 
-/// Which SHA-2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Size {
     /// `$5$`
@@ -31,7 +30,7 @@ impl Size {
         }
     }
 
-    /// Bytes of output.
+    /// Length of the output in bytes.
     pub fn bytes(self) -> usize {
         match self {
             Self::Sha256 => 32,
@@ -40,13 +39,11 @@ impl Size {
     }
 }
 
-/// SHA-crypt.
 pub struct ShaCrypt {
-    /// Which one.
     pub size: Size,
-    /// At least 1000; 5000 where the text has none.
+    /// At least 1000; 5000 if the text names none.
     pub rounds: u32,
-    /// The characters of the salt, as they are.
+    /// The characters of the salt, not decoded.
     pub salt: Vec<u8>,
 }
 
@@ -70,14 +67,14 @@ impl Method for ShaCrypt {
 
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         ceiling(self.rounds, limits.sha_crypt_rounds.min(Params::ROUNDS_MAX))?;
-        // glibc computed 1000 where less was asked for, and wrote 1000.
+        // If asked for fewer than 1000, glibc computed and wrote 1000.
         floor(self.rounds, Params::ROUNDS_MIN)?;
         if self.salt.len() > MAX_SALT_BYTES { Err(Refusal::Malformed) } else { Ok(()) }
     }
 
-    /// The digest in the order in which its bytes are written.
+    /// The digest, in the order in which its bytes are written.
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
-        // Invariant: `check` has held the crate's bounds.
+        // Invariant: `check` enforces the crate's bounds.
         #[allow(clippy::expect_used)]
         let params = Params::new(self.rounds).expect("rounds within the crate's bounds");
         let password = c_string(password);
@@ -98,10 +95,10 @@ impl Method for ShaCrypt {
     }
 }
 
-/// Steps 21 and 22 of the specification: triples a `third` apart, every one begun with another third,
-/// and what is left over. They are written with the last byte of a triple first.
+/// Steps 21 and 22 of the specification: triples of bytes a `third` apart, each beginning in
+/// another third, and the bytes left over. The last byte of a triple is written first.
 fn permute(digest: &[u8], third: usize, out: &mut [u8]) {
-    // Of 32 bytes the triples turn one way, of 64 the other.
+    // With 32 bytes the triples rotate one way, with 64 the other.
     let turn = if third == 10 { 2 } else { 1 };
     let (triples, rest) = out.as_chunks_mut::<3>();
     for (i, triple) in triples.iter_mut().enumerate() {

@@ -1,4 +1,4 @@
-//! MD5 of Solaris (crypt_sunmd5, Alec Muffett, 2002): every other round or so hashes a soliloquy of Hamlet's.
+//! MD5 of Solaris (crypt_sunmd5, Alec Muffett, 2002), which hashes Hamlet's soliloquy at random.
 
 use md5::{Digest, Md5};
 use zeroize::Zeroizing;
@@ -10,16 +10,15 @@ use crate::limits::ceiling;
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Rounds beside those that the text names.
+/// Rounds in addition to those that the text names.
 const BASIC_ROUNDS: u32 = 4096;
-/// Act 3, scene 1, as Project Gutenberg has it. As a C string, it is hashed with its NUL.
+/// Act 3, scene 1, from Project Gutenberg. It is hashed as a C string, with its NUL.
 const SOLILOQUY: &[u8] = include_bytes!("hamlet.txt");
 
-/// MD5 of Solaris.
 pub struct SunMd5 {
-    /// Beside the first 4096.
+    /// Rounds in addition to the first 4096.
     pub rounds: u32,
-    /// All of the text before the output, and before the `$` in front of that.
+    /// The text before the output, without the `$` in front of that.
     pub salt: Vec<u8>,
 }
 
@@ -67,12 +66,12 @@ impl Method for SunMd5 {
     }
 }
 
-/// A bit of the digest, by its number modulo 128.
+/// A bit of the digest. `number` counts modulo 128.
 fn bit(digest: &[u8; 16], number: u32) -> bool {
     digest[(number >> 3) as usize & 15] >> (number & 7) & 1 == 1
 }
 
-/// The coin that decides about a round: two bits of the digest, whose places are made of other bits of it.
+/// The coin toss of a round: two bits of the digest, whose positions depend on other bits of it.
 fn heads(digest: &[u8; 16], round: u32) -> bool {
     let place = |start: usize, shifted: bool| {
         let start = start + usize::from(shifted);
@@ -83,7 +82,7 @@ fn heads(digest: &[u8; 16], round: u32) -> bool {
     bit(digest, x) != bit(digest, y)
 }
 
-/// The bit that a byte and the third after it lead to.
+/// The bit that a byte and the third byte after it select.
 fn chosen(digest: &[u8; 16], at: usize) -> bool {
     let (a, b) = (digest[at & 15], digest[(at + 3) & 15]);
     let v = digest[usize::from(a >> (b % 5)) & 15] >> (b >> (a & 7) & 1);

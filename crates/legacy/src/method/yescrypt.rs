@@ -1,4 +1,4 @@
-//! yescrypt (openwall.com/yescrypt): the default of crypt(3) in today's distributions.
+//! yescrypt (openwall.com/yescrypt), the default of crypt(3) in current distributions.
 
 use yescrypt::{Mode, Params};
 
@@ -9,22 +9,22 @@ use crate::limits::{ceiling, floor, kib};
 use crate::output::filled;
 use crate::{Limits, OutOfMemory, Output, Refusal};
 
-/// Bytes of output.
+/// Length of the output in bytes.
 pub const OUTPUT_BYTES: usize = 32;
-/// What S-boxes and smaller buffers of one lane take at most, beside r, in bytes.
+/// The most bytes of S-boxes and smaller buffers per lane, apart from r.
 const LANE_BYTES: u64 = 16 * 1024;
 
-/// yescrypt as crypt(3) has it: no ROM, not upgraded.
+/// yescrypt as crypt(3) uses it: without ROM, not upgraded.
 pub struct Yescrypt {
-    /// What libxcrypt writes before the costs: 0 classic, 1 write once, 47 read and write.
+    /// The flavor as libxcrypt writes it: 0 classic, 1 write once, 47 read and write.
     pub flavor: u32,
     /// The binary logarithm of N.
     pub log_n: u32,
-    /// r, in 128 bytes.
+    /// r, in units of 128 bytes.
     pub r: u32,
-    /// p, one after the other.
+    /// p, computed one after the other.
     pub p: u32,
-    /// t: more time in the same memory.
+    /// t: more time with the same memory.
     pub t: u32,
     /// At most 64 bytes.
     pub salt: Vec<u8>,
@@ -68,8 +68,8 @@ impl Method for Yescrypt {
             .blob(&self.salt)
     }
 
-    /// What is so large that it overflows, and what would be divided by, is held before the crate sees
-    /// it. A flavor that the crate does not compute is one that libxcrypt does not make.
+    /// Values that overflow, or that the crate would divide by, are refused before the crate sees
+    /// them. libxcrypt does not make flavors that the crate cannot compute.
     fn check(&self, limits: &Limits) -> Result<(), Refusal> {
         ceiling(self.log_n, 40u32)?;
         limits.memory(self.bytes())?;
@@ -85,12 +85,12 @@ impl Method for Yescrypt {
 
     fn compute(&self, password: &[u8], _: &str) -> Result<Output, OutOfMemory> {
         ask_for(self.bytes())?;
-        // Invariant: `check` has made the same parameters.
+        // Invariant: `check` has built the same parameters.
         #[allow(clippy::expect_used)]
         let params = self.params().expect("parameters that were checked");
         Ok(filled(OUTPUT_BYTES, |out| {
             let done = yescrypt::yescrypt(c_string(password), &self.salt, &params, out);
-            // Invariant: the crate refuses parameters alone, and these were checked.
+            // Invariant: the crate refuses only parameters, and these were checked.
             #[allow(clippy::expect_used)]
             done.expect("parameters within the ceilings");
         }))

@@ -1,15 +1,15 @@
-//! ASP.NET Core Identity's `PasswordHasher`: base64 of bytes of which the first is the version.
+//! ASP.NET Core Identity's `PasswordHasher`: base64 of bytes that begin with a version.
 
 use super::{Found, length};
 use crate::codec::padded;
 use crate::method::{Pbkdf2, Prf};
 use crate::{Refusal, Site};
 
-/// Version 2: PBKDF2 with HMAC-SHA-1, so many iterations, 16 bytes of salt, 32 of output.
+/// Iterations of version 2: PBKDF2 with HMAC-SHA-1, 16 bytes of salt, 32 of output.
 const V2_ITERATIONS: u32 = 1000;
 
-/// Version 2 is 0x00, salt, output. Version 3 is 0x01, then as big-endian numbers of 32 bits the hash
-/// (0 SHA-1, 1 SHA-256, 2 SHA-512), iterations and bytes of salt, then salt and output.
+/// Version 2 is 0x00, salt, output. Version 3 is 0x01, then as big-endian 32-bit numbers the hash
+/// (0 SHA-1, 1 SHA-256, 2 SHA-512), the iterations and the salt length, then salt and output.
 pub fn parse(text: &str, _: &Site) -> Result<Found, Refusal> {
     let bytes = padded(text).ok_or(Refusal::UnsupportedFormat)?;
     match bytes.as_slice() {
@@ -17,14 +17,14 @@ pub fn parse(text: &str, _: &Site) -> Result<Found, Refusal> {
             let (salt, output) = rest.split_at(16);
             Ok(found(Prf::Sha1, V2_ITERATIONS, salt, output))
         }
-        // Three zero bytes: else it is any base64.
+        // Require the three zero bytes: otherwise it could be any base64.
         [1, 0, 0, 0, prf, ..] if *prf > 2 => Err(Refusal::UnsupportedFormat),
         [1, 0, 0, 0, rest @ ..] => version3(rest).ok_or(Refusal::Malformed),
         _ => Err(Refusal::UnsupportedFormat),
     }
 }
 
-/// What comes after the first three bytes of the number of the hash.
+/// Parses version 3 after the first three bytes of the number of the hash.
 fn version3(bytes: &[u8]) -> Option<Found> {
     let (&prf, bytes) = bytes.split_first()?;
     let prf = [Prf::Sha1, Prf::Sha256, Prf::Sha512].get(usize::from(prf)).copied()?;

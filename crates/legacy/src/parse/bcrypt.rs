@@ -1,4 +1,4 @@
-//! bcrypt as every library writes it, and with something before it.
+//! bcrypt as every library writes it, and behind prehashes.
 
 use super::{Found, need, parts};
 use crate::codec;
@@ -11,12 +11,12 @@ pub fn plain(text: &str, _: &Site) -> Result<Found, Refusal> {
     after(text, prehash)
 }
 
-/// `$wp$2y$10$...`, since WordPress 6.8.
+/// `$wp$2y$10$...`: WordPress since 6.8.
 pub fn wordpress(text: &str, _: &Site) -> Result<Found, Refusal> {
     after(need(text.strip_prefix("$wp"))?, Prehash::WordPress)
 }
 
-/// A text of bcrypt that this was done before.
+/// Parses the bcrypt text behind a prehash.
 pub fn after(text: &str, prehash: Prehash) -> Result<Found, Refusal> {
     let ["", ident, cost, rest] = parts(text, '$')? else { return Err(Refusal::Malformed) };
     if !matches!(ident, "2a" | "2b" | "2x" | "2y") || cost.len() != 2 {

@@ -1,10 +1,10 @@
-//! better-auth, a library for TypeScript. It has one set of parameters, and writes them nowhere.
+//! better-auth, a TypeScript library. Its parameters are fixed and not in the text.
 
 use super::{Found, length};
 use crate::codec::hex;
 use crate::method::{AfterPreparation, Cost, Prepared, Scrypt};
 
-/// Digits of salt, which is hashed as the text that it is.
+/// Hexadecimal digits of the salt, which is hashed as text.
 const SALT: usize = 32;
 /// Bytes of output.
 const OUTPUT: usize = 64;

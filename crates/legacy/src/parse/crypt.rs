@@ -8,7 +8,7 @@ use crate::method::{
 };
 use crate::{Refusal, Site};
 
-/// SHA-crypt's rounds where the text names none.
+/// The rounds of SHA-crypt if the text names none.
 const SHA_ROUNDS: u32 = 5000;
 
 /// 13 characters: two of salt, eleven of output.
@@ -43,8 +43,8 @@ pub fn sha1(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(method, exactly(SHA1_CRYPT_OUTPUT_BYTES, output)?))
 }
 
-/// Solaris: `$md5$salt$$output`, `$md5,rounds=904$salt$$output`, and from a salt that was cut short, with one
-/// dollar. All that comes before the last one is hashed.
+/// Solaris: `$md5$salt$$output`, `$md5,rounds=904$salt$$output`, or one dollar after a salt that
+/// was cut short. Everything before the last dollar is hashed.
 pub fn sun_md5(text: &str, _: &Site) -> Result<Found, Refusal> {
     let (config, output) = need(text.rsplit_once('$'))?;
     let [_, name, salt] = parts(config.strip_suffix('$').unwrap_or(config), '$')?;
@@ -101,7 +101,7 @@ pub fn yescrypt(text: &str, _: &Site) -> Result<Found, Refusal> {
         if have & 2 != 0 {
             t = number(1)?;
         }
-        // Upgraded hashes, and hashes with a ROM: nothing makes them, and no crate computes them.
+        // Upgraded hashes and hashes with a ROM: no system makes them, and no crate computes them.
         if have & !3 != 0 {
             return Err(Refusal::UnsupportedFormat);
         }
@@ -113,8 +113,8 @@ pub fn yescrypt(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(Yescrypt { flavor, log_n, r, p, t, salt }, output))
 }
 
-/// A number of yescrypt's: its first digit tells how many follow. 48 numbers have one digit, 8 · 64 two,
-/// 4 · 64² three, and so on.
+/// A number of yescrypt. Its first digit tells how many follow: 48 numbers have one digit, 8 · 64
+/// have two, 4 · 64² have three, and so on.
 fn variable(digits: &mut std::str::Bytes<'_>, least: u32) -> Option<u32> {
     let first = crypt_digit(digits.next()?)?;
     let (mut start, mut count, mut bits, mut value) = (0, 48, 0, least);
@@ -135,7 +135,7 @@ fn variable(digits: &mut std::str::Bytes<'_>, least: u32) -> Option<u32> {
     Some(value)
 }
 
-/// An output of this many bytes, least significant digit first.
+/// An output of exactly this many bytes, least significant digit first.
 fn exactly(bytes: usize, text: &str) -> Result<Vec<u8>, Refusal> {
     need(crypt_le(text).filter(|output| output.len() == bytes))
 }

@@ -1,4 +1,4 @@
-//! What other databases keep of their users. Text that begins so and goes on otherwise may be anything.
+//! Hashes of other databases' users. A text that only begins like one is unsupported.
 
 use super::{Found, need};
 use crate::codec::hex;
@@ -11,7 +11,7 @@ pub fn mysql(text: &str, _: &Site) -> Result<Found, Refusal> {
     bytes.map_or(Err(Refusal::UnsupportedFormat), |output| Ok(Found::new(Mysql41, output)))
 }
 
-/// Oracle 11: `S:`, 40 digits of SHA-1 of password and salt, 20 of the salt.
+/// Oracle 11: `S:`, 40 digits of the SHA-1 of password and salt, 20 of the salt.
 pub fn oracle(text: &str, _: &Site) -> Result<Found, Refusal> {
     let bytes = digits(&text[2..]).filter(|bytes| bytes.len() == 30);
     let mut output = bytes.ok_or(Refusal::UnsupportedFormat)?;
@@ -19,7 +19,7 @@ pub fn oracle(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(Digest { hash: Hash::Sha1, salt_at: SaltAt::End, salt }, output))
 }
 
-/// SQL Server: `0x0100`, eight digits of salt, 40 of SHA-1; in 2000 40 more, of the password in capital letters.
+/// SQL Server: `0x0100`, 8 digits of salt, 40 of SHA-1; in 2000, 40 more for upper-case letters.
 pub fn sql_server(text: &str, _: &Site) -> Result<Found, Refusal> {
     let mut salt = need(digits(&text[6..]))?;
     if !matches!(salt.len(), 24 | 44) {
@@ -31,7 +31,7 @@ pub fn sql_server(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(SqlServer { capitals, salt }, output))
 }
 
-/// They write large letters.
+/// Hexadecimal, which these systems write in upper case.
 fn digits(text: &str) -> Option<Vec<u8>> {
     hex(&text.to_ascii_lowercase())
 }

@@ -41,14 +41,14 @@ pub fn scrypt(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(Scrypt { cost, length: length(&hash), salt: salt.into() }, hash))
 }
 
-/// `crypt$salt$hash`: crypt(3) with DES, whose salt is in its hash, too.
+/// `crypt$salt$hash`: crypt(3) with DES, whose hash contains the salt too.
 pub fn crypt(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, salt, hash] = parts(text, '$')?;
     let repeats = salt.is_empty() || salt.get(..2) == hash.get(..2);
     need(super::crypt::des(hash).filter(|_| repeats))
 }
 
-/// `sha1$salt$hex`, `md5$salt$hex`. Werkzeug before 2.0 wrote the same with HMAC: it cannot be told apart.
+/// `sha1$salt$hex`, `md5$salt$hex`. Werkzeug before 2.0 wrote HMACs that look the same.
 pub fn digest(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [name, salt, output] = parts(text, '$')?;
     let hash = if name == "md5" { Hash::Md5 } else { Hash::Sha1 };

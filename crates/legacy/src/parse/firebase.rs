@@ -1,4 +1,4 @@
-//! Firebase Authentication. Its export has hash and salt of a user; the rest belongs to the project.
+//! Firebase Authentication. Its export has hash and salt per user; the rest belongs to the project.
 
 use serde_json::{Map, Value};
 
@@ -39,7 +39,7 @@ pub fn export(user: &Map<String, Value>, site: &Site) -> Result<Found, Refusal> 
     of_project(text("salt")?, text("passwordHash")?, site.firebase.as_ref())
 }
 
-/// Without the project's parameters nothing can be computed.
+/// A hash with the project's parameters, without which nothing can be computed.
 fn of_project(salt: &str, hash: &str, project: Option<&FirebaseParams>) -> Result<Found, Refusal> {
     let project = project.ok_or(Refusal::UnsupportedFormat)?;
     let cost = Cost { log_n: project.mem_cost, r: project.rounds, p: 1 };
@@ -61,7 +61,7 @@ fn found(
     Ok(Found::new(Firebase { cost, salt, separator, signer_key }, hash))
 }
 
-/// Firebase's tools write both alphabets of base64.
+/// Firebase's tools use both alphabets of base64.
 fn bytes(text: &str) -> Result<Vec<u8>, Refusal> {
     need(any_base64(text))
 }

@@ -1,13 +1,13 @@
-//! JSON objects that systems export. Keys that are not needed are ignored.
+//! JSON objects from the exports of systems. Keys that are not needed are ignored.
 
 use serde_json::Value;
 
 use super::{Found, firebase, keycloak};
 use crate::{Refusal, Site};
 
-/// Keycloak's and Firebase's are told apart by their keys.
+/// Tells Keycloak's and Firebase's objects apart by their keys.
 pub fn parse(text: &str, site: &Site) -> Result<Found, Refusal> {
-    // The length of the text bounds what this allocates, and the crate how deep it goes.
+    // The length of the text bounds the memory, and the crate bounds the depth.
     let Ok(Value::Object(object)) = serde_json::from_str(text) else {
         return Err(Refusal::Malformed);
     };

@@ -1,5 +1,5 @@
-//! A credential of Keycloak's export: `{"credentialData":"{...}","secretData":"{...}"}`, where the inner
-//! objects are texts, as Keycloak has them, or objects.
+//! A credential of Keycloak's export: `{"credentialData":"{...}","secretData":"{...}"}`, where the
+//! inner objects are texts, as Keycloak writes them, or objects.
 
 use std::borrow::Cow;
 
@@ -10,11 +10,11 @@ use crate::Refusal;
 use crate::codec::{any_base64, decimal};
 use crate::method::{Argon2, Pbkdf2, Prehash, Prf, Variant};
 
-/// `hashIterations` and `algorithm` are in the one, `value` and `salt` in the other.
+/// `credentialData` has `hashIterations` and `algorithm`; `secretData` has `value` and `salt`.
 pub fn parse(credential: &Map<String, Value>) -> Result<Found, Refusal> {
     let (data, secret) = (inner(credential, "credentialData")?, inner(credential, "secretData")?);
     let text = |key| need(secret.get(key).and_then(Value::as_str));
-    // What others have added writes its values as it likes.
+    // The hashers of third parties write their values in their own ways.
     let prf = match need(data.get("algorithm").and_then(Value::as_str))? {
         "pbkdf2" => Some(Prf::Sha1),
         "pbkdf2-sha256" => Some(Prf::Sha256),
@@ -31,7 +31,7 @@ pub fn parse(credential: &Map<String, Value>) -> Result<Found, Refusal> {
     Ok(Found::new(Pbkdf2 { prf, iterations, length: length(&value), salt }, value))
 }
 
-/// The rest is in `additionalParameters`, each a list of one text.
+/// The other parameters are in `additionalParameters`, each as a list of one text.
 fn argon2(
     data: &Map<String, Value>,
     iterations: u32,

@@ -1,13 +1,13 @@
-//! A name in braces, written as one likes, and what it names: LDAP servers (RFC 2307, OpenLDAP, OpenDJ), Dovecot,
-//! Spring Security, Atlassian, FSHP.
+//! A name in braces, in any case, and the hash that it names: LDAP servers (RFC 2307, OpenLDAP,
+//! OpenDJ), Dovecot, Spring Security, Atlassian, FSHP.
 
 use super::{Found, length, need, parts, pbkdf2};
 use crate::codec::{any_base64, decimal, hex};
 use crate::method::{Cost, Digest, Fshp, Hash, Prf, SaltAt, Scrypt};
 use crate::{Refusal, Site};
 
-/// Names before a text of crypt(3), bcrypt or Argon2, and how that begins. None begins with a brace: braces in
-/// braces would nest as deep as a text is long.
+/// Names before a text of crypt(3), bcrypt or Argon2, and how that text begins. None may begin with
+/// a brace, because braces in braces would recurse as deep as the text is long.
 const TEXTS: [(&str, &[&str]); 12] = [
     ("CRYPT", &["$", "_"]),
     ("MD5-CRYPT", &["$1$"]),
@@ -20,11 +20,11 @@ const TEXTS: [(&str, &[&str]); 12] = [
     ("ARGON2ID", &["$argon2id$"]),
     ("ARGON2@SPRINGSECURITY_V5_2", &["$argon2"]),
     ("ARGON2@SPRINGSECURITY_V5_8", &["$argon2"]),
-    // Dovecot's, beside the digest of everybody else.
+    // Dovecot's meaning of the name; all others mean the digest below.
     ("MD5", &["$1$"]),
 ];
 
-/// Names of digests, and whether a salt comes after them.
+/// Names of digests, and whether a salt follows the digest.
 const DIGESTS: [(&str, Hash, bool); 13] = [
     ("MD5", Hash::Md5, false),
     ("LDAP-MD5", Hash::Md5, false),
@@ -41,8 +41,8 @@ const DIGESTS: [(&str, Hash, bool); 13] = [
     ("SSHA512", Hash::Sha512, true),
 ];
 
-/// `{SSHA}` and base64 of digest and salt; `{SHA}` without; `{CRYPT}` and others before a text of their own.
-/// Dovecot has `.hex` and `.b64` after a name for how the rest is written.
+/// `{SSHA}` and base64 of digest and salt; `{SHA}` without salt; `{CRYPT}` and others before their
+/// own text. In Dovecot, `.hex` or `.b64` after a name tells the encoding of the rest.
 pub fn parse(text: &str, site: &Site) -> Result<Found, Refusal> {
     let (name, rest) = need(text.strip_prefix('{').and_then(|text| text.split_once('}')))?;
     let name = name.to_ascii_uppercase();
@@ -67,7 +67,7 @@ pub fn parse(text: &str, site: &Site) -> Result<Found, Refusal> {
     }
     match name {
         "DES-CRYPT" => need(super::crypt::des(rest)),
-        // Spring's older one has neither a version nor dollars.
+        // Spring's older form has neither a version nor dollars.
         "PBKDF2" if !rest.contains('$') => pbkdf2::spring(Prf::Sha1, 185_000, 8, rest),
         "PBKDF2@SPRINGSECURITY_V5_5" => pbkdf2::spring(Prf::Sha1, 185_000, 8, rest),
         "PBKDF2@SPRINGSECURITY_V5_8" => pbkdf2::spring(Prf::Sha256, 310_000, 16, rest),
@@ -104,7 +104,7 @@ fn digest(hash: Hash, salted: bool, mut output: Vec<u8>) -> Result<Found, Refusa
     Ok(Found::new(Digest { hash, salt_at: SaltAt::End, salt }, output))
 }
 
-/// `$e0801$salt$hash`: log2 N, r and p in hexadecimal, the last two in two digits each.
+/// `$e0801$salt$hash`: log2 N, r and p in hexadecimal, the last two with two digits each.
 fn spring_scrypt(text: &str) -> Result<Found, Refusal> {
     let ["", params, salt, hash] = parts(text, '$')? else { return Err(Refusal::Malformed) };
     let params = need(u32::from_str_radix(params, 16).ok())?;
@@ -113,7 +113,7 @@ fn spring_scrypt(text: &str) -> Result<Found, Refusal> {
     Ok(Found::new(Scrypt { cost, length: length(&hash), salt }, hash))
 }
 
-/// `{FSHP1|8|4096}`: hash, bytes of salt, rounds; base64 of salt and output.
+/// `{FSHP1|8|4096}`: hash, salt length in bytes, rounds; then base64 of salt and output.
 fn fshp(numbers: &str, text: &str) -> Result<Found, Refusal> {
     let [hash, salt, rounds] = parts(numbers, '|')?;
     let hash = match hash {

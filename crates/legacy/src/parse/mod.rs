@@ -1,4 +1,4 @@
-//! What a text is, from how it begins. Each file has the formats of a family of systems.
+//! Recognises a hash by how its text begins. Each file parses the formats of a family of systems.
 
 mod aspnet;
 mod bcrypt;
@@ -19,7 +19,7 @@ mod werkzeug;
 use crate::method::Method;
 use crate::{Imported, Limits, MAX_TEXT_BYTES, Output, Refusal, Scheme, Site};
 
-/// A method whose parameters are not checked yet, and the output of the text.
+/// A method whose parameters are not yet checked, and the output in the text.
 struct Found {
     method: Box<dyn Method>,
     output: Output,
@@ -31,10 +31,10 @@ impl Found {
     }
 }
 
-/// What reads a text that begins like its format.
+/// Parses a text that begins like its format.
 type Parser = fn(&str, &Site) -> Result<Found, Refusal>;
 
-/// How texts begin; the first that fits decides.
+/// How texts begin. The first match decides.
 const PREFIXES: [(&str, Parser); 57] = [
     ("$argon2id$", phc::argon2),
     ("$argon2i$", phc::argon2),
@@ -95,10 +95,10 @@ const PREFIXES: [(&str, Parser); 57] = [
     ("A", aspnet::parse),
 ];
 
-/// Reads a hash of another system.
+/// Parses a hash of another system. White space around a text is not removed.
 ///
 /// # Errors
-/// [`Refusal`]. White space around a text is not removed.
+/// [`Refusal`] for any text that is not imported.
 pub fn parse(hash: &str, limits: &Limits, site: &Site) -> Result<Imported, Refusal> {
     if hash.len() > MAX_TEXT_BYTES {
         return Err(Refusal::OverLimit);
@@ -108,7 +108,7 @@ pub fn parse(hash: &str, limits: &Limits, site: &Site) -> Result<Imported, Refus
 }
 
 fn found(hash: &str, site: &Site) -> Result<Found, Refusal> {
-    // The traditional crypt(3) has no prefix: it is any 13 characters of its alphabet. better-auth has none.
+    // Two formats have no prefix: DES crypt(3), 13 characters of its alphabet, and better-auth.
     if let Some(found) = crypt::des(hash).or_else(|| better_auth::parse(hash)) {
         return Ok(found);
     }
@@ -116,7 +116,7 @@ fn found(hash: &str, site: &Site) -> Result<Found, Refusal> {
     prefix.map_or(Err(Refusal::UnsupportedFormat), |(_, parser)| parser(hash, site))
 }
 
-/// A JSON object begins with the name of a key, an LDAP scheme has none in quotes.
+/// A JSON object begins with a quoted key, an LDAP scheme does not.
 fn braced(text: &str, site: &Site) -> Result<Found, Refusal> {
     if text[1..].trim_start().starts_with('"') {
         json::parse(text, site)
@@ -125,25 +125,24 @@ fn braced(text: &str, site: &Site) -> Result<Found, Refusal> {
     }
 }
 
-/// Malformed, where it is not there.
+/// Requires a value; the text is malformed without it.
 fn need<T>(value: Option<T>) -> Result<T, Refusal> {
     value.ok_or(Refusal::Malformed)
 }
 
-/// Exactly N parts.
+/// Splits a text into exactly N parts.
 fn parts<const N: usize>(text: &str, separator: char) -> Result<[&str; N], Refusal> {
     let parts: Vec<&str> = text.splitn(N + 1, separator).collect();
     parts.try_into().map_err(|_| Refusal::Malformed)
 }
 
-/// The length of an output, for the methods that depend on it. One that is too long is above the
+/// The length of an output, for methods that depend on it. A length that overflows is above the
 /// ceiling in any case.
 fn length(output: &[u8]) -> u32 {
     u32::try_from(output.len()).unwrap_or(u32::MAX)
 }
 
-/// The binary logarithm of a power of two.
 fn log2(n: u32) -> Result<u32, Refusal> {
-    // The largest stands for what is too large to be a number.
+    // The largest u32 stands for numbers that overflow: see `codec::decimal`.
     if n.is_power_of_two() || n == u32::MAX { Ok(n.ilog2()) } else { Err(Refusal::Malformed) }
 }

@@ -1,15 +1,14 @@
-//! PBKDF2 in the ways of those who have a way of their own to write it.
+//! PBKDF2 in formats that only one system uses.
 
 use super::{Found, length, need, parts, phc};
 use crate::codec::{any_base64, decimal, hex, unpadded, unpadded_or_ab64};
 use crate::method::{AfterPreparation, Method, Pbkdf2, Prepared, Prf};
 use crate::{Refusal, Site};
 
-/// Atlassian's iterations.
 const ATLASSIAN_ITERATIONS: u32 = 10_000;
-/// dlitz's where the text has none.
+/// dlitz's iterations if the text names none.
 const DLITZ_ITERATIONS: u32 = 400;
-/// The only length of an output of Cryptacular's, in characters.
+/// The length of Cryptacular's only output, in characters.
 const CRYPTACULAR_OUTPUT: usize = 28;
 
 /// Mattermost: `$pbkdf2$f=SHA256,w=600000,l=32$salt$hash`.
@@ -30,8 +29,8 @@ pub fn mattermost(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(found(prf, iterations, salt, hash))
 }
 
-/// `$p5k2$iterations in hexadecimal$salt$hash`. Cryptacular has salt and hash in base64, dlitz hashes the text of
-/// everything before the hash for a salt.
+/// `$p5k2$iterations in hexadecimal$salt$hash`. Cryptacular writes salt and hash in base64; dlitz
+/// uses the text of everything before the hash as salt.
 pub fn p5k2(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, _, iterations, salt, hash] = parts(text, '$')?;
     let cryptacular = hash.len() == CRYPTACULAR_OUTPUT && hash.ends_with('=');
@@ -49,7 +48,7 @@ pub fn p5k2(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(found(Prf::Sha1, iterations, config.into(), hash))
 }
 
-/// GRUB: `grub.pbkdf2.sha512.10000.SALT.HASH`, in large digits.
+/// GRUB: `grub.pbkdf2.sha512.10000.SALT.HASH`, in upper-case hexadecimal digits.
 pub fn grub(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, _, _, iterations, salt, hash] = parts(text, '.')?;
     let digits = |text: &str| need(hex(&text.to_ascii_lowercase()));
@@ -60,13 +59,13 @@ pub fn grub(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(found(Prf::Sha512, need(decimal(iterations))?, digits(salt)?, hash))
 }
 
-/// passlib: `$scram$4096$salt$sha-1=hash,sha-256=hash`, of which one is enough.
+/// passlib: `$scram$4096$salt$sha-1=hash,sha-256=hash`. One known hash is enough.
 pub fn passlib_scram(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, _, iterations, salt, hashes] = parts(text, '$')?;
     let (iterations, salt) = (need(decimal(iterations))?, need(unpadded_or_ab64(salt))?);
     let known =
         [("sha-256=", Prf::Sha256, 32), ("sha-512=", Prf::Sha512, 64), ("sha-1=", Prf::Sha1, 20)];
-    // Others are among them, of which nothing here makes use.
+    // There may be other hashes, which are only checked for their form.
     if !hashes.split(',').all(|hash| hash.split_once('=').is_some()) {
         return Err(Refusal::Malformed);
     }
@@ -105,7 +104,7 @@ pub fn braced(prf: Prf, text: &str) -> Result<Found, Refusal> {
     Ok(found(prf, need(decimal(iterations))?, salt, hash))
 }
 
-/// Spring Security: digits of so many bytes of salt, and 32 of output.
+/// Spring Security: digits of `salt` bytes of salt and 32 of output.
 pub fn spring(prf: Prf, iterations: u32, salt: usize, text: &str) -> Result<Found, Refusal> {
     let mut bytes = need(hex(text).filter(|bytes| bytes.len() == salt + 32))?;
     let hash = bytes.split_off(salt);

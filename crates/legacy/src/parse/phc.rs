@@ -1,12 +1,12 @@
-//! The PHC string format (github.com/P-H-C/phc-string-format), and passlib's, which is close to it.
+//! The PHC string format (github.com/P-H-C/phc-string-format), and passlib's, which resembles it.
 
 use super::{Found, length, need, parts};
 use crate::codec::{decimal, unpadded, unpadded_or_ab64};
 use crate::method::{Argon2, Cost, Pbkdf2, Prf, Scrypt, Variant};
 use crate::{Refusal, Site};
 
-/// `$argon2id$v=19$m=65536,t=3,p=4$salt$tag`. Without a version it is 16, as the reference
-/// implementation wrote before there was another.
+/// `$argon2id$v=19$m=65536,t=3,p=4$salt$tag`. A text without a version means 16, as the reference
+/// implementation wrote before version 19.
 pub fn argon2(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, name, rest] = split3(text)?;
     let variant = match name {
@@ -19,7 +19,7 @@ pub fn argon2(text: &str, _: &Site) -> Result<Found, Refusal> {
         None => ("16", rest),
     };
     let [params, salt, tag] = parts(rest, '$')?;
-    // A hash that needs a key, or has other data in it, cannot be computed from the password.
+    // A hash with a key or with associated data cannot be computed from the password.
     if params.split(',').any(|pair| pair.starts_with("keyid=") || pair.starts_with("data=")) {
         return Err(Refusal::UnsupportedFormat);
     }
@@ -45,8 +45,8 @@ pub fn scrypt(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(Scrypt { cost: Cost { log_n, r, p }, length: length(&hash), salt }, hash))
 }
 
-/// `$pbkdf2-sha256$i=600000,l=32$salt$hash`, where `l` may be missing, or passlib's
-/// `$pbkdf2-sha256$600000$salt$hash`. Without a name it is SHA-1.
+/// `$pbkdf2-sha256$i=600000,l=32$salt$hash`, where `l` is optional, or passlib's
+/// `$pbkdf2-sha256$600000$salt$hash`. `$pbkdf2$` without a hash name means SHA-1.
 pub fn pbkdf2(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, name, params, salt, hash] = parts(text, '$')?;
     let prf = match name {
@@ -71,12 +71,12 @@ pub fn pbkdf2(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(Pbkdf2 { prf, iterations, length, salt }, hash))
 }
 
-/// Empty, a name, and everything after it.
+/// The empty text before the first `$`, a name, and everything after it.
 fn split3(text: &str) -> Result<[&str; 3], Refusal> {
     need(text.splitn(3, '$').collect::<Vec<_>>().try_into().ok())
 }
 
-/// Each of these once, in any order, and nothing else.
+/// The values of these keys, each present once, in any order, without other keys.
 pub fn numbers<const N: usize>(params: &str, keys: [&str; N]) -> Result<[u32; N], Refusal> {
     let pairs: [&str; N] = parts(params, ',')?;
     let mut values = [0; N];

@@ -1,24 +1,24 @@
-//! phpass, which WordPress, phpBB and many others had, and Drupal 7.
+//! phpass (WordPress before 6.8, phpBB and many others), and Drupal 7.
 
 use super::{Found, need};
 use crate::codec::{crypt_digit, crypt_le};
 use crate::method::{Phpass, Rounds};
 use crate::{Refusal, Site};
 
-/// `$P$` (phpBB: `$H$`), one character of log2 of the rounds, eight of salt, 22 of output.
+/// `$P$` (phpBB: `$H$`), one character of log2 of the rounds, 8 of salt, 22 of output.
 pub fn phpass(text: &str, _: &Site) -> Result<Found, Refusal> {
     let output = need(text.get(12..).and_then(crypt_le).filter(|output| output.len() == 16))?;
     Ok(Found::new(method(Rounds::Md5, text)?, output))
 }
 
-/// `$S$`, the same, 43 characters of output. `U` before it: updated from Drupal 6.
+/// `$S$` with the same parts, but 43 characters of output. `U` before it: updated from Drupal 6.
 pub fn drupal(text: &str, _: &Site) -> Result<Found, Refusal> {
     let (rounds, text) = match text.strip_prefix('U') {
         Some(rest) => (Rounds::Sha512OfMd5, rest),
         None => (Rounds::Sha512, text),
     };
     let output = need(text.get(12..).filter(|output| output.len() == 43))?;
-    // The text was cut: with a zero digit it is 33 bytes, of the last of which two bits are there.
+    // The text was cut. A zero digit completes it to 33 bytes, two bits of the last one being real.
     let output = need(crypt_le(&format!("{output}.")))?;
     Ok(Found::new(method(rounds, text)?, output))
 }

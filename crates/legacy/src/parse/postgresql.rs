@@ -1,12 +1,12 @@
-//! `rolpassword` of PostgreSQL's own roles.
+//! `rolpassword` of PostgreSQL's roles.
 
 use super::{Found, need, parts};
 use crate::codec::{decimal, hex, padded};
 use crate::method::{PgMd5, Scram};
 use crate::{Refusal, Site};
 
-/// `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`. The server key proves the server to its client: it has
-/// to be there, and is not kept.
+/// `SCRAM-SHA-256$4096:salt$StoredKey:ServerKey`. The server key, which proves the server to its
+/// client, must be present and is discarded.
 pub fn scram(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [_, iterations, keys] = parts(text, '$')?;
     let ([iterations, salt], [stored, server]) = (parts(iterations, ':')?, parts(keys, ':')?);
@@ -16,7 +16,7 @@ pub fn scram(text: &str, _: &Site) -> Result<Found, Refusal> {
     Ok(Found::new(method, stored))
 }
 
-/// `md5` and 32 digits. What else begins so is nothing that PostgreSQL takes for a hash.
+/// `md5` and 32 digits. PostgreSQL takes no other text with this prefix for a hash.
 pub fn md5(text: &str, _: &Site) -> Result<Found, Refusal> {
     let output = text.strip_prefix("md5").and_then(hex).filter(|output| output.len() == 16);
     output.map_or(Err(Refusal::UnsupportedFormat), |output| {

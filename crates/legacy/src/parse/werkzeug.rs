@@ -1,4 +1,4 @@
-//! Werkzeug's `generate_password_hash`, which Flask has. Salts are text.
+//! Werkzeug's `generate_password_hash`, which Flask uses. Salts are text.
 
 use super::{Found, length, log2, need, parts};
 use crate::codec::{decimal, hex};
@@ -19,7 +19,7 @@ pub fn keyed(text: &str, _: &Site) -> Result<Found, Refusal> {
     let [name, salt, hash] = parts(text, '$')?;
     let long = name == "sha512";
     let output = need(hex(hash).filter(|hash| hash.len() == if long { 64 } else { 32 }))?;
-    // Without a salt it was no HMAC.
+    // Without a salt, Werkzeug did not use HMAC.
     if salt.is_empty() {
         return Err(Refusal::UnsupportedFormat);
     }

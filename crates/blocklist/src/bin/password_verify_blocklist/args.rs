@@ -1,4 +1,4 @@
-//! Arguments.
+//! Parses the arguments of the command.
 
 use std::path::PathBuf;
 
@@ -24,7 +24,6 @@ exit codes: 0 done, 1 reading or writing failed, 2 arguments, 3 malformed lines,
 
 const VERSION: &str = concat!("password_verify_blocklist ", env!("CARGO_PKG_VERSION"));
 
-/// What is to be done.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Command {
     Build(Build),
@@ -32,14 +31,14 @@ pub enum Command {
         file: PathBuf,
         stdin: bool,
     },
-    /// Help or version.
+    /// Print help or the version.
     Tell(&'static str),
 }
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Build {
     pub output: PathBuf,
-    /// At least one.
+    /// The lists to read, at least one.
     pub lists: Vec<List>,
     pub min_count: u64,
     pub lenient: bool,
@@ -48,7 +47,7 @@ pub struct Build {
 #[derive(Debug, PartialEq, Eq)]
 pub struct List {
     pub kind: Kind,
-    /// `None` is standard input.
+    /// `None`: standard input.
     pub file: Option<PathBuf>,
 }
 
@@ -60,7 +59,7 @@ pub enum Kind {
 
 impl Command {
     /// # Errors
-    /// [`Failure::Usage`].
+    /// [`Failure::Usage`] for arguments that are wrong or missing.
     pub fn parse(mut parser: Parser) -> Result<Self, Failure> {
         let first = parser.next().map_err(usage)?;
         match first {

@@ -1,4 +1,4 @@
-//! Makes a filter: reads the lists, writes a new file, reads it back, puts it in place.
+//! Builds a filter: reads the lists, writes a new file, reads it back, and puts it in place.
 
 use std::fs::{self, File, Permissions};
 use std::hash::{BuildHasher, RandomState};
@@ -18,17 +18,19 @@ use crate::lines::Lines;
 use crate::list::Entry;
 use crate::progress::Progress;
 
-/// Passwords that are not listed, of which the found ones are counted.
+/// How many passwords that are not listed are looked up, to count false positives.
 const PROBES: u64 = 1_000_000;
-/// Lines between two looks at the progress.
+/// The number of lines between two updates of the progress.
 const STEP: u64 = 1 << 12;
 
+/// Builds the filter.
+///
 /// # Errors
-/// [`Failure`]; then there is no new file, and one that was there before is as it was.
+/// [`Failure`]. There is no new file then, and an existing one is unchanged.
 pub fn run(options: &Build) -> Result<(), Failure> {
     let began = Instant::now();
     let folder = folder(&options.output);
-    // First, so that a folder that cannot be written to is found out before an hour of reading.
+    // Created first, so that a folder without write permission fails before an hour of reading.
     let mut file = create(folder, &options.output)?;
     let mut found = Found::default();
     read(options, &mut found)?;
@@ -53,7 +55,7 @@ pub fn run(options: &Build) -> Result<(), Failure> {
     ))
 }
 
-/// What the lists hold.
+/// What was found in the lists.
 #[derive(Default)]
 struct Found {
     keys: Vec<Key>,
@@ -61,13 +63,13 @@ struct Found {
     rare: u64,
     impossible: u64,
     malformed: u64,
-    /// File and line.
+    /// File name and line number.
     first_malformed: String,
 }
 
 impl Found {
     /// # Errors
-    /// [`Failure::Malformed`] unless there is no such line, or they are to be skipped.
+    /// [`Failure::Malformed`] if there are malformed lines and they are not to be skipped.
     fn judge(&self, lenient: bool) -> Result<(), Failure> {
         if self.malformed == 0 || lenient {
             return Ok(());
@@ -84,7 +86,6 @@ fn name(list: &List) -> String {
     list.file.as_ref().map_or("standard input".into(), |file| file.display().to_string())
 }
 
-/// Reads all lists.
 fn read(options: &Build, found: &mut Found) -> Result<(), Failure> {
     let size = |list: &List| {
         let about = fs::metadata(list.file.as_ref()?).ok()?;
@@ -119,17 +120,17 @@ fn read(options: &Build, found: &mut Found) -> Result<(), Failure> {
     Ok(())
 }
 
-/// A new file in the folder, which is gone if it is not put in place.
+/// Creates a new file in the folder, which is removed unless it is put in place.
 fn create(folder: &Path, output: &Path) -> Result<NamedTempFile, Failure> {
     tempfile::Builder::new()
         .prefix(".password_verify_blocklist-")
-        // As any new file: the server, another user, is to read it.
+        // The usual permissions, because the server reads it as another user.
         .permissions(Permissions::from_mode(0o666))
         .tempfile_in(folder)
         .map_err(|error| unwritten(output, &error))
 }
 
-/// Fills the file, and has it on disk.
+/// Writes the file and flushes it to disk.
 fn write(keys: &Keys, file: &mut NamedTempFile, output: &Path) -> Result<(), Failure> {
     let mut progress = Progress::of_entries("building", keys.entries());
     let out = BufWriter::new(file.as_file_mut());
@@ -140,7 +141,7 @@ fn write(keys: &Keys, file: &mut NamedTempFile, output: &Path) -> Result<(), Fai
     file.as_file().sync_all().map_err(|error| unwritten(output, &error))
 }
 
-/// Opens what was written as the server will, and looks up what is not in it.
+/// Opens the written file as the server will, and looks up passwords that are not listed.
 fn read_back(entries: u64, file: &NamedTempFile, output: &Path) -> Result<String, Failure> {
     let bytes = fs::read(file.path())
         .map_err(|error| Failure::read(&file.path().display().to_string(), &error))?;
@@ -155,14 +156,13 @@ fn read_back(entries: u64, file: &NamedTempFile, output: &Path) -> Result<String
     Ok(format!("{summary}; measured {found} in {PROBES}"))
 }
 
-/// Puts the file in place of the one that was there, at once, and makes that last.
+/// Replaces the old file atomically and durably.
 fn put(file: NamedTempFile, folder: &Path, output: &Path) -> Result<(), Failure> {
     file.persist(output).map_err(|error| unwritten(output, &error.error))?;
     let folder = File::open(folder).and_then(|folder| folder.sync_all());
     folder.map_err(|error| unwritten(output, &error))
 }
 
-/// The folder that a file is in.
 fn folder(file: &Path) -> &Path {
     file.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }

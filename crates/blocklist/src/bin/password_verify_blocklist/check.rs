@@ -1,4 +1,4 @@
-//! Looks into a filter.
+//! Checks a filter, and looks passwords up in it.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -10,10 +10,10 @@ use crate::failure::Failure;
 use crate::lines::{Line, Lines};
 use crate::list::word;
 
-/// Verifies the file and tells what is in it, and with `stdin` what of standard input is.
+/// Verifies the file and describes it. With `stdin`, also looks up each line of standard input.
 ///
 /// # Errors
-/// [`Failure::Damaged`], and [`Failure::Failed`] for what cannot be read or written.
+/// [`Failure::Damaged`], and [`Failure::Failed`] if something cannot be read or written.
 pub fn run(file: &Path, stdin: bool) -> Result<(), Failure> {
     let bytes =
         fs::read(file).map_err(|error| Failure::read(&file.display().to_string(), &error))?;
@@ -22,7 +22,6 @@ pub fn run(file: &Path, stdin: bool) -> Result<(), Failure> {
     if stdin { answer(&filter) } else { Ok(()) }
 }
 
-/// What there is to say of every filter.
 pub fn summary(filter: &Filter, bytes: u64) -> String {
     let (entries, rate) = (filter.entries(), filter.false_positive_rate());
     let each = bytes as f64 * 8.0 / entries as f64;
@@ -34,7 +33,7 @@ pub fn summary(filter: &Filter, bytes: u64) -> String {
     )
 }
 
-/// One line of answer for each line of standard input, which is not repeated.
+/// Answers each line of standard input with one line, which does not repeat the password.
 fn answer(filter: &Filter) -> Result<(), Failure> {
     let unread = |error| Failure::read("standard input", &error);
     let unwritten = |error| Failure::write("standard output", &error);

@@ -1,4 +1,4 @@
-//! What went wrong, in one line, and the exit code of it.
+//! What went wrong, as one line of text and an exit code.
 
 use std::fmt;
 use std::io;
@@ -9,13 +9,13 @@ use password_verify_blocklist::Damaged;
 /// Why the command fails.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Failure {
-    /// Exit code 1: reading, writing or making failed.
+    /// Exit code 1: reading, building or writing failed.
     Failed(String),
-    /// Exit code 2: arguments.
+    /// Exit code 2: the arguments are wrong.
     Usage(String),
-    /// Exit code 3: lines of a list that are not what they should be.
+    /// Exit code 3: a list has malformed lines.
     Malformed(String),
-    /// Exit code 4: the file is no filter, or a damaged one.
+    /// Exit code 4: the file is not a filter, or a damaged one.
     Damaged(String),
 }
 

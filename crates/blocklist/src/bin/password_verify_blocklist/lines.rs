@@ -1,23 +1,22 @@
-//! Lines of a file or of standard input, none of which takes more memory than a password.
+//! Reads the lines of a file or of standard input. None takes more memory than a password.
 
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read};
 use std::path::Path;
 
-/// Longest line, in bytes, without its end: the longest password that the extension takes.
+/// The longest line without its end, in bytes: the longest password that the extension accepts.
 pub const MAX_BYTES: usize = 4096;
-/// Bytes of the end of a line: CR and LF.
+/// The longest line end, in bytes: CR and LF.
 const END: usize = 2;
-/// Bytes that are read at once.
+/// The number of bytes that are read at once.
 const BUFFER: usize = 1 << 18;
 
-/// A file that is read line by line.
 pub struct Lines {
     input: Box<dyn BufRead>,
     line: Vec<u8>,
-    /// Number of the line that was read last, from 1.
+    /// The number of the line that was read last, counted from 1.
     pub number: u64,
-    /// Bytes that were read.
+    /// The number of bytes read so far.
     pub bytes: u64,
 }
 
@@ -25,15 +24,15 @@ pub struct Lines {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Line<'a> {
     Text(&'a [u8]),
-    /// More than [`MAX_BYTES`]; what is in it was skipped.
+    /// A line of more than [`MAX_BYTES`], whose text was skipped.
     TooLong,
 }
 
 impl Lines {
-    /// Of a file, or of standard input.
+    /// Opens a file, or standard input if `file` is `None`.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's.
     pub fn open(file: Option<&Path>) -> io::Result<Self> {
         let input: Box<dyn Read> = match file {
             Some(file) => Box::new(File::open(file)?),
@@ -46,10 +45,10 @@ impl Lines {
         Self { input: Box::new(input), line: Vec::new(), number: 0, bytes: 0 }
     }
 
-    /// The next line, `None` after the last.
+    /// Reads the next line; `None` after the last.
     ///
     /// # Errors
-    /// What the system says.
+    /// The operating system's.
     pub fn next(&mut self) -> io::Result<Option<Line<'_>>> {
         self.line.clear();
         let most = (MAX_BYTES + END) as u64;
@@ -67,7 +66,7 @@ impl Lines {
             return Ok(Some(Line::TooLong));
         }
         if self.number == 1 {
-            // A byte order mark, as Windows writes it.
+            // Strip a byte order mark, which Windows writes.
             text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         }
         Ok(Some(if text.len() <= MAX_BYTES { Line::Text(text) } else { Line::TooLong }))
@@ -79,7 +78,7 @@ mod tests {
     use super::*;
     use std::io::Cursor;
 
-    /// Each line, too long ones as `None`, and how many bytes were read.
+    /// All lines, with `None` for too long ones, and the number of bytes read.
     fn lines(text: &[u8]) -> (Vec<Option<Vec<u8>>>, u64) {
         let mut lines = Lines::of(Cursor::new(text.to_vec()));
         let mut all = Vec::new();

@@ -1,4 +1,4 @@
-//! What the lines of a list mean.
+//! Interprets the lines of a list.
 
 use password_verify_blocklist::Key;
 use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
@@ -6,23 +6,23 @@ use unicode_normalization::{IsNormalized, UnicodeNormalization, is_nfc_quick};
 use crate::args::Kind;
 use crate::lines::Line;
 
-/// A line of a list.
+/// The meaning of a line.
 pub enum Entry {
-    /// A password that is in.
+    /// A password to list.
     Key(Key),
-    /// Nothing: an empty line.
+    /// An empty line.
     Blank,
-    /// Seen less often than was asked for.
+    /// A password that was seen fewer times than required.
     Rare,
-    /// No password that the extension could be given: not UTF-8, or too long.
+    /// Text that the extension never accepts as a password: not UTF-8, or too long.
     Impossible,
-    /// Not what it should be.
+    /// A line that is not valid in this kind of list.
     Malformed,
 }
 
 impl Entry {
-    /// Requires: a line of such a list. Produces: what it means where passwords that were seen less
-    /// than `min_count` times are left out.
+    /// Interprets a line of a list of this kind. Passwords that were seen fewer than `min_count`
+    /// times are [`Entry::Rare`].
     pub fn read(kind: Kind, line: &Line, min_count: u64) -> Self {
         match (kind, line) {
             (Kind::Sha1, Line::TooLong) => Self::Malformed,
@@ -56,13 +56,13 @@ fn sha1(line: &[u8], min_count: u64) -> Entry {
     }
 }
 
-/// Digits, and nothing but digits.
+/// A number of decimal digits and nothing else.
 fn decimal(digits: &[u8]) -> Option<u64> {
     let text = str::from_utf8(digits).ok()?;
     text.bytes().all(|digit| digit.is_ascii_digit()).then(|| text.parse().ok())?
 }
 
-/// The name of a password in UTF-8, in the normal form that the extension hashes.
+/// The key of a password in UTF-8, in the normal form that the extension hashes.
 pub fn word(line: &[u8]) -> Option<Key> {
     let text = str::from_utf8(line).ok()?;
     Some(if is_nfc_quick(text.chars()) == IsNormalized::Yes {

@@ -1,4 +1,4 @@
-//! `password_verify_blocklist`: makes the filter of breached passwords from lists, and looks into it.
+//! `password_verify_blocklist` builds a filter of breached passwords from lists, and checks one.
 #![forbid(unsafe_code)]
 
 mod args;
@@ -19,7 +19,7 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            // Nothing is left to do where even this cannot be written.
+            // If even this cannot be written, nothing can be done.
             let _ = writeln!(io::stderr(), "password_verify_blocklist: {failure}");
             ExitCode::from(failure.code())
         }
@@ -34,7 +34,7 @@ fn run() -> Result<(), Failure> {
     }
 }
 
-/// To standard output, which may be a pipe that nobody reads any more.
+/// Writes a line to standard output, which may be a closed pipe.
 fn say(text: &str) -> Result<(), Failure> {
     writeln!(io::stdout(), "{text}").map_err(|error| Failure::write("standard output", &error))
 }

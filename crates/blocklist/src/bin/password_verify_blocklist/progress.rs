@@ -1,27 +1,27 @@
-//! How far it is: a bar on a terminal, plain lines elsewhere, both on standard error.
+//! Shows progress on standard error: a bar on a terminal, plain lines elsewhere.
 
 use std::io::{self, IsTerminal, Write};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// One stage of the work.
+/// The progress of one stage.
 pub struct Progress {
     stage: &'static str,
-    /// How much work there is, where it is known.
+    /// The amount of work, if it is known.
     total: Option<u64>,
-    /// `None` where there is no terminal.
+    /// `None` if standard error is not a terminal.
     bar: Option<ProgressBar>,
-    /// The last tenth that a plain line told of.
+    /// The last tenth that a plain line has reported.
     tenth: u64,
 }
 
 impl Progress {
-    /// Begins a stage: of so many bytes, if that is known.
+    /// Begins a stage of `total` bytes, if that number is known.
     pub fn of_bytes(stage: &'static str, total: Option<u64>) -> Self {
         Self::begin(stage, total, "{binary_bytes}", "{binary_total_bytes}")
     }
 
-    /// Begins a stage: of so many entries.
+    /// Begins a stage of `total` entries.
     pub fn of_entries(stage: &'static str, total: u64) -> Self {
         Self::begin(stage, Some(total), "{human_pos}", "{human_len}")
     }
@@ -45,7 +45,7 @@ impl Progress {
         Self { stage, total, bar, tenth: 0 }
     }
 
-    /// So much is done.
+    /// Sets the amount of work that is done.
     pub fn at(&mut self, done: u64) {
         match (&self.bar, self.total) {
             (Some(bar), _) => bar.set_position(done),
@@ -62,7 +62,7 @@ impl Progress {
 }
 
 impl Drop for Progress {
-    /// The results come in its place.
+    /// Clears the bar, to make room for the results.
     fn drop(&mut self) {
         if let Some(bar) = &self.bar {
             bar.finish_and_clear();
@@ -71,6 +71,6 @@ impl Drop for Progress {
 }
 
 fn plain(text: &str) {
-    // How far it is matters to nobody who cannot be told.
+    // Progress that cannot be written does not matter.
     let _ = writeln!(io::stderr(), "{text}");
 }
