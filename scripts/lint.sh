@@ -14,6 +14,11 @@ PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo clippy --release --locked --package passwor
     --no-default-features --features "pg$major" -- -D warnings
 cargo clippy --locked --workspace --exclude password_verify --all-targets -- -D warnings
 
+say "licences and sources of dependencies (the first time 3 to 6 minutes, to build cargo-deny)"
+deny=$TARGET/tools/bin/cargo-deny
+[ -x "$deny" ] || cargo install --quiet --locked --version 0.20.2 --root "$TARGET/tools" cargo-deny
+"$deny" --all-features check licenses bans sources
+
 say "pgspot on the SQL"
 scripts/pgspot.sh sql/password_verify--*.sql
 

@@ -1001,7 +1001,7 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 -- must, because it commits, and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
 -- would need USAGE on the schema of the functions to name them, and granting that here would make
 -- all earlier grants on that schema part of the extension, which a dump leaves out.
--- tests/surface.expected lists the privileges of each object.
+-- tests/contract/surface.expected lists the privileges of each object.
 --------------------------------------------------------------------------------
 
 DO $privileges$

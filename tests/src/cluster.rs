@@ -12,8 +12,15 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
+use crate::kill::{is_there, kill_9, processes};
+
 /// Lines for `postgresql.conf` of a server as an installation guide would have it.
 pub const PRELOADED: &[&str] = &["shared_preload_libraries = 'password_verify'"];
+
+/// A server of one's own, preloaded, with these settings.
+pub fn server(settings: &[&str]) -> Arc<Cluster> {
+    Arc::new(Cluster::start(&[PRELOADED, settings].concat()))
+}
 
 /// A running server.
 pub struct Cluster {
@@ -152,7 +159,7 @@ impl Cluster {
         let family = processes(self);
         kill_9(self.postmaster());
         let start = Instant::now();
-        while family.iter().any(|pid| parent_of(*pid).is_some()) {
+        while family.iter().any(|pid| is_there(*pid)) {
             assert!(start.elapsed() < Duration::from_secs(60), "some of {family:?} stay");
             thread::sleep(Duration::from_millis(10));
         }
@@ -244,31 +251,6 @@ impl Drop for Cluster {
             let _ = pg_ctl.arg("-D").arg(self.data()).args(["-m", "immediate", "stop"]).output();
         }
     }
-}
-
-/// `kill -9` of one process of a server.
-pub fn kill_9(pid: u32) {
-    run(Command::new("kill").arg("-9").arg(pid.to_string()));
-}
-
-fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name, which may have anything in it, comes a letter for the state.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
-}
-
-/// The processes of a server that runs: the postmaster and its children.
-pub fn processes(cluster: &Cluster) -> Vec<u32> {
-    let postmaster = cluster.postmaster();
-    let mut family = children_of(postmaster);
-    family.push(postmaster);
-    family
-}
-
-fn children_of(parent: u32) -> Vec<u32> {
-    let names = fs::read_dir("/proc").unwrap().flatten();
-    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
-    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
 /// Runs a program that must succeed.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use postgres::{Error, GenericClient};
 
-use crate::cluster::PRELOADED;
+use crate::cluster::server;
 use crate::trail::{stat, wait_until};
 use crate::{Cluster, GOOD, Site};
 
@@ -36,7 +36,7 @@ impl Shared {
         let cluster = {
             let mut shared = lock(&self.cluster);
             shared.upgrade().unwrap_or_else(|| {
-                let cluster = Arc::new(Cluster::start(&[PRELOADED, self.settings].concat()));
+                let cluster = server(self.settings);
                 *shared = Arc::downgrade(&cluster);
                 cluster
             })
@@ -47,6 +47,18 @@ impl Shared {
         Turn { site, _turn: turn }
     }
 }
+
+/// One slot.
+pub static ONE_SLOT: Shared = Shared::with(&["password_verify.hash_slots = 1"]);
+/// Two, for hashes of up to 64 MB.
+pub static TWO_SLOTS: Shared =
+    Shared::with(&["password_verify.hash_slots = 2", "password_verify.hash_memory_limit = 64MB"]);
+/// One, and a queue of eight.
+pub static SHORT_QUEUE: Shared =
+    Shared::with(&["password_verify.hash_slots = 1", "password_verify.queue_length = 8"]);
+
+/// Longer than any test waits: what is answered well before was not answered for being late.
+pub const LATE: &str = "queue_timeout = '60s'";
 
 /// A test that has failed is no reason for the next one to.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

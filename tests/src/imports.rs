@@ -1,9 +1,11 @@
 //! Hashes of other systems, as a test imports them.
 
+use std::collections::BTreeMap;
+
 use postgres::{Client, GenericClient};
 
 use crate::Answer;
-use crate::site::ask;
+use crate::calls::ask;
 use crate::trail::wait_until;
 
 /// `correct horse battery staple`, which is [`crate::GOOD`], as other systems kept it.
@@ -14,6 +16,12 @@ pub const BCRYPT: &str = "$2b$05$E2zMiFD6CER8OUVZQXoz4u0MeIu64zWQk328GIricLdhNUb
 pub const SLOW_BCRYPT: &str = "$2b$10$E2zMiFD6CER8OUVZQXoz4uLyfVXBR4P.yr8A8gbpIH0kOewADosZC";
 /// echo -n 'correct horse battery staple' | sha1sum | xxd -r -p | base64
 pub const SHA1: &str = "{SHA}q/eq1kOINtvlJqojGr3i0O73TUI=";
+
+/// What a record of our own looks like in `pv_users`, with the parameters of these tests.
+pub const OURS: &str = "argon2id m=7168,t=5,p=1";
+
+/// Nothing can be computed without parameters of the project, which are not in these texts.
+pub const WITHOUT_PARAMETERS: [&str; 2] = ["Firebase $firebase-scrypt$", "Firebase export"];
 
 /// A password as another system hashed it.
 pub struct Vector {
@@ -41,9 +49,45 @@ fn vector(line: &'static str) -> Vector {
     Vector { format, user, password, hash }
 }
 
+/// Some vectors of each format, of passwords that are texts.
+pub fn some_of_each_format(most: usize) -> Vec<Vector> {
+    let mut taken: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut chosen = vectors();
+    chosen.retain(|vector| {
+        let count = taken.entry(vector.format).or_default();
+        *count += usize::from(vector.password.is_some());
+        vector.password.is_some() && *count <= most
+    });
+    chosen
+}
+
+/// One character among the first seven is another: systems that look at the beginning alone notice, too.
+pub fn another(vector: &Vector, password: &str) -> String {
+    let mut letters: Vec<char> = password.chars().collect();
+    // In $2x$ a byte above 0x7f hides those before it in a word of four: the last one counts.
+    let ends_word = |(at, letter): &(usize, char)| (at + 1..=at + letter.len_utf8()).contains(&4);
+    let at = password.char_indices().position(|letter| ends_word(&letter));
+    let at = at.filter(|_| vector.format.contains("$2x$")).unwrap_or(0);
+    match letters.get_mut(at) {
+        None => letters.push('x'),
+        Some(' ') => *letters.get_mut(at).unwrap() = '!',
+        Some(letter) => *letter = char::from_u32(u32::from(*letter) ^ 1).unwrap(),
+    }
+    letters.into_iter().collect()
+}
+
+/// Bytes in base64, without padding.
+pub fn base64(client: &mut impl GenericClient, bytes: &[u8]) -> String {
+    let sql = "SELECT translate(encode($1::bytea, 'base64'), E'\\n=', '')";
+    client.query_one(sql, &[&bytes]).unwrap().get(0)
+}
+
+/// `pv_import_hash` with a text id, where a test wants to see the error too.
+pub const IMPORT: &str = "SELECT * FROM auth.pv_import_hash($1::text, $2)";
+
 /// `pv_import_hash` with a text id.
 pub fn import(client: &mut Client, user: &str, hash: &str) -> Answer {
-    ask(client, "SELECT * FROM auth.pv_import_hash($1::text, $2)", &[&user, &hash]).unwrap()
+    ask(client, IMPORT, &[&user, &hash]).unwrap()
 }
 
 /// What `pv_users` shows of a user's record: "algorithm parameters", or nothing without a record.

@@ -8,8 +8,7 @@ use std::sync::Arc;
 
 use postgres::Client;
 
-use crate::cluster::{PRELOADED, kill_9, run};
-use crate::trail::wait_until;
+use crate::cluster::{PRELOADED, run};
 use crate::{Cluster, Site};
 
 /// 32 random bytes in base64.
@@ -46,13 +45,18 @@ pub fn put(cluster: &Cluster, keys: &str) {
     keyring(cluster, "keys", keys, 0o600);
 }
 
-/// A site on a server of its own with that keyring.
-pub fn sealed_site(keys: &str) -> Site {
+/// A server of one's own with that keyring.
+pub fn sealed_server(keys: &str) -> Arc<Cluster> {
     let cluster = Cluster::init();
     let path = keyring(&cluster, "keys", keys, 0o600);
     cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
     cluster.up();
-    Site::on(Arc::new(cluster))
+    Arc::new(cluster)
+}
+
+/// A site on it.
+pub fn sealed_site(keys: &str) -> Site {
+    Site::on(sealed_server(keys))
 }
 
 /// Restarts the server with that keyring.
@@ -76,13 +80,4 @@ pub fn key_of(client: &mut Client, user: &str) -> Option<String> {
 /// The id of the key that this session seals with now.
 pub fn active_key(client: &mut Client) -> Option<String> {
     client.query_one("SELECT key_id FROM auth.pv_keys WHERE active", &[]).unwrap().get(0)
-}
-
-/// `kill -9` of a session: everybody is sent away, and shared memory is made anew.
-pub fn crash(cluster: &Cluster) {
-    let (mut doomed, mut witness) = (cluster.admin("postgres"), cluster.admin("postgres"));
-    let pid: i32 = doomed.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
-    kill_9(pid.cast_unsigned());
-    wait_until("the crash is noticed", || witness.query_one("SELECT 1", &[]).is_err());
-    cluster.await_recovery();
 }

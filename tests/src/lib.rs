@@ -4,17 +4,27 @@
 //! with the extension and an application's login. Which server: `PG_CONFIG`, as for `make`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
+pub mod calls;
 pub mod cluster;
 pub mod crowd;
 pub mod hold;
 pub mod imports;
+pub mod in_the_way;
 pub mod keyring;
+pub mod kill;
+pub mod query;
+pub mod roles;
+pub mod rotation;
 pub mod site;
+pub mod throttle;
+pub mod told;
 pub mod trail;
+pub mod victim;
 pub mod work;
 
+pub use calls::{Answer, refused, sqlstate};
 pub use cluster::Cluster;
-pub use site::{Answer, Site, refused, sqlstate};
+pub use site::Site;
 
 /// One line of `docs/attacks.md`: how often an attack was tried and how often it got through, which is
 /// never.
@@ -27,3 +37,10 @@ pub fn attack(what: &str, tried: usize, through: usize) {
 pub const GOOD: &str = "correct horse battery staple";
 /// Another one.
 pub const OTHER: &str = "velvet anvil under monsoon";
+/// One that is never right.
+pub const WRONG: &str = "seven wet umbrellas hum";
+
+/// Everything that a login may be given.
+pub const ALL_KINDS: [&str; 5] = ["verifier", "enroller", "registrar", "manager", "auditor"];
+/// The same without reading the audit.
+pub const ALL_BUT_AUDITOR: [&str; 4] = ["verifier", "enroller", "registrar", "manager"];

@@ -3,10 +3,10 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use postgres::types::ToSql;
-use postgres::{Client, Error};
+use postgres::Client;
 
-use crate::Cluster;
+use crate::calls::create;
+use crate::{Answer, Cluster};
 
 static NUMBER: AtomicU32 = AtomicU32::new(0);
 
@@ -20,22 +20,6 @@ pub struct Site {
     pub cluster: Arc<Cluster>,
     pub database: String,
     pub app: String,
-}
-
-/// What a function answers: yes, or no and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Answer(pub bool, pub Option<String>);
-
-impl Answer {
-    /// An answer of the form that SQL gives.
-    pub fn no(reason: &str) -> Self {
-        Self(false, Some(reason.into()))
-    }
-
-    /// Yes, and no reason why not.
-    pub fn yes() -> Self {
-        Self(true, None)
-    }
 }
 
 impl Site {
@@ -138,56 +122,4 @@ impl Default for Site {
     fn default() -> Self {
         Self::new()
     }
-}
-
-/// Asks a function that answers with (yes, reason, …).
-pub fn ask(client: &mut Client, sql: &str, args: &[&(dyn ToSql + Sync)]) -> Result<Answer, Error> {
-    let row = client.query_one(sql, args)?;
-    Ok(Answer(row.get(0), row.get(1)))
-}
-
-/// `pv_validate_password` with a text id.
-pub fn validate(client: &mut Client, user: &str, password: &str) -> Answer {
-    ask(client, "SELECT * FROM auth.pv_validate_password($1::text, $2)", &[&user, &password])
-        .unwrap()
-}
-
-/// `pv_create_password` with a text id.
-pub fn create(client: &mut Client, user: &str, password: &str) -> Answer {
-    ask(client, "SELECT * FROM auth.pv_create_password($1::text, $2)", &[&user, &password]).unwrap()
-}
-
-/// `pv_change_password` with a text id.
-pub fn change(client: &mut Client, user: &str, old: &str, new: &str) -> Answer {
-    let sql = "SELECT * FROM auth.pv_change_password($1::text, $2, $3)";
-    ask(client, sql, &[&user, &old, &new]).unwrap()
-}
-
-/// `pv_set_password` with a text id.
-pub fn set(client: &mut Client, user: &str, password: &str) -> Answer {
-    ask(client, "SELECT * FROM auth.pv_set_password($1::text, $2)", &[&user, &password]).unwrap()
-}
-
-/// One of the functions of (user id) that say whether there was something to do.
-pub fn manage(client: &mut Client, function: &str, user: &str) -> bool {
-    client.query_one(&format!("SELECT auth.{function}($1::text)"), &[&user]).unwrap().get(0)
-}
-
-/// The SQLSTATE of what must be an error.
-pub fn sqlstate<T>(result: Result<T, Error>) -> String {
-    match result {
-        Ok(_) => "no error".into(),
-        Err(error) => match error.code() {
-            Some(code) => code.code().into(),
-            None => format!("not an error of the server: {error}"),
-        },
-    }
-}
-
-/// What must be an error, as (SQLSTATE, message, hint).
-pub fn refused<T>(result: Result<T, Error>) -> (String, String, String) {
-    let error = result.err().expect("an error");
-    let error = error.as_db_error().expect("an error of the server");
-    let hint = error.hint().unwrap_or_default().into();
-    (error.code().code().into(), error.message().into(), hint)
 }

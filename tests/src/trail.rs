@@ -106,3 +106,15 @@ pub fn settle(client: &mut impl GenericClient) {
         client.query_one(sql, &[]).unwrap().get::<_, i64>(0) == 0
     });
 }
+
+/// The process that writes the audit of this database, if there is one.
+pub fn worker(client: &mut impl GenericClient) -> Option<i32> {
+    let sql = "SELECT max(pid) FROM pg_stat_activity
+                WHERE backend_type = 'password_verify' AND datname = current_database()";
+    client.query_one(sql, &[]).unwrap().get(0)
+}
+
+/// Waits until the worker has left.
+pub fn await_no_worker(client: &mut impl GenericClient) {
+    wait_until("the worker leaves", || worker(client).is_none());
+}

@@ -1,9 +1,11 @@
 //! What a session has worked, whatever else runs on the machine.
 
 use std::fs;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use postgres::Client;
+
+use crate::hold::pid;
 
 /// A session, and the processor time that it has taken: the same on a busy machine.
 pub struct Session {
@@ -13,7 +15,7 @@ pub struct Session {
 
 impl Session {
     pub fn of(mut client: Client) -> Self {
-        let pid: i32 = client.query_one("SELECT pg_backend_pid()", &[]).unwrap().get(0);
+        let pid = pid(&mut client);
         Self { client, schedstat: format!("/proc/{pid}/schedstat") }
     }
 
@@ -22,4 +24,14 @@ impl Session {
         let text = fs::read_to_string(&self.schedstat).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
     }
+}
+
+/// The shortest time of so many.
+pub fn shortest(times: usize, mut work: impl FnMut()) -> Duration {
+    let times = (0..times).map(|_| {
+        let start = Instant::now();
+        work();
+        start.elapsed()
+    });
+    times.min().unwrap()
 }

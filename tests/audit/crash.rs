@@ -1,0 +1,180 @@
+//! Kills and shutdowns: whatever happens to the server, no answer lacks its event.
+#![allow(clippy::unwrap_used)]
+
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use std::{fs, thread};
+
+use password_verify_tests::calls::create;
+use password_verify_tests::cluster::server;
+use password_verify_tests::kill::kill_9;
+use password_verify_tests::told::{Told, assert_on_record, below, client, load, with_clients};
+use password_verify_tests::trail::{assert_intact, epochs, settle, stat, wait_until};
+use password_verify_tests::{Cluster, Site, attack};
+
+/// Processes that live in the data directory.
+fn processes(cluster: &Cluster) -> usize {
+    let data = cluster.data();
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    names
+        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data))
+        .count()
+}
+
+fn kill_postmaster(cluster: &Cluster) {
+    kill_9(cluster.postmaster());
+    wait_until("nobody is left", || processes(cluster) == 0);
+    // Whose child it was may take its time to hear of its end, and until then PostgreSQL takes it for
+    // alive. No lock of the socket, and a file that names another dead process.
+    let _ = fs::remove_file(cluster.folder().join(".s.PGSQL.5432.lock"));
+    let mut dead = Command::new("true").spawn().unwrap();
+    dead.wait().unwrap();
+    let path = cluster.data().join("postmaster.pid");
+    let file = fs::read_to_string(&path).unwrap();
+    let (_, rest) = file.split_once('\n').unwrap();
+    fs::write(path, format!("{}\n{rest}", dead.id())).unwrap();
+}
+
+#[test]
+fn when_the_postmaster_is_killed_no_answer_lacks_its_event() {
+    let site = with_clients(server(&[]));
+    let (mut round, mut answers, mut cut_off) = (0, 0, 0);
+    // Moments are chance: on until there were enough answers.
+    while round < 50 || answers <= 1000 || cut_off <= 50 {
+        let told = load(&site, round, 6, || kill_postmaster(&site.cluster));
+        site.cluster.up();
+        assert_on_record(&site, &told, true);
+        answers += told.answered.len();
+        cut_off += told.asked.len() - told.answered.len();
+        round += 1;
+    }
+    println!("{answers} answers, {cut_off} calls cut off");
+    // `check` has failed on the first one that lacks it.
+    attack("answers of 50 kills of the postmaster that lack their event", answers, 0);
+    let mut admin = site.admin();
+    let why = epochs(&mut admin);
+    assert!(why.len() > 50 && why.iter().all(|why| why == "start"), "{why:?}");
+    assert_eq!(stat(&mut admin, "queue_used"), 0);
+}
+
+/// Kills one process of that kind right after some answer, again and again.
+fn one_is_killed(rounds: usize, which: &str) {
+    let site = with_clients(server(&[]));
+    let (mut round, mut answers, mut cut_off) = (0, 0, 0);
+    while round < rounds || answers <= 10 * rounds || cut_off <= rounds {
+        // The worker is there from the beginning.
+        create(&mut site.admin(), &format!("before {round}"), "short");
+        let mut killer = site.cluster.admin("postgres");
+        let sql = format!(
+            "SELECT pid FROM pg_stat_activity WHERE datname = '{}' AND {which} ORDER BY random() LIMIT 1",
+            site.database
+        );
+        let told = load(&site, round, 6, || {
+            let pid: i32 = killer.query_one(&sql, &[]).unwrap().get(0);
+            kill_9(pid.cast_unsigned());
+            // Everybody is sent away, and shared memory is made anew.
+            while killer.query("SELECT 1", &[]).is_ok() {
+                thread::sleep(Duration::from_millis(5));
+            }
+        });
+        site.cluster.await_recovery();
+        assert_on_record(&site, &told, true);
+        answers += told.answered.len();
+        cut_off += told.asked.len() - told.answered.len();
+        round += 1;
+    }
+    println!("{answers} answers, {cut_off} calls cut off");
+    attack(
+        &format!(
+            "answers of {rounds} kills of a {} that lack their event",
+            if which.contains("password_verify") { "worker" } else { "session" }
+        ),
+        answers,
+        0,
+    );
+    let resets =
+        site.cluster.log().matches("all server processes terminated; reinitializing").count();
+    assert_eq!(resets, round);
+}
+
+#[test]
+fn when_a_worker_is_killed_no_answer_lacks_its_event() {
+    one_is_killed(20, "backend_type = 'password_verify'");
+}
+
+#[test]
+fn when_a_session_is_killed_no_answer_lacks_its_event() {
+    one_is_killed(10, "usename = 'all_kinds'");
+}
+
+#[test]
+fn answers_that_did_not_wait_may_lose_events_in_a_crash_but_never_gain_any() {
+    let site = with_clients(server(&[]));
+    site.configure(&["audit_durability = async"]);
+    let (mut lost, mut answers) = (0, 0);
+    for round in 0..10 {
+        let told = load(&site, round, 6, || kill_postmaster(&site.cluster));
+        site.cluster.up();
+        // Changes too: a user without an event is what async can leave behind.
+        let mut admin = site.admin();
+        create(&mut admin, &format!("poke {round}"), "short");
+        settle(&mut admin);
+        let sql = "SELECT count(*), count(DISTINCT user_id), COALESCE(sum(count), 0)::bigint FROM auth.pv_events WHERE user_id = ANY ($1)";
+        let row = admin.query_one(sql, &[&told.asked]).unwrap();
+        let (rows, users, events): (i64, i64, i64) = (row.get(0), row.get(1), row.get(2));
+        assert!(rows == users && rows == events, "no more than one each: {rows} {users} {events}");
+        assert!(users as usize <= told.asked.len());
+        lost += (told.answered.len() as i64 - users).max(0);
+        answers += told.answered.len();
+        assert_intact(&mut admin);
+        epochs(&mut admin);
+    }
+    println!("{answers} answers, at least {lost} without an event");
+}
+
+#[test]
+fn an_orderly_shutdown_loses_nothing_even_of_answers_that_did_not_wait() {
+    let site = with_clients(server(&[]));
+    site.configure(&["audit_durability = async"]);
+    let (mut round, mut answers) = (0, 0);
+    while round < 8 || answers <= 200 {
+        let told = load(&site, round, 8, || site.cluster.down());
+        site.cluster.up();
+        assert_on_record(&site, &told, true);
+        answers += told.answered.len();
+        round += 1;
+    }
+    println!("{answers} answers in {round} rounds");
+}
+
+#[test]
+fn an_orderly_shutdown_loses_nothing_of_databases_that_share_one_worker() {
+    let cluster = server(&["password_verify.workers = 1"]);
+    let sites: Vec<Site> = (0..3).map(|_| with_clients(Arc::clone(&cluster))).collect();
+    // Three take turns with one worker: on a busy machine a turn takes its time.
+    sites
+        .iter()
+        .for_each(|site| site.configure(&["audit_durability = async", "audit_timeout = '30s'"]));
+    for round in 0..6 {
+        let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
+        let told: Vec<Told> = thread::scope(|scope| {
+            let threads: Vec<_> = (0..6)
+                .map(|i| {
+                    let (site, stop, answers) = (&sites[i % 3], &stop, &answers);
+                    scope.spawn(move || client(site, &format!("{round}-{i}"), stop, answers))
+                })
+                .collect();
+            wait_until("they are answered", || answers.load(Ordering::Relaxed) > 100);
+            thread::sleep(Duration::from_millis(below(300)));
+            cluster.down();
+            stop.store(true, Ordering::Relaxed);
+            threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+        });
+        cluster.up();
+        for (i, told) in told.iter().enumerate() {
+            assert_on_record(&sites[i % 3], told, true);
+        }
+    }
+}

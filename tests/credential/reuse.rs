@@ -1,0 +1,231 @@
+//! `reused` is an answer about a secret: it is given a few times until the next change, whatever becomes of the
+//! transaction around it.
+#![allow(clippy::unwrap_used)]
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+
+use password_verify_tests::calls::{change, create, issue, manage, reset, set, validate};
+use password_verify_tests::cluster::server;
+use password_verify_tests::crowd::at_once;
+use password_verify_tests::hold::{pid, signal, slots};
+use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
+use password_verify_tests::{Answer, GOOD, OTHER, Site, attack};
+use postgres::Client;
+
+/// Comparisons until the next change.
+const FEW: usize = 5;
+
+/// A site that remembers so many passwords, with a user.
+fn site(history: u32) -> Site {
+    let site = Site::new();
+    site.configure(&[&format!("history = {history}")]);
+    assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
+    site
+}
+
+fn word(i: usize) -> String {
+    format!("{OTHER} {i}")
+}
+
+/// What was compared: an answer that says neither `throttled` nor `busy`.
+fn is_told(answer: &Answer) -> bool {
+    let untold = ["throttled", "busy"].map(Answer::no);
+    !untold.contains(answer)
+}
+
+/// In a transaction that is rolled back.
+fn in_vain(app: &mut Client, act: impl FnOnce(&mut Client) -> Answer) -> Answer {
+    app.batch_execute("BEGIN").unwrap();
+    let answer = act(app);
+    app.batch_execute("ROLLBACK").unwrap();
+    answer
+}
+
+#[test]
+fn whoever_has_a_reset_token_guesses_the_current_password_five_times_not_more() {
+    let site = site(1);
+    let mut app = site.login();
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    let mut told = 0;
+    for i in 0..120 {
+        told += usize::from(is_told(&in_vain(&mut app, |app| reset(app, &token, &word(i)))));
+    }
+    attack("guesses at the current password by a reset that is rolled back", 120, told - FEW);
+    let right = in_vain(&mut app, |app| reset(app, &token, GOOD));
+    assert_eq!(right, Answer::no("throttled"), "nor is the right one told");
+    // Another token is one of the same account.
+    let another = issue(&mut site.login_with(&["registrar"]), "42");
+    assert_eq!(reset(&mut app, &another, GOOD), Answer::no("throttled"));
+    let mut admin = site.admin();
+    settle(&mut admin);
+    let seen = counts(&mut admin);
+    assert_eq!(seen["compare valid"], 5);
+    assert_eq!(seen["compare throttled"], 117);
+    assert_eq!(validate(&mut app, "42", GOOD), Answer::yes(), "logins are not what is charged");
+}
+
+#[test]
+fn whoever_knows_the_current_password_guesses_former_ones_five_times_not_more() {
+    let site = site(3);
+    let mut app = site.login();
+    assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::yes());
+    let mut told = 0;
+    for i in 0..60 {
+        let answer = in_vain(&mut app, |app| change(app, "42", OTHER, &word(i)));
+        told += usize::from(is_told(&answer));
+    }
+    attack("guesses at former passwords by a change that is rolled back", 60, told - FEW);
+    assert_eq!(change(&mut app, "42", OTHER, GOOD), Answer::no("throttled"));
+    // The password that was just proven is no secret.
+    assert_eq!(change(&mut app, "42", OTHER, OTHER), Answer::no("reused"));
+}
+
+#[test]
+fn sixty_four_connections_compare_as_often_as_one() {
+    let site = site(1);
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    let compare = |i: usize, app: &mut Client| -> Vec<Answer> {
+        let guess = |app: &mut Client, j| {
+            // Each way to take it back in turn: nothing, a savepoint, the transaction.
+            let begin = ["BEGIN", "BEGIN; SAVEPOINT s", "BEGIN ISOLATION LEVEL SERIALIZABLE"];
+            let end = ["ROLLBACK", "ROLLBACK TO s; COMMIT", "ROLLBACK"];
+            app.batch_execute(begin[j]).unwrap();
+            let answer = reset(app, &token, &word(i * 3 + j));
+            app.batch_execute(end[j]).unwrap();
+            answer
+        };
+        (0..3).map(|j| guess(app, j)).collect()
+    };
+    let answers = at_once(64, |_| site.login(), compare).concat();
+    let told = answers.iter().filter(|answer| is_told(answer)).count();
+    attack("comparisons of 64 connections at once", answers.len(), told - FEW);
+    assert_eq!(stat(&mut site.admin(), "compare_valid"), 5);
+}
+
+#[test]
+fn a_comparison_that_is_cut_off_stays_charged() {
+    // A server of its own: it looks at the slots.
+    let site = Site::on(server(&[]));
+    // What takes long is the record: the comparison, not the new one.
+    site.configure(&["argon2_memory = '64MB'", "argon2_iterations = 12", "history = 1"]);
+    assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
+    site.configure(&["argon2_memory = '7MB'", "argon2_iterations = 5"]);
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    for how in ["pg_cancel_backend", "pg_terminate_backend", "pg_cancel_backend"] {
+        let mut app = site.login();
+        let (pid, mut admin) = (pid(&mut app), site.admin());
+        let before = stat(&mut admin, "compare_abandoned") + stat(&mut admin, "compare_valid");
+        let token = token.clone();
+        let call = thread::spawn(move || {
+            app.query("SELECT auth.pv_reset_password($1, $2)", &[&token, &OTHER]).is_err()
+        });
+        wait_until("it compares", || slots(&mut admin).0 > 0);
+        signal(&site, how, pid);
+        assert!(call.join().unwrap(), "{how}");
+        let sum =
+            |admin: &mut Client| stat(admin, "compare_abandoned") + stat(admin, "compare_valid");
+        wait_until("it is on record", || sum(&mut admin) == before + 1);
+    }
+    let mut app = site.login();
+    let told =
+        (0..4).filter(|i| is_told(&in_vain(&mut app, |app| reset(app, &token, &word(*i))))).count();
+    attack("comparisons beside three that were cut off", 4, told - 2);
+}
+
+#[test]
+fn a_committed_change_gives_all_back_and_nothing_else_does() {
+    let site = site(1);
+    let mut app = site.login();
+    let use_up = |app: &mut Client, password: &str| {
+        for i in 0..FEW {
+            let answer = in_vain(app, |app| change(app, "42", password, &word(i)));
+            assert_eq!(answer, Answer::yes(), "{i}");
+        }
+        assert_eq!(change(app, "42", password, "mallet quarrel thimble"), Answer::no("throttled"));
+    };
+    use_up(&mut app, GOOD);
+    assert_eq!(validate(&mut app, "42", GOOD), Answer::yes());
+    assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::no("throttled"), "a login does not");
+
+    let mut registrar = site.login_with(&["registrar"]);
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    let vain = in_vain(&mut registrar, |registrar| set(registrar, "42", OTHER));
+    assert_eq!(vain, Answer::yes());
+    assert_eq!(change(&mut app, "42", GOOD, OTHER), Answer::no("throttled"), "nor what is undone");
+    assert_eq!(set(&mut registrar, "42", OTHER), Answer::yes());
+    assert_eq!(reset(&mut app, &token, GOOD), Answer::no("invalid_token"));
+    use_up(&mut app, OTHER);
+
+    let mut manager = site.login_with(&["manager"]);
+    assert!(manage(&mut manager, "pv_unlock_user", "42"));
+    assert!(!manage(&mut manager, "pv_unlock_user", "42"), "there was something to do once");
+    use_up(&mut app, OTHER);
+
+    assert!(manage(&mut manager, "pv_delete_user", "42"));
+    assert_eq!(create(&mut app, "42", GOOD), Answer::yes());
+    use_up(&mut app, GOOD);
+}
+
+#[test]
+fn a_user_who_thinks_of_old_passwords_five_times_needs_a_registrar_and_one_who_does_not_never() {
+    let site = site(2);
+    let mut app = site.login();
+    let mut now = GOOD.to_owned();
+    // Changes that go through give back what they cost.
+    for i in 0..12 {
+        assert_eq!(change(&mut app, "42", &now, &word(i)), Answer::yes(), "{i}");
+        now = word(i);
+    }
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    for _ in 0..FEW {
+        assert_eq!(reset(&mut app, &token, &now), Answer::no("reused"));
+    }
+    assert_eq!(reset(&mut app, &token, GOOD), Answer::no("throttled"));
+    let mut registrar = site.login_with(&["registrar"]);
+    assert_eq!(set(&mut registrar, "42", OTHER), Answer::yes());
+    assert_eq!(change(&mut app, "42", OTHER, GOOD), Answer::yes());
+    settle(&mut site.admin());
+    let of_compare: BTreeMap<_, _> = counts(&mut site.admin())
+        .into_iter()
+        .filter(|(what, _)| what.starts_with("compare"))
+        .collect();
+    let expected = [("compare reused", 5), ("compare throttled", 1), ("compare valid", 13)];
+    assert_eq!(of_compare, expected.map(|(what, count)| (what.to_owned(), count)).into());
+}
+
+#[test]
+fn what_was_compared_is_remembered_across_a_restart() {
+    let cluster = server(&[]);
+    let site = Site::on(Arc::clone(&cluster));
+    site.configure(&["history = 1"]);
+    assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
+    let guess = |i| in_vain(&mut site.login(), |app| change(app, "42", GOOD, &word(i)));
+    for i in 0..3 {
+        assert_eq!(guess(i), Answer::yes());
+    }
+    cluster.down();
+    cluster.up();
+    assert_eq!([guess(3), guess(4)], [Answer::yes(), Answer::yes()]);
+    assert_eq!(guess(5), Answer::no("throttled"));
+    cluster.kill_postmaster();
+    cluster.up();
+    assert_eq!(guess(6), Answer::no("throttled"));
+    assert_eq!(change(&mut site.login(), "42", GOOD, OTHER), Answer::no("throttled"));
+    let mut manager = site.login_with(&["manager"]);
+    assert!(manage(&mut manager, "pv_unlock_user", "42"));
+    assert_eq!(change(&mut site.login(), "42", GOOD, OTHER), Answer::yes());
+}
+
+#[test]
+fn without_a_history_nothing_is_compared() {
+    let site = site(0);
+    let mut app = site.login();
+    for i in 0..10 {
+        assert_eq!(in_vain(&mut app, |app| change(app, "42", GOOD, &word(i))), Answer::yes());
+    }
+    let mut admin = site.admin();
+    wait_until("all is on record", || !counts(&mut admin).contains_key("change pending"));
+    assert!(of_user(&mut admin, "42").iter().all(|event| !event.starts_with("compare")));
+}

@@ -1,0 +1,47 @@
+//! Processes of a server, and `kill -9`.
+
+use std::fs;
+use std::process::Command;
+
+use crate::Cluster;
+use crate::cluster::run;
+use crate::hold::pid;
+use crate::trail::wait_until;
+
+/// `kill -9` of one process of a server.
+pub fn kill_9(pid: u32) {
+    run(Command::new("kill").arg("-9").arg(pid.to_string()));
+}
+
+/// Is there such a process, be it a zombie?
+pub fn is_there(pid: u32) -> bool {
+    parent_of(pid).is_some()
+}
+
+fn parent_of(pid: u32) -> Option<u32> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // After the name, which may have anything in it, comes a letter for the state.
+    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+}
+
+/// The processes of a server that runs: the postmaster and its children.
+pub fn processes(cluster: &Cluster) -> Vec<u32> {
+    let postmaster = cluster.postmaster();
+    let mut family = children_of(postmaster);
+    family.push(postmaster);
+    family
+}
+
+fn children_of(parent: u32) -> Vec<u32> {
+    let names = fs::read_dir("/proc").unwrap().flatten();
+    let pids = names.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
+}
+
+/// `kill -9` of a session: everybody is sent away, and shared memory is made anew.
+pub fn crash(cluster: &Cluster) {
+    let (mut doomed, mut witness) = (cluster.admin("postgres"), cluster.admin("postgres"));
+    kill_9(pid(&mut doomed).cast_unsigned());
+    wait_until("the crash is noticed", || witness.query_one("SELECT 1", &[]).is_err());
+    cluster.await_recovery();
+}
