@@ -6,23 +6,24 @@ from worker import OURS
 
 TEXT = """## Logins
 
-An application that reads the hash from its own table `users(id bigint PRIMARY KEY, password_hash text)` and verifies it
-itself, in Python (asyncio, psycopg's pool of 10 connections, argon2-cffi in as many processes as processors) and
-in Node (`pg`, its pool of 10, `@node-rs/argon2` in as many threads of libuv as processors), against clients that call
-`pv_validate_password`, each with a connection of its own, `audit_durability = commit`. All at 64 MiB, t = 3,
-p = 4. Clients log in again as soon as they are answered, as one of {accounts} users at random in tables of
-{users} rows, the same in all three. Measurement begins when every client has been answered once. The
-applications use every processor, so password_verify is given {slots} hash slots too; one row has the default
-({default_slots}). `queue_timeout` is 60 s, so that many clients wait instead of being told `busy`.
+Two applications read the hash from their own table `users(id bigint PRIMARY KEY, password_hash text)` and verify it
+themselves: one in Python (asyncio, psycopg's pool of 10 connections, argon2-cffi in as many processes as processors) and
+one in Node (`pg`, its pool of 10, `@node-rs/argon2` in as many threads of libuv as processors). They are compared with
+clients that call `pv_validate_password`, each with a connection of its own and `audit_durability = commit`. All hash at
+64 MiB, t = 3, p = 4. A client logs in again as soon as it is answered, as one of {accounts} random users in tables of
+{users} rows, the same in all three. Measurement begins when every client has been answered once. The applications use
+every processor, so password_verify has as many hash slots ({slots}); one row has the default ({default_slots}).
+`queue_timeout` is 60 s, so that many clients wait instead of being answered `busy`.
 
-Those {accounts} credentials were made by `pv_set_password`. The other rows of password_verify's table were written
-by a superuser as copies of one of them under random blind indexes: there to be searched, never logged in to.
-The {accounts} real hashes of the plain table are by argon2-cffi, the others are made up.
+`pv_set_password` made the credentials of these {accounts} users. A superuser wrote the other rows of password_verify's
+table as copies of one of them under random blind indexes; they are searched, but no client logs in to them. The
+{accounts} real hashes of the plain table are by argon2-cffi, and the others are made up.
 
-CPU: user and system time of the application's processes, clients included, and of all of PostgreSQL's, workers
-included. Memory: the sum of Pss of the same processes, sampled while the load goes on after the measurement; its
-peak. A sample of 200 processes would count memory twice that passes from one to another meanwhile: what changes,
-anonymous memory, is read from all of them in some milliseconds (`/proc/<pid>/statm`), the rest of Pss on its own.
+CPU is the user and system time of the application's processes, clients included, and of all of PostgreSQL's, workers
+included. Memory is the peak of the sum of Pss of the same processes, sampled while the load goes on after the
+measurement. Reading Pss of 200 processes takes so long that memory which passes from one process to another meanwhile
+would count twice. So the part that changes, anonymous memory, is read from all of them within some milliseconds
+(`/proc/<pid>/statm`), and the rest of Pss separately.
 
 ![logins a second](logins.svg)
 
@@ -37,7 +38,7 @@ def logins(found):
     text = TEXT.format(
         accounts=found["accounts"],
         users=f"{found['users']:,}",
-        slots=found["slots"] or "no limit of",
+        slots=found["slots"] or "no limit",
         default_slots=found["default_slots"] or "no limit",
     )
     head = ["logins, ratio", "CPU, ratio", "clients", "", "logins a second", "of each round", "logins"]
@@ -72,7 +73,7 @@ def logins(found):
 
 def others(points):
     share = sum(point["others_cpu_seconds"] for point in points) / sum(point["seconds"] for point in points)
-    return f"Whatever else ran on the machine used {share:.2f} processors on average meanwhile.\n"
+    return f"Meanwhile all other processes on the machine used {share:.2f} processors on average.\n"
 
 
 def errors(points):
@@ -82,8 +83,8 @@ def errors(points):
         for answer, count in point["not_logins"].items()
     ]
     if not found:
-        return "Every attempt was a login.\n"
-    return "Attempts that were not logins, not counted above: " + "; ".join(found) + ".\n"
+        return "Every attempt was a successful login.\n"
+    return "Attempts that were not successful logins, not counted above: " + "; ".join(found) + ".\n"
 
 
 def memory(found, mine):
@@ -91,8 +92,8 @@ def memory(found, mine):
     own, peak = found["servers_own_bytes"], mine[clients]["memory"]["server"]["peak"]
     text = f"""### Memory of the server at {clients} clients
 
-PostgreSQL's own is the sum of Pss of all its processes with {clients} clients connected that have logged in once and do
-nothing now. The peak is the largest of {mine[clients]["memory"]["server"]["samples"]} samples under load.
+PostgreSQL's own memory is the sum of Pss of all its processes with {clients} clients connected that have logged in once
+and are idle now. The peak is the largest of {mine[clients]["memory"]["server"]["samples"]} samples under load.
 
 """
     rows = [("PostgreSQL's own", mib(own)), ("peak", mib(peak)), ("difference", mib(peak - own))]

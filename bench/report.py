@@ -6,13 +6,13 @@ from sections import hashes, kernel, logins, machine, neighbours, overhead, tabl
 
 INTRODUCTION = """# Benchmarks
 
-Made by `make bench` on {date}, everything in one run of {minutes:.0f} minutes, candidates in turns. Raw
-results: [results.json](results.json). A ratio says how many times as long (or as much) the other takes; more is
-better for password_verify.
+Made by `make bench` on {date}, everything in one run of {minutes:.0f} minutes in which the candidates
+took turns. The raw results are in [results.json](results.json). A ratio says how many times as long (or as much) the
+other candidate takes; a larger one is better for password_verify.
 
-When it began the load of the machine was {load_before:.1f}; of the time that its processors worked {stolen:.1f} % went to
-others on the same host. Times vary from run to run, on a shared machine by tens of percent: trust ratios before times, and
-medians of many rounds before single ones.
+When the run began, the load of the machine was {load_before:.1f}; of the time that its processors worked, {stolen:.1f} %
+went to other machines on the same host. Times vary from run to run, on a shared machine by tens of percent: trust ratios
+more than times, and medians of many rounds more than single values.
 """
 
 
@@ -27,9 +27,9 @@ def write(results, out):
     if judged:
         met = sum(verdict == "met" for *_, verdict in judged)
         parts.append(f"## Targets: {met} of {len(judged)} met\n")
-        parts.append("Set for a machine with AVX-512, before the measurement. By the medians.\n")
+        parts.append("The targets were set before the measurement, for a machine with AVX-512. Medians are compared.\n")
         if "avx512f" not in found["instructions"]:
-            parts.append("**This machine has no AVX-512: those targets are not its.**\n")
+            parts.append("**This machine has no AVX-512, so those targets do not apply to it.**\n")
         parts.append(table(["what", "measured", "target", ""], judged))
     for section, name in (
         (kernel, "kernel"),

@@ -22,8 +22,9 @@ def machine(found):
 def kernel(found):
     text = """## Kernel
 
-m = 256 KiB, 100 passes, in one mapping of huge pages that fits the second-level cache: neither memory nor page
-faults are measured, only the computation. CPU time of the one thread, ns per block of 1 KiB.
+The kernel hashes with m = 256 KiB and 100 passes in one mapping of huge pages that fits the second-level cache, so that
+only the computation is measured, neither memory nor page faults. Times are CPU time of the one thread, in ns per block
+of 1 KiB.
 
 ![ns per block](kernel.svg)
 
@@ -42,11 +43,11 @@ faults are measured, only the computation. CPU time of the one thread, ns per bl
 def hashes(found):
     text = """## Whole hashes
 
-Each candidate is a process of its own that lives through the run; they take turns sample by sample, there and back, and
-all give the same tag. Memory is asked for and given back for each hash, as each library does it by itself and
-as password_verify does it in the server. Ours and RustCrypto's compute all lanes on one thread; argon2-cffi, npm
-`argon2` and `@node-rs/argon2` start a thread for each lane, which an otherwise idle machine runs side by side. Under
-load CPU time is what counts. libsodium (PyNaCl) knows only p = 1. Peak memory is VmHWM of a fresh process that has
+Each candidate is a process of its own that lives through the whole run. The candidates take turns sample by sample, in
+alternating order, and all compute the same tag. Each hash allocates and frees its memory, as each library does by itself
+and as password_verify does in the server. Our kernel and RustCrypto's compute all lanes on one thread; argon2-cffi, npm
+`argon2` and `@node-rs/argon2` start a thread for each lane, and an otherwise idle machine runs these in parallel. Under
+load, CPU time is what counts. libsodium (PyNaCl) supports only p = 1. Peak memory is VmHWM of a fresh process that has
 hashed once, beside that of one that has hashed 32 KiB.
 
 ![time](hash-wall.svg)
@@ -82,9 +83,9 @@ def overhead(found):
     login, refusals = found["login"], found["refusals"]
     text = """## Overhead
 
-One client, whose right logins at 64 MiB, t = 3, p = 4 go through look-up, throttle, slot and audit, against the bare
-hash by the same code in a process of its own. In turns, some of a kind; their medians are compared round by round.
-The client (Python) and the socket are in the overhead.
+The logins of one client with the right password at 64 MiB, t = 3, p = 4 go through look-up, throttle, slot and audit.
+They are compared with the bare hash by the same code in a process of its own. The two take turns, several samples of
+each at a time, and their medians are compared round by round. The overhead includes the client (Python) and the socket.
 
 """
     rows = [("", "", "bare hash", ms(login["bare"]["min"]), ms(login["bare"]["median"]))]
@@ -94,7 +95,8 @@ The client (Python) and the socket are in the overhead.
         rows.append((*added, f"login, `{policy}`", ms(it["min"]), ms(it["median"])))
     text += table(["added", "added", f"{login['bare']['n']} rounds", "min", "median"], rows)
     text += """
-Refusals a second: an account that waits, the server on one processor, pgbench on the others.
+Refusals a second are measured for an account that has to wait, with the server on one processor and pgbench on the
+others.
 
 """
     rows = [(f"`{what}`", f"{rate:.0f}") for what, rate in refusals.items()]
@@ -104,9 +106,9 @@ Refusals a second: an account that waits, the server on one processor, pgbench o
 def neighbours(found):
     text = f"""## Neighbours
 
-What other queries feel while every hash slot is busy ({found['slots'] or 'no limit of'} slots, the default):
-`pgbench -S`, scale {found['scale']}, {found['clients']} clients, {found['rate']} queries a second at random times.
-Latency counts from when a query should have begun. Meanwhile {found['logins_per_second']:.1f} logins a second.
+This is the latency of other queries while every hash slot is busy (slots: {found['slots'] or 'no limit'}, the default).
+The queries are those of `pgbench -S`, scale {found['scale']}, from {found['clients']} clients, {found['rate']} a second at random times.
+Latency counts from when a query should have begun. Meanwhile there were {found['logins_per_second']:.1f} logins a second.
 
 """
     idle = found["rows"][0]["p99_ns"]

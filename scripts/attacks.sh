@@ -27,8 +27,8 @@ failed=$(sed -n 's/^test \(.*\) \.\.\. FAILED$/\1/p' "$log" | wc -l)
     cat <<HEAD
 # Attacks
 
-Each line is a test against a real server with real connections, and what it counted: how often it was tried, and how
-often it got through. Made by \`make attacks\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
+Each line is an attack that a test makes on a real server with real connections. The test counts how often the attack was
+tried and how often it got through. Made by \`make attacks\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
 ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version).
 
 | attack | tried | got through |

@@ -73,7 +73,7 @@ cat >docs/figures.md <<TABLE
 # What the throttle and the audit cost
 
 Measured by \`make figures\` on $(date -u +%Y-%m-%d): $(nproc --all) processors ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)),
-$("$PG_CONFIG" --version), a local disk with fsync on. A shared machine: compare ratios, not machines.
+$("$PG_CONFIG" --version), a local disk with fsync on. The machine is shared: compare ratios, not machines.
 
 | what | figure | aim |
 | --- | --- | --- |

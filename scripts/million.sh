@@ -105,8 +105,8 @@ END \$\$;
 COMMIT;
 \`\`\`
 
-Ten logins a second beside it, nine of users that there are and one of a user that there is not, each with a hash of
-7 MB and 5 passes. A login's time is counted from when it was due, not from when it could be sent.
+Ten logins a second run beside it, nine of existing users and one of an unknown user, each with a hash of 7 MB and 5
+passes. A login's time is counted from when it was due, not from when it could be sent.
 
 Measured by \`make million\` on $(date -u +%Y-%m-%d) with $rows rows: $(nproc --all) processors
 ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version), a local disk with fsync on.
@@ -118,7 +118,7 @@ ${NOTE:-}
 $lines
 Logins that failed: $problems. Ends on record: $ended. The audit is intact: \`$intact\`.
 
-The aim is a login below 100 ms. What an open savepoint costs: a row of \`password_verify.open_change\`, no memory of
-the worker; and of the importing session what PostgreSQL itself keeps of one.
+The aim is a login below 100 ms. An open savepoint costs a row of \`password_verify.open_change\` and no memory of the
+worker, and in the importing session the memory that PostgreSQL itself needs for it.
 TABLE
 cat "$out"
