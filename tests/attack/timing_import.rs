@@ -22,10 +22,10 @@ struct Took {
 }
 
 fn timed(session: &mut Session, user: &str, password: &str, expected: &Answer) -> Took {
-    let (start, before) = (Instant::now(), session.worked());
-    let answer = validate(&mut session.client, user, password);
-    let time = start.elapsed();
-    let work = session.worked() - before;
+    let ((answer, time), work) = session.work(|client| {
+        let start = Instant::now();
+        (validate(client, user, password), start.elapsed())
+    });
     assert_eq!(answer, *expected, "{user}");
     Took { time, work }
 }

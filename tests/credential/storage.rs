@@ -142,9 +142,8 @@ fn parameters_above_the_ceilings_are_refused_not_computed() {
     let site = Site::new();
     site.enroll("42", GOOD);
     let (mut admin, mut app) = (site.admin(), Session::of(site.login()));
-    let before = app.worked();
-    assert_eq!(validate(&mut app.client, "42", GOOD), Answer::yes());
-    let one_hash = app.worked() - before;
+    let (answer, one_hash) = app.work(|client| validate(client, "42", GOOD));
+    assert_eq!(answer, Answer::yes());
     let mut refusals = Vec::new();
     for parameters in [
         "m=4194304,t=3,p=4",
@@ -155,11 +154,11 @@ fn parameters_above_the_ceilings_are_refused_not_computed() {
     ] {
         let sql = "UPDATE password_verify.credential SET verifier = regexp_replace(verifier, 'm=[^$]*', $1) WHERE user_id = '42'";
         admin.execute(sql, &[&parameters]).unwrap();
-        let before = app.worked();
-        let (state, message, _) = refused(app.client.query(VALIDATE, &[&"42", &GOOD]));
+        let (refusal, work) = app.work(|client| client.query(VALIDATE, &[&"42", &GOOD]));
+        let (state, message, _) = refused(refusal);
         assert_eq!(state, "54000", "{parameters}");
         assert!(message.contains("asks for more work than is allowed"), "{message}");
-        refusals.push(app.worked() - before);
+        refusals.push(work);
         assert_eq!(validate(&mut app.client, "stranger", "x"), Answer::no("invalid_credentials"));
     }
     // The smallest of them would be more than four hashes of this size.

@@ -19,8 +19,15 @@ impl Session {
         Self { client, schedstat: format!("/proc/{pid}/schedstat") }
     }
 
+    /// Does this in the session. What it worked meanwhile is the second.
+    pub fn work<T>(&mut self, act: impl FnOnce(&mut Client) -> T) -> (T, Duration) {
+        let before = self.worked();
+        let done = act(&mut self.client);
+        (done, self.worked() - before)
+    }
+
     /// All of it until now.
-    pub fn worked(&self) -> Duration {
+    fn worked(&self) -> Duration {
         let text = fs::read_to_string(&self.schedstat).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
     }
