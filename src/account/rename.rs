@@ -24,7 +24,7 @@ pub fn rename(old: &UserId, new: &UserId) -> Result<(), Stop> {
         match Store::open(Access::Write)?.rename(old, new, PATIENCE)? {
             Renamed::Done => Ok(true),
             Renamed::Taken => Err(Stop::from(Reason::AlreadySet)),
-            Renamed::Nobody => Err(Reason::NoPassword.into()),
+            Renamed::Absent => Err(Reason::NoPassword.into()),
             Renamed::Busy => Err(Reason::Busy.into()),
         }
     })?;

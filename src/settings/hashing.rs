@@ -107,7 +107,7 @@ pub fn define() {
     size(
         c"password_verify.queue_length",
         c"Sessions that may wait for a hash slot.",
-        c"Whoever comes when so many wait is told at once that the server is busy.",
+        c"An attempt that comes when so many wait is answered with busy at once.",
         &QUEUE_LENGTH,
         (0, 100_000),
     );

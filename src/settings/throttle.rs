@@ -52,7 +52,7 @@ pub fn define() {
     );
     policy(
         c"password_verify.throttle_lock_after",
-        c"Wrong passwords in a row after which an account is locked until somebody unlocks it.",
+        c"Wrong passwords in a row after which an account is locked until a manager unlocks it.",
         c"NIST SP 800-63B-4: no more than 100.",
         &LOCK_AFTER,
         (1, 100),

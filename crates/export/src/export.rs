@@ -56,7 +56,7 @@ fn rows(
 ) -> Result<(), Failure> {
     while let Some(line) = dump.next(progress, ring)? {
         let why = match &line.row {
-            Some(row) if row.is_nobody() => continue,
+            Some(row) if row.is_placeholder() => continue,
             Some(row) => match row.open(ring) {
                 Ok(hash) => {
                     output.write(row, &hash)?;

@@ -159,7 +159,7 @@ impl Row {
     }
 
     /// Whether this is the placeholder row, which belongs to no user.
-    pub fn is_nobody(&self) -> bool {
+    pub fn is_placeholder(&self) -> bool {
         self.user_id.is_empty() && self.verifier.expose().is_empty()
     }
 

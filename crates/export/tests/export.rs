@@ -9,8 +9,8 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 
 use argon2::{Argon2, PasswordVerifier};
+use password_verify_tests::calls::{create, manage};
 use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::site::{create, manage};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
 use tempfile::TempDir;
 

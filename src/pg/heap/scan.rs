@@ -180,7 +180,7 @@ impl<'a> Scan<'a> {
 /// What an index holds at a place.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Occupant {
-    Nobody,
+    Absent,
     Row,
     /// A row whose insertion or deletion is not committed yet.
     Uncertain,
@@ -195,7 +195,7 @@ pub fn occupant(table: &Table, index: &Index, place: [u8; 16]) -> Occupant {
     let snapshot = &raw mut dirty;
     // SAFETY: the snapshot lives until the end of this function, and the scan is dropped before it.
     let mut scan = unsafe { Scan::begin(table, index, snapshot, place, Seek::Exactly) };
-    let mut occupant = Occupant::Nobody;
+    let mut occupant = Occupant::Absent;
     while !scan.next().is_null() {
         // A dirty snapshot names the transaction that is still in progress, if there is one.
         // SAFETY: the scan writes through the same pointer, and only inside `next`.

@@ -46,7 +46,7 @@ pub enum Locked {
     /// The row, locked by this transaction, and where it lies.
     Row(Result<AccountRow, Error>, pg_sys::ItemPointerData),
     /// There is no row.
-    Nobody,
+    Absent,
     /// Another transaction holds it, or is inserting or deleting it.
     Busy,
 }
@@ -167,7 +167,7 @@ impl Accounts {
         let tuple = scan.next();
         if tuple.is_null() {
             let uncertain = scan::occupant(&self.table, &self.index, place) == Occupant::Uncertain;
-            return if uncertain { Locked::Busy } else { Locked::Nobody };
+            return if uncertain { Locked::Busy } else { Locked::Absent };
         }
         // SAFETY: a tuple of this table, valid until the scan moves on.
         let (row, mut tid) = unsafe { (AccountRow::read(&self.table, tuple), (*tuple).t_self) };

@@ -19,7 +19,7 @@ pub enum Renamed {
     /// Nothing was changed: the new id already has a record.
     Taken,
     /// Nothing was changed: the old id has no record.
-    Nobody,
+    Absent,
     /// Nothing was changed: another transaction holds one of the records.
     Busy,
 }
@@ -38,13 +38,13 @@ impl Store {
             let Some(_from) = PlaceLock::try_take(self.lock_tag(old)) else { return Ok(None) };
             let Some(_to) = PlaceLock::try_take(self.lock_tag(new)) else { return Ok(None) };
             if !matches!(self.find(old)?, Found::Own(_)) {
-                return Ok(Some(Renamed::Nobody));
+                return Ok(Some(Renamed::Absent));
             }
             let place = self.place(new);
             match scan::occupant(&self.table, &self.index, place) {
                 Occupant::Uncertain => return Ok(None),
                 Occupant::Row => return Ok(Some(Renamed::Taken)),
-                Occupant::Nobody => {}
+                Occupant::Absent => {}
             }
             let (mut moved, mut class) = (None, None);
             let removed = self.edit(old, Duration::ZERO, |row| {
@@ -54,7 +54,7 @@ impl Store {
             })?;
             match (removed, moved) {
                 (Written::Busy, _) => Ok(None),
-                (Written::Unchanged, _) | (_, None) => Ok(Some(Renamed::Nobody)),
+                (Written::Unchanged, _) | (_, None) => Ok(Some(Renamed::Absent)),
                 // Only a row changed by hand can be in the way now; the error rolls everything
                 // back.
                 (Written::Done, Some(row)) => {

@@ -252,7 +252,7 @@ impl Store {
             match scan::occupant(&self.table, &self.index, place) {
                 Occupant::Uncertain => Ok(None),
                 Occupant::Row => Ok(Some(Written::Unchanged)),
-                Occupant::Nobody => {
+                Occupant::Absent => {
                     let done = self.put(user, row(place), (place, None))?;
                     Ok(done.then_some(Written::Done))
                 }
@@ -272,7 +272,7 @@ impl Store {
     ) -> Result<bool, Error> {
         let over = match self.accounts.lock(row.number) {
             Locked::Busy => return Ok(false),
-            Locked::Nobody => None,
+            Locked::Absent => None,
             Locked::Row(_, tid) => Some(tid),
         };
         self.key.keep()?;
@@ -321,7 +321,7 @@ impl Store {
             if matches!(edit, Edit::Delete | Edit::Take) {
                 match self.accounts.lock(place) {
                     Locked::Busy => return Ok(None),
-                    Locked::Nobody => {}
+                    Locked::Absent => {}
                     Locked::Row(_, tid) => self.accounts.remove(tid)?,
                 }
             }
@@ -371,7 +371,7 @@ impl Store {
             let Found::Own(mut row) = found else { return Ok(Some(Written::Unchanged)) };
             let over = match self.accounts.lock(place) {
                 Locked::Busy => return Ok(None),
-                Locked::Nobody => None,
+                Locked::Absent => None,
                 Locked::Row(account, tid) => {
                     row.judge(Some(account));
                     Some(tid)
@@ -418,7 +418,7 @@ impl Store {
         match self.accounts.lock(place) {
             Locked::Row(Ok(row), over) => self.accounts.put(&row, Some(over))?,
             Locked::Busy => return Ok(Written::Busy),
-            Locked::Row(Err(_), _) | Locked::Nobody => return Ok(Written::Unchanged),
+            Locked::Row(Err(_), _) | Locked::Absent => return Ok(Written::Unchanged),
         }
         Ok(Written::Done)
     }
@@ -487,7 +487,7 @@ impl Store {
         let over = match state.map(|_| self.accounts.lock(row.number)) {
             None => None,
             Some(Locked::Row(_, over)) => Some(over),
-            Some(Locked::Busy | Locked::Nobody) => {
+            Some(Locked::Busy | Locked::Absent) => {
                 batch.busy += 1;
                 return Ok(());
             }

@@ -122,7 +122,7 @@ impl Tidy {
         }
         if !plausible && !told {
             pgrx::log!(
-                "password_verify: nothing is removed from the audit for now, because its times have a gap: nobody logged in for long, or the clock was set forward"
+                "password_verify: nothing is removed from the audit for now, because its times have a gap: there were no logins for long, or the clock was set forward"
             );
         }
         Ok(plausible)

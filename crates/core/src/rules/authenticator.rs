@@ -65,7 +65,14 @@ pub struct Row {
 }
 
 impl Purpose {
-    pub const ALL: [Self; 4] = [Self::LogIn, Self::Change, Self::Reset, Self::Reuse];
+    /// Every purpose; it does not compile while one is missing.
+    pub const ALL: [Self; 4] = {
+        let all = [Self::LogIn, Self::Change, Self::Reset, Self::Reuse];
+        match Self::LogIn {
+            Self::LogIn | Self::Change | Self::Reset | Self::Reuse => assert!(all.len() == 4),
+        }
+        all
+    };
 
     /// The table: who pays for each purpose, and what a right secret is worth.
     pub const fn row(self) -> Row {
@@ -177,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_pays_for_hashes_is_charged_for_them() {
+    fn payers_for_hashes_are_charged_for_hashes() {
         for purpose in Purpose::ALL {
             let Row { work, payers, locked, .. } = purpose.row();
             let locks = |payer: &Payer| matches!(payer, TheAccount | Comparison);
