@@ -5,8 +5,8 @@ use password_verify_core::rules::event::Action;
 use password_verify_core::rules::user_id::UserId;
 
 use super::recorded::recorded;
+use crate::account::failures;
 use crate::error::Error;
-use crate::gate::budgets;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
@@ -59,7 +59,7 @@ pub fn delete(user: &UserId) -> Result<bool, Error> {
 /// As [`disable`].
 pub fn unlock(user: &UserId) -> Result<bool, Error> {
     recorded(Action::Unlock, user, None, || {
-        Ok(!budgets::charged(user, Action::Unlock.clears())?.is_empty())
+        Ok(!failures::charged(user, Action::Unlock.clears())?.is_empty())
     })
 }
 

@@ -8,6 +8,7 @@ pub mod blocklist;
 pub mod calibrate;
 pub mod change;
 pub mod enroll;
+mod failures;
 pub mod import;
 pub mod manage;
 mod new_password;

@@ -9,9 +9,10 @@ use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::throttle::Payer;
 use password_verify_core::rules::user_id::UserId;
 
+use crate::account::failures;
 use crate::answer::{Denial, Stop};
 use crate::error::Error;
-use crate::gate::{audit, budgets};
+use crate::gate::audit;
 use crate::pg::server;
 use crate::pg::session::{extension, statistics, transaction};
 use crate::pg::shared::budgets::Place;
@@ -100,8 +101,8 @@ pub fn recorded_with<E: Unmade>(
     let made = make().map_err(E::or_busy);
     match made {
         Ok(true) => {
-            let cleared = budgets::charged(user, action.clears())?;
-            prepared.changed(record, &cleared, carried, budgets::load)?;
+            let cleared = failures::charged(user, action.clears())?;
+            prepared.changed(record, &cleared, carried, failures::load)?;
         }
         Ok(false) => {}
         Err(why) => {

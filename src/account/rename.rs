@@ -5,9 +5,9 @@ use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::user_id::UserId;
 
 use super::recorded::{recorded, recorded_with};
+use crate::account::failures;
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::gate::budgets;
 use crate::pg::heap::lock::Access;
 use crate::pg::server::PATIENCE;
 use crate::pg::vault::rename::Renamed;
@@ -28,7 +28,7 @@ pub fn rename(old: &UserId, new: &UserId) -> Result<(), Stop> {
             Renamed::Busy => Err(Reason::Busy.into()),
         }
     })?;
-    let carried = budgets::carry_over(old, new)?;
+    let carried = failures::carry_over(old, new)?;
     recorded_with(Action::Renamed, new, None, &carried, || Ok::<_, Error>(true))?;
     Ok(())
 }

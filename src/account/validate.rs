@@ -9,7 +9,7 @@ use password_verify_core::rules::user_id::UserId;
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::gate::attempt;
-use crate::gate::password::{Password, Proof};
+use crate::gate::authenticators::password::{Password, Proof};
 use crate::pg::server;
 use crate::pg::session::offer;
 use crate::pg::session::slot::HashSlot;

@@ -2,19 +2,19 @@
 //!
 //! [`attempt`] reads top to bottom. Each stage consumes what the previous stage produced, in fields
 //! that are private to this file and types that cannot be cloned, so code that leaves a stage out
-//! does not compile. Each kind of secret is an [`Authenticator`] in its own file.
+//! does not compile. Each kind of secret is an [`Authenticator`], a file of `authenticators/`.
 
 use std::time::Instant;
 
 use password_verify_core::rules::authenticator::{Purpose, Work};
 use password_verify_core::rules::reason::Reason;
-use password_verify_core::rules::user_id::UserId;
 
 use crate::answer::{Denial, Stop};
 use crate::error::Error;
-use crate::gate::bench::Bench;
+use crate::gate::authenticators::{Authenticator, Verdict};
 use crate::gate::charge::{Charged, Entered};
 use crate::gate::claim::{Claimant, Ended};
+use crate::gate::hasher::Hasher;
 use crate::pg::heap::lock::Access;
 use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::slot::HashSlot;
@@ -22,13 +22,10 @@ use crate::pg::session::statistics;
 use crate::pg::vault::store::Store;
 
 pub mod audit;
-mod bench;
-pub mod budgets;
+pub mod authenticators;
 mod charge;
 mod claim;
-pub mod former_passwords;
-pub mod password;
-pub mod reset_token;
+mod hasher;
 
 /// Tests one secret, from its place in the audit to the committed audit event.
 ///
@@ -53,39 +50,6 @@ pub fn attempt<A: Authenticator>(claim: Claim<A>) -> Result<A::Proof, Stop> {
     };
     // audit: commit the event before the answer leaves.
     Settled::or_ended(way())?.audit()
-}
-
-/// An authenticator (NIST SP 800-63B-4): what a secret is compared with, and how. [`Purpose::row`]
-/// says who pays for the test and what a right secret is worth.
-pub trait Authenticator {
-    /// What the secret is compared with.
-    type Target;
-    /// The proof that the secret was right. Only [`Authenticator::test`] makes one.
-    type Proof;
-
-    /// Finds the target. Steps and cost must not tell whether there is one.
-    ///
-    /// # Errors
-    /// The error for a stored record that cannot be read.
-    fn find(&self, store: &Store) -> Result<Self::Target, Error>;
-
-    /// Compares the secret with its target.
-    ///
-    /// # Errors
-    /// [`Reason::Busy`] when no hash slot comes free in time.
-    fn test(self, target: Self::Target, bench: &mut Bench) -> Result<Verdict<Self::Proof>, Stop>;
-
-    /// The user whose secret it was.
-    fn owner(proof: &Self::Proof) -> &UserId;
-}
-
-/// The result of a comparison.
-pub enum Verdict<P> {
-    /// The secret is right. The `Result` is what the account's state makes of it.
-    Right(P, Result<(), Reason>),
-    /// The secret is wrong, or the user unknown. The mark recognises a repeated wrong password, if
-    /// the policy forgives repeats.
-    Wrong(Option<u64>),
 }
 
 /// An attempt before its first stage.
@@ -227,7 +191,7 @@ impl<A: Authenticator> Ready<A> {
 impl<A: Authenticator> Fetched<A> {
     fn test(self) -> Result<Tested<A>, Ended> {
         let Self { secret, charged, slot, target } = self;
-        let verdict = match secret.test(target, &mut Bench::new(&charged, slot)) {
+        let verdict = match secret.test(target, &mut Hasher::new(&charged, slot)) {
             Ok(verdict) => Ok(verdict),
             Err(Stop::Denied(denial)) => Err(denial),
             Err(Stop::Failed(error)) => return Err(error.into()),

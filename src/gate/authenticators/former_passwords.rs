@@ -12,11 +12,12 @@ use password_verify_core::rules::policy::NewPassword;
 use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::user_id::UserId;
 
-use super::bench::Bench;
-use super::claim::Claimant;
-use super::{Authenticator, Claim, Verdict, attempt};
+use super::{Authenticator, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
+use crate::gate::claim::Claimant;
+use crate::gate::hasher::Hasher;
+use crate::gate::{Claim, attempt};
 use crate::pg::vault::store::{Found, Store};
 use crate::settings;
 
@@ -65,9 +66,9 @@ impl<'a> Authenticator for Unused<'a> {
         texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
     }
 
-    fn test(self, kept: Kept, bench: &mut Bench) -> Result<Verdict<Self::Proof>, Stop> {
+    fn test(self, kept: Kept, hasher: &mut Hasher) -> Result<Verdict<Self::Proof>, Stop> {
         for record in kept.ok_or(Reason::Busy)? {
-            let same = bench.hash(record.cost(), |workspace| {
+            let same = hasher.hash(record.cost(), |workspace| {
                 record.matches(self.new.password(), self.user.as_str(), workspace)
             })?;
             if same {

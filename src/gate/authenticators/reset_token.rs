@@ -7,11 +7,12 @@ use password_verify_core::rules::policy::Submitted;
 use password_verify_core::rules::reset_token::Token;
 use password_verify_core::rules::user_id::UserId;
 
-use super::bench::Bench;
-use super::claim::Claimant;
-use super::{Authenticator, Claim, Verdict};
+use super::{Authenticator, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
+use crate::gate::Claim;
+use crate::gate::claim::Claimant;
+use crate::gate::hasher::Hasher;
 use crate::pg::server;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
@@ -49,7 +50,7 @@ impl Authenticator for ResetToken {
         self.0.as_ref().map_or(Ok(None), |token| store.at(token.place()))
     }
 
-    fn test(self, target: Self::Target, _: &mut Bench) -> Result<Verdict<Proof>, Stop> {
+    fn test(self, target: Self::Target, _: &mut Hasher) -> Result<Verdict<Proof>, Stop> {
         Ok(match (self.0, target) {
             (Some(token), Some(row)) if row.redeems(&token, server::now())? => {
                 let user = UserId::from_text(&row.user_id);

@@ -1,4 +1,4 @@
-//! Reads and carries over the throttle budgets of a user outside an attempt. Never charges one.
+//! The failures counted against a user: read, and carried over at a rename, outside any attempt.
 
 use password_verify_core::rules::throttle::Payer;
 use password_verify_core::rules::user_id::UserId;

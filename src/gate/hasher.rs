@@ -1,4 +1,4 @@
-//! The bench tests a secret: it is the only way to the memory for a hash.
+//! The hasher of one attempt: the only way to the memory in which a secret is tested.
 
 use std::time::Instant;
 
@@ -13,12 +13,12 @@ use crate::pg::session::statistics;
 use crate::settings;
 
 /// Computes the hashes of one attempt.
-pub struct Bench<'a> {
+pub struct Hasher<'a> {
     charged: &'a Charged,
     slot: Option<HashSlot>,
 }
 
-impl<'a> Bench<'a> {
+impl<'a> Hasher<'a> {
     pub(super) fn new(charged: &'a Charged, slot: Option<HashSlot>) -> Self {
         Self { charged, slot }
     }

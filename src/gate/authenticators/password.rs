@@ -10,11 +10,12 @@ use password_verify_core::rules::policy::{self, Submitted};
 use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::UserId;
 
-use super::bench::Bench;
-use super::claim::Claimant;
-use super::{Authenticator, Claim, Verdict};
+use super::{Authenticator, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
+use crate::gate::Claim;
+use crate::gate::claim::Claimant;
+use crate::gate::hasher::Hasher;
 use crate::pg::server;
 use crate::pg::shared::budgets;
 use crate::pg::vault::credential::Credential;
@@ -90,10 +91,10 @@ impl Authenticator for Password {
         Target::find(store, &self.user)
     }
 
-    fn test(self, target: Target, bench: &mut Bench) -> Result<Verdict<Proof>, Stop> {
+    fn test(self, target: Target, hasher: &mut Hasher) -> Result<Verdict<Proof>, Stop> {
         let Self { user, password, client, purpose } = self;
         let record = target.record();
-        let (right, mark) = bench.hash(record.cost(), |workspace| {
+        let (right, mark) = hasher.hash(record.cost(), |workspace| {
             let comparison = record.compare(&password, user.as_str(), workspace)?;
             // Made for every user and address, known or not, so that timing tells nothing.
             let forgives = settings::throttle_forgive_repeats();
