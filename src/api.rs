@@ -24,7 +24,7 @@ use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::pg::server::caller;
 use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
-use crate::pg::session::row::{Column, Row};
+use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{log, statistics};
 use crate::pg::vault::keyring;
 use crate::pg::vault::store::Store;
@@ -38,7 +38,7 @@ fn pv_validate_password(
     user_id: Option<UserIdArg>,
     password: Option<PasswordArg>,
     client_addr: Option<Inet>,
-) -> Sql<Row<3>> {
+) -> Sql<ResultRow<3>> {
     server::require_ready()?;
     let (user, password) = (user(user_id)?, given(password, "password")?);
     attempted(validate::validate(user, password, client(client_addr)))
@@ -50,7 +50,7 @@ fn pv_change_password(
     old_password: Option<PasswordArg>,
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
-) -> Sql<Row<3>> {
+) -> Sql<ResultRow<3>> {
     server::require_ready()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
@@ -58,7 +58,10 @@ fn pv_change_password(
 }
 
 #[pg_extern(sql = false)]
-fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
+fn pv_check_password(
+    user_id: Option<UserIdArg>,
+    password: Option<PasswordArg>,
+) -> Sql<ResultRow<2>> {
     server::require_ready()?;
     statistics::count_call(counter::CHECK_PASSWORD);
     let accepted = accept(&user(user_id)?, given(password, "password")?);
@@ -66,7 +69,10 @@ fn pv_check_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) 
 }
 
 #[pg_extern(sql = false)]
-fn pv_create_password(user_id: Option<UserIdArg>, password: Option<PasswordArg>) -> Sql<Row<2>> {
+fn pv_create_password(
+    user_id: Option<UserIdArg>,
+    password: Option<PasswordArg>,
+) -> Sql<ResultRow<2>> {
     server::require_ready()?;
     answered(enroll::create(&user(user_id)?, given(password, "password")?))
 }
@@ -77,7 +83,7 @@ fn pv_set_password(
     password: Option<PasswordArg>,
     must_change: Option<bool>,
     expires_at: Option<TimestampWithTimeZone>,
-) -> Sql<Row<2>> {
+) -> Sql<ResultRow<2>> {
     server::require_ready()?;
     let (user, new) = (user(user_id)?, given(password, "password")?);
     let must_change = must_change.ok_or(Error::Null("must_change"))?;
@@ -86,7 +92,7 @@ fn pv_set_password(
 }
 
 #[pg_extern(sql = false)]
-fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<Row<2>> {
+fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<ResultRow<2>> {
     server::require_ready()?;
     answered(import::import(&user(user_id)?, &given(hash, "hash")?))
 }
@@ -112,7 +118,7 @@ fn pv_revoke_reset_tokens(user_id: Option<UserIdArg>) -> Sql<bool> {
 }
 
 #[pg_extern(sql = false)]
-fn pv_rename_user(old_id: Option<UserIdArg>, new_id: Option<UserIdArg>) -> Sql<Row<2>> {
+fn pv_rename_user(old_id: Option<UserIdArg>, new_id: Option<UserIdArg>) -> Sql<ResultRow<2>> {
     server::require_ready()?;
     let (old, new) = (user(old_id)?, new_id.ok_or(Error::Null("new user id"))?.0?);
     answered(rename::rename(&old, &new))
@@ -123,7 +129,7 @@ fn pv_reset_password(
     token: Option<PasswordArg>,
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
-) -> Sql<Row<3>> {
+) -> Sql<ResultRow<3>> {
     server::require_ready()?;
     let token = given(token, "token")?;
     let new = given(new_password, "new password")?;
@@ -170,14 +176,14 @@ fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
 /// One batch of `pv_rotate_keys`: returns where the next batch begins, and how many records were
 /// sealed again, busy or not opened.
 #[pg_extern(sql = false)]
-fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> {
+fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<ResultRow<5>> {
     server::require_ready()?;
     server::require_writable()?;
     let after = after.map_or([0; 16], |after| *after.as_bytes());
     let limit = u64::from(batch_size.unwrap_or_default().clamp(1, 100_000).unsigned_abs());
     let batch = Store::open(Access::Write)?.reseal(after, limit)?;
     let count = |count: u64| Column::Bigint(Some(count.cast_signed()));
-    Ok(Row([
+    Ok(ResultRow([
         Column::Uuid(batch.last),
         count(batch.sealed),
         count(batch.busy),
@@ -187,7 +193,7 @@ fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<Row<5>> 
 }
 
 #[pg_extern(sql = false)]
-fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
+fn pv_calibrate(target: Option<Interval>) -> Sql<ResultRow<4>> {
     server::require_ready()?;
     let target = target.ok_or(Error::Null("target"))?.as_micros();
     let bounds = Duration::from_millis(1)..=Duration::from_secs(10);
@@ -195,7 +201,7 @@ fn pv_calibrate(target: Option<Interval>) -> Sql<Row<4>> {
     let target = target.filter(|time| bounds.contains(time)).ok_or(Error::Target)?;
     let Proposal { cost, expected } = calibrate::propose(target)?;
     let number = |value: u32| Column::Integer(value.cast_signed());
-    Ok(Row([
+    Ok(ResultRow([
         number(cost.memory_kib()),
         number(cost.iterations()),
         number(cost.parallelism()),
@@ -225,11 +231,11 @@ fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name
 }
 
 #[pg_extern(sql = false)]
-fn pv_verify_events() -> Sql<Row<8>> {
+fn pv_verify_events() -> Sql<ResultRow<8>> {
     server::require_ready()?;
     let report = verify_events::run()?;
     let (at, head) = (report.at, report.head);
-    Ok(Row([
+    Ok(ResultRow([
         Column::Bool(report.problem.is_none()),
         Column::Bigint(Some(report.events)),
         Column::Bigint(at.map(|(epoch, _)| epoch)),
@@ -242,11 +248,11 @@ fn pv_verify_events() -> Sql<Row<8>> {
 }
 
 #[pg_extern(sql = false)]
-fn pv_verify_log_line(line: Option<LineArg>) -> Sql<Row<2>> {
+fn pv_verify_log_line(line: Option<LineArg>) -> Sql<ResultRow<2>> {
     server::require_ready()?;
     let line = line.ok_or(Error::Null("line"))?.0?;
     let problem = log::check(line.as_deref().unwrap_or_default()).err();
-    Ok(Row([Column::Bool(problem.is_none()), Column::Text(problem)]))
+    Ok(ResultRow([Column::Bool(problem.is_none()), Column::Text(problem)]))
 }
 
 /// The client's address, as reported by the application.
@@ -263,19 +269,19 @@ fn given(arg: Option<PasswordArg>, name: &'static str) -> Result<Submitted, Erro
 }
 
 /// `(success, reason)`
-fn yes_or_no(answer: Result<(), Reason>) -> Row<2> {
-    Row([Column::Bool(answer.is_ok()), Column::Text(answer.err().map(Reason::as_str))])
+fn yes_or_no(answer: Result<(), Reason>) -> ResultRow<2> {
+    ResultRow([Column::Bool(answer.is_ok()), Column::Text(answer.err().map(Reason::as_str))])
 }
 
 /// `(success, reason)`
-fn answered(result: Result<(), Stop>) -> Sql<Row<2>> {
+fn answered(result: Result<(), Stop>) -> Sql<ResultRow<2>> {
     Ok(yes_or_no(answer(result)?.map_err(|denial| denial.reason)))
 }
 
 /// `(valid, reason, retry_after)`
-fn attempted(result: Result<(), Stop>) -> Sql<Row<3>> {
+fn attempted(result: Result<(), Stop>) -> Sql<ResultRow<3>> {
     let answer = answer(result)?;
     let retry_after = answer.err().and_then(|denial| denial.until).map(server::wait_from_now);
-    let Row([yes, reason]) = yes_or_no(answer.map_err(|denial: Denial| denial.reason));
-    Ok(Row([yes, reason, Column::Interval(retry_after)]))
+    let ResultRow([yes, reason]) = yes_or_no(answer.map_err(|denial: Denial| denial.reason));
+    Ok(ResultRow([yes, reason, Column::Interval(retry_after)]))
 }

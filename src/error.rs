@@ -161,7 +161,7 @@ pub enum Error {
 
 impl Error {
     /// The table of SQLSTATEs, messages and hints.
-    fn row(self) -> (SqlState, String, &'static str) {
+    fn sqlstate_and_texts(self) -> (SqlState, String, &'static str) {
         use SqlState::*;
         let (state, message, hint) = match self {
             Self::NotPreloaded => (
@@ -359,7 +359,7 @@ const NAMED_IN_LOG: &str = "Set a new password for the user whose record it is: 
 impl From<Error> for ErrorReport {
     #[track_caller]
     fn from(error: Error) -> Self {
-        let (state, message, hint) = error.row();
+        let (state, message, hint) = error.sqlstate_and_texts();
         if let Some(number) = error.record() {
             log_record(&message, &uuid(number));
         }

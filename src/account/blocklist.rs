@@ -18,8 +18,8 @@ use password_verify_core::strength::common;
 use pgrx::PgLogLevel;
 
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
-use crate::pg::shared::list;
-use crate::pg::shared::published;
+use crate::pg::shared::blocklist;
+use crate::pg::shared::file;
 use crate::settings;
 
 /// The list of the commonest passwords.
@@ -104,17 +104,17 @@ pub fn begin_again() {
     if path().is_none() {
         *inherited() = Inherited { file: Vec::new(), signature: 0 };
     }
-    published::blocklist().begin(inherited().signature);
+    blocklist::published().begin(inherited().signature);
 }
 
 /// Runs in a worker after a reload. The first worker that sees another file publishes it. A broken
 /// file is reported, and the previous list stays.
 pub fn reload() {
-    let place = published::blocklist();
+    let place = blocklist::published();
     place.saw_reload();
     let Some(path) = path() else {
         if let Some(turn) = place.turn(0) {
-            place.publish(turn, None).into_iter().for_each(list::release);
+            place.publish(turn, None).into_iter().for_each(file::release);
         }
         return;
     };
@@ -129,20 +129,20 @@ pub fn reload() {
 
 /// Runs when a worker starts: catches up on a reload while there was no worker, or on a standby.
 pub fn reload_if_missed() {
-    if published::blocklist().missed_reload() {
+    if blocklist::published().missed_reload() {
         reload();
     }
 }
 
 fn take_over(path: &Path) -> Result<(), String> {
     let mut file = File::open(path).map_err(|why| why.to_string())?;
-    let place = published::blocklist();
+    let place = blocklist::published();
     let Some(turn) = place.turn(signature(path, &file)?) else { return Ok(()) };
-    let made = list::make(&mut file, |bytes| {
+    let made = file::make(&mut file, |bytes| {
         Filter::open(bytes).map(|filter| announce(&filter)).map_err(|why: Damaged| why.to_string())
     })?;
     // Release the previous list, or this one if another worker has published a later file.
-    place.publish(turn, Some(made)).into_iter().for_each(list::release);
+    place.publish(turn, Some(made)).into_iter().for_each(file::release);
     Ok(())
 }
 
@@ -160,11 +160,11 @@ fn is_breached(password: &Password) -> bool {
         Filter::reopen(file).is_ok_and(|filter| filter.contains(password.expose()))
     };
     for _ in 0..LOOKS {
-        match published::blocklist().current() {
+        match blocklist::published().current() {
             None => return look(&inherited().file),
             Some(None) => return false,
             Some(Some(handle)) => {
-                if let Some(found) = list::with(handle, look) {
+                if let Some(found) = file::with(handle, look) {
                     return found;
                 }
             }

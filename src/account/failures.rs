@@ -8,16 +8,16 @@ use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::session::carried;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{Place, Stored};
-use crate::pg::tables::ledger::Ledger;
-use crate::pg::vault::key::ActiveKey;
+use crate::pg::shared::budgets::{BudgetPlace, Stored};
+use crate::pg::tables::throttle::Throttle;
+use crate::pg::vault::blind_index_key::BlindIndexKey;
 
 /// Returns those of the user's budgets whose count is above 0. Attempts in flight do not count.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
 pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::BudgetKey)>, Error> {
-    let active = ActiveKey::read()?.key;
+    let active = BlindIndexKey::read()?.key;
     let mut charged = Vec::with_capacity(payers.len());
     for payer in payers {
         let key = active.budget(*payer as u8, &[], Some(user));
@@ -37,8 +37,8 @@ pub fn charged(user: &UserId, payers: &[Payer]) -> Result<Vec<(Payer, budgets::B
 ///
 /// # Errors
 /// What [`carried::carry_over`] returns.
-pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Error> {
-    let active = ActiveKey::read()?.key;
+pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, BudgetPlace)>, Error> {
+    let active = BlindIndexKey::read()?.key;
     let key = |payer: Payer, user| active.budget(payer as u8, &[], Some(user));
     let carry = |(payer, from): (Payer, budgets::BudgetKey)| {
         let place = carried::carry_over(payer, [&from, &key(payer, new)], load)?;
@@ -52,5 +52,5 @@ pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, Place)>, Err
 /// # Errors
 /// [`Error::NotInstalled`].
 pub fn load(key: budgets::BudgetKey) -> Result<Option<Stored>, Error> {
-    Ledger::open(Access::Read)?.read(key)
+    Throttle::open(Access::Read)?.read(key)
 }

@@ -15,7 +15,7 @@ use crate::error::Error;
 use crate::gate::audit;
 use crate::pg::server;
 use crate::pg::session::{extension, statistics, transaction};
-use crate::pg::shared::budgets::Place;
+use crate::pg::shared::budgets::BudgetPlace;
 use crate::settings;
 
 /// Why a change was not made: [`Stop`] if the answer has a `reason`, otherwise [`Error`].
@@ -87,7 +87,7 @@ pub fn recorded_with<E: Unmade>(
     action: Action,
     user: &UserId,
     client: Option<IpAddr>,
-    carried: &[(Payer, Place)],
+    carried: &[(Payer, BudgetPlace)],
     make: impl FnOnce() -> Result<bool, E>,
 ) -> Result<bool, E> {
     server::require_writable()?;
@@ -97,17 +97,17 @@ pub fn recorded_with<E: Unmade>(
         recordable => recordable?,
     }
     let prepared = transaction::prepare()?;
-    let record = audit::note(action, Some(user), client);
+    let queued = audit::queued_event(action, Some(user), client);
     let made = make().map_err(E::or_busy);
     match made {
         Ok(true) => {
             let cleared = failures::charged(user, action.clears())?;
-            prepared.changed(record, &cleared, carried, failures::load)?;
+            prepared.changed(queued, &cleared, carried, failures::load)?;
         }
         Ok(false) => {}
         Err(why) => {
             if let Some(denial) = why.denial() {
-                audit::wait_for(prepared.refused(record, denial.reason.into()))?;
+                audit::wait_for(prepared.refused(queued, denial.reason.into()))?;
             }
         }
     }

@@ -12,13 +12,17 @@ use crate::pg::server::caller::Caller;
 use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::log;
 use crate::pg::session::statistics;
-use crate::pg::shared::note::Note;
 use crate::pg::shared::queue::Ticket;
+use crate::pg::shared::queued_event::QueuedEvent;
 use crate::settings;
 
 /// Begins an audit record: the caller, the action, and the user and client if they are known.
-pub fn note(action: Action, user: Option<&UserId>, client: Option<core::net::IpAddr>) -> Note {
-    let mut record = Note {
+pub fn queued_event(
+    action: Action,
+    user: Option<&UserId>,
+    client: Option<core::net::IpAddr>,
+) -> QueuedEvent {
+    let mut queued = QueuedEvent {
         at: server::now(),
         xid: 0,
         top_xid: 0,
@@ -33,9 +37,9 @@ pub fn note(action: Action, user: Option<&UserId>, client: Option<core::net::IpA
         user: [0; 255],
     };
     if let Some(user) = user {
-        record.name_user(user);
+        queued.name_user(user);
     }
-    record
+    queued
 }
 
 /// Waits until the audit event is committed, if `audit_durability` asks for that. On a standby the
@@ -46,8 +50,8 @@ pub fn note(action: Action, user: Option<&UserId>, client: Option<core::net::IpA
 pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
     match conclusion {
         Conclusion::Queued(ticket) => wait_for(*ticket),
-        Conclusion::ForLog(record) => {
-            log::event(record);
+        Conclusion::ForLog(queued) => {
+            log::event(queued);
             Ok(())
         }
     }

@@ -3,9 +3,9 @@
 
 use std::time::Instant;
 
-use password_verify_core::rules::authenticator::{Pool, Purpose, Row, Work};
 use password_verify_core::rules::client_addr::ClientAddr;
 use password_verify_core::rules::event::Outcome;
+use password_verify_core::rules::purpose::{Conditions, Pool, Purpose, Work};
 use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::throttle::{Payer, Verdict};
 use password_verify_core::rules::user_id::UserId;
@@ -19,8 +19,8 @@ use crate::pg::server;
 use crate::pg::session::attempt::{Attempt, Conclusion};
 use crate::pg::session::extension;
 use crate::pg::session::statistics;
-use crate::pg::tables::ledger::Ledger;
-use crate::pg::vault::key::ActiveKey;
+use crate::pg::tables::throttle::Throttle;
+use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::settings;
 
 /// Separates the client and caller budgets for reset tokens from those for passwords.
@@ -30,7 +30,7 @@ const TOKENS: &[u8] = b"tokens";
 #[must_use]
 pub struct Entered {
     attempt: Attempt,
-    row: Row,
+    conditions: Conditions,
     begun: Instant,
     /// The attempt gives up waiting for locks, budgets and slots at this time.
     deadline: Instant,
@@ -40,7 +40,7 @@ pub struct Entered {
 #[must_use]
 pub struct Charged {
     attempt: Attempt,
-    row: Row,
+    conditions: Conditions,
     deadline: Instant,
     /// Set where the account or the caller budget is exhausted and [`Payer::Chance`] paid instead.
     second_chance: Option<SecondChance>,
@@ -55,7 +55,7 @@ struct SecondChance {
 }
 
 /// Why an attempt cannot be charged.
-enum Hindrance {
+enum NotCharged {
     /// This payer would be over budget if all of its attempts in flight failed.
     InFlight(Payer),
     Refused(Denial),
@@ -78,17 +78,18 @@ impl Entered {
             Err(Error::Locked) => return Err(unrecorded()),
             recordable => recordable?,
         }
-        let row = purpose.row();
-        let record = audit::note(row.action, claimant.user.as_ref(), claimant.client);
-        let attempt = Attempt::begin(record, settings::throttle(), deadline)?;
+        let conditions = purpose.conditions();
+        let queued =
+            audit::queued_event(conditions.action, claimant.user.as_ref(), claimant.client);
+        let attempt = Attempt::begin(queued, settings::throttle(), deadline)?;
         let attempt = attempt.ok_or_else(unrecorded)?;
-        Ok(Self { attempt, row, begun, deadline })
+        Ok(Self { attempt, conditions, begun, deadline })
     }
 
     /// Ends an attempt with a secret that no user can have. It is recorded as wrong, but neither
     /// tested nor charged.
     pub fn refuse_impossible(self) -> Ended {
-        refuse(self.attempt, self.row.wrong.into())
+        refuse(self.attempt, self.conditions.wrong.into())
     }
 
     /// Charges all payers of the attempt or none.
@@ -97,11 +98,11 @@ impl Entered {
     /// [`Ended::Refused`] when one of them is over budget, or when waiting for a lock or for
     /// attempts in flight takes until the deadline.
     pub fn charge(self, claimant: &Claimant) -> Result<Charged, Ended> {
-        let Self { attempt, row, begun, deadline } = self;
-        if !pin_all(&attempt, &row, claimant, deadline)? {
+        let Self { attempt, conditions, begun, deadline } = self;
+        if !pin_all(&attempt, &conditions, claimant, deadline)? {
             return Err(refuse(attempt, Reason::Busy.into()));
         }
-        let charged = charge_all(attempt, row, deadline);
+        let charged = charge_all(attempt, conditions, deadline);
         statistics::count_queue_time(begun.elapsed());
         charged
     }
@@ -120,21 +121,21 @@ fn refuse(attempt: Attempt, denial: Denial) -> Ended {
 /// Loads every budget of the attempt into the cache and pins it there; false if that is too slow.
 fn pin_all(
     attempt: &Attempt,
-    row: &Row,
+    conditions: &Conditions,
     Claimant { user, client }: &Claimant,
     deadline: Instant,
 ) -> Result<bool, Error> {
-    let key = match ActiveKey::read_by(deadline) {
+    let key = match BlindIndexKey::read_by(deadline) {
         Err(Error::Locked) => return Ok(false),
         read => read?.key,
     };
     let mut client = client.map(|addr| ClientAddr::from(addr).to_bytes().to_vec());
     let mut caller = server::login_role().to_be_bytes().to_vec();
-    if row.pool == Pool::Tokens {
+    if conditions.pool == Pool::Tokens {
         client.iter_mut().chain([&mut caller]).for_each(|about| about.extend(TOKENS));
     }
     let (user, client) = (user.as_ref(), client.as_deref());
-    for &payer in row.payers {
+    for &payer in conditions.payers {
         // The budget's subject beside the user: a client address, a login role, or nothing.
         let (about, user) = match payer {
             Payer::Account | Payer::Comparison => (Some(&[][..]), user),
@@ -145,7 +146,7 @@ fn pin_all(
         };
         let Some(about) = about else { continue };
         let key = key.budget(payer as u8, about, user);
-        let load = || Ledger::open_by(Access::Read, deadline)?.read(key);
+        let load = || Throttle::open_by(Access::Read, deadline)?.read(key);
         match attempt.pin(payer, &key, deadline, load) {
             Ok(true) => {}
             Ok(false) | Err(Error::Locked) => return Ok(false),
@@ -156,12 +157,18 @@ fn pin_all(
 }
 
 /// Charges all payers or none. Waits while only attempts in flight stand in the way.
-fn charge_all(attempt: Attempt, row: Row, deadline: Instant) -> Result<Charged, Ended> {
+fn charge_all(
+    attempt: Attempt,
+    conditions: Conditions,
+    deadline: Instant,
+) -> Result<Charged, Ended> {
     loop {
-        match try_charge(&attempt, &row) {
-            Ok(second_chance) => return Ok(Charged { attempt, row, deadline, second_chance }),
-            Err(Hindrance::Refused(denial)) => return Err(refuse(attempt, denial)),
-            Err(Hindrance::InFlight(payer)) => {
+        match try_charge(&attempt, &conditions) {
+            Ok(second_chance) => {
+                return Ok(Charged { attempt, conditions, deadline, second_chance });
+            }
+            Err(NotCharged::Refused(denial)) => return Err(refuse(attempt, denial)),
+            Err(NotCharged::InFlight(payer)) => {
                 attempt.withdraw();
                 if Instant::now() >= deadline {
                     return Err(refuse(attempt, Reason::Busy.into()));
@@ -172,18 +179,21 @@ fn charge_all(attempt: Attempt, row: Row, deadline: Instant) -> Result<Charged, 
     }
 }
 
-fn try_charge(attempt: &Attempt, row: &Row) -> Result<Option<SecondChance>, Hindrance> {
+fn try_charge(
+    attempt: &Attempt,
+    conditions: &Conditions,
+) -> Result<Option<SecondChance>, NotCharged> {
     let has_chance = attempt.budget(Payer::Chance).is_some();
     let mut refusal: Option<Denial> = None;
     for payer in [Payer::Client, Payer::Account, Payer::Caller, Payer::Comparison] {
         match attempt.charge(payer) {
             Verdict::Admitted => {}
-            Verdict::Wait => return Err(Hindrance::InFlight(payer)),
+            Verdict::Wait => return Err(NotCharged::InFlight(payer)),
             verdict if payer == Payer::Client || !has_chance => {
-                return Err(Hindrance::Refused(denial(row, verdict)));
+                return Err(NotCharged::Refused(denial(conditions, verdict)));
             }
             // Keep the account's refusal over the caller's: a locked account stays locked.
-            verdict => refusal = refusal.or(Some(denial(row, verdict))),
+            verdict => refusal = refusal.or(Some(denial(conditions, verdict))),
         }
     }
     let Some(refusal) = refusal else { return Ok(None) };
@@ -195,15 +205,15 @@ fn try_charge(attempt: &Attempt, row: &Row) -> Result<Option<SecondChance>, Hind
             let known = attempt.budget(Payer::Known).is_some_and(|budget| budget.is_known(now));
             Ok(Some(SecondChance { known, refusal }))
         }
-        Verdict::Wait => Err(Hindrance::InFlight(Payer::Chance)),
-        Verdict::Refused { .. } | Verdict::Locked => Err(Hindrance::Refused(refusal)),
+        Verdict::Wait => Err(NotCharged::InFlight(Payer::Chance)),
+        Verdict::Refused { .. } | Verdict::Locked => Err(NotCharged::Refused(refusal)),
     }
 }
 
-fn denial(row: &Row, verdict: Verdict) -> Denial {
+fn denial(conditions: &Conditions, verdict: Verdict) -> Denial {
     match verdict {
         Verdict::Refused { until } => Denial { reason: Reason::Throttled, until: Some(until) },
-        Verdict::Locked => row.locked.unwrap_or(Reason::Throttled).into(),
+        Verdict::Locked => conditions.locked.unwrap_or(Reason::Throttled).into(),
         Verdict::Admitted | Verdict::Wait => Reason::Busy.into(),
     }
 }
@@ -211,7 +221,7 @@ fn denial(row: &Row, verdict: Verdict) -> Denial {
 impl Charged {
     /// The work that testing this secret takes.
     pub fn work(&self) -> Work {
-        self.row.work
+        self.conditions.work
     }
 
     /// When to stop waiting for slots and tables.
@@ -259,11 +269,11 @@ impl Charged {
     /// Settles the charge for a wrong secret. It stays charged, unless this client repeats a recent
     /// one and repeats are forgiven.
     pub fn settle_wrong(self, mark: Option<u64>) -> (Conclusion, Denial) {
-        let Self { attempt, row, second_chance, .. } = self;
+        let Self { attempt, conditions, second_chance, .. } = self;
         if let Some(mark) = mark {
             attempt.forgive_repeat(mark);
         }
-        let denial = second_chance.map_or(row.wrong.into(), |chance| chance.refusal);
+        let denial = second_chance.map_or(conditions.wrong.into(), |chance| chance.refusal);
         (attempt.settle(denial.reason.into(), false), denial)
     }
 

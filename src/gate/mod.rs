@@ -6,7 +6,7 @@
 
 use std::time::Instant;
 
-use password_verify_core::rules::authenticator::{Purpose, Work};
+use password_verify_core::rules::purpose::{Purpose, Work};
 use password_verify_core::rules::reason::Reason;
 
 use crate::answer::{Denial, Stop};

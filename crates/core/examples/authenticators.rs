@@ -1,7 +1,7 @@
 //! Prints the table of authenticators for docs/reference.md: `make tables`.
 
-use password_verify_core::rules::authenticator::{Pool, Purpose, Work};
 use password_verify_core::rules::event::{Action, Role};
+use password_verify_core::rules::purpose::{Pool, Purpose, Work};
 use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::throttle::{OnRight, Payer};
 
@@ -42,26 +42,26 @@ fn main() {
     );
     println!("| --- | --- | --- | --- | --- | --- | --- | --- | --- |");
     for purpose in Purpose::ALL {
-        let row = purpose.row();
-        let work = match row.work {
+        let conditions = purpose.conditions();
+        let work = match conditions.work {
             Work::LookUp => "a look-up",
             Work::Hash => "hashes, each in a slot",
         };
-        let payers: Vec<_> = row.payers.iter().copied().filter_map(paid_by).collect();
-        let pool = match row.pool {
+        let payers: Vec<_> = conditions.payers.iter().copied().filter_map(paid_by).collect();
+        let pool = match conditions.pool {
             Pool::Passwords => "",
             Pool::Tokens => " (budgets of tokens)",
         };
         println!(
             "| {} | `{}` | {work} | {}{pool} | `{}` | {} | {} | {} | {} |",
             name(purpose),
-            row.action.as_str(),
+            conditions.action.as_str(),
             payers.join("; "),
-            row.wrong.as_str(),
-            reason(row.locked),
-            reason(row.disabled),
-            reason(row.expired),
-            reason(row.must_change),
+            conditions.wrong.as_str(),
+            reason(conditions.locked),
+            reason(conditions.disabled),
+            reason(conditions.expired),
+            reason(conditions.must_change),
         );
     }
     println!();

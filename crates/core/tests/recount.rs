@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use password_verify_core::decoys::cost_class::{ClassKey, NO_CLASS};
-use password_verify_core::decoys::recount::{Behind, Counted, Pass, Place, Slice, Span};
+use password_verify_core::decoys::recount::{Behind, Counted, Place, Recount, Slice, Span};
 
 const DAY: i64 = 86_400_000_000;
 
@@ -31,7 +31,7 @@ fn class(number: u64) -> ClassKey {
 /// A table with all visible records, and moves that are not yet counted.
 #[derive(Default)]
 struct World {
-    pass: Pass,
+    pass: Recount,
     records: BTreeMap<Place, ClassKey>,
     /// Moves that are visible and not yet reported.
     committing: Vec<(ClassKey, Place, ClassKey, Place)>,
@@ -130,7 +130,7 @@ fn a_count_is_exact_whatever_moves_meanwhile() {
 
 #[test]
 fn a_pass_between_the_places_of_one_transaction_begins_again() {
-    let mut pass = Pass::default();
+    let mut pass = Recount::default();
     let slice = pass.begin(0).unwrap();
     let counted = Counted { last: Some([5; 16]), ..Counted::default() };
     assert!(pass.take(slice, &counted));
@@ -144,8 +144,8 @@ fn a_pass_between_the_places_of_one_transaction_begins_again() {
 
 #[test]
 fn a_pass_is_made_at_once_once_a_day_and_when_moves_were_lost() {
-    let mut pass = Pass::default();
-    let count = |pass: &mut Pass, now| {
+    let mut pass = Recount::default();
+    let count = |pass: &mut Recount, now| {
         let slice = pass.begin(now)?;
         assert!(pass.take(slice, &Counted::default()));
         let result = pass.result();
@@ -164,7 +164,7 @@ fn a_pass_is_made_at_once_once_a_day_and_when_moves_were_lost() {
 
 #[test]
 fn classes_that_have_no_place_leave_counts_as_they_are() {
-    let mut pass = Pass::default();
+    let mut pass = Recount::default();
     let slice = pass.begin(0).unwrap();
     let records = (0..70).map(|number| (class(number), 1)).collect();
     assert!(pass.take(slice, &Counted { records, ..Counted::default() }));

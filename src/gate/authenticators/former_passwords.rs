@@ -7,8 +7,8 @@
 use core::net::IpAddr;
 
 use password_verify_core::kept::record::Record;
-use password_verify_core::rules::authenticator::Purpose;
 use password_verify_core::rules::policy::NewPassword;
+use password_verify_core::rules::purpose::Purpose;
 use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::user_id::UserId;
 

@@ -5,8 +5,8 @@ use core::net::IpAddr;
 use password_verify_core::kept::record::Record;
 use password_verify_core::kept::verifier::{NotAVerifier, Verifier};
 use password_verify_core::rules::account::Timestamp;
-use password_verify_core::rules::authenticator::Purpose;
 use password_verify_core::rules::policy::{self, Submitted};
+use password_verify_core::rules::purpose::Purpose;
 use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::UserId;
 
@@ -104,7 +104,7 @@ impl Authenticator for Password {
         match target {
             Target::Own { record, stored, row } if right => {
                 let now: Timestamp = server::now();
-                let worth = purpose.row().admits(&row.account()?, now);
+                let worth = purpose.conditions().admits(&row.account()?, now);
                 let proof = Proof { user, password, record, stored, row, client, purpose };
                 Ok(Verdict::Right(proof, worth))
             }

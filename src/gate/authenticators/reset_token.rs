@@ -2,8 +2,8 @@
 
 use core::net::IpAddr;
 
-use password_verify_core::rules::authenticator::Purpose;
 use password_verify_core::rules::policy::Submitted;
+use password_verify_core::rules::purpose::Purpose;
 use password_verify_core::rules::reset_token::Token;
 use password_verify_core::rules::user_id::UserId;
 

@@ -16,12 +16,12 @@ use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{BudgetKey, Place, Stored};
+use crate::pg::shared::budgets::{BudgetKey, BudgetPlace, Stored};
 use crate::pg::shared::central::NONE;
 use crate::pg::shared::databases;
-use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
+use crate::pg::shared::queued_event::QueuedEvent;
 use password_verify_core::rules::throttle::{PAYERS, Payer};
 
 /// Consecutive wrong passwords after which a right one raises an alert.
@@ -32,7 +32,7 @@ struct Current {
     database: usize,
     /// [`NONE`] on a standby, where nothing is written.
     entry: u32,
-    record: Note,
+    queued: QueuedEvent,
     rules: Rules,
     /// Has the computation of its hash begun?
     hashing: bool,
@@ -42,7 +42,7 @@ struct Current {
 
 #[derive(Clone, Copy)]
 struct Pin {
-    place: Place,
+    place: BudgetPlace,
     charged: bool,
 }
 
@@ -59,7 +59,7 @@ pub enum Conclusion {
     /// On its way to the table.
     Queued(Ticket),
     /// On a standby, which writes no table: an event for the server log.
-    ForLog(Box<Note>),
+    ForLog(Box<QueuedEvent>),
 }
 
 impl Attempt {
@@ -67,7 +67,11 @@ impl Attempt {
     ///
     /// # Errors
     /// [`Error::TooManyDatabases`].
-    pub fn begin(record: Note, rules: Rules, deadline: Instant) -> Result<Option<Self>, Error> {
+    pub fn begin(
+        queued: QueuedEvent,
+        rules: Rules,
+        deadline: Instant,
+    ) -> Result<Option<Self>, Error> {
         register_exit();
         let database = databases::mine()?;
         let entry = if server::in_recovery() {
@@ -82,7 +86,7 @@ impl Attempt {
             entry
         };
         let budgets = [None; PAYERS];
-        let current = Current { database, entry, record, rules, hashing: false, budgets };
+        let current = Current { database, entry, queued, rules, hashing: false, budgets };
         // Invariant: no function of this extension is called during an attempt.
         assert!(CURRENT.replace(Some(current)).is_none(), "an attempt inside an attempt");
         Ok(Some(Self(())))
@@ -132,7 +136,7 @@ impl Attempt {
             pin.charged = true;
             let left = budgets::read(pin.place);
             if payer == Payer::Caller && left.waits(payer, now, &current.rules).is_some() {
-                current.record.alert |= Alert::CALLER_EXHAUSTED.0;
+                current.queued.alert |= Alert::CALLER_EXHAUSTED.0;
             }
         }
         CURRENT.set(Some(current));
@@ -180,7 +184,7 @@ impl Attempt {
 
     /// Records the user, once it is known whose attempt this is.
     pub fn name_user(&self, user: &UserId) {
-        self.update(|current| current.record.name_user(user));
+        self.update(|current| current.queued.name_user(user));
     }
 
     /// Notes that the attempt's client has logged in: it becomes known, and its chances are
@@ -242,29 +246,29 @@ impl Current {
             let Some(pin) = self.budgets[payer as usize] else { continue };
             if pin.charged {
                 let (before, after) = budgets::settle(pin.place, settled, now, &self.rules);
-                self.record.alert |= alert(payer, &before, &after, now, &self.rules).0;
+                self.queued.alert |= alert(payer, &before, &after, now, &self.rules).0;
             }
             if self.entry == NONE {
                 budgets::leave_unwritten(pin.place);
             }
             touched[payer as usize] = pin.place.0;
         }
-        (self.record.at, self.record.outcome) = (now, outcome as u8);
+        (self.queued.at, self.queued.outcome) = (now, outcome as u8);
         // Wrong secrets that cost no hash come in floods, and are folded like refusals.
-        self.record.hashed = match settled {
+        self.queued.hashed = match settled {
             Settlement::Right => true,
             Settlement::Wrong => self.hashing,
             Settlement::Withdrawn => false,
         };
         let conclusion = match self.entry {
-            NONE => Conclusion::ForLog(Box::new(self.record)),
-            entry => Conclusion::Queued(queue::submit(entry, &self.record, touched)),
+            NONE => Conclusion::ForLog(Box::new(self.queued)),
+            entry => Conclusion::Queued(queue::submit(entry, &self.queued, touched)),
         };
         for pin in self.budgets.into_iter().flatten() {
             budgets::unpin(pin.place);
         }
         board::of(self.database)
-            .count(crate::counter::of(self.record.action, self.record.outcome), 1);
+            .count(crate::counter::of(self.queued.action, self.queued.outcome), 1);
         conclusion
     }
 

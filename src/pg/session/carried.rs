@@ -8,13 +8,13 @@ use pgrx::pg_sys;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{BudgetKey, Place, Stored};
+use crate::pg::shared::budgets::{BudgetKey, BudgetPlace, Stored};
 use crate::settings;
 use password_verify_core::rules::throttle::Payer;
 
 thread_local! {
     /// Pinned during a call; unpinned however the call ends.
-    static PINNED: RefCell<Vec<Place>> = const { RefCell::new(Vec::new()) };
+    static PINNED: RefCell<Vec<BudgetPlace>> = const { RefCell::new(Vec::new()) };
 }
 
 struct Pins;
@@ -40,7 +40,7 @@ pub fn carry_over(
     payer: Payer,
     [from, to]: [&BudgetKey; 2],
     load: impl Fn(BudgetKey) -> Result<Option<Stored>, Error>,
-) -> Result<Place, Error> {
+) -> Result<BudgetPlace, Error> {
     register_exit();
     let _pins = Pins;
     let deadline = Instant::now() + settings::queue_timeout();

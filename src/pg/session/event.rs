@@ -4,31 +4,31 @@ use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 
 use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
-use crate::pg::shared::note::Note;
+use crate::pg::shared::queued_event::QueuedEvent;
 
 /// The event for which a queue entry stands.
 ///
 /// # Errors
 /// [`Error::NotInstalled`] if its codes are invalid, which no session submits.
-pub fn to_event(record: &Note) -> Result<Event, Error> {
-    let action = Action::from_u8(record.action).ok_or(Error::NotInstalled)?;
-    let outcome = Outcome::from_u8(record.outcome).ok_or(Error::NotInstalled)?;
-    let mut event = Event::new(record.at, action, outcome);
-    event.user_id = Some(user_of(record)).filter(|user| !user.is_empty());
-    event.client_addr = addr_text(&record.client_addr);
-    event.login_role = name(&record.caller.login_role);
-    event.acting_role = name(&record.caller.acting_role);
-    event.peer_addr = addr_text(&record.caller.peer_addr);
-    event.application_name = name(&record.caller.application_name);
-    event.pid = Some(record.caller.pid);
-    event.xid = Some(record.xid).filter(|xid| *xid != 0);
-    event.alert = Alert(record.alert);
+pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
+    let action = Action::from_u8(queued.action).ok_or(Error::NotInstalled)?;
+    let outcome = Outcome::from_u8(queued.outcome).ok_or(Error::NotInstalled)?;
+    let mut event = Event::new(queued.at, action, outcome);
+    event.user_id = Some(user_of(queued)).filter(|user| !user.is_empty());
+    event.client_addr = addr_text(&queued.client_addr);
+    event.login_role = name(&queued.caller.login_role);
+    event.acting_role = name(&queued.caller.acting_role);
+    event.peer_addr = addr_text(&queued.caller.peer_addr);
+    event.application_name = name(&queued.caller.application_name);
+    event.pid = Some(queued.caller.pid);
+    event.xid = Some(queued.xid).filter(|xid| *xid != 0);
+    event.alert = Alert(queued.alert);
     Ok(event)
 }
 
 /// The user id of a queue entry; empty if it has none.
-pub fn user_of(record: &Note) -> String {
-    String::from_utf8_lossy(&record.user[..usize::from(record.user_len)]).into_owned()
+pub fn user_of(queued: &QueuedEvent) -> String {
+    String::from_utf8_lossy(&queued.user[..usize::from(queued.user_len)]).into_owned()
 }
 
 fn name(raw: &RawName) -> Option<String> {

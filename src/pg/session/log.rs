@@ -8,14 +8,14 @@ use pgrx::PgLogLevel;
 
 use super::event;
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
-use crate::pg::shared::lines;
-use crate::pg::shared::note::Note;
+use crate::pg::shared::log_lines;
 use crate::pg::shared::queue;
+use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::vault::keyring;
 
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
-    let ((key, id), (started, number)) = (keyring::active_for_log(), lines::log().next());
+    let ((key, id), (started, number)) = (keyring::active_for_log(), log_lines::of_server().next());
     let line = log_line::sign(fields, started, number, id.as_deref(), &key);
     ErrorReport::new(state, line, ROUTINE).report(PgLogLevel::LOG);
 }
@@ -49,8 +49,8 @@ pub fn alert(database: &str, event: &Event) {
 
 /// Logs an event of a standby, which has no table to write to. `left_out`: events before it that
 /// exceeded the limit.
-pub fn event(record: &Note) {
-    if let (Some(left_out), Ok(event)) = (queue::may_log(), event::to_event(record)) {
+pub fn event(queued: &QueuedEvent) {
+    if let (Some(left_out), Ok(event)) = (queue::may_log(), event::to_event(queued)) {
         line(&format!(r#""event":"standby","left_out":{left_out},{}"#, fields(&event)));
     }
 }

@@ -4,7 +4,7 @@
 //! | file | wraps | promises |
 //! | --- | --- | --- |
 //! | [`arg`] | function arguments | a user id is canonical, a password is bounded before it is read, copies are wiped |
-//! | [`row`] | composite results | as many columns as were declared |
+//! | [`result_row`] | composite results | as many columns as were declared |
 //! | [`attempt`] | an attempt | stays charged and recorded however the session ends |
 //! | [`slot`] | a hash slot | released however the session ends |
 //! | [`transaction`] | changes | recorded before the transaction can commit |
@@ -22,7 +22,7 @@ pub mod event;
 pub mod extension;
 pub mod log;
 pub mod offer;
-pub mod row;
+pub mod result_row;
 pub mod slot;
 pub mod statistics;
 pub mod transaction;

@@ -14,14 +14,14 @@ use crate::pg::shared::slots;
 use crate::pg::shared::slots::Entered;
 
 #[derive(Clone, Copy)]
-enum Place {
+enum Hold {
     Nothing,
     Queue(u32),
     Slot,
 }
 
 thread_local! {
-    static PLACE: Cell<Place> = const { Cell::new(Place::Nothing) };
+    static HOLD: Cell<Hold> = const { Cell::new(Hold::Nothing) };
 }
 
 /// The right to compute one hash at a time. Its holder waits neither for a lock nor for another
@@ -37,20 +37,20 @@ impl HashSlot {
         let entered = slots::enter();
         let place = match entered {
             Entered::Slot => {
-                PLACE.set(Place::Slot);
+                HOLD.set(Hold::Slot);
                 return Some(Self(()));
             }
             Entered::Full => return None,
             Entered::Queue(place) => place,
         };
-        PLACE.set(Place::Queue(place));
+        HOLD.set(Hold::Queue(place));
         // From here on an error frees the place in the queue.
         let slot = Self(());
         let look = || slots::granted(place).then_some(());
         let _ = slots::ready(place).wait(deadline, look);
-        PLACE.set(Place::Nothing);
+        HOLD.set(Hold::Nothing);
         if slots::leave(place) {
-            PLACE.set(Place::Slot);
+            HOLD.set(Hold::Slot);
             Some(slot)
         } else {
             None
@@ -79,10 +79,10 @@ impl Drop for HashSlot {
 }
 
 fn give_back() {
-    match PLACE.replace(Place::Nothing) {
-        Place::Slot => slots::give_back(),
-        Place::Queue(place) if slots::leave(place) => slots::give_back(),
-        Place::Queue(_) | Place::Nothing => {}
+    match HOLD.replace(Hold::Nothing) {
+        Hold::Slot => slots::give_back(),
+        Hold::Queue(place) if slots::leave(place) => slots::give_back(),
+        Hold::Queue(_) | Hold::Nothing => {}
     }
 }
 

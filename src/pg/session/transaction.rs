@@ -18,12 +18,12 @@ use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{BudgetKey, Place, Stored};
+use crate::pg::shared::budgets::{BudgetKey, BudgetPlace, Stored};
 use crate::pg::shared::central::NONE;
 use crate::pg::shared::databases;
-use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
+use crate::pg::shared::queued_event::QueuedEvent;
 use crate::settings;
 use password_verify_core::rules::throttle::{PAYERS, Payer};
 
@@ -34,11 +34,11 @@ const CLEARED_AT_ONCE: usize = 4;
 struct Changes {
     /// The entry that will tell the worker that the transaction has ended.
     end: u32,
-    record: Note,
+    queued: QueuedEvent,
     last: Option<Ticket>,
     /// Tickets of its latest changes, oldest first: see [`ahead`].
     recent: VecDeque<Ticket>,
-    clears: Vec<(pg_sys::SubTransactionId, Place)>,
+    clears: Vec<(pg_sys::SubTransactionId, BudgetPlace)>,
     /// Budgets beyond [`CLEARED_AT_ONCE`]. Cleared at once as well if they are in the cache by
     /// then.
     more: Vec<(pg_sys::SubTransactionId, BudgetKey)>,
@@ -110,10 +110,10 @@ fn give_back() {
 
 impl Prepared {
     /// Records why a change was refused. This event is not part of the transaction.
-    pub fn refused(self, mut record: Note, outcome: Outcome) -> Ticket {
-        (record.at, record.outcome) = (server::now(), outcome as u8);
-        count(self.database, &record);
-        queue::submit(PREPARED.replace(NONE), &record, [NONE; PAYERS])
+    pub fn refused(self, mut queued: QueuedEvent, outcome: Outcome) -> Ticket {
+        (queued.at, queued.outcome) = (server::now(), outcome as u8);
+        count(self.database, &queued);
+        queue::submit(PREPARED.replace(NONE), &queued, [NONE; PAYERS])
     }
 
     /// Records a change that is part of the transaction now. `clears` are budgets of its user to be
@@ -123,9 +123,9 @@ impl Prepared {
     /// [`Error::AuditBusy`]; errors of `load`.
     pub fn changed(
         self,
-        mut record: Note,
+        mut queued: QueuedEvent,
         clears: &[(Payer, BudgetKey)],
-        carried: &[(Payer, Place)],
+        carried: &[(Payer, BudgetPlace)],
         load: impl Fn(BudgetKey) -> Result<Option<Stored>, Error>,
     ) -> Result<(), Error> {
         // SAFETY: part of the caller's transaction, like the change itself; the ids are plain
@@ -136,17 +136,17 @@ impl Prepared {
         };
         // SAFETY: the transaction has an id by now.
         let top = unsafe { pg_sys::GetTopFullTransactionId().value };
-        (record.at, record.outcome, record.xid) = (server::now(), Outcome::Pending as u8, xid);
-        record.top_xid = top;
+        (queued.at, queued.outcome, queued.xid) = (server::now(), Outcome::Pending as u8, xid);
+        queued.top_xid = top;
         if CHANGES.with_borrow(Option::is_none) {
             let end = queue::reserve(self.database, self.deadline).ok_or_else(unrecorded)?;
-            let mut record = record;
-            record.action = Action::End as u8;
-            record.xid = top;
-            record.user_len = 0;
+            let mut queued = queued;
+            queued.action = Action::End as u8;
+            queued.xid = top;
+            queued.user_len = 0;
             let changes = Changes {
                 end,
-                record,
+                queued,
                 last: None,
                 recent: VecDeque::new(),
                 clears: Vec::new(),
@@ -157,7 +157,7 @@ impl Prepared {
         let mut touched = [NONE; PAYERS];
         carried.iter().for_each(|(payer, place)| touched[*payer as usize] = place.0);
         for (payer, key) in clears {
-            record.clears |= payer.bit();
+            queued.clears |= payer.bit();
             let room = CHANGES.with_borrow(|changes| {
                 changes.as_ref().is_some_and(|changes| changes.clears.len() < CLEARED_AT_ONCE)
             });
@@ -179,8 +179,8 @@ impl Prepared {
                 });
             }
         }
-        count(self.database, &record);
-        let ticket = queue::submit(PREPARED.replace(NONE), &record, touched);
+        count(self.database, &queued);
+        let ticket = queue::submit(PREPARED.replace(NONE), &queued, touched);
         CHANGES.with_borrow_mut(|changes| {
             if let Some(changes) = changes {
                 changes.last = Some(ticket);
@@ -191,8 +191,8 @@ impl Prepared {
     }
 }
 
-fn count(database: usize, record: &Note) {
-    board::of(database).count(crate::counter::of(record.action, record.outcome), 1);
+fn count(database: usize, queued: &QueuedEvent) {
+    board::of(database).count(crate::counter::of(queued.action, queued.outcome), 1);
 }
 
 /// Waits, before the transaction commits, until all its changes are recorded.
@@ -225,8 +225,8 @@ fn after_end(committed: bool) {
             budgets::clear_if_present(server::database(), key);
         }
     }
-    changes.record.at = server::now();
-    queue::submit(changes.end, &changes.record, touched);
+    changes.queued.at = server::now();
+    queue::submit(changes.end, &changes.queued, touched);
     changes.clears.drain(..).for_each(|(_, place)| budgets::unpin(place));
 }
 

@@ -143,9 +143,9 @@ pub fn repeat_key() -> &'static [u8; 32] {
 
 /// A slot of the cache: a number below [`capacity`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Place(pub u32);
+pub struct BudgetPlace(pub u32);
 
-impl Place {
+impl BudgetPlace {
     fn bucket(self) -> usize {
         self.0 as usize / WAYS
     }
@@ -174,9 +174,9 @@ fn bucket_of(key: &BudgetKey) -> usize {
 
 enum Look {
     /// The budget is present, and now pinned.
-    Pinned(Place),
+    Pinned(BudgetPlace),
     /// The slot is pinned, and its budget must be read from the table.
-    ToLoad(Place),
+    ToLoad(BudgetPlace),
 }
 
 /// Keeps a budget in the cache until [`unpin`], reading it first if it is absent. `note` learns the
@@ -189,9 +189,9 @@ pub fn pin(
     payer: Payer,
     key: &BudgetKey,
     deadline: Instant,
-    note: impl FnOnce(Place),
+    note: impl FnOnce(BudgetPlace),
     load: impl FnOnce() -> Result<Option<Stored>, Error>,
-) -> Result<Option<Place>, Error> {
+) -> Result<Option<BudgetPlace>, Error> {
     let bucket = bucket_of(key);
     let look = settled(bucket % SHARDS)
         .wait(deadline, || look(bucket, database, payer, key, server::now()));
@@ -222,7 +222,7 @@ fn look(
     let standby = server::in_recovery();
     let mut shard = Shard::lock(bucket % SHARDS);
     let slots = shard.bucket(bucket);
-    let place = |way: usize| Place((bucket * WAYS + way) as u32);
+    let place = |way: usize| BudgetPlace((bucket * WAYS + way) as u32);
     let is_it =
         |slot: &Cached| slot.state != State::Empty && slot.key == *key && slot.database == database;
     if let Some(way) = slots.iter().position(is_it) {
@@ -256,7 +256,7 @@ fn look(
 }
 
 /// Unpins a budget. One whose reading failed is dropped.
-pub fn unpin(place: Place) {
+pub fn unpin(place: BudgetPlace) {
     place.change(|slot| {
         slot.pins -= 1;
         if slot.state == State::Loading {
@@ -266,13 +266,13 @@ pub fn unpin(place: Place) {
 }
 
 /// Charges a pinned budget, if it admits the attempt.
-pub fn admit(place: Place, now: Timestamp, rules: &Rules) -> Verdict {
+pub fn admit(place: BudgetPlace, now: Timestamp, rules: &Rules) -> Verdict {
     place.with(|slot| slot.budget.admit(slot.payer, now, rules))
 }
 
 /// Settles the charge of a pinned budget; returns the budget before and after.
 pub fn settle(
-    place: Place,
+    place: BudgetPlace,
     settled: Settlement,
     now: Timestamp,
     rules: &Rules,
@@ -288,7 +288,7 @@ pub fn settle(
 }
 
 /// Changes a pinned budget; false if the change had no effect.
-pub fn alter(place: Place, rules: &Rules, change: impl FnOnce(&mut Budget)) -> bool {
+pub fn alter(place: BudgetPlace, rules: &Rules, change: impl FnOnce(&mut Budget)) -> bool {
     place.change(|slot| {
         let before = slot.budget;
         change(&mut slot.budget);
@@ -302,11 +302,11 @@ pub fn alter(place: Place, rules: &Rules, change: impl FnOnce(&mut Budget)) -> b
 
 /// Notes a wrong password of a client. Is it a repetition, for which the account is not charged?
 /// Nothing is remembered of unknown clients.
-pub fn repeats(place: Place, mark: u64, now: Timestamp, charged: bool) -> bool {
+pub fn repeats(place: BudgetPlace, mark: u64, now: Timestamp, charged: bool) -> bool {
     place.with(|slot| slot.budget.is_known(now) && slot.repeats.note(mark, now, charged))
 }
 
-pub fn read(place: Place) -> Budget {
+pub fn read(place: BudgetPlace) -> Budget {
     place.with(|slot| slot.budget)
 }
 
@@ -321,7 +321,7 @@ pub fn look_up(database: pg_sys::Oid, key: &BudgetKey) -> Option<Budget> {
 }
 
 /// Clears a budget that is in the cache, and returns its slot.
-pub fn clear_if_present(database: pg_sys::Oid, key: &BudgetKey) -> Option<Place> {
+pub fn clear_if_present(database: pg_sys::Oid, key: &BudgetKey) -> Option<BudgetPlace> {
     let bucket = bucket_of(key);
     let mut shard = Shard::lock(bucket % SHARDS);
     let slots = shard.bucket(bucket);
@@ -333,12 +333,12 @@ pub fn clear_if_present(database: pg_sys::Oid, key: &BudgetKey) -> Option<Place>
         slot.budget.clear();
         (slot.version, slot.rests_at) = (slot.version.wrapping_add(1), 0);
     }
-    Some(Place((bucket * WAYS + way) as u32))
+    Some(BudgetPlace((bucket * WAYS + way) as u32))
 }
 
 /// A budget whose changes are to be stored.
 pub struct Unwritten {
-    pub place: Place,
+    pub place: BudgetPlace,
     pub key: BudgetKey,
     pub payer: Payer,
     pub stored: Stored,
@@ -346,7 +346,7 @@ pub struct Unwritten {
 }
 
 /// The budget in a slot, if it belongs to the database and has changed since it was stored.
-pub fn unwritten(place: Place, database: pg_sys::Oid) -> Option<Unwritten> {
+pub fn unwritten(place: BudgetPlace, database: pg_sys::Oid) -> Option<Unwritten> {
     place.with(|slot| {
         let theirs = slot.state == State::Present && slot.database == database;
         (theirs && slot.version != slot.written).then_some(Unwritten {
@@ -369,7 +369,7 @@ pub fn written(unwritten: &Unwritten, database: pg_sys::Oid) {
 }
 
 /// Lets a budget be evicted although it is not stored: a standby stores nothing.
-pub fn leave_unwritten(place: Place) {
+pub fn leave_unwritten(place: BudgetPlace) {
     place.with(|slot| slot.written = slot.version);
 }
 

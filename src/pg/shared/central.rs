@@ -7,8 +7,8 @@ use password_verify_core::trail::fold::Allowance;
 use pgrx::pg_sys;
 
 use super::board::MAX_DATABASES;
-use super::note::Note;
 use super::piece::{Guard, LockGuard, Piece};
+use super::queued_event::QueuedEvent;
 use crate::pg::server;
 use crate::settings;
 
@@ -41,7 +41,7 @@ pub struct Entry {
     pub ticket: u64,
     /// The budgets the event has changed, which are stored with it.
     pub touched: [u32; PAYERS],
-    pub record: Note,
+    pub queued: QueuedEvent,
 }
 
 impl Queue {

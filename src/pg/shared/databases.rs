@@ -8,7 +8,8 @@ use password_verify_core::rules::account::Timestamp;
 use pgrx::pg_sys;
 
 use super::central::{AFTER_FAILURE, Central, Database, HandOver};
-use super::{board, budgets, moves, passes, renewals};
+use super::class_counts::{moves, recounts};
+use super::{board, budgets, renewals};
 use crate::error::Error;
 use crate::pg::server;
 
@@ -162,7 +163,7 @@ pub fn leave(number: usize, departure: Departure) {
         let oid = Central::lock().parts().2[number].oid;
         budgets::forget(oid);
         moves::forget(oid);
-        passes::forget(oid);
+        recounts::forget(oid);
         renewals::forget(oid);
     }
     let again = {

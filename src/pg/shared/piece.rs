@@ -14,7 +14,7 @@ pub enum Guard {
     Central,
     HashSlots,
     Renewals,
-    Traffic,
+    ClassCounts,
     /// A shard of the budgets, below [`SHARDS`].
     Shard(usize),
 }
@@ -27,7 +27,7 @@ impl Guard {
             Self::Central => 0,
             Self::HashSlots => 1,
             Self::Renewals => 2,
-            Self::Traffic => 3,
+            Self::ClassCounts => 3,
             Self::Shard(number) => 4 + number,
         }
     }

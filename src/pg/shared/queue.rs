@@ -11,7 +11,7 @@ use password_verify_core::rules::throttle::PAYERS;
 use super::board;
 use super::central::{Central, NONE};
 use super::databases::{any_waits, want_worker};
-use super::note::Note;
+use super::queued_event::QueuedEvent;
 use crate::pg::server;
 use crate::settings::{self, Durability};
 
@@ -37,7 +37,7 @@ pub fn reserve(database: usize, deadline: Instant) -> Option<u32> {
 }
 
 /// Fills in an entry, hands it to the worker, and returns the ticket to wait for.
-pub fn submit(number: u32, record: &Note, touched: [u32; PAYERS]) -> Ticket {
+pub fn submit(number: u32, queued: &QueuedEvent, touched: [u32; PAYERS]) -> Ticket {
     let (database, ticket, generation, wake) = {
         let mut central = Central::lock();
         let (_, entries, databases) = central.parts();
@@ -47,7 +47,7 @@ pub fn submit(number: u32, record: &Note, touched: [u32; PAYERS]) -> Ticket {
         let ticket = of.submitted;
         let generation = board::of(database as usize).generation();
         let entry = &mut entries[number as usize];
-        (entry.record, entry.touched) = (*record, touched);
+        (entry.queued, entry.touched) = (*queued, touched);
         (entry.ticket, entry.next) = (ticket, NONE);
         let before = std::mem::replace(&mut of.last, number);
         of.ready += 1;
@@ -80,7 +80,7 @@ pub fn cancel(number: u32) {
 
 /// The first `count` waiting entries at most, which stay in the queue, and whether the database
 /// holds any entry, waiting or reserved.
-pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Note)>, bool) {
+pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], QueuedEvent)>, bool) {
     let mut found = Vec::with_capacity(count);
     let mut central = Central::lock();
     let (_, entries, databases) = central.parts();
@@ -88,7 +88,7 @@ pub fn first(database: usize, count: usize) -> (Vec<([u32; PAYERS], Note)>, bool
     let mut number = of.first;
     while number != NONE && found.len() < count {
         let entry = &entries[number as usize];
-        found.push((entry.touched, entry.record));
+        found.push((entry.touched, entry.queued));
         number = entry.next;
     }
     (found, of.held as usize > 0)

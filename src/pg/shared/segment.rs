@@ -8,17 +8,17 @@ use std::sync::atomic::Ordering;
 
 use pgrx::pg_sys;
 
+use super::blocklist::{self, Published};
 use super::board::{self, Board, MAX_DATABASES};
 use super::budgets;
 use super::central::{self, Database, Entry, Queue};
+use super::class_counts::{self, DatabaseRecount};
 use super::condition::Condition;
-use super::lines::{self, Lines};
+use super::log_lines::{self, Lines};
 use super::piece::{LOCK_ARRAY, LOCKS, SHARDS};
-use super::published::{self, Published};
 use super::reloads::{self, Reloads};
 use super::renewals::{self, Renewal};
 use super::slots::{self, Slots, Waiter};
-use super::traffic::{self, Pass};
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::settings;
@@ -46,8 +46,8 @@ struct Header {
     /// Sessions waiting for a budget, by its shard.
     settled: [Condition; SHARDS],
     renewals: [Renewal; renewals::PLACES],
-    moves: [traffic::Moved; traffic::PLACES],
-    passes: [Pass; MAX_DATABASES],
+    moves: [class_counts::Moved; class_counts::PLACES],
+    recounts: [DatabaseRecount; MAX_DATABASES],
 }
 
 #[cfg(not(feature = "pg14"))]
@@ -151,11 +151,11 @@ unsafe fn lay_out(base: *mut u8) {
         budgets::SETTLED.lies_at(&raw mut (*header).settled);
         budgets::REPEAT_KEY.lies_at(&raw mut (*header).repeat_key);
         renewals::RENEWALS.lies_at(&raw mut (*header).renewals);
-        traffic::MOVES.lies_at(&raw mut (*header).moves);
-        traffic::PASSES.lies_at(&raw mut (*header).passes);
+        class_counts::MOVES.lies_at(&raw mut (*header).moves);
+        class_counts::RECOUNTS.lies_at(&raw mut (*header).recounts);
         reloads::KEYRING.lies_at(&raw mut (*header).keyring);
-        published::BLOCKLIST.lies_at(&raw mut (*header).blocklist);
-        lines::LINES.lies_at(&raw mut (*header).lines);
+        blocklist::BLOCKLIST.lies_at(&raw mut (*header).blocklist);
+        log_lines::LINES.lies_at(&raw mut (*header).lines);
         LOCK_ARRAY.lies_at(pg_sys::GetNamedLWLockTranche(NAME.as_ptr()));
     }
 }

@@ -4,7 +4,7 @@ use password_verify_core::rules::event::Event;
 use password_verify_core::trail::fold::FoldKey;
 use pgrx::pg_sys;
 
-use super::journal::{EVENT_COLUMNS, from_columns, to_columns};
+use super::events::{EVENT_COLUMNS, from_columns, to_columns};
 use super::keyed::Keyed;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;

@@ -2,14 +2,14 @@
 //!
 //! | file | table |
 //! | --- | --- |
-//! | [`journal`] | `password_verify.event`, the audit trail |
+//! | [`events`] | `password_verify.event`, the audit trail |
 //! | [`folds`] | `password_verify.event_fold`, events that are being folded |
-//! | [`changes`] | `password_verify.open_change`, changes whose transaction has not ended |
-//! | [`ledger`] | `password_verify.throttle`, budgets that are not at rest |
+//! | [`open_changes`] | `password_verify.open_change`, changes whose transaction has not ended |
+//! | [`throttle`] | `password_verify.throttle`, budgets that are not at rest |
 //! | [`keyed`] | their common base: a table read and written by its primary key |
 
-pub mod changes;
+pub mod events;
 pub mod folds;
-pub mod journal;
 pub mod keyed;
-pub mod ledger;
+pub mod open_changes;
+pub mod throttle;

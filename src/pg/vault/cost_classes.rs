@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use password_verify_core::decoys::cells::{Cells, Class, Classes, MAX_CLASSES, contains};
 use password_verify_core::decoys::cost_class::ClassKey;
-use password_verify_core::decoys::decoy::{Cells, Class, Classes, MAX_CLASSES, contains};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::text;
-use crate::pg::shared::traffic::Tally;
+use crate::pg::shared::class_counts::Tally;
 use crate::pg::tables::keyed::{Keyed, Row};
 
 const COLUMNS: usize = 6;

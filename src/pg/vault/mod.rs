@@ -8,14 +8,14 @@
 //! | [`key`] | the key of the blind index | one key, or an error |
 //! | [`keyring`], [`key_file`] | the keys | read from a private file outside the data directory or from a command, or the server does not start |
 //! | [`rename`] | another user id for a record | never waits for a lock |
-//! | [`cost_classes`], [`moves`] | the costs of records, apart from their users | counted once they are committed |
+//! | [`cost_classes`], [`class_moves`] | the costs of records, apart from their users | counted once they are committed |
 
 pub mod accounts;
+pub mod blind_index_key;
+pub mod class_moves;
 pub mod cost_classes;
 pub mod credential;
-pub mod key;
 pub mod key_file;
 pub mod keyring;
-pub mod moves;
 pub mod rename;
 pub mod store;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use password_verify_core::rules::user_id::UserId;
 
-use super::moves;
+use super::class_moves;
 use super::store::{Edit, Found, Store, Written};
 use crate::error::Error;
 use crate::pg::heap::place::PlaceLock;
@@ -48,7 +48,7 @@ impl Store {
             }
             let (mut moved, mut class) = (None, None);
             let removed = self.edit(old, Duration::ZERO, |row| {
-                class = moves::class_of(row);
+                class = class_moves::class_of(row);
                 moved = Some(row.renamed(place, new)?);
                 Ok(Edit::Take)
             })?;

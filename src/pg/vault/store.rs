@@ -9,16 +9,16 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_core::decoys::decoy;
+use password_verify_core::decoys::cells;
 use password_verify_core::rules::account::State;
 use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 
 use super::accounts::{AccountRow, Accounts, Locked};
+use super::blind_index_key::BlindIndexKey;
+use super::class_moves;
 use super::cost_classes::CostClasses;
 use super::credential::Credential;
-use super::key::ActiveKey;
-use super::moves;
 use crate::error::{Error, RecordNumber};
 use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
@@ -82,7 +82,7 @@ pub struct Store {
     pub(in crate::pg) table: Table,
     pub(in crate::pg) index: Index,
     pub(super) accounts: Accounts,
-    key: ActiveKey,
+    key: BlindIndexKey,
     /// Open for reading only.
     classes: Option<CostClasses>,
 }
@@ -99,7 +99,7 @@ impl Store {
     /// # Errors
     /// Those of [`Store::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
-        let key = ActiveKey::read_by(deadline)?;
+        let key = BlindIndexKey::read_by(deadline)?;
         let table = Table::open_by(c"credential", access, deadline)?;
         let index = Index::open_by(c"credential_pkey", &table, deadline)?;
         let classes = match access {
@@ -126,7 +126,7 @@ impl Store {
     /// # Errors
     /// Those of [`CostClasses::of`].
     pub fn decoy(&self, user: &UserId) -> Result<Option<String>, Error> {
-        let cell = decoy::cell(self.key.key.decoy(user));
+        let cell = cells::cell(self.key.key.decoy(user));
         self.classes.as_ref().map_or(Ok(None), |classes| classes.of(cell))
     }
 
@@ -315,7 +315,7 @@ impl Store {
             if !table::try_lock_row(&self.table, &mut tid) {
                 return Ok(None);
             }
-            let before = moves::class_of(&row);
+            let before = class_moves::class_of(&row);
             row.judge(self.accounts.near(place));
             let edit = edit(&mut row)?;
             if matches!(edit, Edit::Delete | Edit::Take) {
@@ -332,12 +332,16 @@ impl Store {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
                     Edit::Delete => {
                         self.table.delete(&mut tid)?;
-                        moves::note(place, before.as_deref(), None);
+                        class_moves::note(place, before.as_deref(), None);
                     }
                     Edit::Take => self.table.delete(&mut tid)?,
                     Edit::Replace => {
                         self.table.update(&mut tid, row.form(&self.table)?)?;
-                        moves::note(place, before.as_deref(), moves::class_of(&row).as_deref());
+                        class_moves::note(
+                            place,
+                            before.as_deref(),
+                            class_moves::class_of(&row).as_deref(),
+                        );
                     }
                 }
                 // Makes the change visible to later parts of the same statement.
@@ -528,7 +532,7 @@ impl Store {
             self.table.insert(tuple)?;
             pg_sys::CommandCounterIncrement();
         }
-        moves::note_moved(was, (row.number, moves::class_of(&row).as_deref()));
+        class_moves::note_moved(was, (row.number, class_moves::class_of(&row).as_deref()));
         Ok(())
     }
 }

@@ -12,22 +12,22 @@ use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::session::event::user_of;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::{Place, Stored, Unwritten};
+use crate::pg::shared::budgets::{BudgetPlace, Stored, Unwritten};
 use crate::pg::shared::central::NONE;
-use crate::pg::shared::note::Note;
-use crate::pg::tables::changes::OpenChanges;
+use crate::pg::shared::queued_event::QueuedEvent;
+use crate::pg::tables::events::Events;
 use crate::pg::tables::folds::Folds;
-use crate::pg::tables::journal::Journal;
 use crate::pg::tables::keyed::RowKey;
-use crate::pg::tables::ledger::Ledger;
-use crate::pg::vault::key::ActiveKey;
+use crate::pg::tables::open_changes::OpenChanges;
+use crate::pg::tables::throttle::Throttle;
+use crate::pg::vault::blind_index_key::BlindIndexKey;
 use password_verify_core::rules::throttle::Payer;
 
 /// The open tables, and the results that take effect once the transaction is committed.
 pub struct Batch {
     pub chain: Chain,
-    pub journal: Journal,
-    ledger: Ledger,
+    pub events: Events,
+    throttle: Throttle,
     pub folds: Folds,
     pub changes: OpenChanges,
     /// Budgets whose current value this transaction has stored.
@@ -45,8 +45,8 @@ impl Batch {
     pub fn open(chain: Chain) -> Result<Self, Error> {
         Ok(Self {
             chain,
-            journal: Journal::open(Access::Write)?,
-            ledger: Ledger::open(Access::Write)?,
+            events: Events::open(Access::Write)?,
+            throttle: Throttle::open(Access::Write)?,
             folds: Folds::open(Access::Write)?,
             changes: OpenChanges::open(Access::Write)?,
             written: Vec::new(),
@@ -72,7 +72,7 @@ impl Batch {
     pub fn append(&mut self, event: &Event) -> Result<(), Error> {
         let epoch = self.chain.head().epoch;
         let (seq, mac) = self.chain.append(event);
-        self.journal.append(epoch, seq, event, &mac)?;
+        self.events.append(epoch, seq, event, &mac)?;
         self.rows += 1;
         if !event.alert.is_empty() {
             self.alerts.push(event.clone());
@@ -84,9 +84,9 @@ impl Batch {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn account(&self, record: &Note, payer: Payer) -> Result<Option<RowKey>, Error> {
-        let Ok(user) = UserId::from_text(&user_of(record)) else { return Ok(None) };
-        Ok(Some(ActiveKey::read()?.key.budget(payer as u8, &[], Some(&user))))
+    pub fn account(&self, queued: &QueuedEvent, payer: Payer) -> Result<Option<RowKey>, Error> {
+        let Ok(user) = UserId::from_text(&user_of(queued)) else { return Ok(None) };
+        Ok(Some(BlindIndexKey::read()?.key.budget(payer as u8, &[], Some(&user))))
     }
 
     /// Forgets the failures of an account.
@@ -98,8 +98,8 @@ impl Batch {
         if let Some(place) = budgets::clear_if_present(server::database(), &account) {
             return self.write_budget(place);
         }
-        match self.ledger.read(account)? {
-            Some(_) => self.ledger.write(account, None),
+        match self.throttle.read(account)? {
+            Some(_) => self.throttle.write(account, None),
             None => Ok(()),
         }
     }
@@ -110,10 +110,10 @@ impl Batch {
     /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn write_budgets(&mut self, places: impl Iterator<Item = u32>) -> Result<(), Error> {
         let places: BTreeSet<u32> = places.filter(|place| *place != NONE).collect();
-        places.into_iter().try_for_each(|place| self.write_budget(Place(place)))
+        places.into_iter().try_for_each(|place| self.write_budget(BudgetPlace(place)))
     }
 
-    fn write_budget(&mut self, place: Place) -> Result<(), Error> {
+    fn write_budget(&mut self, place: BudgetPlace) -> Result<(), Error> {
         let Some(unwritten) = budgets::unwritten(place, server::database()) else {
             return Ok(());
         };
@@ -124,7 +124,7 @@ impl Batch {
             rests_at,
         };
         let kept = (rests_at > server::now()).then_some((unwritten.payer, stored));
-        self.ledger.write(unwritten.key, kept)?;
+        self.throttle.write(unwritten.key, kept)?;
         self.written.push(unwritten);
         Ok(())
     }

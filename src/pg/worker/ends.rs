@@ -17,9 +17,9 @@ use super::signals;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::shared::central::NONE;
-use crate::pg::shared::note::Note;
-use crate::pg::tables::changes;
-use crate::pg::tables::changes::{Clearing, Ending, Open, OpenChanges, Row};
+use crate::pg::shared::queued_event::QueuedEvent;
+use crate::pg::tables::open_changes;
+use crate::pg::tables::open_changes::{ChangeRow, Clearing, Ending, Open, OpenChanges};
 use password_verify_core::rules::throttle::PAYERS;
 
 /// A transaction with fewer rows than this is finished at once.
@@ -51,8 +51,8 @@ impl Ends {
         for row in batch.changes.transactions()? {
             let (top_xid, at, orderly) = (row.top_xid(), server::now(), false);
             let ending = match row {
-                Row::Ending(ending) => Ending { ours: ending.ours && !restored, ..ending },
-                _ if restored || first && changes::outcome(top_xid).is_some() => {
+                ChangeRow::Ending(ending) => Ending { ours: ending.ours && !restored, ..ending },
+                _ if restored || first && open_changes::outcome(top_xid).is_some() => {
                     Ending { top_xid, at, ours: !restored, orderly, done_to: 0 }
                 }
                 _ => continue,
@@ -60,7 +60,7 @@ impl Ends {
             let in_time = ending.done_to == 0 && start.elapsed() < BEGIN_TIME;
             if in_time && end_at_once(batch, &ending)? {
                 // The row in which the previous worker noted that this transaction is waiting.
-                batch.changes.remove(&Row::Ending(ending))?;
+                batch.changes.remove(&ChangeRow::Ending(ending))?;
             } else {
                 self.wait(batch, ending)?;
             }
@@ -85,20 +85,20 @@ impl Ends {
     pub fn note_change(
         &mut self,
         batch: &Batch,
-        record: &Note,
+        queued: &QueuedEvent,
         touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
-        let Note { xid, top_xid, at, .. } = *record;
+        let QueuedEvent { xid, top_xid, at, .. } = *queued;
         let place = batch.chain.head();
         let (epoch, first_seq) = (place.epoch, place.seq + 1);
         let open = Open { xid, top_xid, epoch, first_seq, since: at };
         if self.last.replace((top_xid, xid)) != Some((top_xid, xid)) && !batch.changes.has(&open) {
-            batch.changes.put(&Row::Part(open))?;
+            batch.changes.put(&ChangeRow::Part(open))?;
         }
-        for payer in record.cleared() {
-            if let Some(account) = batch.account(record, payer)? {
+        for payer in queued.cleared() {
+            if let Some(account) = batch.account(queued, payer)? {
                 let by_session = touched[payer as usize] != NONE;
-                batch.changes.put(&Row::Clearing(Clearing { open, account, by_session }))?;
+                batch.changes.put(&ChangeRow::Clearing(Clearing { open, account, by_session }))?;
             }
         }
         Ok(())
@@ -115,7 +115,7 @@ impl Ends {
 
     fn wait(&mut self, batch: &Batch, ending: Ending) -> Result<(), Error> {
         self.waiting.push_back(ending);
-        batch.changes.put(&Row::Ending(ending))
+        batch.changes.put(&ChangeRow::Ending(ending))
     }
 
     /// Finishes one slice of the transaction that has waited longest.
@@ -140,9 +140,9 @@ impl Ends {
         let ending = *ending;
         if all {
             self.waiting.pop_front();
-            batch.changes.remove(&Row::Ending(ending))
+            batch.changes.remove(&ChangeRow::Ending(ending))
         } else {
-            batch.changes.put(&Row::Ending(ending))
+            batch.changes.put(&ChangeRow::Ending(ending))
         }
     }
 }
@@ -158,20 +158,20 @@ fn end_at_once(batch: &mut Batch, ending: &Ending) -> Result<bool, Error> {
     Ok(few)
 }
 
-fn end(batch: &mut Batch, ending: &Ending, row: &Row) -> Result<(), Error> {
+fn end(batch: &mut Batch, ending: &Ending, row: &ChangeRow) -> Result<(), Error> {
     let outcome = |xid| match ending.ours {
-        true => changes::outcome(xid).unwrap_or(Outcome::Unknown),
+        true => open_changes::outcome(xid).unwrap_or(Outcome::Unknown),
         false => Outcome::Unknown,
     };
     match row {
-        Row::Ending(_) => {}
-        Row::Clearing(Clearing { open, account, by_session }) => {
+        ChangeRow::Ending(_) => {}
+        ChangeRow::Clearing(Clearing { open, account, by_session }) => {
             let done = *by_session && ending.orderly;
             if !done && outcome(open.xid) == Outcome::Committed {
                 batch.clear(*account)?;
             }
         }
-        Row::Part(open) => {
+        ChangeRow::Part(open) => {
             let mut event = Event::new(ending.at, Action::End, outcome(open.xid));
             (event.xid, event.since) = (Some(open.xid), open.since);
             batch.append(&event)?;

@@ -21,10 +21,10 @@ use crate::pg::heap::scan::{Scan, Seek};
 use crate::pg::heap::uncounted::Uncounted;
 use crate::pg::report::ErrorReport;
 use crate::pg::shared;
-use crate::pg::shared::passes;
+use crate::pg::shared::class_counts::recounts;
+use crate::pg::vault::class_moves::class_of;
 use crate::pg::vault::cost_classes::CostClasses;
 use crate::pg::vault::credential::Credential;
-use crate::pg::vault::moves::class_of;
 use crate::pg::vault::store::Store;
 use crate::settings;
 
@@ -57,7 +57,7 @@ enum Attempt<T> {
 impl Recount {
     /// Counts one slice, if one is due. A failure discards the count and has no other effect.
     pub fn slice(&mut self, database: pg_sys::Oid, now: i64) {
-        if let Some((tallies, found, unread)) = passes::result(database) {
+        if let Some((tallies, found, unread)) = recounts::result(database) {
             let cost = settings::cost().ok();
             let today = cost.map_or(NO_CLASS, |cost| cost_class::key(&cost_class::of_cost(cost)));
             let stored = attempt(|| {
@@ -66,15 +66,15 @@ impl Recount {
             });
             match stored {
                 Attempt::Done(()) => {
-                    shared::moves::counted(database, &tallies);
-                    passes::finish(database, now);
+                    shared::class_counts::moves::counted(database, &tallies);
+                    recounts::finish(database, now);
                 }
                 Attempt::Locked => {}
-                Attempt::Failed => passes::finish(database, now),
+                Attempt::Failed => recounts::finish(database, now),
             }
             return;
         }
-        let Some(slice) = passes::begin(database, now) else { return };
+        let Some(slice) = recounts::begin(database, now) else { return };
         let seen = attempt(|| {
             let (counted, templates) = look(slice.after, self.rows)?;
             CostClasses::open_by(Access::Write, Instant::now())?.follow(templates)?;
@@ -82,12 +82,12 @@ impl Recount {
         });
         match seen {
             Attempt::Done(counted) => {
-                let taken = passes::take(database, slice, &counted);
+                let taken = recounts::take(database, slice, &counted);
                 let rows = if taken { self.rows * 2 } else { self.rows / 2 };
                 self.rows = rows.clamp(FEWEST, ROWS);
             }
             Attempt::Locked => {}
-            Attempt::Failed => passes::finish(database, now),
+            Attempt::Failed => recounts::finish(database, now),
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::shared::databases;
-use crate::pg::tables::journal::Journal;
-use crate::pg::tables::ledger::Ledger;
+use crate::pg::tables::events::Events;
+use crate::pg::tables::throttle::Throttle;
 use crate::settings;
 
 /// How often a slice runs; also the delay before the first.
@@ -61,12 +61,12 @@ impl Tidy {
         if left.tidy_again_at > now && left.tidy_again_at - now <= REST {
             return Ok(());
         }
-        let ledger = Ledger::open(Access::Write)?;
-        let rows = ledger.after(Some(left.tidied_to), ROWS)?;
+        let throttle = Throttle::open(Access::Write)?;
+        let rows = throttle.after(Some(left.tidied_to), ROWS)?;
         let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| *key);
         for (key, rests_at) in rows {
             if rests_at <= now {
-                ledger.write(key, None)?;
+                throttle.write(key, None)?;
             }
         }
         databases::hand_over(self.number, |left| {
@@ -90,17 +90,15 @@ impl Tidy {
         if left.pruned_before > left.oldest {
             return Ok(None);
         }
-        let journal = Journal::open(Access::Read)?;
-        let Some(first) = journal.since(left.oldest).next()? else { return Ok(None) };
+        let events = Events::open(Access::Read)?;
+        let Some(first) = events.since(left.oldest).next()? else { return Ok(None) };
         let oldest = first.epoch;
         databases::hand_over(self.number, |left| left.oldest = oldest);
         if oldest >= current {
             return Ok(None);
         }
-        let Some(next) = journal.since(oldest + 1).next()? else { return Ok(None) };
-        if next.event?.at > now.saturating_sub(kept)
-            || !self.trusts_clock(&journal, now, current)?
-        {
+        let Some(next) = events.since(oldest + 1).next()? else { return Ok(None) };
+        if next.event?.at > now.saturating_sub(kept) || !self.trusts_clock(&events, now, current)? {
             return Ok(None);
         }
         let mut event = Event::new(server::now(), Action::Prune, Outcome::Recorded);
@@ -109,9 +107,9 @@ impl Tidy {
     }
 
     /// Do the times in the audit trail support the clock? If not, the log says so once.
-    fn trusts_clock(&self, journal: &Journal, now: i64, current: i64) -> Result<bool, Error> {
+    fn trusts_clock(&self, events: &Events, now: i64, current: i64) -> Result<bool, Error> {
         let openings = (1..=current).rev().map(|epoch| {
-            let row = journal.since(epoch).next()?;
+            let row = events.since(epoch).next()?;
             // An event that cannot be read is no reason to remove anything.
             Ok(row.and_then(|row| row.event.ok()).map_or(i64::MAX, |event| event.at))
         });
@@ -146,13 +144,13 @@ impl Tidy {
         if left.pruned_before <= left.oldest {
             return Ok(None);
         }
-        let journal = Journal::open(Access::Write)?;
+        let events = Events::open(Access::Write)?;
         let ((mut epoch, mut seq), mut budget) = (left.pruned_to, ROWS);
         loop {
-            let mut rows = journal.of_epoch_before(epoch, seq);
+            let mut rows = events.of_epoch_before(epoch, seq);
             while budget > 0 {
                 let Some(mut row) = rows.next()? else { break };
-                journal.delete(&mut row)?;
+                events.delete(&mut row)?;
                 (seq, budget) = (row.seq, budget - 1);
             }
             if budget == 0 {
@@ -161,7 +159,7 @@ impl Tidy {
             if epoch <= left.oldest {
                 return Ok(Some(Deleted { to: (epoch, seq), all: true }));
             }
-            match journal.before(epoch).next()? {
+            match events.before(epoch).next()? {
                 Some(row) => (epoch, seq) = (row.epoch, row.seq.saturating_add(1)),
                 None => return Ok(Some(Deleted { to: (epoch, seq), all: true })),
             }

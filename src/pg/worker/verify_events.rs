@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::shared::databases;
-use crate::pg::tables::journal::{Journal, Moment, Row};
+use crate::pg::tables::events::{EventRow, Events, Moment};
 use crate::pg::vault::keyring;
 use crate::settings;
 
@@ -39,12 +39,12 @@ pub fn run() -> Result<Report, Error> {
         let deadline = Instant::now() + settings::queue_timeout();
         databases::await_worker(databases::mine()?, deadline);
     }
-    let journal = Journal::open(Access::Read)?;
+    let events = Events::open(Access::Read)?;
     let moment = Moment::now();
-    let first = first_epoch(&journal, &moment)?;
+    let first = first_epoch(&events, &moment)?;
     let mut report = Report::default();
     let mut chain: Option<Epoch> = None;
-    let mut rows = journal.all_as_of(&moment);
+    let mut rows = events.all_as_of(&moment);
     while let Some(row) = rows.next()? {
         pgrx::check_for_interrupts!();
         if let Err(problem) = check(&row, &mut chain, first) {
@@ -67,9 +67,9 @@ pub fn run() -> Result<Report, Error> {
 
 /// The first epoch that should exist. A forged announcement moves it, but the row itself fails the
 /// check later.
-fn first_epoch(journal: &Journal, moment: &Moment) -> Result<i64, Error> {
+fn first_epoch(events: &Events, moment: &Moment) -> Result<i64, Error> {
     let mut first = 1;
-    let mut rows = journal.all_as_of(moment);
+    let mut rows = events.all_as_of(moment);
     while let Some(row) = rows.next()? {
         if let Ok(event) = row.event
             && event.action == Action::Prune
@@ -81,7 +81,7 @@ fn first_epoch(journal: &Journal, moment: &Moment) -> Result<i64, Error> {
     Ok(first)
 }
 
-fn check(row: &Row, chain: &mut Option<Epoch>, first: i64) -> Result<(), &'static str> {
+fn check(row: &EventRow, chain: &mut Option<Epoch>, first: i64) -> Result<(), &'static str> {
     let Ok(event) = &row.event else { return Err("changed") };
     let head = chain.as_ref().map(|epoch| epoch.chain.head());
     if head.is_none_or(|head| head.epoch != row.epoch) {

@@ -27,12 +27,12 @@ use crate::pg::shared::board;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::Unwritten;
 use crate::pg::shared::central::HandOver;
+use crate::pg::shared::class_counts::Tally;
+use crate::pg::shared::class_counts::moves;
 use crate::pg::shared::databases;
-use crate::pg::shared::moves;
-use crate::pg::shared::note::Note;
 use crate::pg::shared::queue;
-use crate::pg::shared::traffic::Tally;
-use crate::pg::tables::journal::Journal;
+use crate::pg::shared::queued_event::QueuedEvent;
+use crate::pg::tables::events::Events;
 use crate::pg::tables::keyed::RowKey;
 use crate::pg::vault::cost_classes::CostClasses;
 use crate::pg::vault::keyring;
@@ -50,7 +50,7 @@ pub struct Writer {
     database: pg_sys::Oid,
     name: String,
     /// The table that holds the chain.
-    journal: pg_sys::Oid,
+    events: pg_sys::Oid,
     chain: Chain,
     opened_at: i64,
     folding: Folding,
@@ -90,7 +90,7 @@ impl Writer {
         let left = databases::handed_over(number);
         let mut folding = Folding::with_allowance(left.allowance);
         let mut ends = Ends::default();
-        let (name, journal, opened_at, why, done) = work::transaction(|| {
+        let (name, events, opened_at, why, done) = work::transaction(|| {
             let (chain, epoch) = next_chain(&left)?;
             let mut batch = Batch::open(chain)?;
             let why = epoch.as_ref().map(|opening| opening.why);
@@ -100,14 +100,14 @@ impl Writer {
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
             ends.resume(&mut batch, why == Some(Why::Restore), left.epoch == 0)?;
-            let (name, journal) = (work::database_name(server::database()), batch.journal.id());
-            Ok((name, journal, opened_at, why, Done::from(batch)))
+            let (name, events) = (work::database_name(server::database()), batch.events.id());
+            Ok((name, events, opened_at, why, Done::from(batch)))
         })?;
         let mut writer = Self {
             number,
             database: server::database(),
             name,
-            journal,
+            events,
             chain: done.chain.fork(),
             opened_at,
             folding,
@@ -147,8 +147,8 @@ impl Writer {
         let count = entries.len();
         let done = work::transaction(|| {
             let mut batch = self.open_batch()?;
-            for (touched, record) in &entries {
-                self.take(&mut batch, record, touched)?;
+            for (touched, queued) in &entries {
+                self.take(&mut batch, queued, touched)?;
             }
             for (key, event) in due {
                 batch.folds.put(key, None)?;
@@ -182,7 +182,7 @@ impl Writer {
 
     fn open_batch(&self) -> Result<Batch, Error> {
         let batch = Batch::open(self.chain.fork())?;
-        if batch.journal.id() == self.journal { Ok(batch) } else { Err(Error::Replaced) }
+        if batch.events.id() == self.events { Ok(batch) } else { Err(Error::Replaced) }
     }
 
     fn finish(&mut self, done: Done) -> Result<(), Error> {
@@ -216,17 +216,17 @@ impl Writer {
     fn take(
         &mut self,
         batch: &mut Batch,
-        record: &Note,
+        queued: &QueuedEvent,
         touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
-        if record.action == Action::End as u8 {
-            return self.ends.note_end(batch, record.top_xid, record.at);
+        if queued.action == Action::End as u8 {
+            return self.ends.note_end(batch, queued.top_xid, queued.at);
         }
-        let event = to_event(record)?;
-        if record.xid != 0 {
-            self.ends.note_change(batch, record, touched)?;
+        let event = to_event(queued)?;
+        if queued.xid != 0 {
+            self.ends.note_change(batch, queued, touched)?;
         }
-        let placed = if record.hashed {
+        let placed = if queued.hashed {
             self.folding.place_hashed(event)
         } else {
             self.folding.place(event)
@@ -305,14 +305,14 @@ impl Writer {
 
 /// The chain to continue; for a new one, also how its epoch opens.
 fn next_chain(left: &HandOver) -> Result<(Chain, Option<Opening>), Error> {
-    let journal = Journal::open(Access::Read)?;
-    let previous = journal.last()?.map(|row| Head {
+    let events = Events::open(Access::Read)?;
+    let previous = events.last()?.map(|row| Head {
         epoch: row.epoch,
         seq: row.seq,
         mac: row.mac.as_slice().try_into().unwrap_or_default(),
     });
     let before = match previous {
-        Some(head) => journal.since(head.epoch).next()?,
+        Some(head) => events.since(head.epoch).next()?,
         None => None,
     };
     let before = before

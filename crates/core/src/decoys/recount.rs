@@ -1,6 +1,6 @@
 //! An exact count of the records of each class of cost, while records change.
 //!
-//! The counts in [`crate::decoys::decoy`] follow the moves that committed transactions report. A
+//! The counts in [`crate::decoys::cells`] follow the moves that committed transactions report. A
 //! crash, or a lack of room, loses some reports, so the records themselves are counted from time to
 //! time, in the order of their places, a slice at a time. A move that is reported meanwhile is
 //! added if it lies behind the pass; ahead of it, the pass will see the result.
@@ -12,8 +12,8 @@
 
 use std::collections::BTreeMap;
 
+use crate::decoys::cells::MAX_CLASSES;
 use crate::decoys::cost_class::{ClassKey, NO_CLASS};
-use crate::decoys::decoy::MAX_CLASSES;
 
 /// The place of a record.
 pub type Place = [u8; 16];
@@ -82,7 +82,7 @@ enum State {
 /// A pass, or the rest between two passes. All-zero bytes are a pass that is due.
 #[derive(Debug)]
 #[repr(C)]
-pub struct Pass {
+pub struct Recount {
     state: State,
     spoiled: bool,
     next_at: i64,
@@ -96,7 +96,7 @@ pub struct Pass {
     counts: [(ClassKey, i64); ENTRIES],
 }
 
-impl Default for Pass {
+impl Default for Recount {
     fn default() -> Self {
         Self {
             state: State::Resting,
@@ -111,7 +111,7 @@ impl Default for Pass {
     }
 }
 
-impl Pass {
+impl Recount {
     /// Announces that a transaction with moves begins to commit.
     pub fn enter(&mut self) {
         self.committing += 1;
@@ -177,7 +177,7 @@ impl Pass {
         (!self.is_awaited()).then_some(Slice { after: self.to, reports: self.reports })
     }
 
-    /// Adds a slice that was counted in a snapshot taken after [`Pass::begin`]. False: moves were
+    /// Adds a slice that was counted in a snapshot taken after [`Recount::begin`]. False: moves were
     /// reported meanwhile, and the slice has to be counted again.
     pub fn take(&mut self, slice: Slice, counted: &Counted) -> bool {
         let alike = self.reports == slice.reports && self.to == slice.after;
@@ -215,7 +215,7 @@ impl Pass {
     }
 
     /// The records of each class and the number of unread ones, when the pass is complete. Every
-    /// reported move must have gone through [`Pass::moved`] before.
+    /// reported move must have gone through [`Recount::moved`] before.
     pub fn result(&self) -> Option<(BTreeMap<ClassKey, u64>, u64)> {
         let found = self.counts.iter().filter(|(key, _)| *key != NO_CLASS);
         let found = found.map(|(key, count)| (*key, u64::try_from(*count).unwrap_or(0)));

@@ -45,7 +45,7 @@ impl IndexKey {
         [u32::from_be_bytes([a, b, c, d]), u32::from_be_bytes([e, f, g, h])]
     }
 
-    /// Selects the cell of an unknown user ([`crate::decoys::decoy`]). Computed for known users
+    /// Selects the cell of an unknown user ([`crate::decoys::cells`]). Computed for known users
     /// too; unrelated to the place.
     pub fn decoy(&self, user: &UserId) -> [u8; 16] {
         self.mac(&[&[0xFD], user.as_str().as_bytes()])

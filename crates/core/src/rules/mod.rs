@@ -7,7 +7,7 @@
 //! | [`user_id`] | the canonical spelling of a user id |
 //! | [`policy`] | what may become a password (NIST SP 800-63B-4) |
 //! | [`history`] | former passwords, which are not used again |
-//! | [`authenticator`] | every kind of test: who pays, and what a right secret is worth |
+//! | [`purpose`] | every kind of test: who pays, and what a right secret is worth |
 //! | [`throttle`] | how often a secret may be tried |
 //! | [`repeat`] | recognising a repeated wrong password |
 //! | [`client_addr`] | the canonical form of a client address |
@@ -19,13 +19,13 @@
 //! | [`event`] | audit events |
 
 pub mod account;
-pub mod authenticator;
 pub mod client_addr;
 pub mod clock;
 pub mod cost;
 pub mod event;
 pub mod history;
 pub mod policy;
+pub mod purpose;
 pub mod reason;
 pub mod repeat;
 pub mod reset_token;

@@ -16,7 +16,7 @@ use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::text;
 use crate::pg::server::unwinding;
 
-pub struct Row {
+pub struct EventRow {
     pub epoch: i64,
     pub seq: i64,
     /// An error if a column has an impossible value.
@@ -25,7 +25,7 @@ pub struct Row {
     place: pg_sys::ItemPointerData,
 }
 
-pub struct Journal {
+pub struct Events {
     table: Table,
     index: Index,
 }
@@ -110,7 +110,7 @@ pub unsafe fn from_columns(
     })
 }
 
-impl Journal {
+impl Events {
     /// # Errors
     /// Those of [`Table::open`].
     pub fn open(access: Access) -> Result<Self, Error> {
@@ -148,7 +148,7 @@ impl Journal {
     ///
     /// # Errors
     /// Any PostgreSQL error.
-    pub fn delete(&self, row: &mut Row) -> Result<(), Error> {
+    pub fn delete(&self, row: &mut EventRow) -> Result<(), Error> {
         // SAFETY: a row of this table, which no other process writes.
         unsafe { self.table.delete(&mut row.place) }
     }
@@ -157,7 +157,7 @@ impl Journal {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn last(&self) -> Result<Option<Row>, Error> {
+    pub fn last(&self) -> Result<Option<EventRow>, Error> {
         let mut rows = Rows::begin(self, Which::Any, pg_sys::ScanDirection::BackwardScanDirection);
         rows.next()
     }
@@ -215,7 +215,7 @@ impl Drop for Moment {
 
 /// A scan of the table in the order of its index.
 pub struct Rows<'a> {
-    journal: &'a Journal,
+    events: &'a Events,
     scan: pg_sys::SysScanDesc,
     direction: pg_sys::ScanDirection::Type,
     /// Memory that PostgreSQL points to until the scan ends. Freed in `drop`.
@@ -224,12 +224,12 @@ pub struct Rows<'a> {
 }
 
 impl<'a> Rows<'a> {
-    fn begin(journal: &'a Journal, from: Which, direction: pg_sys::ScanDirection::Type) -> Self {
-        Self::with(journal, from, direction, scan::now())
+    fn begin(events: &'a Events, from: Which, direction: pg_sys::ScanDirection::Type) -> Self {
+        Self::with(events, from, direction, scan::now())
     }
 
     fn with(
-        journal: &'a Journal,
+        events: &'a Events,
         from: Which,
         direction: pg_sys::ScanDirection::Type,
         snapshot: pg_sys::Snapshot,
@@ -263,29 +263,29 @@ impl<'a> Rows<'a> {
                     value,
                 );
             }
-            let (table, index) = (journal.table.as_ptr(), journal.index.as_ptr());
+            let (table, index) = (events.table.as_ptr(), events.index.as_ptr());
             pg_sys::systable_beginscan_ordered(table, index, snapshot, keys.len() as i32, first)
         };
-        Self { journal, scan, direction, key, _open: PhantomData }
+        Self { events, scan, direction, key, _open: PhantomData }
     }
 
     /// # Errors
     /// [`Error::NotInstalled`] when the table has other columns.
-    pub fn next(&mut self) -> Result<Option<Row>, Error> {
+    pub fn next(&mut self) -> Result<Option<EventRow>, Error> {
         // SAFETY: the scan has begun and not ended; the tuple is read before the next is fetched.
         unsafe {
             let tuple = pg_sys::systable_getnext_ordered(self.scan, self.direction);
             if tuple.is_null() {
                 return Ok(None);
             }
-            let row = table::columns::<COLUMNS>(&self.journal.table, tuple)?;
+            let row = table::columns::<COLUMNS>(&self.events.table, tuple)?;
             let mut event = [None; EVENT_COLUMNS];
             event.copy_from_slice(&row[2..COLUMNS - 1]);
             let number = |column: Option<pg_sys::Datum>| {
                 column.map(|datum| datum.value() as i64).ok_or(Error::NotInstalled)
             };
             let mac = row[COLUMNS - 1].ok_or(Error::NotInstalled)?;
-            Ok(Some(Row {
+            Ok(Some(EventRow {
                 epoch: number(row[0])?,
                 seq: number(row[1])?,
                 event: from_columns(event),

@@ -18,13 +18,13 @@ use crate::pg::server::unwinding;
 use crate::salt;
 
 /// The key from which places are computed.
-pub struct ActiveKey {
+pub struct BlindIndexKey {
     pub key: IndexKey,
     /// Has a record been written under it? If not, it is the fresh key of CREATE EXTENSION.
     in_use: bool,
 }
 
-impl ActiveKey {
+impl BlindIndexKey {
     /// Reads the key in use, or else the fresh one.
     ///
     /// # Errors
@@ -36,7 +36,7 @@ impl ActiveKey {
     /// Reads it, waiting for the table until the deadline.
     ///
     /// # Errors
-    /// Those of [`ActiveKey::read`].
+    /// Those of [`BlindIndexKey::read`].
     pub fn read_by(deadline: Instant) -> Result<Self, Error> {
         Self::read_from(&Table::open_by(c"blind_index_key", Access::Read, deadline)?)
     }
@@ -44,7 +44,7 @@ impl ActiveKey {
     /// Reads it from a table that is already open.
     ///
     /// # Errors
-    /// Those of [`ActiveKey::read`].
+    /// Those of [`BlindIndexKey::read`].
     pub fn read_from(table: &Table) -> Result<Self, Error> {
         let (mut in_use, mut fresh): (Option<IndexKey>, Option<IndexKey>) = (None, None);
         let mut rows = Rows::begin(table);

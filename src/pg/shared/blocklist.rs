@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
-use super::list::Handle;
+use super::file::Handle;
 use super::piece::Piece;
 use super::reloads::Reloads;
 
@@ -91,7 +91,7 @@ fn last_reload() -> i64 {
 }
 
 /// The list that sessions look at.
-pub fn blocklist() -> &'static Published {
+pub fn published() -> &'static Published {
     // SAFETY: see `Piece::get`; made of atomics.
     unsafe { &*BLOCKLIST.get() }
 }

@@ -20,7 +20,7 @@ impl Lines {
     }
 }
 
-pub fn log() -> &'static Lines {
+pub fn of_server() -> &'static Lines {
     // SAFETY: see `Piece::get`; made of atomics.
     unsafe { &*LINES.get() }
 }

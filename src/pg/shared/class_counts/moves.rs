@@ -1,13 +1,13 @@
 //! Records that were made, moved to another cost class or deleted, on their way to the worker.
 //!
 //! Their transactions are committed. A move that finds no slot, or is lost in a crash, leaves the
-//! counts wrong until all records have been recounted ([`super::passes`]).
+//! counts wrong until all records have been recounted ([`super::recounts`]).
 
 use password_verify_core::decoys::recount::{Behind, Span};
 use password_verify_core::kept::record::MAX_BYTES;
 use pgrx::pg_sys;
 
-use super::traffic::{Moved, PLACES, Tally, Traffic, existing, take_note};
+use super::{ClassCounts, Moved, PLACES, Tally, existing, take_note};
 
 /// Queues moves for the worker, with the ranges the records left and entered; false if there is no
 /// slot.
@@ -15,10 +15,10 @@ pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
     if tally.template.len() > MAX_BYTES {
         return false;
     }
-    let mut traffic = Traffic::lock();
-    let (slots, passes) = traffic.parts();
-    let pass = existing(passes, database);
-    let behind = pass.map_or(Behind::default(), |pass| pass.behind(from, to, tally.count));
+    let mut counts = ClassCounts::lock();
+    let (slots, recounts) = counts.parts();
+    let recount = existing(recounts, database);
+    let behind = recount.map_or(Behind::default(), |recount| recount.behind(from, to, tally.count));
     if tally.made.is_none() && behind.left == behind.came {
         return true;
     }
@@ -38,15 +38,15 @@ pub fn add(database: pg_sys::Oid, tally: &Tally, from: Span, to: Span) -> bool {
 }
 
 pub fn waiting(database: pg_sys::Oid) -> Vec<Tally> {
-    let mut traffic = Traffic::lock();
-    let (slots, passes) = traffic.parts();
-    take_note(slots, passes, database)
+    let mut counts = ClassCounts::lock();
+    let (slots, recounts) = counts.parts();
+    take_note(slots, recounts, database)
 }
 
 /// Removes moves whose count is committed.
 pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
-    let mut traffic = Traffic::lock();
-    let (slots, _) = traffic.parts();
+    let mut counts = ClassCounts::lock();
+    let (slots, _) = counts.parts();
     for tally in tallies {
         let theirs = |slot: &&mut Moved| slot.is_of(database) && slot.made() == tally.made;
         if let Some(slot) = slots.iter_mut().find(theirs) {
@@ -60,8 +60,8 @@ pub fn counted(database: pg_sys::Oid, tallies: &[Tally]) {
 
 /// Drops the moves of a database that no longer exists.
 pub fn forget(database: pg_sys::Oid) {
-    let mut traffic = Traffic::lock();
-    let (slots, _) = traffic.parts();
+    let mut counts = ClassCounts::lock();
+    let (slots, _) = counts.parts();
     let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
     theirs.for_each(|slot| slot.database = pg_sys::InvalidOid);
 }

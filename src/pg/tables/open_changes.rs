@@ -56,13 +56,13 @@ pub struct Ending {
 }
 
 #[derive(Debug, Clone, Copy)]
-pub enum Row {
+pub enum ChangeRow {
     Ending(Ending),
     Clearing(Clearing),
     Part(Open),
 }
 
-impl Row {
+impl ChangeRow {
     /// The top-level transaction of this row.
     pub fn top_xid(&self) -> u64 {
         match self {
@@ -99,17 +99,19 @@ impl OpenChanges {
 
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
-    pub fn put(&self, row: &Row) -> Result<(), Error> {
+    pub fn put(&self, row: &ChangeRow) -> Result<(), Error> {
         let mut key = key(row.top_xid(), row.place());
         let (xid, epoch, number, at, account, flag) = match row {
-            Row::Ending(ending) => {
+            ChangeRow::Ending(ending) => {
                 let xid = if ending.ours { ending.top_xid } else { 0 };
                 (xid, 0, ending.done_to.cast_signed(), ending.at, None, ending.orderly)
             }
-            Row::Clearing(Clearing { open, account, by_session }) => {
+            ChangeRow::Clearing(Clearing { open, account, by_session }) => {
                 (open.xid, open.epoch, open.first_seq, open.since, Some(account), *by_session)
             }
-            Row::Part(open) => (open.xid, open.epoch, open.first_seq, open.since, None, false),
+            ChangeRow::Part(open) => {
+                (open.xid, open.epoch, open.first_seq, open.since, None, false)
+            }
         };
         let columns = [
             Some(pg_sys::Datum::from(key.as_mut_ptr())),
@@ -128,22 +130,22 @@ impl OpenChanges {
 
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
-    pub fn remove(&self, row: &Row) -> Result<(), Error> {
+    pub fn remove(&self, row: &ChangeRow) -> Result<(), Error> {
         // SAFETY: there are no values.
         unsafe { self.0.put(key(row.top_xid(), row.place()), None) }
     }
 
     /// Does this subtransaction have a row? One look-up.
     pub fn has(&self, open: &Open) -> bool {
-        self.0.has(key(open.top_xid, Row::Part(*open).place()))
+        self.0.has(key(open.top_xid, ChangeRow::Part(*open).place()))
     }
 
     /// At most `count` rows of one transaction after a place.
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn of(&self, top_xid: u64, place: u64, count: usize) -> Result<Vec<Row>, Error> {
-        let of_it = |row| Ok(Some(read(row)?).filter(|row: &Row| row.top_xid() == top_xid));
+    pub fn of(&self, top_xid: u64, place: u64, count: usize) -> Result<Vec<ChangeRow>, Error> {
+        let of_it = |row| Ok(Some(read(row)?).filter(|row: &ChangeRow| row.top_xid() == top_xid));
         self.0.after_while(Some(key(top_xid, place)), count, of_it)
     }
 
@@ -151,7 +153,7 @@ impl OpenChanges {
     ///
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn transactions(&self) -> Result<Vec<Row>, Error> {
+    pub fn transactions(&self) -> Result<Vec<ChangeRow>, Error> {
         let (mut found, mut after) = (Vec::new(), None);
         loop {
             pgrx::check_for_interrupts!();
@@ -166,12 +168,12 @@ impl OpenChanges {
     }
 
     /// The second half of a row's key, after which a scan continues.
-    pub fn place_of(row: &Row) -> u64 {
+    pub fn place_of(row: &ChangeRow) -> u64 {
         row.place()
     }
 }
 
-fn read(row: keyed::Row<COLUMNS>) -> Result<Row, Error> {
+fn read(row: keyed::Row<COLUMNS>) -> Result<ChangeRow, Error> {
     let wrong = Error::NotInstalled;
     let number = |i: usize| row[i].map(|datum| datum.value() as i64).ok_or(wrong);
     // SAFETY: columns 0 and 6 are uuids, copied while the row is valid.
@@ -182,15 +184,15 @@ fn read(row: keyed::Row<COLUMNS>) -> Result<Row, Error> {
     let flag = number(7)? & 1 != 0;
     let open = Open { xid, top_xid, epoch, first_seq, since };
     Ok(match uuid(6) {
-        _ if place == 0 => Row::Ending(Ending {
+        _ if place == 0 => ChangeRow::Ending(Ending {
             top_xid,
             at: since,
             ours: xid != 0,
             orderly: flag,
             done_to: first_seq.cast_unsigned(),
         }),
-        Some(account) => Row::Clearing(Clearing { open, account, by_session: flag }),
-        None => Row::Part(open),
+        Some(account) => ChangeRow::Clearing(Clearing { open, account, by_session: flag }),
+        None => ChangeRow::Part(open),
     })
 }
 

@@ -14,9 +14,9 @@ use crate::pg::heap::lock::Access;
 use crate::pg::shared::budgets::Stored;
 use password_verify_core::rules::throttle::Payer;
 
-pub struct Ledger(Keyed<6>);
+pub struct Throttle(Keyed<6>);
 
-impl Ledger {
+impl Throttle {
     /// # Errors
     /// [`Error::NotInstalled`].
     pub fn open(access: Access) -> Result<Self, Error> {
@@ -26,7 +26,7 @@ impl Ledger {
     /// Opens the table, waiting for it until the deadline.
     ///
     /// # Errors
-    /// Those of [`Ledger::open`].
+    /// Those of [`Throttle::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
         Keyed::open_by(c"throttle", c"throttle_pkey", access, deadline).map(Self)
     }

@@ -7,7 +7,7 @@ use crate::pg::server::caller::{Caller, RawAddr};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
-pub struct Note {
+pub struct QueuedEvent {
     pub at: i64,
     /// The full transaction id of a change; zero for an event outside of any transaction.
     pub xid: u64,
@@ -27,7 +27,7 @@ pub struct Note {
     pub user: [u8; 255],
 }
 
-impl Note {
+impl QueuedEvent {
     /// The user's budgets to clear when the transaction commits.
     pub fn cleared(&self) -> impl Iterator<Item = Payer> {
         let clears = self.clears;

@@ -45,7 +45,7 @@ pub enum Pool {
 
 /// The rules for one [`Purpose`].
 #[derive(Debug, Clone, Copy)]
-pub struct Row {
+pub struct Conditions {
     /// The name of the attempt in the audit.
     pub action: Action,
     pub work: Work,
@@ -75,9 +75,9 @@ impl Purpose {
     };
 
     /// The table: who pays for each purpose, and what a right secret is worth.
-    pub const fn row(self) -> Row {
+    pub const fn conditions(self) -> Conditions {
         match self {
-            Self::LogIn => Row {
+            Self::LogIn => Conditions {
                 action: Action::Validate,
                 work: Work::Hash,
                 payers: &[TheAccount, Known, Chance, Client, Caller],
@@ -88,7 +88,7 @@ impl Purpose {
                 expired: Some(Reason::Expired),
                 must_change: Some(Reason::ChangeRequired),
             },
-            Self::Change => Row {
+            Self::Change => Conditions {
                 action: Action::Prove,
                 work: Work::Hash,
                 payers: &[TheAccount, Known, Chance, Client, Caller],
@@ -101,7 +101,7 @@ impl Purpose {
             },
             // The token names no account until it is found. Issuing it was the decision to allow
             // the reset; it does not enable a disabled account.
-            Self::Reset => Row {
+            Self::Reset => Conditions {
                 action: Action::Prove,
                 work: Work::LookUp,
                 payers: &[Client, Caller],
@@ -113,7 +113,7 @@ impl Purpose {
                 must_change: None,
             },
             // The claimant has proven a password or a token, which client and caller have paid for.
-            Self::Reuse => Row {
+            Self::Reuse => Conditions {
                 action: Action::Compare,
                 work: Work::Hash,
                 payers: &[Comparison],
@@ -129,7 +129,7 @@ impl Purpose {
     }
 }
 
-impl Row {
+impl Conditions {
     /// Decides what a right secret is worth for this account.
     ///
     /// # Errors
@@ -150,13 +150,13 @@ impl Row {
 mod tests {
     use super::*;
 
-    const LOG_IN: Row = Purpose::LogIn.row();
-    const CHANGE: Row = Purpose::Change.row();
+    const LOG_IN: Conditions = Purpose::LogIn.conditions();
+    const CHANGE: Conditions = Purpose::Change.conditions();
 
     #[test]
     fn a_plain_account_may_do_everything() {
         for purpose in Purpose::ALL {
-            assert_eq!(purpose.row().admits(&Account::default(), 0), Ok(()));
+            assert_eq!(purpose.conditions().admits(&Account::default(), 0), Ok(()));
         }
     }
 
@@ -180,13 +180,13 @@ mod tests {
         let account = Account { disabled_at: Some(1), expires_at: Some(0), must_change: true };
         assert_eq!(LOG_IN.admits(&account, 5), Err(Reason::Disabled));
         assert_eq!(CHANGE.admits(&account, 5), Err(Reason::Disabled));
-        assert_eq!(Purpose::Reset.row().admits(&account, 5), Ok(()));
+        assert_eq!(Purpose::Reset.conditions().admits(&account, 5), Ok(()));
     }
 
     #[test]
     fn payers_for_hashes_are_charged_for_hashes() {
         for purpose in Purpose::ALL {
-            let Row { work, payers, locked, .. } = purpose.row();
+            let Conditions { work, payers, locked, .. } = purpose.conditions();
             let locks = |payer: &Payer| matches!(payer, TheAccount | Comparison);
             assert_eq!(locked.is_some(), payers.iter().any(locks), "{purpose:?}");
             assert_eq!(work == Work::Hash, payers.iter().any(locks), "{purpose:?}");

@@ -1,16 +1,19 @@
 //! Records that move between cost classes, and concurrent counts of all records, under one lock.
 
+use password_verify_core::decoys::cells::Move;
 use password_verify_core::decoys::cost_class::ClassKey;
-use password_verify_core::decoys::decoy::Move;
-use password_verify_core::decoys::recount::{Behind, Pass as Count};
+use password_verify_core::decoys::recount::{Behind, Recount};
 use password_verify_core::kept::record::MAX_BYTES;
 use pgrx::pg_sys;
 
-use super::board::MAX_DATABASES;
-use super::piece::{Guard, LockGuard, Piece};
+use crate::pg::shared::board::MAX_DATABASES;
+use crate::pg::shared::piece::{Guard, LockGuard, Piece};
+
+pub mod moves;
+pub mod recounts;
 
 pub static MOVES: Piece<[Moved; PLACES]> = Piece::new();
-pub static PASSES: Piece<[Pass; MAX_DATABASES]> = Piece::new();
+pub static RECOUNTS: Piece<[DatabaseRecount; MAX_DATABASES]> = Piece::new();
 
 /// Distinct moves that can wait at the same time, over all databases. One database may use half of
 /// them.
@@ -66,54 +69,57 @@ impl Moved {
 }
 
 #[repr(C)]
-pub struct Pass {
+pub struct DatabaseRecount {
     /// Zero if this slot is free.
     pub database: pg_sys::Oid,
-    pub count: Count,
+    pub count: Recount,
 }
 
 /// The moves and the counts, for as long as their lock is held.
-pub struct Traffic {
+pub struct ClassCounts {
     _held: LockGuard,
 }
 
-impl Traffic {
+impl ClassCounts {
     pub fn lock() -> Self {
-        Self { _held: LockGuard::take(Guard::Traffic) }
+        Self { _held: LockGuard::take(Guard::ClassCounts) }
     }
 
     /// All moves, and the progress of the counts.
-    pub fn parts(&mut self) -> (&mut [Moved; PLACES], &mut [Pass; MAX_DATABASES]) {
+    pub fn parts(&mut self) -> (&mut [Moved; PLACES], &mut [DatabaseRecount; MAX_DATABASES]) {
         // SAFETY: see `Piece::get`; the lock makes this process the only one here.
-        unsafe { (&mut *MOVES.get(), &mut *PASSES.get()) }
+        unsafe { (&mut *MOVES.get(), &mut *RECOUNTS.get()) }
     }
 }
 
 /// The index of a database's count.
-pub fn find(passes: &[Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<usize> {
-    passes.iter().position(|pass| pass.database == database)
+pub fn find(recounts: &[DatabaseRecount; MAX_DATABASES], database: pg_sys::Oid) -> Option<usize> {
+    recounts.iter().position(|recount| recount.database == database)
 }
 
 /// The count of a database, if there is one. The caller holds the lock.
-pub fn existing(passes: &mut [Pass; MAX_DATABASES], database: pg_sys::Oid) -> Option<&mut Count> {
-    let number = find(passes, database)?;
-    Some(&mut passes[number].count)
+pub fn existing(
+    recounts: &mut [DatabaseRecount; MAX_DATABASES],
+    database: pg_sys::Oid,
+) -> Option<&mut Recount> {
+    let number = find(recounts, database)?;
+    Some(&mut recounts[number].count)
 }
 
 /// The waiting moves of a database, which a running count of its records takes into account. The
 /// caller holds the lock.
 pub fn take_note(
     slots: &mut [Moved; PLACES],
-    passes: &mut [Pass; MAX_DATABASES],
+    recounts: &mut [DatabaseRecount; MAX_DATABASES],
     database: pg_sys::Oid,
 ) -> Vec<Tally> {
-    let mut pass = existing(passes, database);
+    let mut recount = existing(recounts, database);
     let theirs = slots.iter_mut().filter(|slot| slot.is_of(database));
     theirs
         .map(|slot| {
             let behind = std::mem::take(&mut slot.behind);
-            if let Some(pass) = &mut pass {
-                pass.moved(slot.from, slot.to, behind);
+            if let Some(recount) = &mut recount {
+                recount.moved(slot.from, slot.to, behind);
             }
             slot.tally()
         })

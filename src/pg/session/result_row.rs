@@ -21,16 +21,16 @@ pub enum Column {
 }
 
 /// A row of `N` columns.
-pub struct Row<const N: usize>(pub [Column; N]);
+pub struct ResultRow<const N: usize>(pub [Column; N]);
 
-impl_sql_translatable!(Row<2>, "record");
-impl_sql_translatable!(Row<3>, "record");
-impl_sql_translatable!(Row<4>, "record");
-impl_sql_translatable!(Row<5>, "record");
-impl_sql_translatable!(Row<8>, "record");
+impl_sql_translatable!(ResultRow<2>, "record");
+impl_sql_translatable!(ResultRow<3>, "record");
+impl_sql_translatable!(ResultRow<4>, "record");
+impl_sql_translatable!(ResultRow<5>, "record");
+impl_sql_translatable!(ResultRow<8>, "record");
 
 // SAFETY: the datum is a composite of the declared row type, allocated in the caller's context.
-unsafe impl<const N: usize> BoxRet for Row<N> {
+unsafe impl<const N: usize> BoxRet for ResultRow<N> {
     unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
         let mut values = [pg_sys::Datum::null(); N];
         let mut nulls = [true; N];

@@ -1,8 +1,8 @@
 //! How often known and unknown ids change their class of cost over the years of an installation.
 #![allow(clippy::unwrap_used)]
 
+use password_verify_core::decoys::cells::{CELLS, Classes, MAX_CLASSES, Move};
 use password_verify_core::decoys::cost_class::{ClassKey, NO_CLASS};
-use password_verify_core::decoys::decoy::{CELLS, Classes, MAX_CLASSES, Move};
 
 const TODAY: ClassKey = [1; 16];
 const BCRYPT: ClassKey = [2; 16];

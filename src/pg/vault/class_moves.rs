@@ -6,16 +6,16 @@
 
 use std::cell::{Cell, RefCell};
 
+use password_verify_core::decoys::cells::Move;
 use password_verify_core::decoys::cost_class::{self, NO_CLASS};
-use password_verify_core::decoys::decoy::Move;
 use password_verify_core::decoys::recount::{Place, Span};
 use pgrx::pg_sys;
 
 use super::credential::Credential;
 use crate::pg::server;
-use crate::pg::shared::moves;
-use crate::pg::shared::passes;
-use crate::pg::shared::traffic::Tally;
+use crate::pg::shared::class_counts::Tally;
+use crate::pg::shared::class_counts::moves;
+use crate::pg::shared::class_counts::recounts;
 use crate::settings;
 
 /// Distinct moves that one level of savepoints may have made. There are never more classes.
@@ -126,7 +126,7 @@ unsafe extern "C-unwind" fn on_transaction(
 /// are reported.
 fn enter() {
     if MADE.with_borrow(|all| !all.is_empty()) {
-        ENTERED.set(passes::enter(server::database()));
+        ENTERED.set(recounts::enter(server::database()));
     }
 }
 
@@ -138,14 +138,14 @@ fn report() {
         lost |= !moves::add(database, &tally, from, to);
     }
     if lost {
-        passes::lose(database, server::now());
+        recounts::lose(database, server::now());
     }
     leave();
 }
 
 fn leave() {
     if ENTERED.take() {
-        passes::leave(server::database());
+        recounts::leave(server::database());
     }
 }
 
