@@ -15,7 +15,7 @@ files=(
     # tests/credential
     reset reuse
     # tests/operate
-    bad_weather hash_memory
+    slots_cut_off hash_memory
 )
 cargo test --locked --workspace --exclude password_verify --no-fail-fast "${files[@]/#/--test=}" \
     -- --nocapture | tee "$log" |

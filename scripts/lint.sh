@@ -14,6 +14,12 @@ PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo clippy --release --locked --package passwor
     --no-default-features --features "pg$major" -- -D warnings
 cargo clippy --locked --workspace --exclude password_verify --all-targets -- -D warnings
 
+say "links of the documentation"
+export RUSTDOCFLAGS="-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links"
+PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo doc --quiet --release --locked --package password_verify --no-deps \
+    --document-private-items --no-default-features --features "pg$major,import"
+cargo doc --quiet --locked --workspace --exclude password_verify --no-deps --document-private-items
+
 say "licences and sources of dependencies (the first time 3 to 6 minutes, to build cargo-deny)"
 deny=$TARGET/tools/bin/cargo-deny
 [ -x "$deny" ] || cargo install --quiet --locked --version 0.20.2 --root "$TARGET/tools" cargo-deny

@@ -61,7 +61,7 @@ fn replace(proof: &Proof, verifier: &Verifier) -> Result<bool, Stop> {
     let now = server::now();
     let store = Store::open_by(Access::Write, Instant::now() + PATIENCE)?;
     let replaced = store.edit(&proof.user, PATIENCE, |row| {
-        if !row.open()?.same_as(&proof.stored) {
+        if !row.unseal()?.same_as(&proof.stored) {
             return Ok(Edit::Keep);
         }
         row.replace(verifier.expose(), now, settings::history())?;

@@ -56,7 +56,7 @@ impl<'a> Authenticator for Unused<'a> {
 
     fn find(&self, store: &Store) -> Result<Kept, Error> {
         let Found::Own(row) = store.find(self.user)? else { return Ok(None) };
-        let mut texts = vec![row.open()?];
+        let mut texts = vec![row.unseal()?];
         texts.extend(row.open_former()?);
         texts.truncate(self.history);
         let parse = |text: &password_verify_core::rules::secret::Secret| {

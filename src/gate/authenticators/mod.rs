@@ -12,8 +12,9 @@ pub mod former_passwords;
 pub mod password;
 pub mod reset_token;
 
-/// An authenticator (NIST SP 800-63B-4): what a secret is compared with, and how. [`Purpose::conditions`]
-/// says who pays for the test and what a right secret is worth.
+/// An authenticator (NIST SP 800-63B-4): what a secret is compared with, and how.
+/// [`password_verify_core::rules::purpose`] says who pays for the test and what a right secret is
+/// worth.
 pub trait Authenticator {
     /// What the secret is compared with.
     type Target;

@@ -129,14 +129,14 @@ impl Target {
         };
         Ok(match store.find(user)? {
             Found::Own(row) => {
-                let stored = row.open()?;
+                let stored = row.unseal()?;
                 let record = Record::parse(stored.expose(), limit)
                     .map_err(|why| Error::stored(why, row.number))?;
                 Self::Own { record, stored, row }
             }
             Found::Neighbour(row) => {
                 // A missing key fails for unknown users too: the error does not tell them apart.
-                if let Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) = row.open() {
+                if let Err(error @ (Error::UnknownKey(_) | Error::OtherKey(_))) = row.unseal() {
                     return Err(error);
                 }
                 // A decoy above the limits fails exactly as the records that it stands for.

@@ -6,7 +6,7 @@
 //! | [`table`] | tables, indexes, tuples | closed whatever happens, waited for until a deadline |
 //! | [`lock`] | locks of tables | never queues for one |
 //! | [`shape`] | what the tables look like | as they were created, or an error that says what is in the way |
-//! | [`write`] | writes | as the executor writes: every index, every constraint |
+//! | [`mod@write`] | writes | as the executor writes: every index, every constraint |
 //! | [`scan`] | index scans | the committed state; no planner, no setting in between |
 //! | [`uncounted`] | statistics | reads that are not counted |
 //! | [`place`] | a lock on a place of the index | never waits, never outlives the call |

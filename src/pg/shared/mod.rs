@@ -15,7 +15,7 @@
 //! | [`slots`] | the hash slots and the queue for them |
 //! | [`renewals`] | rehashed records on their way to the worker |
 //! | [`class_counts`] | moves between cost classes and counts of all records, under one lock |
-//! | [`blocklist`], [`file`] | the list of breached passwords that a reload has put in place |
+//! | [`blocklist`], [`mod@file`] | the list of breached passwords that a reload has put in place |
 //! | [`reloads`], [`log_lines`] | how often a file was reloaded; numbers for lines of the log |
 
 pub mod blocklist;

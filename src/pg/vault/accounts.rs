@@ -90,10 +90,10 @@ impl AccountRow {
     /// The state, if the row is as it was written.
     ///
     /// # Errors
-    /// Those of [`keyring::open`]; [`Error::CorruptAccount`].
-    pub fn open(&self) -> Result<State, Error> {
+    /// Those of [`keyring::unseal`]; [`Error::CorruptAccount`].
+    pub fn unseal(&self) -> Result<State, Error> {
         let broken = Error::CorruptAccount(self.number);
-        match keyring::open(self.seal.expose(), &self.binding(), self.number) {
+        match keyring::unseal(self.seal.expose(), &self.binding(), self.number) {
             Ok(text) if text.expose().is_empty() => Ok(self.state),
             Ok(_) | Err(Error::Corrupt(_)) => Err(broken),
             Err(error) => Err(error),

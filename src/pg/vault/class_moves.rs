@@ -40,7 +40,7 @@ thread_local! {
 
 /// The cost class of a record as a template. `None` if there is no record, or it cannot be opened.
 pub fn class_of(row: &Credential) -> Option<String> {
-    row.open().ok().and_then(|text| cost_class::template(text.expose()))
+    row.unseal().ok().and_then(|text| cost_class::template(text.expose()))
 }
 
 /// Notes that a record at that place was replaced, as part of the transaction. `None`: there was no

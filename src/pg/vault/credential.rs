@@ -76,7 +76,7 @@ impl Credential {
     /// reset token, which names the place, becomes invalid.
     ///
     /// # Errors
-    /// Those of [`Credential::state`], [`Credential::open`] and [`keyring::seal`].
+    /// Those of [`Credential::state`], [`Credential::unseal`] and [`keyring::seal`].
     pub fn renamed(&self, number: RecordNumber, user: &UserId) -> Result<Self, Error> {
         let keep_name = |text: &Secret| {
             let record = Record::parse(text.expose(), u32::MAX)
@@ -87,7 +87,7 @@ impl Credential {
         let mut row = Self {
             number,
             user_id: user.as_str().to_owned(),
-            verifier: Kept::Plain(keep_name(&self.open()?)?),
+            verifier: Kept::Plain(keep_name(&self.unseal()?)?),
             terms: self.terms,
             state: Ok(self.state?),
             created_at: self.created_at,
@@ -162,7 +162,7 @@ impl Credential {
     pub fn judge(&mut self, account: Option<Result<AccountRow, Error>>) {
         let number = self.number;
         self.state = match account {
-            Some(Ok(row)) => row.open().and_then(|state| {
+            Some(Ok(row)) => row.unseal().and_then(|state| {
                 let its = (row.number, row.created_at) == (number, self.created_at)
                     && row.user_id == self.user_id;
                 if its { Ok(state) } else { Err(Error::CorruptAccount(number)) }
@@ -175,7 +175,7 @@ impl Credential {
     /// The state that managers have set for the account.
     ///
     /// # Errors
-    /// Those of [`AccountRow::open`].
+    /// Those of [`AccountRow::unseal`].
     pub fn state(&self) -> Result<State, Error> {
         self.state
     }
@@ -191,12 +191,12 @@ impl Credential {
     /// The text of the record, unparsed: it may be corrupt.
     ///
     /// # Errors
-    /// Those of [`keyring::open`].
-    pub fn open(&self) -> Result<Secret, Error> {
+    /// Those of [`keyring::unseal`].
+    pub fn unseal(&self) -> Result<Secret, Error> {
         match &self.verifier {
             Kept::Plain(text) => Ok(Secret::new(text.expose().to_owned())),
             Kept::Stored { text, terms, changed_at } => {
-                keyring::open(text.expose(), &self.binding(*terms, *changed_at), self.number)
+                keyring::unseal(text.expose(), &self.binding(*terms, *changed_at), self.number)
             }
         }
     }
@@ -232,7 +232,7 @@ impl Credential {
     /// # Errors
     /// Those of [`keyring::seal`].
     pub fn replace(&mut self, record: Secret, now: Timestamp, history: usize) -> Result<(), Error> {
-        let mut former: Vec<Secret> = self.open().ok().into_iter().collect();
+        let mut former: Vec<Secret> = self.unseal().ok().into_iter().collect();
         former.extend(self.open_former().unwrap_or_default());
         former.truncate(history);
         self.verifier = Kept::Plain(record);
@@ -246,10 +246,10 @@ impl Credential {
     /// Records of earlier passwords, the latest first.
     ///
     /// # Errors
-    /// Those of [`keyring::open`].
+    /// Those of [`keyring::unseal`].
     pub fn open_former(&self) -> Result<Vec<Secret>, Error> {
         let Some(text) = &self.former else { return Ok(Vec::new()) };
-        let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
+        let text = keyring::unseal(text.expose(), &self.former_binding(), self.number)?;
         Ok(history::read(&text))
     }
 
@@ -277,7 +277,7 @@ impl Credential {
     /// Does this token allow a reset of the password?
     ///
     /// # Errors
-    /// Those of [`Credential::state`] and [`keyring::open`].
+    /// Those of [`Credential::state`] and [`keyring::unseal`].
     pub fn redeems(&self, token: &Token, now: Timestamp) -> Result<bool, Error> {
         let Some(reset) = self.usable_token(now)? else { return Ok(false) };
         Ok(token.is_of(&self.open_reset(reset)?))
@@ -299,7 +299,7 @@ impl Credential {
 
     fn open_reset(&self, reset: &Reset) -> Result<Secret, Error> {
         let binding = self.reset_binding(reset.issued_at, reset.expires_at);
-        keyring::open(reset.text.expose(), &binding, self.number)
+        keyring::unseal(reset.text.expose(), &binding, self.number)
     }
 
     fn reset_binding(&self, issued_at: Timestamp, expires_at: Timestamp) -> Binding<'_> {
@@ -328,9 +328,9 @@ impl Credential {
     /// The row as a tuple in the current memory context, sealed with the active key.
     ///
     /// # Errors
-    /// Those of [`keyring::open`], [`keyring::seal`], [`text::to_datum`] and [`table::form`].
+    /// Those of [`keyring::unseal`], [`keyring::seal`], [`text::to_datum`] and [`table::form`].
     pub fn form(&mut self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
-        let plain = self.open()?;
+        let plain = self.unseal()?;
         let binding = self.binding(self.terms, self.changed_at);
         let verifier = keyring::seal(&plain, &label(plain.expose()), &binding)?;
         let reset = match &self.reset {
@@ -344,7 +344,7 @@ impl Credential {
         };
         let former = match &self.former {
             Some(text) => {
-                let text = keyring::open(text.expose(), &self.former_binding(), self.number)?;
+                let text = keyring::unseal(text.expose(), &self.former_binding(), self.number)?;
                 Some(text::to_datum(self.seal_former(&text)?.expose())?)
             }
             None => None,

@@ -148,7 +148,7 @@ pub fn seal(secret: &Secret, label: &str, binding: &Binding) -> Result<Secret, E
     }))
 }
 
-/// Is the text sealed with the key that [`seal`] would use? Without a keyring: is it unsealed?
+/// Is the text sealed with the key that [`fn@seal`] would use? Without a keyring: is it unsealed?
 pub fn is_current(text: &str) -> bool {
     match (current(), Sealed::parse(text)) {
         (None, None) => true,
@@ -160,19 +160,19 @@ pub fn is_current(text: &str) -> bool {
     }
 }
 
-/// Id and fingerprint of the key that [`seal`] uses.
+/// Id and fingerprint of the key that [`fn@seal`] uses.
 pub fn active_seal() -> Option<(String, String)> {
     let ring = current()?;
     let (id, key) = ring.active();
     Some((id.to_owned(), seal::fingerprint(key)))
 }
 
-/// Opens what [`seal`] returned. Before it reports a missing key, it reads the file once more.
+/// Opens what [`fn@seal`] returned. Before it reports a missing key, it reads the file once more.
 ///
 /// # Errors
 /// [`Error::UnknownKey`], [`Error::OtherKey`]; [`Error::Corrupt`] for a text that was altered or
 /// moved.
-pub fn open(text: &str, binding: &Binding, number: RecordNumber) -> Result<Secret, Error> {
+pub fn unseal(text: &str, binding: &Binding, number: RecordNumber) -> Result<Secret, Error> {
     if !seal::is_sealed(text) {
         return Ok(Secret::new(text.to_owned()));
     }

@@ -3,9 +3,9 @@
 //! | file | wraps | promises |
 //! | --- | --- | --- |
 //! | [`store`] | reads and writes of credentials | the committed state, bounded waiting, same reads for known and unknown users |
-//! | [`credential`] | one row of `password_verify.credential` | typed in, typed out; unsealed here and nowhere else |
+//! | [`credential`] | one row of `password_verify.credential` | typed in, typed out; a hash is unsealed here and nowhere else |
 //! | [`accounts`] | `password_verify.account` | a missing or altered row is an error |
-//! | [`key`] | the key of the blind index | one key, or an error |
+//! | [`blind_index_key`] | the key of the blind index | one key, or an error |
 //! | [`keyring`], [`key_file`] | the keys | read from a private file outside the data directory or from a command, or the server does not start |
 //! | [`rename`] | another user id for a record | never waits for a lock |
 //! | [`cost_classes`], [`class_moves`] | the costs of records, apart from their users | counted once they are committed |

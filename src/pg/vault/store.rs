@@ -414,7 +414,7 @@ impl Store {
             return Ok(Written::Busy);
         };
         let sealed_with_none =
-            |row: &AccountRow| matches!(row.open(), Err(Error::UnknownKey(_) | Error::OtherKey(_)));
+            |row: &AccountRow| matches!(row.unseal(), Err(Error::UnknownKey(_) | Error::OtherKey(_)));
         match self.accounts.near(place) {
             Some(Ok(row)) if row.number == place && sealed_with_none(&row) => {}
             _ => return Ok(Written::Unchanged),

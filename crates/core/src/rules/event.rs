@@ -114,7 +114,7 @@ coded! {
 pub enum Role {
     /// The action concerns the chain itself and always has a row of its own.
     Chain,
-    /// The action tests a secret: see [`crate::rules::purpose::Purpose::row`].
+    /// The action tests a secret: see [`crate::rules::purpose::Purpose::conditions`].
     Attempt,
     /// The action changes something about a user, as part of a transaction.
     Change {
