@@ -413,8 +413,9 @@ impl Store {
         let Some(_lock) = PlaceLock::try_take(self.lock_tag(user)) else {
             return Ok(Written::Busy);
         };
-        let sealed_with_none =
-            |row: &AccountRow| matches!(row.unseal(), Err(Error::UnknownKey(_) | Error::OtherKey(_)));
+        let sealed_with_none = |row: &AccountRow| {
+            matches!(row.unseal(), Err(Error::UnknownKey(_) | Error::OtherKey(_)))
+        };
         match self.accounts.near(place) {
             Some(Ok(row)) if row.number == place && sealed_with_none(&row) => {}
             _ => return Ok(Written::Unchanged),
