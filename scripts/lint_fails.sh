@@ -21,7 +21,7 @@ rooms() { python3 scripts/rooms.py "$copy"; }
 must_say "must not use gate, which is above it" \
     'sed -i "0,/^use /s//use crate::gate::attempt;\nuse /" src/pg/vault/store.rs' rooms
 must_say "a circle: " \
-    'sed -i "0,/^use /s//use crate::pg::vault::store::Store;\nuse /" src/pg/vault/key.rs' rooms
+    'sed -i "0,/^use /s//use crate::pg::vault::store::Store;\nuse /" src/pg/vault/blind_index_key.rs' rooms
 must_say "is in no room" 'echo "fn toy() {}" >src/toy.rs' rooms
 must_say "its ceiling is 3000" 'seq 3000 | sed "s,.*,const A: u8 = 0;," >>src/gate/claim.rs' rooms
 must_say "its ceiling is 6000" 'seq 6000 | sed "s,.*,const A: u8 = 0;," >>src/pg/heap/lock.rs' rooms
