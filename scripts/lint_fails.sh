@@ -19,7 +19,7 @@ must_say() {
 
 rooms() { python3 scripts/rooms.py "$copy"; }
 must_say "must not use gate, which is above it" \
-    'sed -i "0,/^use /s//use crate::gate::attempt;\nuse /" src/pg/vault/store.rs' rooms
+    'sed -i "0,/^use /s//use crate::gate::attempt;\nuse /" src/pg/vault/store/mod.rs' rooms
 must_say "a circle: " \
     'sed -i "0,/^use /s//use crate::pg::vault::store::Store;\nuse /" src/pg/vault/blind_index_key.rs' rooms
 must_say "is in no room" 'echo "fn toy() {}" >src/toy.rs' rooms

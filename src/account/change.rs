@@ -19,7 +19,8 @@ use crate::gate::authenticators::password::{Password, Proof};
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
-use crate::pg::vault::store::{Edit, Store, Written};
+use crate::pg::vault::store::write::Edit;
+use crate::pg::vault::store::{Store, Written};
 use crate::settings;
 
 /// How often a change starts over because a login has renewed the record in between.

@@ -17,7 +17,8 @@ use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
 use crate::pg::vault::credential::Credential;
-use crate::pg::vault::store::{Edit, Store, Written};
+use crate::pg::vault::store::write::Edit;
+use crate::pg::vault::store::{Store, Written};
 use crate::settings;
 
 /// `pv_create_password`: sets the first password of a user.

@@ -11,7 +11,8 @@ use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
 use crate::pg::vault::credential::Credential;
-use crate::pg::vault::store::{Edit, Store, Written};
+use crate::pg::vault::store::write::Edit;
+use crate::pg::vault::store::{Store, Written};
 
 /// `pv_disable_user`: no password is accepted until `pv_enable_user`.
 ///

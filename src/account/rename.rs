@@ -10,8 +10,8 @@ use crate::answer::Stop;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server::PATIENCE;
-use crate::pg::vault::rename::Renamed;
 use crate::pg::vault::store::Store;
+use crate::pg::vault::store::rename::Renamed;
 
 /// Moves password, history and state to another id. Failures charged to the account are copied at
 /// once, even if the transaction is rolled back, because a rollback must not forget a charge; the

@@ -23,7 +23,8 @@ use crate::gate::authenticators::reset_token::ResetToken;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
-use crate::pg::vault::store::{Edit, Store};
+use crate::pg::vault::store::Store;
+use crate::pg::vault::store::write::Edit;
 use crate::{salt, settings};
 
 /// `pv_issue_reset_token`: issues a token that resets the password once, and replaces any earlier

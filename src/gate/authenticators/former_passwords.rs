@@ -18,7 +18,8 @@ use crate::error::Error;
 use crate::gate::claim::Claimant;
 use crate::gate::hasher::Hasher;
 use crate::gate::{Claim, attempt};
-use crate::pg::vault::store::{Found, Store};
+use crate::pg::vault::store::Store;
+use crate::pg::vault::store::look::Found;
 use crate::settings;
 
 /// A new password that is claimed not to be one of the last ones.

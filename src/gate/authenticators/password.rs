@@ -19,7 +19,8 @@ use crate::gate::hasher::Hasher;
 use crate::pg::server;
 use crate::pg::shared::budgets;
 use crate::pg::vault::credential::Credential;
-use crate::pg::vault::store::{Found, Store};
+use crate::pg::vault::store::Store;
+use crate::pg::vault::store::look::Found;
 use crate::settings;
 
 /// A password that the claimant presents for a user.

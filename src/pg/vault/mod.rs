@@ -7,7 +7,7 @@
 //! | [`accounts`] | `password_verify.account` | a missing or altered row is an error |
 //! | [`blind_index_key`] | the key of the blind index | one key, or an error |
 //! | [`keyring`], [`key_file`] | the keys | read from a private file outside the data directory or from a command, or the server does not start |
-//! | [`rename`] | another user id for a record | never waits for a lock |
+//! | [`store::rename`] | another user id for a record | never waits for a lock |
 //! | [`cost_classes`], [`class_moves`] | the costs of records, apart from their users | counted once they are committed |
 
 pub mod accounts;
@@ -17,5 +17,4 @@ pub mod cost_classes;
 pub mod credential;
 pub mod key_file;
 pub mod keyring;
-pub mod rename;
 pub mod store;

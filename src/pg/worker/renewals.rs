@@ -18,7 +18,8 @@ use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::shared::renewals;
 use crate::pg::shared::renewals::Taken;
-use crate::pg::vault::store::{Edit, Store};
+use crate::pg::vault::store::Store;
+use crate::pg::vault::store::write::Edit;
 
 /// Renewals written between two batches of audit events, for which sessions may be waiting.
 const AT_ONCE: usize = 8;

@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use password_verify_core::rules::user_id::UserId;
 
-use super::class_moves;
-use super::store::{Edit, Found, Store, Written};
+use super::look::Found;
+use super::write::Edit;
+use super::{Store, Written};
 use crate::error::Error;
 use crate::pg::heap::place::PlaceLock;
 use crate::pg::heap::scan;
 use crate::pg::heap::scan::Occupant;
 use crate::pg::server::patiently;
+use crate::pg::vault::class_moves;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Renamed {
