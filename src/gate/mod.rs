@@ -151,14 +151,18 @@ impl<A: Authenticator> Admitted<A> {
     }
 }
 
+/// Opens the tables, or answers `busy`.
+fn open_by(deadline: Instant) -> Result<Store, Stop> {
+    match Store::open_by(Access::Read, deadline) {
+        Err(Error::Locked) => Err(Reason::Busy.into()),
+        store => Ok(store?),
+    }
+}
+
 /// Waits for a hash slot, if the work takes one, and for the tables.
 fn wait(work: Work, deadline: Instant) -> Result<(Option<HashSlot>, Store), Stop> {
-    let open_by = || match Store::open_by(Access::Read, deadline) {
-        Err(Error::Locked) => Err(Stop::from(Reason::Busy)),
-        store => Ok(store?),
-    };
     if work == Work::LookUp {
-        return Ok((None, open_by()?));
+        return Ok((None, open_by(deadline)?));
     }
     let start = Instant::now();
     let mut opened: Option<Store> = None;
@@ -176,7 +180,7 @@ fn wait(work: Work, deadline: Instant) -> Result<(Option<HashSlot>, Store), Stop
         // Another session has locked a table, as VACUUM FULL does: free the slot before waiting for
         // it. Once opened, the table stays open, so the second round is the last.
         drop(slot);
-        opened = Some(open_by()?);
+        opened = Some(open_by(deadline)?);
     }
 }
 

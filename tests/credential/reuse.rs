@@ -135,6 +135,21 @@ fn a_comparison_that_is_cut_off_stays_charged() {
 }
 
 #[test]
+fn a_change_that_is_not_committed_uses_up_no_comparison_of_others() {
+    let site = site(1);
+    let (mut owner, mut app) = (site.login(), site.login());
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    owner.batch_execute("BEGIN").unwrap();
+    assert_eq!(change(&mut owner, "42", GOOD, &word(0)), Answer::yes());
+    for i in 0..FEW {
+        assert_eq!(change(&mut app, "42", GOOD, &word(i)), Answer::no("busy"), "{i}");
+        assert_eq!(reset(&mut app, &token, &word(i)), Answer::no("busy"), "{i}");
+    }
+    owner.batch_execute("ROLLBACK").unwrap();
+    assert_eq!(change(&mut app, "42", GOOD, &word(1)), Answer::yes());
+}
+
+#[test]
 fn a_committed_change_gives_all_back_and_nothing_else_does() {
     let site = site(1);
     let mut app = site.login();

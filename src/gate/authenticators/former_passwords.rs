@@ -5,6 +5,7 @@
 //! a few checks until its next change, and a rollback does not give them back.
 
 use core::net::IpAddr;
+use std::time::Instant;
 
 use password_verify_core::kept::record::Record;
 use password_verify_core::rules::policy::NewPassword;
@@ -17,7 +18,8 @@ use crate::answer::Stop;
 use crate::error::Error;
 use crate::gate::claim::Claimant;
 use crate::gate::hasher::Hasher;
-use crate::gate::{Claim, attempt};
+use crate::gate::{Claim, attempt, open_by};
+use crate::pg::server::{PATIENCE, patiently};
 use crate::pg::vault::store::Store;
 use crate::pg::vault::store::look::Found;
 use crate::settings;
@@ -30,10 +32,11 @@ struct Unused<'a> {
 }
 
 /// The records of the last passwords, the current one first. `None`: the user was deleted after the
-/// old password or the token was proven.
+/// old password or the token was proven, or another transaction changes the row.
 type Kept = Option<Vec<Record>>;
 
-/// Refuses a new password that is one of the last `password_verify.history` ones.
+/// Refuses a new password that is one of the last `password_verify.history` ones. While another
+/// transaction changes the user's row, nothing could be written, so nothing is compared.
 ///
 /// # Errors
 /// [`Reason::Reused`]; [`Reason::Throttled`] when the account has no checks left; [`Reason::Busy`].
@@ -46,6 +49,9 @@ pub fn require_unused(
     if history == 0 {
         return Ok(());
     }
+    let store = open_by(Instant::now() + PATIENCE)?;
+    let free = patiently(PATIENCE, || Ok((!store.is_held(user)).then_some(())))?;
+    free.ok_or(Reason::Busy)?;
     let claimant = Claimant { user: Some(user.clone()), client };
     let secret = Some(Unused { user, new, history });
     attempt(Claim { purpose: Purpose::Reuse, claimant, secret }).map(drop)
@@ -56,6 +62,10 @@ impl<'a> Authenticator for Unused<'a> {
     type Proof = &'a UserId;
 
     fn find(&self, store: &Store) -> Result<Kept, Error> {
+        // Another transaction may have come in between.
+        if store.is_held(self.user) {
+            return Ok(None);
+        }
         let Found::Own(row) = store.find(self.user)? else { return Ok(None) };
         let mut texts = vec![row.unseal()?];
         texts.extend(row.open_former()?);

@@ -5,7 +5,7 @@ use password_verify_core::rules::user_id::UserId;
 use super::Store;
 use crate::error::{Error, RecordNumber};
 use crate::pg::heap::scan;
-use crate::pg::heap::scan::{Scan, Seek};
+use crate::pg::heap::scan::{Occupant, Scan, Seek};
 use crate::pg::heap::uncounted::Uncounted;
 use crate::pg::vault::credential::Credential;
 
@@ -56,6 +56,11 @@ impl Store {
     /// [`Error::Corrupt`] when it cannot be read.
     pub fn has(&self, user: &UserId) -> Result<bool, Error> {
         Ok(matches!(self.find_once(user)?, Found::Own(_)))
+    }
+
+    /// Is another transaction, which has not ended, changing the user's row?
+    pub fn is_held(&self, user: &UserId) -> bool {
+        scan::occupant(&self.table, &self.index, self.place(user)) == Occupant::Uncertain
     }
 
     /// Looks twice, whatever the first look found: a row that is being updated can be missed once
