@@ -1,11 +1,10 @@
 //! Kills and shutdowns: whatever happens to the server, no answer lacks its event.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
 use std::time::Duration;
-use std::{fs, thread};
 
 use password_verify_tests::calls::create;
 use password_verify_tests::cluster::server;
@@ -15,35 +14,12 @@ use password_verify_tests::told::{Told, assert_on_record, chance, client, load, 
 use password_verify_tests::trail::{assert_intact, epochs, settle, stat, wait_until};
 use password_verify_tests::{Cluster, Site, attack};
 
-/// Processes that live in the data directory.
-fn processes(cluster: &Cluster) -> usize {
-    let data = cluster.data();
-    let names = fs::read_dir("/proc").unwrap().flatten();
-    names
-        .filter(|entry| fs::read_link(entry.path().join("cwd")).is_ok_and(|cwd| cwd == data))
-        .count()
-}
-
-fn kill_postmaster(cluster: &Cluster) {
-    kill_9(cluster.postmaster());
-    wait_until("nobody is left", || processes(cluster) == 0);
-    // Whose child it was may take its time to hear of its end, and until then PostgreSQL takes it for
-    // alive. No lock of the socket, and a file that names another dead process.
-    let _ = fs::remove_file(cluster.folder().join(".s.PGSQL.5432.lock"));
-    let mut dead = Command::new("true").spawn().unwrap();
-    dead.wait().unwrap();
-    let path = cluster.data().join("postmaster.pid");
-    let file = fs::read_to_string(&path).unwrap();
-    let (_, rest) = file.split_once('\n').unwrap();
-    fs::write(path, format!("{}\n{rest}", dead.id())).unwrap();
-}
-
 #[test]
 fn when_the_postmaster_is_killed_no_answer_lacks_its_event() {
     let site = with_clients(server(&[]));
     let (mut answers, mut cut_off) = (0, 0);
     for round in 0..50 {
-        let told = load(&site, round, 6, || kill_postmaster(&site.cluster));
+        let told = load(&site, round, 6, || site.cluster.kill_postmaster());
         site.cluster.up();
         assert_on_record(&site, &told, true);
         answers += told.answered.len();
@@ -115,7 +91,7 @@ fn answers_that_did_not_wait_may_lose_events_in_a_crash_but_never_gain_any() {
     site.configure(&["audit_durability = async"]);
     let (mut lost, mut answers) = (0, 0);
     for round in 0..10 {
-        let told = load(&site, round, 6, || kill_postmaster(&site.cluster));
+        let told = load(&site, round, 6, || site.cluster.kill_postmaster());
         site.cluster.up();
         // Changes too: a user without an event is what async can leave behind.
         let mut admin = site.admin();

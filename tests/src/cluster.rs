@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
-use crate::kill::{is_there, kill_9, processes};
+use crate::kill::{is_at_work, kill_9, processes};
 
 /// Lines for `postgresql.conf` of a server as an installation guide would have it.
 pub const PRELOADED: &[&str] = &["shared_preload_libraries = 'password_verify'"];
@@ -153,16 +153,24 @@ impl Cluster {
         file.lines().next().unwrap().parse().unwrap()
     }
 
-    /// `kill -9` of the postmaster: nobody tells its children, which end when they see it. Waits until
-    /// they have, and until init has noticed: PostgreSQL takes a zombie for a server that runs.
+    /// `kill -9` of the postmaster, whose children end when they notice. Returns when all have ended.
+    /// Afterwards the server can start at once, although PostgreSQL takes the zombie of its postmaster,
+    /// of which init may hear late, for a server that runs: `postmaster.pid` names another dead process.
     pub fn kill_postmaster(&self) {
         let family = processes(self);
         kill_9(self.postmaster());
         let start = Instant::now();
-        while family.iter().any(|pid| is_there(*pid)) {
+        while family.iter().any(|pid| is_at_work(*pid)) {
             assert!(start.elapsed() < Duration::from_secs(60), "some of {family:?} stay");
             thread::sleep(Duration::from_millis(10));
         }
+        let _ = fs::remove_file(self.folder().join(".s.PGSQL.5432.lock"));
+        let mut dead = Command::new("true").spawn().unwrap();
+        dead.wait().unwrap();
+        let path = self.data().join("postmaster.pid");
+        let file = fs::read_to_string(&path).unwrap();
+        let (_, rest) = file.split_once('\n').unwrap();
+        fs::write(path, format!("{}\n{rest}", dead.id())).unwrap();
     }
 
     /// Waits until it lets people in again, after a crash.

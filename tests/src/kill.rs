@@ -13,9 +13,10 @@ pub fn kill_9(pid: u32) {
     run(Command::new("kill").arg("-9").arg(pid.to_string()));
 }
 
-/// Is there such a process, be it a zombie?
-pub fn is_there(pid: u32) -> bool {
-    parent_of(pid).is_some()
+/// Is there such a process that is no zombie?
+pub fn is_at_work(pid: u32) -> bool {
+    // A zombie has no folder that it works in.
+    fs::read_link(format!("/proc/{pid}/cwd")).is_ok()
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
