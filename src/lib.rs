@@ -15,7 +15,7 @@
 //!
 //! [`gate`] tests the secret that a claimant presents; [`account`] changes passwords and accounts.
 //! [`api`] is the border to SQL. All authority (owners, SECURITY DEFINER, grants) is one block at
-//! the end of `sql/password_verify--0.1.0.sql`. All unsafe code of this crate is in [`pg`].
+//! the end of `sql/password_verify--0.1.0.sql`. Whatever touches PostgreSQL's memory is in [`pg`].
 
 mod account;
 mod answer;

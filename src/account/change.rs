@@ -61,8 +61,8 @@ pub fn change(
 fn replace(proof: &Proof, verifier: &Verifier) -> Result<bool, Stop> {
     let now = server::now();
     let store = Store::open_by(Access::Write, Instant::now() + PATIENCE)?;
-    let replaced = store.edit(&proof.user, PATIENCE, |row| {
-        if !row.unseal()?.same_as(&proof.stored) {
+    let replaced = store.edit(proof.user(), PATIENCE, |row| {
+        if !row.unseal()?.same_as(proof.stored()) {
             return Ok(Edit::Keep);
         }
         row.replace(verifier.expose(), now, settings::history())?;

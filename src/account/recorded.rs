@@ -23,7 +23,8 @@ pub trait Unmade: From<Error> + Copy {
     /// The denial that is recorded, if it is one.
     fn denial(self) -> Option<Denial>;
 
-    /// Turns a table that another session has locked into [`Reason::Busy`], if reasons exist.
+    /// Turns a table that another session has locked into [`Reason::Busy`], if reasons exist. Only
+    /// right while nothing has been written: writes take every lock first (`Table::prepare`).
     fn or_busy(self) -> Self;
 
     /// No place in the audit came free.

@@ -68,7 +68,7 @@ pub fn revoke(user: &UserId) -> Result<bool, Error> {
 pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Result<(), Stop> {
     server::require_writable()?;
     let proof = attempt(ResetToken::to_reset(token, client))?;
-    let user = &proof.user;
+    let user = proof.user();
     let refused = |why: Stop| refused(Action::Reset, user, client, why);
     let new = accept(user, new).map_err(|reason| refused(reason.into()))?;
     require_unused(user, &new, client).map_err(refused)?;
@@ -77,7 +77,7 @@ pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Resul
         let now = server::now();
         let replaced = Store::open(Access::Write)?.edit(user, PATIENCE, |row| {
             // The token may have been used or replaced since it was proven.
-            if !row.redeems(&proof.token, now)? {
+            if !row.redeems(proof.token(), now)? {
                 return Ok(Edit::Keep);
             }
             row.replace(verifier.expose(), now, settings::history())?;

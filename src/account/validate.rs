@@ -30,7 +30,7 @@ pub fn validate(user: UserId, submitted: Submitted, client: Option<IpAddr>) -> R
 /// it, because the caller's transaction may be read-only, or stay open for long.
 fn renew_if_weak(proof: &Proof) -> Result<(), Error> {
     let current = settings::cost()?;
-    let Some(renewal) = proof.record.renewal(&proof.password, current) else { return Ok(()) };
+    let Some(renewal) = proof.record().renewal(proof.password(), current) else { return Ok(()) };
     if server::in_recovery() {
         return Ok(());
     }
@@ -38,9 +38,9 @@ fn renew_if_weak(proof: &Proof) -> Result<(), Error> {
         return Ok(());
     };
     let mut workspace = slot.workspace(Some(current))?;
-    let (user, salt) = (proof.user.as_str(), salt::random()?);
-    let renewed = renewal.make(&proof.password, user, current, salt, &mut workspace)?;
+    let (user, salt) = (proof.user().as_str(), salt::random()?);
+    let renewed = renewal.make(proof.password(), user, current, salt, &mut workspace)?;
     drop((workspace, slot));
-    let (replaces, text) = proof.row.renewal(&renewed.expose())?;
-    offer::renewal(&proof.user, replaces, &text)
+    let (replaces, text) = proof.row().renewal(&renewed.expose())?;
+    offer::renewal(proof.user(), replaces, &text)
 }

@@ -179,13 +179,23 @@ fn charge_all(
     }
 }
 
+/// Who is charged, in this order. A new payer does not compile until its place is decided.
+const IN_ORDER: [Payer; 4] = {
+    match Payer::Client {
+        Payer::Client | Payer::Account | Payer::Caller | Payer::Comparison => {}
+        // One is only read; the other pays where the account or the caller cannot.
+        Payer::Known | Payer::Chance => {}
+    }
+    [Payer::Client, Payer::Account, Payer::Caller, Payer::Comparison]
+};
+
 fn try_charge(
     attempt: &Attempt,
     conditions: &Conditions,
 ) -> Result<Option<SecondChance>, NotCharged> {
     let has_chance = attempt.budget(Payer::Chance).is_some();
     let mut refusal: Option<Denial> = None;
-    for payer in [Payer::Client, Payer::Account, Payer::Caller, Payer::Comparison] {
+    for payer in IN_ORDER {
         match attempt.charge(payer) {
             Verdict::Admitted => {}
             Verdict::Wait => return Err(NotCharged::InFlight(payer)),

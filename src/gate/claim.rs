@@ -20,7 +20,8 @@ pub struct Claimant {
 pub enum Ended {
     /// It was denied. The denial is in the audit, or `None`: no place in the audit came free.
     Refused(Option<Conclusion>, Denial),
-    /// It failed. It is recorded as abandoned, and stays charged if its test had begun.
+    /// It failed. It is recorded as abandoned, and stays charged if a hash had begun or the error
+    /// comes from a record.
     Failed(Error),
 }
 

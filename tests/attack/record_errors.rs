@@ -3,9 +3,10 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::calls::{VALIDATE, validate};
+use password_verify_tests::calls::{VALIDATE, issue, reset, validate};
 use password_verify_tests::cluster::server;
-use password_verify_tests::trail::{of_user, settle};
+use password_verify_tests::throttle::FOUR_HASHES;
+use password_verify_tests::trail::{counts, of_user, settle};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, attack, refused, sqlstate};
 
 #[test]
@@ -80,6 +81,24 @@ fn an_error_that_comes_from_a_record_is_charged_and_on_record() {
             .get(0);
         assert_eq!(told, 5, "{user}");
     }
+}
+
+#[test]
+fn a_token_that_ends_in_an_error_of_the_record_is_charged() {
+    let site = Site::new();
+    site.configure(&FOUR_HASHES);
+    site.enroll("42", GOOD);
+    let mut admin = site.admin();
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    admin.execute("DELETE FROM password_verify.account WHERE user_id = '42'", &[]).unwrap();
+    let mut app = site.login();
+    for i in 0..4 {
+        let told = app.query("SELECT auth.pv_reset_password($1, $2)", &[&token, &OTHER]);
+        assert_eq!(sqlstate(told), "XX001", "{i}");
+    }
+    assert_eq!(reset(&mut app, &token, OTHER), Answer::no("throttled"));
+    settle(&mut admin);
+    assert_eq!(counts(&mut admin)["prove abandoned"], 4);
 }
 
 #[test]

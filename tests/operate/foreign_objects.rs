@@ -4,8 +4,9 @@
 
 use std::sync::Arc;
 
-use password_verify_tests::calls::{change, create, manage, set, validate};
+use password_verify_tests::calls::{change, create, manage, rename, set, validate};
 use password_verify_tests::cluster::{PRELOADED, server};
+use password_verify_tests::in_the_way::hold_index;
 use password_verify_tests::trail::{assert_intact, of_user, settle, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused};
 
@@ -254,4 +255,30 @@ fn a_publication_of_all_tables_keeps_nobody_out() {
     assert!(hint.contains("REPLICA IDENTITY"), "{hint}");
     admin.batch_execute("ALTER TABLE password_verify.credential REPLICA IDENTITY DEFAULT").unwrap();
     assert_eq!(set(&mut admin, "Ann", GOOD), Answer::yes());
+}
+
+/// An index of a DBA's that is being moved to another tablespace ends writes before they have begun: what is
+/// answered, not raised, does not roll the caller's transaction back.
+#[test]
+fn an_index_of_a_dba_that_is_locked_ends_no_write_half_way() {
+    for table in ["credential", "account"] {
+        let site = Site::new();
+        site.configure(&["queue_timeout = '1s'"]);
+        let (mut app, mut admin) = (site.login(), site.admin());
+        site.enroll("old", GOOD);
+        assert!(manage(&mut admin, "pv_disable_user", "old"));
+        let sql = format!("CREATE INDEX extra ON password_verify.{table} (created_at)");
+        admin.batch_execute(&sql).unwrap();
+        let mut holder = site.admin();
+        holder.batch_execute(&hold_index("extra")).unwrap();
+        assert_eq!(rename(&mut admin, "old", "new"), Answer::no("busy"), "{table}");
+        assert_eq!(create(&mut app, "another", GOOD), Answer::no("busy"), "{table}");
+        holder.batch_execute("COMMIT").unwrap();
+        assert_eq!(validate(&mut app, "old", GOOD), Answer::no("disabled"), "{table}");
+        assert_eq!(rename(&mut admin, "old", "new"), Answer::yes(), "{table}");
+        assert_eq!(validate(&mut app, "new", GOOD), Answer::no("disabled"), "{table}");
+        assert_eq!(validate(&mut app, "another", GOOD), Answer::wrong(), "{table}");
+        assert_eq!(create(&mut app, "another", GOOD), Answer::yes(), "{table}");
+        assert_eq!(validate(&mut app, "another", GOOD), Answer::yes(), "{table}");
+    }
 }

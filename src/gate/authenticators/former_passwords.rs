@@ -11,14 +11,16 @@ use password_verify_core::kept::record::Record;
 use password_verify_core::rules::policy::NewPassword;
 use password_verify_core::rules::purpose::Purpose;
 use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::UserId;
 
 use super::{Authenticator, Verdict};
 use crate::answer::Stop;
-use crate::error::Error;
+use crate::error::{Error, RecordNumber};
+use crate::gate::attempt;
 use crate::gate::claim::Claimant;
 use crate::gate::hasher::Hasher;
-use crate::gate::{Claim, attempt, open_by};
+use crate::gate::stages::{Claim, open_by};
 use crate::pg::server::{PATIENCE, patiently};
 use crate::pg::vault::store::Store;
 use crate::pg::vault::store::look::Found;
@@ -31,9 +33,9 @@ struct Unused<'a> {
     history: usize,
 }
 
-/// The records of the last passwords, the current one first. `None`: the user was deleted after the
-/// old password or the token was proven, or another transaction changes the row.
-type Kept = Option<Vec<Record>>;
+/// The number of the user's record, and the last passwords, the current one first. `None`: the user
+/// was deleted after the old password or the token was proven.
+type Kept = Option<(RecordNumber, Vec<Secret>)>;
 
 /// Refuses a new password that is one of the last `password_verify.history` ones. While another
 /// transaction changes the user's row, nothing could be written, so nothing is compared.
@@ -49,12 +51,17 @@ pub fn require_unused(
     if history == 0 {
         return Ok(());
     }
-    let store = open_by(Instant::now() + PATIENCE)?;
-    let free = patiently(PATIENCE, || Ok((!store.is_held(user)).then_some(())))?;
-    free.ok_or(Reason::Busy)?;
+    await_other_changes(user)?;
     let claimant = Claimant { user: Some(user.clone()), client };
     let secret = Some(Unused { user, new, history });
-    attempt(Claim { purpose: Purpose::Reuse, claimant, secret }).map(drop)
+    attempt(Claim::new(Purpose::Reuse, claimant, secret)).map(drop)
+}
+
+/// Waits for another transaction that changes the user's row.
+fn await_other_changes(user: &UserId) -> Result<(), Stop> {
+    let store = open_by(Instant::now() + settings::queue_timeout())?;
+    let free = patiently(PATIENCE, || Ok((!store.is_held(user)).then_some(())))?;
+    Ok(free.ok_or(Reason::Busy)?)
 }
 
 impl<'a> Authenticator for Unused<'a> {
@@ -62,23 +69,18 @@ impl<'a> Authenticator for Unused<'a> {
     type Proof = &'a UserId;
 
     fn find(&self, store: &Store) -> Result<Kept, Error> {
-        // Another transaction may have come in between.
-        if store.is_held(self.user) {
-            return Ok(None);
-        }
         let Found::Own(row) = store.find(self.user)? else { return Ok(None) };
         let mut texts = vec![row.unseal()?];
         texts.extend(row.open_former()?);
         texts.truncate(self.history);
-        let parse = |text: &password_verify_core::rules::secret::Secret| {
-            Record::parse(text.expose(), settings::hash_memory_limit())
-                .map_err(|why| Error::stored(why, row.number))
-        };
-        texts.iter().map(parse).collect::<Result<_, _>>().map(Some)
+        Ok(Some((row.number, texts)))
     }
 
     fn test(self, kept: Kept, hasher: &mut Hasher) -> Result<Verdict<Self::Proof>, Stop> {
-        for record in kept.ok_or(Reason::Busy)? {
+        let (number, texts) = kept.ok_or(Reason::Busy)?;
+        for text in texts {
+            let record = Record::parse(text.expose(), settings::hash_memory_limit())
+                .map_err(|why| Error::stored(why, number))?;
             let same = hasher.hash(record.cost(), |workspace| {
                 record.matches(self.new.password(), self.user.as_str(), workspace)
             })?;

@@ -13,9 +13,9 @@ use password_verify_core::rules::user_id::UserId;
 use super::{Authenticator, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::gate::Claim;
 use crate::gate::claim::Claimant;
 use crate::gate::hasher::Hasher;
+use crate::gate::stages::Claim;
 use crate::pg::server;
 use crate::pg::shared::budgets;
 use crate::pg::vault::credential::Credential;
@@ -45,11 +45,11 @@ pub enum Target {
 /// The claimant knows this account's password. A change by the owner requires this proof.
 #[must_use]
 pub struct Proof {
-    pub user: UserId,
-    pub password: policy::Password,
-    pub record: Record,
-    pub stored: Secret,
-    pub row: Credential,
+    user: UserId,
+    password: policy::Password,
+    record: Record,
+    stored: Secret,
+    row: Credential,
     client: Option<IpAddr>,
     purpose: Purpose,
 }
@@ -75,12 +75,12 @@ impl Password {
         // policy: the length bound first, then Unicode NFC.
         let normalized = policy::Password::normalize(submitted).ok();
         let secret = normalized.map(|password| Self { user, password, client, purpose });
-        Claim { purpose, claimant, secret }
+        Claim::new(purpose, claimant, secret)
     }
 
     fn claim(self) -> Claim<Self> {
         let claimant = Claimant { user: Some(self.user.clone()), client: self.client };
-        Claim { purpose: self.purpose, claimant, secret: Some(self) }
+        Claim::new(self.purpose, claimant, Some(self))
     }
 }
 
@@ -157,6 +157,31 @@ impl Target {
 }
 
 impl Proof {
+    /// Whose password it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// The password that was proven.
+    pub fn password(&self) -> &policy::Password {
+        &self.password
+    }
+
+    /// The record that it was hashed against.
+    pub fn record(&self) -> &Record {
+        &self.record
+    }
+
+    /// The text of that record.
+    pub fn stored(&self) -> &Secret {
+        &self.stored
+    }
+
+    /// The row that the record was in.
+    pub fn row(&self) -> &Credential {
+        &self.row
+    }
+
     /// Whether `password` is the one that was proven.
     pub fn is_of(&self, password: &policy::Password) -> bool {
         self.password.same_as(password)

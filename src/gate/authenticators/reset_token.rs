@@ -10,9 +10,9 @@ use password_verify_core::rules::user_id::UserId;
 use super::{Authenticator, Verdict};
 use crate::answer::Stop;
 use crate::error::Error;
-use crate::gate::Claim;
 use crate::gate::claim::Claimant;
 use crate::gate::hasher::Hasher;
+use crate::gate::stages::Claim;
 use crate::pg::server;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
@@ -23,22 +23,32 @@ pub struct ResetToken(Option<Token>);
 /// The claimant holds a token that resets the password of this account.
 #[must_use]
 pub struct Proof {
-    pub user: UserId,
-    pub token: Token,
-    /// Keeps other modules from constructing a proof.
-    _made_here: (),
+    user: UserId,
+    token: Token,
+}
+
+impl Proof {
+    /// Whose token it is.
+    pub fn user(&self) -> &UserId {
+        &self.user
+    }
+
+    /// The token that was proven.
+    pub fn token(&self) -> &Token {
+        &self.token
+    }
 }
 
 impl ResetToken {
     /// Claims a token in order to choose a new password.
     pub fn to_reset(submitted: &Submitted, client: Option<IpAddr>) -> Claim<Self> {
-        // Text that is not a token is charged like a wrong token.
+        // Text that is not a token is tested and charged like a wrong token.
         let token = match submitted {
             Submitted::Text(text) => Token::parse(text.expose()),
             _ => None,
         };
         let claimant = Claimant { user: None, client };
-        Claim { purpose: Purpose::Reset, claimant, secret: Some(Self(token)) }
+        Claim::new(Purpose::Reset, claimant, Some(Self(token)))
     }
 }
 
@@ -55,7 +65,7 @@ impl Authenticator for ResetToken {
             (Some(token), Some(row)) if row.redeems(&token, server::now())? => {
                 let user = UserId::from_text(&row.user_id);
                 let user = user.map_err(|_| Error::Corrupt(row.number))?;
-                Verdict::Right(Proof { user, token, _made_here: () }, Ok(()))
+                Verdict::Right(Proof { user, token }, Ok(()))
             }
             _ => Verdict::Wrong(None),
         })

@@ -138,12 +138,22 @@ impl Table {
         unsafe { self.writing(|writer| writer.delete(place)) }
     }
 
-    unsafe fn writing(&self, write: impl FnOnce(&Writer)) -> Result<(), Error> {
+    /// Locks and opens what a write needs, so that no later write fails with [`Error::Locked`]. A
+    /// caller that writes to two tables does this for both first.
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; any PostgreSQL error.
+    pub fn prepare(&self) -> Result<(), Error> {
         let mut writer = self.writer.borrow_mut();
         if writer.is_none() {
             *writer = Some(Writer::begin(self.relation)?);
         }
-        if let Some(writer) = writer.as_ref() {
+        Ok(())
+    }
+
+    unsafe fn writing(&self, write: impl FnOnce(&Writer)) -> Result<(), Error> {
+        self.prepare()?;
+        if let Some(writer) = self.writer.borrow().as_ref() {
             write(writer);
         }
         Ok(())

@@ -38,7 +38,7 @@ pub struct AccountRow {
 }
 
 pub struct Accounts {
-    table: Table,
+    pub(super) table: Table,
     index: Index,
 }
 

@@ -49,7 +49,9 @@ pub struct Conditions {
     /// The name of the attempt in the audit.
     pub action: Action,
     pub work: Work,
-    /// Who is charged. [`Payer::on_right`] says what a right secret gives back.
+    /// Whose budgets the attempt holds. All are charged but [`Payer::Known`], which is only read,
+    /// and [`Payer::Chance`], which pays where others cannot. [`Payer::on_right`] says what a right
+    /// secret gives back.
     pub payers: &'static [Payer],
     pub pool: Pool,
     /// The answer to a wrong secret.

@@ -60,6 +60,7 @@ impl Store {
 
     /// Is another transaction, which has not ended, changing the user's row?
     pub fn is_held(&self, user: &UserId) -> bool {
+        let _uncounted = Uncounted::reads(&self.table, &self.index);
         scan::occupant(&self.table, &self.index, self.place(user)) == Occupant::Uncertain
     }
 
@@ -95,15 +96,7 @@ impl Store {
 
     fn at_once(&self, place: RecordNumber) -> Result<Option<Credential>, Error> {
         let _uncounted = Uncounted::reads(&self.table, &self.index);
-        let look = || {
-            let now = scan::now();
-            // SAFETY: the snapshot is a static.
-            let mut scan =
-                unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore) };
-            // SAFETY: a tuple of this table, valid while it is read.
-            let row = scan.peek(|tuple| unsafe { Credential::read(&self.table, tuple) });
-            row.transpose()
-        };
+        let look = || self.nearest(place).transpose();
         let (first, second) = (look()?, look()?);
         let account = self.accounts.near(place);
         let here = |row: &Credential| row.number == place && !row.user_id.is_empty();
@@ -116,13 +109,7 @@ impl Store {
 
     pub(super) fn look(&self, user: &UserId) -> Result<Found, Error> {
         let place = self.place(user);
-        let now = scan::now();
-        // SAFETY: the snapshot is a static.
-        let mut scan =
-            unsafe { Scan::begin(&self.table, &self.index, now, place, Seek::AtOrBefore) };
-        // SAFETY: a tuple of this table, valid while it is read.
-        let row = scan.peek(|tuple| unsafe { Credential::read(&self.table, tuple) });
-        let Some(row) = row else { return Ok(Found::Nothing) };
+        let Some(row) = self.nearest(place) else { return Ok(Found::Nothing) };
         match row {
             Ok(row) if row.number != place => Ok(Found::Neighbour(row)),
             Ok(row) if row.user_id == user.as_str() => Ok(Found::Own(row)),
@@ -130,5 +117,14 @@ impl Store {
             Err(Error::Corrupt(number)) if number != place => Ok(Found::Nothing),
             Err(error) => Err(error),
         }
+    }
+
+    /// The row at or before that place.
+    fn nearest(&self, place: RecordNumber) -> Option<Result<Credential, Error>> {
+        let (now, seek) = (scan::now(), Seek::AtOrBefore);
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, now, place, seek) };
+        // SAFETY: a tuple of this table, valid while it is read.
+        scan.peek(|tuple| unsafe { Credential::read(&self.table, tuple) })
     }
 }

@@ -90,6 +90,13 @@ impl Store {
         self.classes.as_ref().map_or(Ok(None), |classes| classes.of(cell))
     }
 
+    /// [`Table::prepare`] for both tables, without which a lock that another session holds could
+    /// end a write half way.
+    fn prepare(&self) -> Result<(), Error> {
+        self.table.prepare()?;
+        self.accounts.table.prepare()
+    }
+
     pub(super) fn lock_tag(&self, user: &UserId) -> [u32; 2] {
         self.key.key.lock_tag(user)
     }

@@ -34,6 +34,7 @@ impl Store {
     /// [`Error::Corrupt`], [`Error::CorruptAccount`] when a row cannot be read; any PostgreSQL
     /// error.
     pub fn rename(&self, old: &UserId, new: &UserId, patience: Duration) -> Result<Renamed, Error> {
+        self.prepare()?;
         let done = patiently(patience, || {
             // Held until the record has moved; another session that needs one of the places tries
             // again.

@@ -37,6 +37,7 @@ impl Store {
         patience: Duration,
         row: impl Fn(RecordNumber) -> Credential,
     ) -> Result<Written, Error> {
+        self.prepare()?;
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
             // Held only between the look and the insertion. The next session to look sees the row.
@@ -84,6 +85,7 @@ impl Store {
         patience: Duration,
         mut edit: impl FnMut(&mut Credential) -> Result<Edit, Error>,
     ) -> Result<Written, Error> {
+        self.prepare()?;
         let (place, tag) = (self.place(user), self.key.key.lock_tag(user));
         let written = patiently(patience, || {
             // Under this lock no other session checks whether the place is free while a row is
@@ -129,11 +131,8 @@ impl Store {
                     Edit::Take => self.table.delete(&mut tid)?,
                     Edit::Replace => {
                         self.table.update(&mut tid, row.form(&self.table)?)?;
-                        class_moves::note(
-                            place,
-                            before.as_deref(),
-                            class_moves::class_of(&row).as_deref(),
-                        );
+                        let after = class_moves::class_of(&row);
+                        class_moves::note(place, before.as_deref(), after.as_deref());
                     }
                 }
                 // Makes the change visible to later parts of the same statement.
