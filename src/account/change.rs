@@ -19,6 +19,7 @@ use crate::gate::authenticators::password::{Password, Proof};
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
+use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::write::Edit;
 use crate::pg::vault::store::{Store, Written};
 use crate::settings;
@@ -40,18 +41,21 @@ pub fn change(
     server::require_writable()?;
     let new = accept(&user, new).map_err(|reason| refused(reason.into()))?;
     let mut proof = attempt(Password::to_change(user.clone(), old, client))?;
+    // The user has just proven this password, so the answer tells nothing new.
+    if proof.is_of(new.password()) {
+        return Err(refused(Reason::Reused.into()));
+    }
+    // Before the comparison, which would be used up if no slot came free for this hash.
+    let verifier = hash(&new).map_err(refused)?;
     for _ in 0..RENEWALS {
-        // The user has just proven this password, so the answer tells nothing new.
-        if proof.is_of(new.password()) {
-            return Err(refused(Reason::Reused.into()));
-        }
-        require_unused(&user, &new, client).map_err(refused)?;
-        let verifier = hash(&new).map_err(refused)?;
-        if recorded(Action::Change, &user, client, || replace(&proof, &verifier))? {
+        let still_right = |row: &Credential| Ok(row.unseal()?.same_as(proof.stored()));
+        if require_unused(&user, &new, client, &still_right).map_err(refused)?
+            && recorded(Action::Change, &user, client, || replace(&proof, &verifier))?
+        {
             return Ok(());
         }
-        // The record has changed between the test and the write: a new password makes the old one
-        // wrong, and a login may have renewed the record of the same password.
+        // The record has changed since the test: a new password makes the old one wrong, and a
+        // login may have renewed the record of the same password.
         proof = attempt(proof.again())?;
     }
     Err(refused(Reason::Busy.into()))

@@ -2,7 +2,7 @@
 //! managers set its state. Nothing here tests a secret: the gate does, and makes the proof of it.
 //!
 //! Everything but renewals is part of the caller's transaction: a sign-up and its password commit
-//! or vanish together. Nothing may be hashed before it is clear that it may be written.
+//! or vanish together. Nothing is hashed before it is clear that the caller may write it.
 
 pub mod blocklist;
 pub mod calibrate;

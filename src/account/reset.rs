@@ -23,6 +23,7 @@ use crate::gate::authenticators::reset_token::ResetToken;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
+use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
 use crate::pg::vault::store::write::Edit;
 use crate::{salt, settings};
@@ -71,9 +72,13 @@ pub fn reset(token: &Submitted, new: Submitted, client: Option<IpAddr>) -> Resul
     let user = proof.user();
     let refused = |why: Stop| refused(Action::Reset, user, client, why);
     let new = accept(user, new).map_err(|reason| refused(reason.into()))?;
-    require_unused(user, &new, client).map_err(refused)?;
+    // Before the comparison, which would be used up if no slot came free for this hash.
+    let verifier = hash(&new).map_err(refused)?;
+    let still_right = |row: &Credential| row.redeems(proof.token(), server::now());
+    if !require_unused(user, &new, client, &still_right).map_err(refused)? {
+        return Err(refused(Reason::InvalidToken.into()));
+    }
     recorded(Action::Reset, user, client, || {
-        let verifier = hash(&new)?;
         let now = server::now();
         let replaced = Store::open(Access::Write)?.edit(user, PATIENCE, |row| {
             // The token may have been used or replaced since it was proven.

@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
 use password_verify_tests::calls::{change, create, issue, manage, reset, set, validate};
@@ -147,6 +148,106 @@ fn a_change_that_is_not_committed_uses_up_no_comparison_of_others() {
     }
     owner.batch_execute("ROLLBACK").unwrap();
     assert_eq!(change(&mut app, "42", GOOD, &word(1)), Answer::yes());
+}
+
+/// `act`, which has begun while `holder` had a change that was not committed, and ended after its commit.
+fn behind(
+    site: &Site,
+    holder: &mut Client,
+    act: impl FnOnce(&mut Client) -> Answer + Send,
+) -> Answer {
+    let (mut app, mut admin) = (site.login(), site.admin());
+    let before = proven(&mut admin);
+    thread::scope(|scope| {
+        let waits = scope.spawn(move || act(&mut app));
+        wait_until("the old password or the token is proven", || proven(&mut admin) > before);
+        holder.batch_execute("COMMIT").unwrap();
+        waits.join().unwrap()
+    })
+}
+
+fn proven(admin: &mut Client) -> i64 {
+    counts(admin).get("prove valid").copied().unwrap_or(0)
+}
+
+#[test]
+fn an_outdated_password_or_token_tells_nothing_about_the_new_password() {
+    let site = site(3);
+    let (mut registrar, mut app) = (site.login_with(&["registrar"]), site.login());
+    let mut now = GOOD.to_owned();
+    for i in 0..6 {
+        let (old, new) = (now, word(i));
+        let token = issue(&mut registrar, "42");
+        registrar.batch_execute("BEGIN").unwrap();
+        assert_eq!(set(&mut registrar, "42", &new), Answer::yes());
+        let answer = behind(&site, &mut registrar, |app| match i % 2 {
+            0 => change(app, "42", &old, &new),
+            _ => reset(app, &token, &new),
+        });
+        // `busy` if this machine is slow.
+        let untold = ["invalid_credentials", "invalid_token", "busy"].map(Answer::no);
+        assert!(untold.contains(&answer), "{i}: {answer:?}");
+        now = new;
+    }
+    settle(&mut site.admin());
+    let compared: Vec<_> = counts(&mut site.admin())
+        .into_iter()
+        .filter(|(what, _)| what.starts_with("compare"))
+        .collect();
+    assert_eq!(compared, []);
+    assert_eq!(change(&mut app, "42", &now, OTHER), Answer::yes());
+}
+
+#[test]
+fn no_comparison_is_used_up_by_an_answer_that_finds_no_slot() {
+    let cluster = server(&["password_verify.hash_slots = 1"]);
+    let site = Site::on(Arc::clone(&cluster));
+    site.configure(&["history = 1"]);
+    assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
+    // However fast this machine is, some of these patiences end at each of the three slots that a change takes.
+    let owner = |patience: &i32| {
+        site.configure(&[&format!("queue_timeout = '{patience}ms'")]);
+        site.login()
+    };
+    let mut owners: Vec<_> =
+        [10, 20, 30, 40, 60, 80, 100, 130, 160, 200].iter().map(owner).collect();
+    site.configure(&["queue_timeout = '5s'"]);
+    let mut manager = site.login_with(&["manager"]);
+    let (mut busy, mut told) = (0, 0_i64);
+    let crowded = AtomicBool::new(true);
+    thread::scope(|scope| {
+        for n in 0..5 {
+            let (site, crowded) = (&site, &crowded);
+            scope.spawn(move || {
+                let mut stranger = site.login();
+                for i in 0.. {
+                    if !crowded.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    validate(&mut stranger, &format!("stranger {n} {i}"), GOOD);
+                }
+            });
+        }
+        for i in 0..150 {
+            let app = &mut owners[i % 10];
+            match in_vain(app, |app| change(app, "42", GOOD, OTHER)) {
+                answer if answer == Answer::yes() => {
+                    told += 1;
+                    assert!(manage(&mut manager, "pv_unlock_user", "42"));
+                }
+                answer => {
+                    assert_eq!(answer, Answer::no("busy"));
+                    busy += 1;
+                }
+            }
+        }
+        crowded.store(false, Ordering::Relaxed);
+    });
+    settle(&mut site.admin());
+    let compared = counts(&mut site.admin())["compare valid"];
+    let used_up = usize::try_from(compared - told).unwrap();
+    attack("comparisons used up by changes that found no hash slot", busy, used_up);
+    assert!(busy > 0 && told > 0, "{busy} {told}");
 }
 
 #[test]

@@ -221,6 +221,22 @@ fn whatever_an_open_transaction_holds_a_manager_disables_a_sealed_account_at_onc
 }
 
 #[test]
+fn a_change_that_is_open_does_not_meet_what_is_required_again() {
+    let site = Site::new();
+    let (mut app, mut manager) = (site.login(), site.login_with(&["manager"]));
+    let mut elsewhere = site.login();
+    site.enroll("42", GOOD);
+    assert!(manage(&mut manager, "pv_require_change", "42"));
+    let mut open = app.transaction().unwrap();
+    let change_it = "SELECT success FROM auth.pv_change_password('42', $1, $2)";
+    assert!(open.query_one(change_it, &[&GOOD, &OTHER]).unwrap().get::<_, bool>(0));
+    assert!(manage(&mut manager, "pv_require_change", "42"));
+    open.commit().unwrap();
+    assert_eq!(validate(&mut elsewhere, "42", OTHER), Answer::no("change_required"));
+    assert!(!manage(&mut manager, "pv_require_change", "42"), "nothing to do");
+}
+
+#[test]
 fn what_a_manager_has_not_committed_is_not_in_force() {
     let site = Site::new();
     site.enroll("42", GOOD);

@@ -22,6 +22,7 @@ use crate::gate::claim::Claimant;
 use crate::gate::hasher::Hasher;
 use crate::gate::stages::{Claim, open_by};
 use crate::pg::server::{PATIENCE, patiently};
+use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
 use crate::pg::vault::store::look::Found;
 use crate::settings;
@@ -30,15 +31,21 @@ use crate::settings;
 struct Unused<'a> {
     user: &'a UserId,
     new: &'a NewPassword,
+    still_right: &'a StillRight<'a>,
     history: usize,
 }
 
-/// The number of the user's record, and the last passwords, the current one first. `None`: the user
-/// was deleted after the old password or the token was proven.
+/// Whether what the claimant has proven before still holds for the user's row. Otherwise an outdated
+/// password or token would tell something about the passwords that were chosen since.
+pub type StillRight<'a> = dyn Fn(&Credential) -> Result<bool, Error> + 'a;
+
+/// The number of the user's record, and the last passwords, the current one first. `None`: the
+/// record was changed or deleted after the old password or the token was proven.
 type Kept = Option<(RecordNumber, Vec<Secret>)>;
 
 /// Refuses a new password that is one of the last `password_verify.history` ones. While another
-/// transaction changes the user's row, nothing could be written, so nothing is compared.
+/// transaction changes the user's row, nothing could be written, so nothing is compared. False: what
+/// was proven before does not hold any more.
 ///
 /// # Errors
 /// [`Reason::Reused`]; [`Reason::Throttled`] when the account has no checks left; [`Reason::Busy`].
@@ -46,22 +53,29 @@ pub fn require_unused(
     user: &UserId,
     new: &NewPassword,
     client: Option<IpAddr>,
-) -> Result<(), Stop> {
+    still_right: &StillRight,
+) -> Result<bool, Stop> {
     let history = settings::history();
     if history == 0 {
-        return Ok(());
+        return Ok(true);
     }
-    await_other_changes(user)?;
+    if !is_right_after_others(user, still_right)? {
+        return Ok(false);
+    }
     let claimant = Claimant { user: Some(user.clone()), client };
-    let secret = Some(Unused { user, new, history });
-    attempt(Claim::new(Purpose::Reuse, claimant, secret)).map(drop)
+    let secret = Some(Unused { user, new, still_right, history });
+    attempt(Claim::new(Purpose::Reuse, claimant, secret)).map(|_| true)
 }
 
-/// Waits for another transaction that changes the user's row.
-fn await_other_changes(user: &UserId) -> Result<(), Stop> {
+/// Waits for another transaction that changes the user's row, then asks again.
+fn is_right_after_others(user: &UserId, still_right: &StillRight) -> Result<bool, Stop> {
     let store = open_by(Instant::now() + settings::queue_timeout())?;
     let free = patiently(PATIENCE, || Ok((!store.is_held(user)).then_some(())))?;
-    Ok(free.ok_or(Reason::Busy)?)
+    free.ok_or(Reason::Busy)?;
+    match store.find(user)? {
+        Found::Own(row) => Ok(still_right(&row)?),
+        Found::Neighbour(_) | Found::Nothing => Ok(false),
+    }
 }
 
 impl<'a> Authenticator for Unused<'a> {
@@ -70,6 +84,9 @@ impl<'a> Authenticator for Unused<'a> {
 
     fn find(&self, store: &Store) -> Result<Kept, Error> {
         let Found::Own(row) = store.find(self.user)? else { return Ok(None) };
+        if !(self.still_right)(&row)? {
+            return Ok(None);
+        }
         let mut texts = vec![row.unseal()?];
         texts.extend(row.open_former()?);
         texts.truncate(self.history);
