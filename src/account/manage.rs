@@ -40,7 +40,7 @@ pub fn enable(user: &UserId) -> Result<bool, Error> {
 pub fn require_change(user: &UserId) -> Result<bool, Error> {
     let now = server::now();
     // A change that is not committed yet meets what was required before, but not what is now.
-    let held = Store::open(Access::Read)?.is_held(user);
+    let held = Store::open(Access::Write)?.is_held(user);
     alter(Action::RequireChange, user, false, |state, row| {
         if held || !state.of(row.terms, row.changed_at).must_change {
             state.require_change(now, row.changed_at);
