@@ -7,7 +7,7 @@ use password_verify_core::rules::client_addr::ClientAddr;
 use password_verify_core::rules::event::Outcome;
 use password_verify_core::rules::purpose::{Conditions, Pool, Purpose, Work};
 use password_verify_core::rules::reason::Reason;
-use password_verify_core::rules::throttle::{Payer, Verdict};
+use password_verify_core::rules::throttle::{Admission, Payer};
 use password_verify_core::rules::user_id::UserId;
 
 use super::audit;
@@ -197,34 +197,34 @@ fn try_charge(
     let mut refusal: Option<Denial> = None;
     for payer in IN_ORDER {
         match attempt.charge(payer) {
-            Verdict::Admitted => {}
-            Verdict::Wait => return Err(NotCharged::InFlight(payer)),
-            verdict if payer == Payer::Client || !has_chance => {
-                return Err(NotCharged::Refused(denial(conditions, verdict)));
+            Admission::Admitted => {}
+            Admission::Wait => return Err(NotCharged::InFlight(payer)),
+            admission if payer == Payer::Client || !has_chance => {
+                return Err(NotCharged::Refused(denial(conditions, admission)));
             }
             // Keep the account's refusal over the caller's: a locked account stays locked.
-            verdict => refusal = refusal.or(Some(denial(conditions, verdict))),
+            admission => refusal = refusal.or(Some(denial(conditions, admission))),
         }
     }
     let Some(refusal) = refusal else { return Ok(None) };
     // The attempt may not count, so the account is not charged: the owner may be at a new address.
     attempt.withdraw_one(Payer::Account);
     match attempt.charge(Payer::Chance) {
-        Verdict::Admitted => {
+        Admission::Admitted => {
             let now = server::now();
             let known = attempt.budget(Payer::Known).is_some_and(|budget| budget.is_known(now));
             Ok(Some(SecondChance { known, refusal }))
         }
-        Verdict::Wait => Err(NotCharged::InFlight(Payer::Chance)),
-        Verdict::Refused { .. } | Verdict::Locked => Err(NotCharged::Refused(refusal)),
+        Admission::Wait => Err(NotCharged::InFlight(Payer::Chance)),
+        Admission::Refused { .. } | Admission::Locked => Err(NotCharged::Refused(refusal)),
     }
 }
 
-fn denial(conditions: &Conditions, verdict: Verdict) -> Denial {
-    match verdict {
-        Verdict::Refused { until } => Denial { reason: Reason::Throttled, until: Some(until) },
-        Verdict::Locked => conditions.locked.unwrap_or(Reason::Throttled).into(),
-        Verdict::Admitted | Verdict::Wait => Reason::Busy.into(),
+fn denial(conditions: &Conditions, admission: Admission) -> Denial {
+    match admission {
+        Admission::Refused { until } => Denial { reason: Reason::Throttled, until: Some(until) },
+        Admission::Locked => conditions.locked.unwrap_or(Reason::Throttled).into(),
+        Admission::Admitted | Admission::Wait => Reason::Busy.into(),
     }
 }
 

@@ -1,13 +1,13 @@
 //! Compares budgets with slow references that keep the whole history, and checks what always holds.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+use password_verify_core::rules::throttle::Admission::{Admitted, Locked, Refused, Wait};
 use password_verify_core::rules::throttle::Payer::{
     Account, Caller, Chance, Client, Comparison, Known,
 };
 use password_verify_core::rules::throttle::Settlement::{Right, Withdrawn, Wrong};
-use password_verify_core::rules::throttle::Verdict::{Admitted, Locked, Refused, Wait};
 use password_verify_core::rules::throttle::{
-    Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settlement, Timestamp, Verdict,
+    Admission, Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settlement, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -27,7 +27,7 @@ enum Step {
 /// What has happened to a budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Event {
-    /// The budget was asked, with any verdict.
+    /// The budget was asked, with any admission.
     Asked,
     Admitted,
     Settlement(Settlement),
@@ -188,7 +188,7 @@ impl Reference {
         (level, (level + back).min(full))
     }
 
-    fn verdict(&self, now: Timestamp, (count, last): (u32, Timestamp)) -> Verdict {
+    fn admission(&self, now: Timestamp, (count, last): (u32, Timestamp)) -> Admission {
         let rules = &self.rules;
         let tried = count + self.in_flight();
         match self.payer {
@@ -270,7 +270,7 @@ fn compare(
     let mut now = 1000;
     let mut refused_until = now;
     for step in steps {
-        let expected = reference.verdict(now, failures(&reference, now));
+        let expected = reference.admission(now, failures(&reference, now));
         let refusal = matches!(expected, Refused { .. } | Locked).then_some(expected);
         prop_assert_eq!(budget.waits(payer, now, &rules), refusal);
         prop_assert_eq!(budget.is_known(now), now < reference.known_until());
@@ -417,9 +417,9 @@ proptest! {
                     mixed.settle(Client, Right, now, &rules);
                 }
             }
-            let verdict = alone.admit(Client, now, &rules);
-            prop_assert_eq!(mixed.admit(Client, now, &rules), verdict);
-            if verdict == Admitted {
+            let admission = alone.admit(Client, now, &rules);
+            prop_assert_eq!(mixed.admit(Client, now, &rules), admission);
+            if admission == Admitted {
                 alone.settle(Client, Wrong, now, &rules);
                 mixed.settle(Client, Wrong, now, &rules);
             }
@@ -584,9 +584,9 @@ proptest! {
         for (now, settled) in steps {
             let refusal = budget.waits(payer, now, &rules);
             let _ = (budget.at_rest(payer, now, &rules), budget.is_known(now));
-            let verdict = budget.admit(payer, now, &rules);
-            prop_assert_eq!(refusal, matches!(verdict, Refused { .. } | Locked).then_some(verdict));
-            if let Refused { until } = verdict {
+            let admission = budget.admit(payer, now, &rules);
+            prop_assert_eq!(refusal, matches!(admission, Refused { .. } | Locked).then_some(admission));
+            if let Refused { until } = admission {
                 prop_assert!(now < until);
             }
             match settled {

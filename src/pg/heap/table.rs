@@ -13,7 +13,7 @@ use pgrx::pg_sys;
 use super::lock;
 use super::lock::Access;
 use super::shape;
-use super::write::Writer;
+use super::write::TableWriter;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::server::unwinding;
@@ -72,7 +72,7 @@ pub struct Table {
     access: Access,
     name: &'static CStr,
     /// Its indexes, opened by the first write.
-    writer: RefCell<Option<Writer>>,
+    writer: RefCell<Option<TableWriter>>,
 }
 
 impl Table {
@@ -146,12 +146,12 @@ impl Table {
     pub fn prepare(&self) -> Result<(), Error> {
         let mut writer = self.writer.borrow_mut();
         if writer.is_none() {
-            *writer = Some(Writer::begin(self.relation)?);
+            *writer = Some(TableWriter::begin(self.relation)?);
         }
         Ok(())
     }
 
-    unsafe fn writing(&self, write: impl FnOnce(&Writer)) -> Result<(), Error> {
+    unsafe fn writing(&self, write: impl FnOnce(&TableWriter)) -> Result<(), Error> {
         self.prepare()?;
         if let Some(writer) = self.writer.borrow().as_ref() {
             write(writer);

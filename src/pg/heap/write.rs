@@ -30,14 +30,14 @@ const PATIENCE: i32 = 1000;
 
 /// A table open for writing: its indexes are opened once, and closed when this is dropped. After an
 /// error the transaction's clean-up does that.
-pub struct Writer {
+pub struct TableWriter {
     relation: pg_sys::Relation,
     estate: *mut pg_sys::EState,
     result: *mut pg_sys::ResultRelInfo,
     slot: *mut pg_sys::TupleTableSlot,
 }
 
-impl Writer {
+impl TableWriter {
     /// For an open table, locked for [`Access::Write`], that is closed later than this.
     ///
     /// # Errors
@@ -182,7 +182,7 @@ impl Writer {
     }
 }
 
-impl Drop for Writer {
+impl Drop for TableWriter {
     fn drop(&mut self) {
         if !unwinding() {
             // SAFETY: made by `begin`, ended once; no slot is left that points to the row type.

@@ -8,7 +8,7 @@ use std::cell::Cell;
 use std::time::Instant;
 
 use password_verify_core::rules::event::{Alert, Outcome};
-use password_verify_core::rules::throttle::{Budget, Rules, Settlement, Verdict};
+use password_verify_core::rules::throttle::{Admission, Budget, Rules, Settlement};
 use password_verify_core::rules::user_id::UserId;
 use pgrx::pg_sys;
 
@@ -127,12 +127,12 @@ impl Attempt {
     }
 
     /// Charges a pinned budget, if it admits the attempt. A budget that is not pinned admits it.
-    pub fn charge(&self, payer: Payer) -> Verdict {
+    pub fn charge(&self, payer: Payer) -> Admission {
         let mut current = self.current();
-        let Some(pin) = &mut current.budgets[payer as usize] else { return Verdict::Admitted };
+        let Some(pin) = &mut current.budgets[payer as usize] else { return Admission::Admitted };
         let now = server::now();
-        let verdict = budgets::admit(pin.place, now, &current.rules);
-        if verdict == Verdict::Admitted {
+        let admission = budgets::admit(pin.place, now, &current.rules);
+        if admission == Admission::Admitted {
             pin.charged = true;
             let left = budgets::read(pin.place);
             if payer == Payer::Caller && left.waits(payer, now, &current.rules).is_some() {
@@ -140,7 +140,7 @@ impl Attempt {
             }
         }
         CURRENT.set(Some(current));
-        verdict
+        admission
     }
 
     /// Takes back all charges, as if there had been no attempt.
@@ -166,8 +166,8 @@ impl Attempt {
         let judged = || {
             // Tried on a copy, which charges nothing.
             let mut budget = budgets::read(pin.place);
-            let verdict = budget.admit(payer, server::now(), &current.rules);
-            (verdict != Verdict::Wait).then_some(())
+            let admission = budget.admit(payer, server::now(), &current.rules);
+            (admission != Admission::Wait).then_some(())
         };
         budgets::settled(pin.place.shard()).wait(deadline, judged);
     }

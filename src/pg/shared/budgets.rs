@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::repeat::Repeats;
-use password_verify_core::rules::throttle::{Budget, Payer, Rules, Settlement, Verdict};
+use password_verify_core::rules::throttle::{Admission, Budget, Payer, Rules, Settlement};
 use pgrx::pg_sys;
 
 use super::condition::Condition;
@@ -266,7 +266,7 @@ pub fn unpin(place: BudgetPlace) {
 }
 
 /// Charges a pinned budget, if it admits the attempt.
-pub fn admit(place: BudgetPlace, now: Timestamp, rules: &Rules) -> Verdict {
+pub fn admit(place: BudgetPlace, now: Timestamp, rules: &Rules) -> Admission {
     place.with(|slot| slot.budget.admit(slot.payer, now, rules))
 }
 

@@ -114,7 +114,7 @@ pub struct Budget {
 
 /// Whether an attempt may be tested.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Admission {
     /// It may, and has been charged.
     Admitted,
     /// Over budget only because of attempts in flight: ask again when one of them is settled.
@@ -174,17 +174,17 @@ impl Rate {
 }
 
 impl Budget {
-    /// Decides on one more attempt. [`Verdict::Admitted`] charges it, and it must be settled.
-    pub fn admit(&mut self, payer: Payer, now: Timestamp, rules: &Rules) -> Verdict {
+    /// Decides on one more attempt. [`Admission::Admitted`] charges it, and it must be settled.
+    pub fn admit(&mut self, payer: Payer, now: Timestamp, rules: &Rules) -> Admission {
         self.catch_up(payer, now, rules);
-        let verdict = self.judge(payer, now, rules);
-        if verdict == Verdict::Admitted {
+        let admission = self.judge(payer, now, rules);
+        if admission == Admission::Admitted {
             self.in_flight = self.in_flight.saturating_add(1);
             if let Some(rate) = rules.rate(payer) {
                 self.at = self.at.saturating_add(rate.interval());
             }
         }
-        verdict
+        admission
     }
 
     /// Settles one attempt in flight. If there is none, no token is given back.
@@ -275,14 +275,14 @@ impl Budget {
         failures.max(self.known_until)
     }
 
-    /// The [`Verdict::Refused`] or [`Verdict::Locked`] that [`Budget::admit`] would give, without
+    /// The [`Admission::Refused`] or [`Admission::Locked`] that [`Budget::admit`] would give, without
     /// charging; `None` if it would admit now, or may after attempts in flight are settled.
-    pub fn waits(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Option<Verdict> {
+    pub fn waits(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Option<Admission> {
         let mut budget = *self;
         budget.catch_up(payer, now, rules);
         match budget.judge(payer, now, rules) {
-            Verdict::Admitted | Verdict::Wait => None,
-            verdict @ (Verdict::Refused { .. } | Verdict::Locked) => Some(verdict),
+            Admission::Admitted | Admission::Wait => None,
+            admission @ (Admission::Refused { .. } | Admission::Locked) => Some(admission),
         }
     }
 
@@ -302,20 +302,20 @@ impl Budget {
         }
     }
 
-    /// The verdict on a budget after [`Budget::catch_up`].
-    fn judge(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Verdict {
+    /// The admission on a budget after [`Budget::catch_up`].
+    fn judge(&self, payer: Payer, now: Timestamp, rules: &Rules) -> Admission {
         // If every attempt in flight failed, would one more still be within the limit?
         let within = |limit| self.count.saturating_add(self.in_flight) < limit;
         let (free, lock) = (rules.free(), rules.lock_after);
         let (until, room) = match payer {
-            Payer::Account if self.count >= lock => return Verdict::Locked,
+            Payer::Account if self.count >= lock => return Admission::Locked,
             Payer::Account if self.count < free => (now, within(free.min(lock))),
             // One attempt at a time, because the next wait depends on its result.
             Payer::Account => (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0),
             Payer::Known | Payer::Chance if self.count < free => (now, within(free)),
             // No attempt: the wait ends when the failures are forgotten.
             Payer::Known | Payer::Chance => (self.at.saturating_add(rules.forget_after), false),
-            Payer::Comparison if self.count >= MAX_COMPARISONS => return Verdict::Locked,
+            Payer::Comparison if self.count >= MAX_COMPARISONS => return Admission::Locked,
             Payer::Comparison => (now, within(MAX_COMPARISONS)),
             Payer::Client | Payer::Caller => {
                 // The time from which on the bucket holds a token.
@@ -328,9 +328,9 @@ impl Budget {
             }
         };
         match room {
-            _ if now < until => Verdict::Refused { until },
-            true => Verdict::Admitted,
-            false => Verdict::Wait,
+            _ if now < until => Admission::Refused { until },
+            true => Admission::Admitted,
+            false => Admission::Wait,
         }
     }
 }
@@ -338,9 +338,9 @@ impl Budget {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use Admission::{Admitted, Locked, Refused, Wait};
     use Payer::{Account, Caller, Chance, Client, Comparison, Known};
     use Settlement::{Right, Withdrawn, Wrong};
-    use Verdict::{Admitted, Locked, Refused, Wait};
 
     const RULES: Rules = Rules {
         free_failures: 3,
@@ -653,25 +653,25 @@ mod tests {
 
     #[test]
     fn a_client_is_given_back_what_was_not_wrong() {
-        for (settled, verdict) in
+        for (settled, admission) in
             [(Right, Admitted), (Withdrawn, Admitted), (Wrong, Refused { until: 105 })]
         {
             let mut budget = failed(Client, 1, 5);
             attempt(&mut budget, Client, settled, 5);
-            assert_eq!(budget.admit(Client, 5, &RULES), verdict);
+            assert_eq!(budget.admit(Client, 5, &RULES), admission);
         }
     }
 
     #[test]
     fn a_caller_is_given_back_what_was_not_hashed() {
-        for (settled, verdict) in [
+        for (settled, admission) in [
             (Right, Refused { until: 105 }),
             (Withdrawn, Admitted),
             (Wrong, Refused { until: 105 }),
         ] {
             let mut budget = failed(Caller, 1, 5);
             attempt(&mut budget, Caller, settled, 5);
-            assert_eq!(budget.admit(Caller, 5, &RULES), verdict);
+            assert_eq!(budget.admit(Caller, 5, &RULES), admission);
         }
     }
 
@@ -686,11 +686,11 @@ mod tests {
 
     #[test]
     fn a_client_waits_for_what_may_be_given_back_and_a_caller_does_not() {
-        for (payer, verdict) in [(Client, Wait), (Caller, Refused { until: 105 })] {
+        for (payer, admission) in [(Client, Wait), (Caller, Refused { until: 105 })] {
             let mut budget = failed(payer, 1, 5);
             assert_eq!(budget.admit(payer, 5, &RULES), Admitted);
-            assert_eq!(budget.admit(payer, 5, &RULES), verdict);
-            assert_eq!(budget.waits(payer, 5, &RULES), (payer == Caller).then_some(verdict));
+            assert_eq!(budget.admit(payer, 5, &RULES), admission);
+            assert_eq!(budget.waits(payer, 5, &RULES), (payer == Caller).then_some(admission));
         }
     }
 
