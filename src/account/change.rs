@@ -48,7 +48,7 @@ pub fn change(
     // Before the comparison, which would be used up if no slot came free for this hash.
     let verifier = hash(&new).map_err(refused)?;
     for _ in 0..RENEWALS {
-        let still_right = |row: &Credential| Ok(row.unseal()?.same_as(proof.stored()));
+        let still_right = |row: &Credential| proof.holds_for(row);
         if require_unused(&user, &new, client, &still_right).map_err(refused)?
             && recorded(Action::Change, &user, client, || replace(&proof, &verifier))?
         {
@@ -66,7 +66,7 @@ fn replace(proof: &Proof, verifier: &Verifier) -> Result<bool, Stop> {
     let now = server::now();
     let store = Store::open_by(Access::Write, Instant::now() + PATIENCE)?;
     let replaced = store.edit(proof.user(), PATIENCE, |row| {
-        if !row.unseal()?.same_as(proof.stored()) {
+        if !proof.holds_for(row)? {
             return Ok(Edit::Keep);
         }
         row.replace(verifier.expose(), now, settings::history())?;

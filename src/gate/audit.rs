@@ -11,10 +11,9 @@ use crate::pg::server::caller;
 use crate::pg::server::caller::Caller;
 use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::log;
-use crate::pg::session::statistics;
+use crate::pg::session::{statistics, transaction};
 use crate::pg::shared::queue::Ticket;
 use crate::pg::shared::queued_event::QueuedEvent;
-use crate::settings;
 
 /// Begins an audit record: the caller, the action, and the user and client if they are known.
 pub fn queued_event(
@@ -66,11 +65,7 @@ pub fn wait_for(ticket: Ticket) -> Result<(), Error> {
         return Ok(());
     }
     let start = Instant::now();
-    let written = ticket.wait(start + settings::audit_timeout());
+    let written = transaction::await_written(ticket);
     statistics::count_audit_time(start.elapsed());
-    if written {
-        return Ok(());
-    }
-    statistics::count_not_written();
-    Err(Error::AuditNotWritten)
+    written
 }

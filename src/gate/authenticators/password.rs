@@ -172,9 +172,12 @@ impl Proof {
         &self.record
     }
 
-    /// The text of that record.
-    pub fn stored(&self) -> &Secret {
-        &self.stored
+    /// Whether the row still has the record that the password was hashed against.
+    ///
+    /// # Errors
+    /// Those of [`Credential::unseal`].
+    pub fn holds_for(&self, row: &Credential) -> Result<bool, Error> {
+        Ok(row.unseal()?.same_as(&self.stored))
     }
 
     /// The row that the record was in.

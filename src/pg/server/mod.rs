@@ -1,5 +1,5 @@
-//! Facts about this process (whether it was preloaded, the time, whether it may write), and waiting
-//! for a bounded time.
+//! Facts about this process (whether it was preloaded, the time, whether it may write), what is called
+//! when it or a transaction ends, and waiting for a bounded time.
 
 use std::time::{Duration, Instant};
 
@@ -8,6 +8,7 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 
+pub mod callbacks;
 pub mod caller;
 pub mod redaction;
 

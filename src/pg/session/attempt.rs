@@ -14,6 +14,8 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::server;
+use crate::pg::server::callbacks;
+use crate::pg::server::callbacks::Registered;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{BudgetKey, BudgetPlace, Stored};
@@ -72,7 +74,7 @@ impl Attempt {
         rules: Rules,
         deadline: Instant,
     ) -> Result<Option<Self>, Error> {
-        register_exit();
+        callbacks::at_exit(&REGISTERED, on_exit);
         let database = databases::mine()?;
         let entry = if server::in_recovery() {
             NONE
@@ -306,16 +308,7 @@ impl Drop for Attempt {
     }
 }
 
-/// Registers, once in each process, that an attempt is abandoned when the session exits.
-fn register_exit() {
-    thread_local! {
-        static REGISTERED: Cell<bool> = const { Cell::new(false) };
-    }
-    if !REGISTERED.replace(true) {
-        // SAFETY: a plain function of this library, which stays loaded.
-        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) };
-    }
-}
+static REGISTERED: Registered = Registered::new(false);
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {

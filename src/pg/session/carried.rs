@@ -7,6 +7,8 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::server;
+use crate::pg::server::callbacks;
+use crate::pg::server::callbacks::Registered;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{BudgetKey, BudgetPlace, Stored};
 use crate::settings;
@@ -41,7 +43,7 @@ pub fn carry_over(
     [from, to]: [&BudgetKey; 2],
     load: impl Fn(BudgetKey) -> Result<Option<Stored>, Error>,
 ) -> Result<BudgetPlace, Error> {
-    register_exit();
+    callbacks::at_exit(&REGISTERED, on_exit);
     let _pins = Pins;
     let deadline = Instant::now() + settings::queue_timeout();
     let pin = |key: &BudgetKey| {
@@ -55,16 +57,7 @@ pub fn carry_over(
     Ok(to)
 }
 
-/// Registers, once in each process, that pins are released when the session exits.
-fn register_exit() {
-    thread_local! {
-        static REGISTERED: std::cell::Cell<bool> = const { std::cell::Cell::new(false) };
-    }
-    if !REGISTERED.replace(true) {
-        // SAFETY: a plain function of this library, which stays loaded.
-        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) };
-    }
-}
+static REGISTERED: Registered = Registered::new(false);
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {

@@ -10,6 +10,8 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::kernel;
+use crate::pg::server::callbacks;
+use crate::pg::server::callbacks::Registered;
 use crate::pg::shared::slots;
 use crate::pg::shared::slots::Entered;
 
@@ -33,7 +35,7 @@ impl HashSlot {
     /// Waits for a slot, first come, first served. `None` if the queue is full or the deadline has
     /// passed. Cancellation, `statement_timeout` and termination end the wait.
     pub fn take(deadline: Instant) -> Option<Self> {
-        register_exit();
+        callbacks::at_exit(&REGISTERED, on_exit);
         let entered = slots::enter();
         let place = match entered {
             Entered::Slot => {
@@ -86,16 +88,7 @@ fn give_back() {
     }
 }
 
-/// Registers, once in each process, that the slot is released when the session exits.
-fn register_exit() {
-    thread_local! {
-        static REGISTERED: Cell<bool> = const { Cell::new(false) };
-    }
-    if !REGISTERED.replace(true) {
-        // SAFETY: a plain function of this library, which stays loaded.
-        unsafe { pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null()) };
-    }
-}
+static REGISTERED: Registered = Registered::new(false);
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn on_exit(_code: i32, _arg: pg_sys::Datum) {

@@ -16,6 +16,8 @@ use super::statistics;
 use crate::error::Error;
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
+use crate::pg::server::callbacks;
+use crate::pg::server::callbacks::Registered;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
 use crate::pg::shared::budgets::{BudgetKey, BudgetPlace, Stored};
@@ -198,11 +200,15 @@ fn count(database: usize, queued: &QueuedEvent) {
 /// Waits, before the transaction commits, until all its changes are recorded.
 fn before_commit() -> Result<(), Error> {
     let last = CHANGES.with_borrow(|changes| changes.as_ref().and_then(|changes| changes.last));
-    let Some(ticket) = last.filter(|ticket| ticket.is_to_wait()) else {
-        return Ok(());
-    };
-    let deadline = Instant::now() + settings::audit_timeout();
-    if ticket.wait(deadline) {
+    last.filter(|ticket| ticket.is_to_wait()).map_or(Ok(()), await_written)
+}
+
+/// Waits until the event behind the ticket is committed.
+///
+/// # Errors
+/// [`Error::AuditNotWritten`] after `audit_timeout`.
+pub fn await_written(ticket: Ticket) -> Result<(), Error> {
+    if ticket.wait(Instant::now() + settings::audit_timeout()) {
         return Ok(());
     }
     statistics::count_not_written();
@@ -249,17 +255,10 @@ fn after_rollback_to(sub: pg_sys::SubTransactionId) {
 }
 
 fn register_callbacks() {
-    thread_local! {
-        static REGISTERED: Cell<bool> = const { Cell::new(false) };
-    }
-    if !REGISTERED.replace(true) {
-        // SAFETY: plain functions of this library, which stays loaded.
-        unsafe {
-            pg_sys::before_shmem_exit(Some(on_exit), pg_sys::Datum::null());
-            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(on_savepoint), std::ptr::null_mut());
-        }
-    }
+    static EXIT: Registered = Registered::new(false);
+    static END: Registered = Registered::new(false);
+    callbacks::at_exit(&EXIT, on_exit);
+    callbacks::at_end(&END, on_transaction, on_savepoint);
 }
 
 #[pgrx::pg_guard]

@@ -13,6 +13,8 @@ use pgrx::pg_sys;
 
 use super::credential::Credential;
 use crate::pg::server;
+use crate::pg::server::callbacks;
+use crate::pg::server::callbacks::Registered;
 use crate::pg::shared::class_counts::Tally;
 use crate::pg::shared::class_counts::moves;
 use crate::pg::shared::class_counts::recounts;
@@ -59,7 +61,7 @@ pub fn note_moved((left, from): (Place, Option<&str>), (came, to): (Place, Optio
     if made.is_none() && left == came {
         return;
     }
-    register_callbacks();
+    callbacks::at_end(&REGISTERED, on_transaction, on_savepoint);
     // SAFETY: a plain value of this process.
     let sub = unsafe { pg_sys::GetCurrentSubTransactionId() };
     let template = to.unwrap_or_default().to_owned();
@@ -92,18 +94,7 @@ fn release(sub: pg_sys::SubTransactionId, parent: pg_sys::SubTransactionId) {
     });
 }
 
-fn register_callbacks() {
-    thread_local! {
-        static REGISTERED: Cell<bool> = const { Cell::new(false) };
-    }
-    if !REGISTERED.replace(true) {
-        // SAFETY: plain functions of this library, which stays loaded.
-        unsafe {
-            pg_sys::RegisterXactCallback(Some(on_transaction), std::ptr::null_mut());
-            pg_sys::RegisterSubXactCallback(Some(on_savepoint), std::ptr::null_mut());
-        }
-    }
-}
+static REGISTERED: Registered = Registered::new(false);
 
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn on_transaction(
