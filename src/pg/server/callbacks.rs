@@ -1,4 +1,4 @@
-//! Functions that PostgreSQL calls when this process exits, or when a transaction or savepoint ends.
+//! Functions that PostgreSQL calls when this process exits or a transaction or savepoint ends.
 
 use core::ffi::{c_int, c_void};
 use std::sync::atomic::{AtomicBool, Ordering};

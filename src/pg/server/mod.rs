@@ -1,5 +1,5 @@
-//! Facts about this process (whether it was preloaded, the time, whether it may write), what is called
-//! when it or a transaction ends, and waiting for a bounded time.
+//! Facts about this process (whether it was preloaded, the time, whether it may write), what is
+//! called when it or a transaction ends, and waiting for a bounded time.
 
 use std::time::{Duration, Instant};
 
