@@ -11,7 +11,7 @@ use std::time::Duration;
 use password_verify_tests::calls::{change, create, issue, manage, reset, set, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
-use password_verify_tests::hold::{pid, signal};
+use password_verify_tests::hold::{pid, signal, slots_asked_for};
 use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, attack};
 use postgres::Client;
@@ -106,13 +106,6 @@ fn sixty_four_connections_compare_as_often_as_one() {
     assert_eq!(stat(&mut site.admin(), "compare_valid"), 5);
 }
 
-/// How many attempts have waited for a slot, if only for no time.
-fn granted(admin: &mut Client) -> i64 {
-    let sql = "SELECT COALESCE(sum(value), 0)::bigint
-                 FROM auth.pv_stats WHERE statistic LIKE 'slot_time_%'";
-    admin.query_one(sql, &[]).unwrap().get(0)
-}
-
 #[test]
 fn a_comparison_that_is_cut_off_stays_charged() {
     let site = Site::new();
@@ -125,13 +118,13 @@ fn a_comparison_that_is_cut_off_stays_charged() {
         let mut app = site.login();
         let (pid, mut admin) = (pid(&mut app), site.admin());
         let before = stat(&mut admin, "compare_abandoned") + stat(&mut admin, "compare_valid");
-        let slots = granted(&mut admin);
+        let before_it = slots_asked_for(&mut admin);
         let token = token.clone();
         let call = thread::spawn(move || {
             app.query("SELECT auth.pv_reset_password($1, $2)", &[&token, &OTHER]).is_err()
         });
         // Not the hash of the new password, which comes first.
-        wait_until("the comparison has its slot", || granted(&mut admin) > slots);
+        wait_until("the comparison has its slot", || slots_asked_for(&mut admin) > before_it);
         // Until it has begun.
         thread::sleep(Duration::from_millis(50));
         signal(&site, how, pid);

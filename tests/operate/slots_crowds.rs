@@ -3,7 +3,7 @@
 
 use password_verify_tests::calls::{change, create, set, validate};
 use password_verify_tests::crowd::at_once;
-use password_verify_tests::hold::{LATE, Shared, slots};
+use password_verify_tests::hold::{LATE, Shared, slots, slots_asked_for};
 use password_verify_tests::trail::stat;
 use password_verify_tests::{Answer, GOOD, OTHER};
 
@@ -41,8 +41,7 @@ fn sixty_clients_share_two_slots() {
     assert_eq!(slots(&mut admin), (0, 0));
     assert_eq!(stat(&mut admin, "hash_slots_used_at_most"), 2);
     // Attempts that were admitted: logins, and old passwords of changes.
-    let waits = "SELECT sum(value)::bigint FROM auth.pv_stats WHERE statistic LIKE 'slot_time_%'";
-    assert_eq!(admin.query_one(waits, &[]).unwrap().get::<_, i64>(0), 30);
+    assert_eq!(slots_asked_for(&mut admin), 30);
     let mut app = site.login();
     for i in 0..60 {
         let password = if i % 4 == 0 { GOOD } else { OTHER };

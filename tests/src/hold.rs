@@ -70,6 +70,13 @@ pub fn slots(client: &mut impl GenericClient) -> (i64, i64) {
     (stat(client, "hash_slots_used"), stat(client, "hash_slots_waited_for"))
 }
 
+/// How many attempts have got a slot or waited for one in vain. Hashes of new passwords are no attempts.
+pub fn slots_asked_for(client: &mut impl GenericClient) -> i64 {
+    let sql = "SELECT COALESCE(sum(value), 0)::bigint
+                 FROM auth.pv_stats WHERE statistic LIKE 'slot_time_%'";
+    client.query_one(sql, &[]).unwrap().get(0)
+}
+
 /// Waits until all slots are free and nobody waits for one.
 pub fn await_idle(client: &mut impl GenericClient) {
     wait_until("all slots are free", || slots(client) == (0, 0));
