@@ -11,7 +11,7 @@ use std::time::Duration;
 use password_verify_tests::calls::{change, create, issue, manage, reset, set, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
-use password_verify_tests::hold::{pid, signal, slots_asked_for};
+use password_verify_tests::hold::{pid, signal, slots, slots_asked_for};
 use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, attack};
 use postgres::Client;
@@ -152,6 +152,39 @@ fn a_change_that_is_not_committed_uses_up_no_comparison_of_others() {
     }
     owner.batch_execute("ROLLBACK").unwrap();
     assert_eq!(change(&mut app, "42", GOOD, &word(1)), Answer::yes());
+}
+
+#[test]
+fn a_comparison_that_has_told_something_stays_charged_if_no_slot_is_free_for_the_rest() {
+    let site = Site::on(server(&["password_verify.hash_slots = 1"]));
+    let expensive = ["argon2_memory = '64MB'", "argon2_iterations = 20"];
+    site.configure(&[&expensive[..], &["history = 2"]].concat());
+    assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
+    assert_eq!(change(&mut site.login(), "42", GOOD, OTHER), Answer::yes());
+    // What takes long is the comparison, not the new password.
+    site.configure(&["argon2_memory = '7MB'", "argon2_iterations = 5"]);
+    let token = issue(&mut site.login_with(&["registrar"]), "42");
+    site.configure(&["queue_timeout = '100ms'"]);
+    let (mut app, mut admin) = (site.login(), site.admin());
+    site.configure(&["queue_timeout = '5s'"]);
+    for i in 0..2 {
+        let before = slots_asked_for(&mut admin);
+        let mut other = site.admin();
+        other.batch_execute(&format!("SET password_verify.{}", expensive[0])).unwrap();
+        other.batch_execute(&format!("SET password_verify.{}", expensive[1])).unwrap();
+        thread::scope(|scope| {
+            let compares = scope.spawn(|| in_vain(&mut app, |app| reset(app, &token, &word(i))));
+            wait_until("it compares", || slots_asked_for(&mut admin) > before);
+            scope.spawn(|| in_vain(&mut other, |other| set(other, "43", GOOD)));
+            wait_until("another waits for the slot", || slots(&mut admin).1 == 1);
+            assert_eq!(compares.join().unwrap(), Answer::no("busy"));
+        });
+    }
+    assert_eq!(stat(&mut admin, "compare_busy"), 2);
+    let mut app = site.login();
+    let told =
+        (0..FEW).filter(|i| is_told(&in_vain(&mut app, |app| reset(app, &token, &word(*i)))));
+    attack("comparisons beside two that found no second slot", FEW, told.count() - (FEW - 2));
 }
 
 /// `act`, which has begun while `holder` had a change that was not committed, and ended after its commit.
