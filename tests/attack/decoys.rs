@@ -118,6 +118,19 @@ fn growth_and_migration_tell_unknown_ids_from_known_ones_no_more() {
     assert!(grown.iter().zip(&moved).all(|(before, after)| *after || !before));
 }
 
+/// What these tests stand on: a session that has worked was never seen to have done nothing.
+#[test]
+fn no_work_goes_unseen() {
+    let site = Site::new();
+    let mut session = Session::of(site.admin());
+    let sql = "DO $$ BEGIN FOR i IN 1..100 LOOP PERFORM i; END LOOP; END $$";
+    let mut works: Vec<_> =
+        (0..2000).map(|_| session.work(|client| client.batch_execute(sql).unwrap()).1).collect();
+    works.sort();
+    let (least, median) = (works[0], works[works.len() / 2]);
+    assert!(least > median / 10, "{least:?} of {median:?}");
+}
+
 /// How the unknown ids are divided: for each class its template, and how many cells it has.
 fn classes(client: &mut impl GenericClient) -> Vec<(String, i64, String)> {
     let sql =

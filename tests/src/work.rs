@@ -1,22 +1,25 @@
 //! What a session has worked, whatever else runs on the machine.
 
 use std::fs;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use postgres::Client;
 
 use crate::hold::pid;
+use crate::trail::SOON;
 
 /// A session, and the processor time that it has taken: the same on a busy machine.
 pub struct Session {
     pub client: Client,
-    schedstat: String,
+    /// Its folder in /proc.
+    process: String,
 }
 
 impl Session {
     pub fn of(mut client: Client) -> Self {
         let pid = pid(&mut client);
-        Self { client, schedstat: format!("/proc/{pid}/schedstat") }
+        Self { client, process: format!("/proc/{pid}") }
     }
 
     /// Does this in the session. What it worked meanwhile is the second.
@@ -26,10 +29,24 @@ impl Session {
         (done, self.worked() - before)
     }
 
-    /// All of it until now.
+    /// All of it until now. A process that runs has the work since the last tick of the clock (4 ms) still to be
+    /// booked, and a session runs on for a little after its answer: it is asked when it has gone to sleep.
     fn worked(&self) -> Duration {
-        let text = fs::read_to_string(&self.schedstat).unwrap();
+        let start = Instant::now();
+        while !self.sleeps() {
+            assert!(start.elapsed() < SOON, "the session does not go to sleep");
+            thread::yield_now();
+        }
+        // From the state to the booking: some microseconds.
+        thread::sleep(Duration::from_micros(100));
+        let text = fs::read_to_string(format!("{}/schedstat", self.process)).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
+    }
+
+    fn sleeps(&self) -> bool {
+        let text = fs::read_to_string(format!("{}/stat", self.process)).unwrap();
+        // The state follows the name, which is in brackets.
+        text.rsplit(") ").next().unwrap().starts_with('S')
     }
 }
 
