@@ -1,5 +1,6 @@
 //! Hash slots as tests hold them: a session in the middle of a long hash, and one that is stopped there.
 
+use std::fmt::Display;
 use std::fs;
 use std::process::{Command, Output};
 use std::sync::{Arc, Mutex, MutexGuard, Weak};
@@ -173,6 +174,13 @@ impl Held {
     }
 }
 
+/// What the kernel says of a process: a letter for its state, its parent and more. `None` once it is gone.
+pub fn process_stat(pid: impl Display) -> Option<String> {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    // Before that comes the name, which may have anything in it.
+    Some(stat.rsplit_once(") ")?.1.to_owned())
+}
+
 /// A process that is stopped until this is dropped.
 pub struct Stopped(i32);
 
@@ -180,10 +188,7 @@ impl Stopped {
     pub fn new(pid: i32) -> Self {
         let stopped = Self(pid);
         stopped.signal("-STOP");
-        wait_until("it stops", || {
-            let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
-            stat.rsplit_once(") ").is_none_or(|(_, rest)| rest.starts_with('T'))
-        });
+        wait_until("it stops", || process_stat(pid).is_none_or(|stat| stat.starts_with('T')));
         stopped
     }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 
 use crate::Cluster;
 use crate::cluster::run;
-use crate::hold::pid;
+use crate::hold::{pid, process_stat};
 use crate::trail::wait_until;
 
 /// `kill -9` of one process of a server.
@@ -20,9 +20,7 @@ pub fn is_at_work(pid: u32) -> bool {
 }
 
 fn parent_of(pid: u32) -> Option<u32> {
-    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // After the name, which may have anything in it, comes a letter for the state.
-    stat.rsplit_once(')')?.1.split_whitespace().nth(1)?.parse().ok()
+    process_stat(pid)?.split_whitespace().nth(1)?.parse().ok()
 }
 
 /// The processes of a server that runs: the postmaster and its children.

@@ -1,25 +1,23 @@
 //! What a session has worked, whatever else runs on the machine.
 
-use std::fs;
-use std::thread;
 use std::time::{Duration, Instant};
+use std::{fs, thread};
 
 use postgres::Client;
 
-use crate::hold::pid;
+use crate::hold::{pid, process_stat};
 use crate::trail::SOON;
 
 /// A session, and the processor time that it has taken: the same on a busy machine.
 pub struct Session {
     pub client: Client,
-    /// Its folder in /proc.
-    process: String,
+    pid: i32,
 }
 
 impl Session {
     pub fn of(mut client: Client) -> Self {
         let pid = pid(&mut client);
-        Self { client, process: format!("/proc/{pid}") }
+        Self { client, pid }
     }
 
     /// Does this in the session. What it worked meanwhile is the second.
@@ -29,24 +27,23 @@ impl Session {
         (done, self.worked() - before)
     }
 
+    /// The least work of so many times. Work that is disturbed is more, never less.
+    pub fn least(&mut self, times: usize, mut act: impl FnMut(&mut Client)) -> Duration {
+        (0..times).map(|_| self.work(&mut act).1).min().unwrap()
+    }
+
     /// All of it until now. A process that runs has the work since the last tick of the clock (4 ms) still to be
     /// booked, and a session runs on for a little after its answer: it is asked when it has gone to sleep.
     fn worked(&self) -> Duration {
         let start = Instant::now();
-        while !self.sleeps() {
+        while !process_stat(self.pid).unwrap().starts_with('S') {
             assert!(start.elapsed() < SOON, "the session does not go to sleep");
             thread::yield_now();
         }
         // From the state to the booking: some microseconds.
         thread::sleep(Duration::from_micros(100));
-        let text = fs::read_to_string(format!("{}/schedstat", self.process)).unwrap();
+        let text = fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
-    }
-
-    fn sleeps(&self) -> bool {
-        let text = fs::read_to_string(format!("{}/stat", self.process)).unwrap();
-        // The state follows the name, which is in brackets.
-        text.rsplit(") ").next().unwrap().starts_with('S')
     }
 }
 
