@@ -8,4 +8,5 @@ say "testing with $("$PG_CONFIG" --version) (usually 30 minutes, with a first bu
 # another.
 processors=$(nproc)
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$((processors < 4 ? processors : 4))}
-exec cargo test --locked --workspace --exclude password_verify
+# A file that fails does not hide what the others say.
+exec cargo test --locked --workspace --exclude password_verify --no-fail-fast

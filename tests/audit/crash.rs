@@ -9,7 +9,7 @@ use std::time::Duration;
 use password_verify_tests::calls::create;
 use password_verify_tests::cluster::server;
 use password_verify_tests::hold::Stopped;
-use password_verify_tests::kill::kill_9;
+use password_verify_tests::kill::crash_by;
 use password_verify_tests::told::{Told, assert_on_record, chance, client, load, with_clients};
 use password_verify_tests::trail::{assert_intact, epochs, settle, stat, wait_until};
 use password_verify_tests::{Cluster, Site, attack};
@@ -49,13 +49,8 @@ fn one_is_killed(rounds: usize, which: &str) {
         );
         let told = load(&site, round, 6, || {
             let pid: i32 = killer.query_one(&sql, &[]).unwrap().get(0);
-            kill_9(pid.cast_unsigned());
-            // Everybody is sent away, and shared memory is made anew.
-            while killer.query("SELECT 1", &[]).is_ok() {
-                thread::sleep(Duration::from_millis(5));
-            }
+            crash_by(&site.cluster, pid);
         });
-        site.cluster.await_recovery();
         assert_on_record(&site, &told, true);
         answers += told.answered.len();
         cut_off += told.asked.len() - told.answered.len();

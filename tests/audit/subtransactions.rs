@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use password_verify_tests::calls::{ask, validate};
 use password_verify_tests::cluster::{run, server};
 use password_verify_tests::imports::BCRYPT;
+use password_verify_tests::kill::crash_by;
 use password_verify_tests::query::number;
 use password_verify_tests::trail::{assert_intact, settle, stat, wait_until, worker};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, crowd};
@@ -150,14 +151,12 @@ fn a_reset_before_a_crash_unlocks_the_account() {
         .collect();
     let seen = "SELECT count(*) FROM password_verify.open_change WHERE clears IS NOT NULL";
     wait_until("the changes are on record", || number(&mut admin, seen) == USERS as i64);
-    let pid = worker(&mut admin).unwrap().to_string();
-    run(Command::new("kill").args(["-STOP", &pid]));
+    let pid = worker(&mut admin).unwrap();
+    run(Command::new("kill").args(["-STOP", &pid.to_string()]));
     open.iter_mut().for_each(|open| open.batch_execute("COMMIT").unwrap());
     assert_eq!(number(&mut admin, seen), USERS as i64, "the worker has not seen the ends");
     // Sent before it: what is stopped does not see that its parent is gone.
-    run(Command::new("kill").args(["-9", &pid]));
-    wait_until("the crash is noticed", || admin.query_one("SELECT 1", &[]).is_err());
-    site.cluster.await_recovery();
+    crash_by(&site.cluster, pid);
     let answers =
         crowd::at_once(USERS, |_| site.login(), |i, client| validate(client, &user(i), OTHER));
     assert_eq!(answers, vec![Answer::yes(); USERS]);

@@ -10,7 +10,7 @@ use password_verify_blocklist::build::Keys;
 use password_verify_tests::calls::{SET, ask, change, check, create, validate};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::hold::pid;
-use password_verify_tests::kill::kill_9;
+use password_verify_tests::kill::crash_by;
 use password_verify_tests::trail::wait_until;
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
 use postgres::Client;
@@ -164,8 +164,7 @@ fn a_list_that_was_reloaded_outlives_a_crash_of_the_server() {
     reload(&site);
     let mut app = site.login();
     wait_until("it is taken over", || check(&mut app, "42", OTHER) == Answer::no("blocklisted"));
-    kill_9(pid(&mut app).unsigned_abs());
-    site.cluster.await_recovery();
+    crash_by(&site.cluster, pid(&mut app));
     let mut app = site.login();
     assert_eq!(check(&mut app, "42", OTHER), Answer::no("blocklisted"));
     assert_eq!(check(&mut app, "42", LISTED), Answer::yes());

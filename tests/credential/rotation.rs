@@ -10,7 +10,7 @@ use password_verify_tests::calls::{change, create, set, validate};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::hold::pid;
 use password_verify_tests::keyring::{fresh_key, key_of, line, put, restart, sealed_site, setting};
-use password_verify_tests::kill::kill_9;
+use password_verify_tests::kill::crash_by;
 use password_verify_tests::query::text;
 use password_verify_tests::rotation::{PHC, ROTATE, activate, fill, keys, left};
 use password_verify_tests::trail::wait_until;
@@ -149,9 +149,7 @@ fn an_interrupted_rotation_goes_on_where_it_was() {
             thread::spawn(move || sqlstate(doomed.batch_execute("CALL auth.pv_rotate_keys(2)")));
         wait_until("it has begun", || left(&mut admin) < last - 100);
         if how == "kill -9" {
-            kill_9(pid.cast_unsigned());
-            wait_until("the crash is noticed", || admin.query_one("SELECT 1", &[]).is_err());
-            site.cluster.await_recovery();
+            crash_by(&site.cluster, pid);
         } else {
             admin.execute(&format!("SELECT {how}($1)"), &[&pid]).unwrap();
         }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{VALIDATE, ask, validate};
 use password_verify_tests::hold::{Hashing, Held, ONE_SLOT, TWO_SLOTS, await_idle, signal, slots};
-use password_verify_tests::kill::kill_9;
+use password_verify_tests::kill::crash_by;
 use password_verify_tests::trail::{stat, wait_until};
 use password_verify_tests::{Answer, GOOD, Site, attack, sqlstate};
 use postgres::Client;
@@ -191,12 +191,11 @@ fn after_a_kill_in_mid_hash_all_slots_are_free() {
                 scope.spawn(move || ask(&mut app, VALIDATE, &[&"42", &GOOD]))
             });
             wait_until("they wait", || slots(&mut admin) == (1, 2));
-            kill_9(held.pid().cast_unsigned());
+            crash_by(&site.cluster, held.pid());
             for waiting in waiting {
                 assert_ne!(sqlstate(waiting.join().unwrap()), "no error");
             }
         });
-        site.cluster.await_recovery();
         let free = slots(&mut site.admin()) == (0, 0);
         let answer = validate(&mut site.login(), "42", GOOD);
         lost += usize::from(!free || answer != Answer::yes());

@@ -9,7 +9,7 @@ use crate::hold::{pid, process_stat};
 use crate::trail::wait_until;
 
 /// `kill -9` of one process of a server.
-pub fn kill_9(pid: u32) {
+pub(crate) fn kill_9(pid: u32) {
     run(Command::new("kill").arg("-9").arg(pid.to_string()));
 }
 
@@ -37,10 +37,18 @@ fn children_of(parent: u32) -> Vec<u32> {
     pids.filter(|pid| parent_of(*pid) == Some(parent)).collect()
 }
 
-/// `kill -9` of a session: everybody is sent away, and shared memory is made anew.
-pub fn crash(cluster: &Cluster) {
-    let (mut doomed, mut witness) = (cluster.admin("postgres"), cluster.admin("postgres"));
-    kill_9(pid(&mut doomed).cast_unsigned());
+/// `kill -9` of one process of a server that keeps its postmaster: everybody is sent away, and shared memory
+/// is made anew. Returns when it lets people in again. The postmaster hears of such an end a little later, and
+/// lets people in until then as if nothing had happened, so that a witness has to see it first.
+pub fn crash_by(cluster: &Cluster, pid: i32) {
+    let mut witness = cluster.admin("postgres");
+    kill_9(pid.cast_unsigned());
     wait_until("the crash is noticed", || witness.query_one("SELECT 1", &[]).is_err());
     cluster.await_recovery();
+}
+
+/// The same by a session that nobody needs.
+pub fn crash(cluster: &Cluster) {
+    let mut doomed = cluster.admin("postgres");
+    crash_by(cluster, pid(&mut doomed));
 }
