@@ -48,8 +48,13 @@ fn one_is_killed(rounds: usize, which: &str) {
             site.database
         );
         let told = load(&site, round, 6, || {
-            let pid: i32 = killer.query_one(&sql, &[]).unwrap().get(0);
-            crash_by(&site.cluster, pid);
+            // Where disaster strikes before any answer, nobody may have come yet.
+            let mut found = None;
+            wait_until("there is one", || {
+                found = killer.query_opt(&sql, &[]).unwrap().map(|row| row.get(0));
+                found.is_some()
+            });
+            crash_by(&site.cluster, found.unwrap());
         });
         assert_on_record(&site, &told, true);
         answers += told.answered.len();

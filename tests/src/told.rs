@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use postgres::{Client, Error};
 
 use crate::calls::{CREATE, SET, VALIDATE, ask, create};
+use crate::crowd::AtEnd;
 use crate::query::number;
 use crate::trail::{assert_intact, epochs, settle};
 use crate::{Answer, Cluster, GOOD, OTHER, Site, WRONG};
@@ -129,6 +130,7 @@ pub fn load(site: &Site, round: usize, clients: usize, disaster: impl FnOnce()) 
     let (stop, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     let mut told = Told::default();
     thread::scope(|scope| {
+        let _end = AtEnd(&stop);
         let threads: Vec<_> = (0..clients)
             .map(|i| {
                 let (stop, answers) = (&stop, &answers);
