@@ -25,6 +25,12 @@ pub const HIDE: &str = "ALTER TABLE password_verify.event RENAME TO hidden";
 /// It is there again.
 pub const SHOW: &str = "ALTER TABLE password_verify.hidden RENAME TO event";
 
+/// It is there, waits for something to do and holds no lock.
+const RESTS: &str =
+    "SELECT FROM pg_stat_activity a WHERE a.pid = $1 AND a.wait_event_type = 'Extension'
+    AND a.backend_type = 'password_verify' AND a.datname = current_database()
+    AND NOT EXISTS (SELECT FROM pg_locks l WHERE l.pid = a.pid)";
+
 /// The worker of a database, stopped while it waits for something to write.
 pub fn stop_worker(site: &Site) -> Stopped {
     let (mut admin, mut app) = (site.admin(), site.login());
@@ -32,10 +38,11 @@ pub fn stop_worker(site: &Site) -> Stopped {
     wait_until("the worker is stopped", || {
         recovers(&mut app);
         if let Some(pid) = worker(&mut admin) {
-            // It has let go of every lock, and does not leave yet.
+            // Most likely it has let go of every lock by then, and does not leave yet.
             thread::sleep(Duration::from_millis(100));
             let held = Stopped::new(pid);
-            stopped = (worker(&mut admin) == Some(pid)).then_some(held);
+            let rests = admin.query_opt(RESTS, &[&pid]).unwrap();
+            stopped = rests.is_some().then_some(held);
         }
         stopped.is_some()
     });
