@@ -1,16 +1,16 @@
 //! Clocks that are set, and what is left in indexes.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::validate;
-use password_verify_tests::cluster::{run, server};
+use password_verify_tests::cluster::server;
 use password_verify_tests::imports::BCRYPT;
+use password_verify_tests::in_the_way::stop_worker;
 use password_verify_tests::query::number;
-use password_verify_tests::trail::{settle, stat, wait_until, worker};
+use password_verify_tests::trail::{await_no_worker, settle, stat, wait_until};
 use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
 
@@ -90,7 +90,9 @@ fn retention_passes_nothing_twice_beside_an_old_transaction() {
     assert_eq!(number(&mut admin, "SELECT count(*) FROM password_verify.event WHERE epoch = 1"), 0);
     // Every entry of the index that was passed, also of what is gone.
     let passed = |admin: &mut Client| {
-        thread::sleep(Duration::from_millis(3500));
+        // A worker reports what it has done when it leaves, to a process of its own before PostgreSQL 15.
+        await_no_worker(admin);
+        thread::sleep(Duration::from_secs(1));
         admin.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
         let sql = "SELECT idx_tup_read FROM pg_stat_all_indexes
                     WHERE indexrelid = 'password_verify.event_pkey'::regclass";
@@ -145,24 +147,12 @@ fn a_database_that_is_gone_is_noticed_by_a_silent_server() {
     let beside = Site::on(Arc::clone(&site.cluster));
     let (mut app, mut admin) = (site.login(), site.admin());
     // Something that the worker cannot write, and so tries again every second. It is stopped until that is there.
-    let mut pid = None;
-    wait_until("a worker is there", || {
-        // Fewer wrong passwords than make anybody wait.
-        if pid.is_none() && validate(&mut app, "nobody", "guess") == Answer::no("busy") {
-            return false;
-        }
-        pid = worker(&mut admin);
-        pid.is_some()
-    });
-    let pid = pid.unwrap();
-    let signal = |name: &str| run(Command::new("kill").args([name, &pid.to_string()]));
-    thread::sleep(Duration::from_millis(100));
-    signal("-STOP");
+    let stopped = stop_worker(&site);
     let answer = validate(&mut app, "somebody", "guess");
     let alter =
         "SET lock_timeout = '1s'; ALTER TABLE password_verify.event ADD COLUMN theirs integer";
     let altered = admin.batch_execute(alter);
-    signal("-CONT");
+    drop(stopped);
     assert_eq!(answer, Answer::no("invalid_credentials"));
     altered.unwrap();
     let mut other = beside.admin();
