@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use password_verify_tests::calls::{VALIDATE_FROM, ask, change, create, manage, set, validate};
 use password_verify_tests::cluster::{run, server};
-use password_verify_tests::hold::pid;
+use password_verify_tests::hold::{Stopped, pid, slots};
 use password_verify_tests::query::{number, text};
-use password_verify_tests::trail::{assert_intact, of_user, settle};
+use password_verify_tests::trail::{assert_intact, of_user, settle, wait_until};
 use password_verify_tests::{ALL_KINDS, Answer, GOOD, OTHER, Site, WRONG, sqlstate};
 use postgres::Client;
 
@@ -293,7 +293,7 @@ fn what_does_not_come_to_an_answer_is_recorded() {
     }
     settle(&mut admin);
     let mut app = site.login();
-    app.batch_execute("SET statement_timeout = 100").unwrap();
+    app.batch_execute("SET statement_timeout = 400").unwrap();
     for user in ["timed out", "timed out, and nobody"] {
         assert_eq!(sqlstate(app.query(VALIDATE_FROM, &[&user, &GOOD, &None::<&str>])), "57014");
     }
@@ -304,8 +304,12 @@ fn what_does_not_come_to_an_answer_is_recorded() {
             let terminated = scope.spawn(move || {
                 sqlstate(session.query(VALIDATE_FROM, &[&user, &GOOD, &None::<&str>]))
             });
-            thread::sleep(Duration::from_millis(150));
+            wait_until("it hashes", || slots(&mut admin).0 > 0);
+            // It has let go of the lock under which it took the slot.
+            thread::sleep(Duration::from_millis(20));
+            let stopped = Stopped::new(pid);
             admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
+            drop(stopped);
             assert_ne!(terminated.join().unwrap(), "no error");
         });
     }
