@@ -85,16 +85,21 @@ fn the_very_first_sign_up_keeps_nobody_waiting() {
 fn a_create_that_waits_gets_what_the_other_leaves() {
     let site = Site::new();
     let mut a = site.login();
-    let mut open = a.transaction().unwrap();
-    let sql = "SELECT success FROM auth.pv_create_password('42', $1)";
-    assert!(open.query_one(sql, &[&GOOD]).unwrap().get::<_, bool>(0));
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| create(&mut site.login(), "42", OTHER));
-        thread::sleep(Duration::from_millis(300));
-        open.rollback().unwrap();
-        assert_eq!(waiting.join().unwrap(), Answer::yes());
+    let sql = "SELECT success FROM auth.pv_create_password($1::text, $2)";
+    // On a machine that stands still for a second it waits in vain: not five times in a row.
+    let user = (0..5).map(|i| i.to_string()).find(|user| {
+        let mut open = a.transaction().unwrap();
+        assert!(open.query_one(sql, &[user, &GOOD]).unwrap().get::<_, bool>(0));
+        let answer = thread::scope(|scope| {
+            let waiting = scope.spawn(|| create(&mut site.login(), user, OTHER));
+            thread::sleep(Duration::from_millis(300));
+            open.rollback().unwrap();
+            waiting.join().unwrap()
+        });
+        assert!([Answer::yes(), Answer::no("busy")].contains(&answer), "{answer:?}");
+        answer == Answer::yes()
     });
-    assert_eq!(validate(&mut a, "42", OTHER), Answer::yes());
+    assert_eq!(validate(&mut a, &user.unwrap(), OTHER), Answer::yes());
 }
 
 #[test]
