@@ -11,7 +11,7 @@ use std::time::Duration;
 use password_verify_tests::calls::{change, create, issue, manage, reset, set, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::at_once;
-use password_verify_tests::hold::{pid, signal, slots, slots_asked_for};
+use password_verify_tests::hold::{Stopped, pid, signal, slots, slots_asked_for};
 use password_verify_tests::trail::{counts, of_user, settle, stat, wait_until};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, attack};
 use postgres::Client;
@@ -127,7 +127,9 @@ fn a_comparison_that_is_cut_off_stays_charged() {
         wait_until("the comparison has its slot", || slots_asked_for(&mut admin) > before_it);
         // Until it has begun.
         thread::sleep(Duration::from_millis(50));
+        let stopped = Stopped::new(pid);
         signal(&site, how, pid);
+        drop(stopped);
         assert!(call.join().unwrap(), "{how}");
         let sum =
             |admin: &mut Client| stat(admin, "compare_abandoned") + stat(admin, "compare_valid");
@@ -167,6 +169,7 @@ fn a_comparison_that_has_told_something_stays_charged_if_no_slot_is_free_for_the
     site.configure(&["queue_timeout = '100ms'"]);
     let (mut app, mut admin) = (site.login(), site.admin());
     site.configure(&["queue_timeout = '5s'"]);
+    let pid = pid(&mut app);
     for i in 0..2 {
         let before = slots_asked_for(&mut admin);
         let mut other = site.admin();
@@ -175,8 +178,12 @@ fn a_comparison_that_has_told_something_stays_charged_if_no_slot_is_free_for_the
         thread::scope(|scope| {
             let compares = scope.spawn(|| in_vain(&mut app, |app| reset(app, &token, &word(i))));
             wait_until("it compares", || slots_asked_for(&mut admin) > before);
+            // Until another waits, too. It has let go of the lock under which it took the slot.
+            thread::sleep(Duration::from_millis(20));
+            let stopped = Stopped::new(pid);
             scope.spawn(|| in_vain(&mut other, |other| set(other, "43", GOOD)));
             wait_until("another waits for the slot", || slots(&mut admin).1 == 1);
+            drop(stopped);
             assert_eq!(compares.join().unwrap(), Answer::no("busy"));
         });
     }
@@ -241,13 +248,13 @@ fn no_comparison_is_used_up_by_an_answer_that_finds_no_slot() {
     let site = Site::on(Arc::clone(&cluster));
     site.configure(&["history = 1"]);
     assert_eq!(create(&mut site.login(), "42", GOOD), Answer::yes());
-    // However fast this machine is, some of these patiences end at each of the three slots that a change takes.
+    // However fast or slow this machine is, some of these patiences end at each of the three slots that a change takes.
     let owner = |patience: &i32| {
         site.configure(&[&format!("queue_timeout = '{patience}ms'")]);
         site.login()
     };
     let mut owners: Vec<_> =
-        [10, 20, 30, 40, 60, 80, 100, 130, 160, 200].iter().map(owner).collect();
+        [10, 20, 30, 40, 60, 80, 100, 130, 160, 200, 500, 2000].iter().map(owner).collect();
     site.configure(&["queue_timeout = '5s'"]);
     let mut manager = site.login_with(&["manager"]);
     let (mut busy, mut told) = (0, 0_i64);
@@ -266,7 +273,7 @@ fn no_comparison_is_used_up_by_an_answer_that_finds_no_slot() {
             });
         }
         for i in 0..150 {
-            let app = &mut owners[i % 10];
+            let app = &mut owners[i % 12];
             match in_vain(app, |app| change(app, "42", GOOD, OTHER)) {
                 answer if answer == Answer::yes() => {
                     told += 1;
