@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use password_verify_tests::calls::{VALIDATE, ask, create, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::AtEnd;
+use password_verify_tests::hold::LATE;
 use password_verify_tests::in_the_way::{HOLD_TABLE, hold_index, recovers};
 use password_verify_tests::query::number;
 use password_verify_tests::trail::{
@@ -22,13 +23,14 @@ use postgres::Client;
 fn a_full_queue_is_busy_and_stalls_no_other_database() {
     let cluster = server(&["password_verify.audit_queue = 64"]);
     let (stuck, other) = (Site::on(Arc::clone(&cluster)), Site::on(cluster));
-    // The slots are everybody's: sixteen hashes may be before one's own.
-    for (site, patience) in [(&stuck, "500ms"), (&other, "4s")] {
-        site.configure(&["audit_timeout = '1s'", &format!("queue_timeout = '{patience}'")]);
+    for site in [&stuck, &other] {
         site.enroll("42", GOOD);
     }
-    let mut admin = stuck.admin();
-    let (mut blocker, mut somebody) = (stuck.admin(), stuck.login());
+    // In sessions that begin later, and not at the neighbour's.
+    let mut somebody = stuck.login();
+    stuck.configure(&["audit_timeout = '1s'", "queue_timeout = '500ms'"]);
+    other.configure(&[LATE, "audit_timeout = '60s'"]);
+    let (mut admin, mut blocker) = (stuck.admin(), stuck.admin());
     let (barrier, stop) = (Barrier::new(41), AtomicBool::new(false));
     let answered = AtomicUsize::new(0);
     thread::scope(|scope| {
