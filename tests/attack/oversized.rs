@@ -1,7 +1,7 @@
 //! Arguments of hundreds of megabytes: refused by their length, which PostgreSQL knows without reading them.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::work::shortest;
+use password_verify_tests::work::Session;
 use password_verify_tests::{ALL_BUT_AUDITOR, GOOD, Site};
 
 /// Megabytes.
@@ -11,15 +11,16 @@ const SIZE: usize = 256;
 fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
     let site = Site::new();
     site.enroll("42", GOOD);
-    let all = &mut site.login_with(&ALL_BUT_AUDITOR);
-    all.batch_execute(&format!(
-        "CREATE TEMPORARY TABLE huge (text text);
+    let mut all = Session::of(site.login_with(&ALL_BUT_AUDITOR));
+    all.client
+        .batch_execute(&format!(
+            "CREATE TEMPORARY TABLE huge (text text);
          ALTER TABLE huge ALTER COLUMN text SET STORAGE EXTERNAL;
          INSERT INTO huge SELECT repeat(repeat('x', 1000000), {SIZE})"
-    ))
-    .unwrap();
+        ))
+        .unwrap();
     // What PostgreSQL takes to read the value once.
-    let reading = shortest(3, || drop(all.simple_query("SELECT length(text) FROM huge")));
+    let reading = all.least(3, |all| drop(all.simple_query("SELECT length(text) FROM huge")));
     for call in [
         "pv_validate_password(text, 'x')",
         "pv_validate_password('42'::text, text)",
@@ -47,7 +48,7 @@ fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
         "pv_import_hash('43'::text, text)",
     ] {
         let sql = format!("SELECT auth.{call} FROM huge");
-        let ours = shortest(3, || drop(all.simple_query(&sql)));
+        let ours = all.least(3, |all| drop(all.simple_query(&sql)));
         assert!(ours * 4 < reading, "{call}: {ours:?}, reading it {reading:?}");
     }
 }
@@ -55,13 +56,13 @@ fn a_huge_argument_is_refused_unread_and_keeps_no_core_busy() {
 #[test]
 fn a_huge_argument_costs_what_postgresql_takes_to_make_it() {
     let site = Site::new();
-    let app = &mut site.login();
+    let mut app = Session::of(site.login());
     let huge = format!("repeat(repeat('x', 1000000), {SIZE})");
     let sql = format!("SELECT octet_length({huge})");
-    let own = shortest(3, || drop(app.simple_query(&sql)));
+    let own = app.least(3, |app| drop(app.simple_query(&sql)));
     for call in ["pv_validate_password('42'::text, ARG)", "pv_check_password(ARG, 'x')"] {
         let sql = format!("SELECT auth.{}", call.replace("ARG", &huge));
-        let ours = shortest(3, || drop(app.simple_query(&sql)));
+        let ours = app.least(3, |app| drop(app.simple_query(&sql)));
         assert!(ours < own * 2, "{call}: {ours:?}, PostgreSQL's own {own:?}");
     }
 }
