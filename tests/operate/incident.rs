@@ -171,12 +171,12 @@ fn hold(open: &mut impl postgres::GenericClient, site: &Site, how: &str, user: &
 
 const HOLDS: [&str; 5] = ["changed", "changed twice", "logged in", "created another", "reset"];
 
-/// How long a manager waits: less than the second for which a write would.
+/// A write that waits for what is held gives up after a second and fails; it is held until after the call. So a
+/// call that succeeds has waited for nobody, however long the machine took.
 fn at_once(what: &str, call: impl FnOnce()) {
     let start = Instant::now();
     call();
-    let time = start.elapsed();
-    assert!(time < Duration::from_millis(700), "{what}: {time:?}");
+    println!("{what}: {:?}", start.elapsed());
 }
 
 fn nothing_stands_in_a_managers_way(site: &Site) {
