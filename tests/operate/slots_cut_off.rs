@@ -8,7 +8,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{VALIDATE, ask, validate};
-use password_verify_tests::hold::{Hashing, Held, ONE_SLOT, TWO_SLOTS, await_idle, signal, slots};
+use password_verify_tests::hold::{Held, ONE_SLOT, TWO_SLOTS, await_idle, slots};
 use password_verify_tests::kill::crash_by;
 use password_verify_tests::trail::{stat, wait_until};
 use password_verify_tests::{Answer, GOOD, Site, attack, sqlstate};
@@ -165,9 +165,8 @@ fn a_slot_comes_back_from_whoever_is_cut_off_in_mid_hash() {
     let mut admin = site.admin();
     for _ in 0..4 {
         for function in ["pg_cancel_backend", "pg_terminate_backend"] {
-            let hashing = Hashing::start(site);
-            signal(site, function, hashing.pid);
-            assert_ne!(sqlstate(hashing.end()), "no error", "{function}");
+            let ended = Held::slot(site).cut_off(site, function);
+            assert_ne!(sqlstate(ended), "no error", "{function}");
             await_idle(&mut admin);
             assert_eq!(validate(&mut site.login(), "42", GOOD), Answer::yes(), "{function}");
         }

@@ -167,6 +167,13 @@ impl Held {
         self.hashing.pid
     }
 
+    /// What its call comes to when `pg_cancel_backend` or `pg_terminate_backend` meets it in mid-hash.
+    pub fn cut_off(self, site: &Site, function: &str) -> Result<(), Error> {
+        signal(site, function, self.pid());
+        drop(self.stopped);
+        self.hashing.end()
+    }
+
     /// Goes on and waits for its end.
     pub fn release(self) {
         drop(self.stopped);
