@@ -26,21 +26,26 @@ impl Moments {
     }
 }
 
-/// Forty clients for some seconds, whose sessions are terminated now and then. `one` is one attempt, by
+/// Forty clients for some seconds, and until there is something to see, whose sessions are terminated now and then. `one` is one attempt, by
 /// the client's connection if it has one, for that user; it tells whether it was answered.
 fn churn(site: &Site, one: impl Fn(&mut Option<Client>, &mut Moments, &str) -> bool + Sync) {
     site.configure(&["queue_timeout = '60s'"]);
     site.enroll("42", GOOD);
     let (answered, cut_off) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let mut admin = site.admin();
-    let end = Instant::now() + Duration::from_secs(4);
+    let start = Instant::now();
+    let enough = || {
+        let seen = answered.load(Ordering::Relaxed) > 5 && cut_off.load(Ordering::Relaxed) > 100;
+        let time = start.elapsed();
+        time > Duration::from_secs(4) && seen || time > Duration::from_secs(60)
+    };
     thread::scope(|scope| {
         for i in 0..40 {
-            let (one, answered, cut_off) = (&one, &answered, &cut_off);
+            let (one, answered, cut_off, enough) = (&one, &answered, &cut_off, &enough);
             scope.spawn(move || {
                 let (mut client, mut moments) = (None, Moments(i));
                 for round in 0.. {
-                    if Instant::now() >= end {
+                    if enough() {
                         break;
                     }
                     let yes = one(&mut client, &mut moments, &format!("nobody{i}-{round}"));
@@ -50,7 +55,7 @@ fn churn(site: &Site, one: impl Fn(&mut Option<Client>, &mut Moments, &str) -> b
         }
         let sql = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity
                     WHERE usename = $1 AND state = 'active' ORDER BY random() LIMIT 1";
-        while Instant::now() < end {
+        while !enough() {
             admin.query(sql, &[&site.app]).unwrap();
             thread::sleep(Duration::from_millis(20));
         }
