@@ -173,10 +173,6 @@ fn a_change_may_be_busy_after_the_old_password_was_right() {
     let site = &turn.site;
     let users = enroll_crowd(site, 2);
     let mut admin = site.admin();
-    let long =
-        "SET password_verify.argon2_memory = '64MB'; SET password_verify.argon2_iterations = 20";
-    admin.batch_execute(long).unwrap();
-    assert_eq!(set(&mut admin, &users[1], GOOD), Answer::yes());
     thread::scope(|scope| {
         let held = Held::slot(site);
         let mut impatient = site.admin();
@@ -184,13 +180,13 @@ fn a_change_may_be_busy_after_the_old_password_was_right() {
         let change =
             queue_up(scope, &mut admin, impatient, |client| change(client, &users[0], GOOD, OTHER));
         let other = queue_up(scope, &mut admin, site.login(), |app| validate(app, &users[1], GOOD));
-        held.release();
-        // The change waits again, behind the other, whose hash now does not end.
-        let sql = "SELECT wait_event IS NULL FROM pg_stat_activity WHERE pid = $1";
-        wait_until("the other has its turn", || {
-            admin.query_one(sql, &[&other.pid]).unwrap().get(0)
+        let sql = "SELECT wait_event_type = 'Extension' FROM pg_stat_activity WHERE pid = $1";
+        wait_until("it sleeps", || {
+            admin.query_one(sql, &[&other.pid]).unwrap().get::<_, Option<bool>>(0) == Some(true)
         });
+        // The change waits again, behind the other, which is handed the slot and does not go on.
         let stopped = Stopped::new(other.pid);
+        assert_eq!(sqlstate(held.cut_off(site, "pg_cancel_backend")), "57014");
         assert_eq!(change.thread.join().unwrap(), Answer::no("busy"));
         drop(stopped);
         assert_eq!(other.thread.join().unwrap(), Answer::yes());
@@ -214,7 +210,8 @@ fn who_leaves_the_queue_does_not_disturb_the_others() {
         for (i, user) in users.iter().enumerate() {
             let mut app = site.login();
             if i == 5 {
-                app.batch_execute("SET statement_timeout = '3s'").unwrap();
+                // Not before all have come.
+                app.batch_execute("SET statement_timeout = '10s'").unwrap();
             }
             queue.push(Some(queue_up(scope, &mut admin, app, move |app| {
                 ask(app, VALIDATE, &[user, &GOOD])
