@@ -212,7 +212,9 @@ fn a_look_up_writes_nothing() {
     let mut position = {
         let mut watcher = site.login();
         move || -> String {
-            let sql = "SELECT pg_current_wal_insert_lsn()::text";
+            // With a commit that flushes it: pg_waldump reads what is in the files.
+            let sql = "SELECT pg_current_wal_insert_lsn()::text,
+                              pg_logical_emit_message(true, 'test', '')";
             watcher.query_one(sql, &[]).unwrap().get(0)
         }
     };
