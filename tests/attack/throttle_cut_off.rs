@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::manage;
 use password_verify_tests::cluster::server;
-use password_verify_tests::hold::{pid, signal};
+use password_verify_tests::hold::{Stopped, pid, signal, slots};
 use password_verify_tests::throttle::{
     BUSY, INVALID, THROTTLED, Tried, VALID, attempt, guess, hashes, login, report, site_with,
     statistic,
@@ -41,23 +41,22 @@ fn slow_site(memory: &str, settings: &[&str]) -> Site {
     site
 }
 
-/// Waits until a session is hashing: it has an entry of the queue and waits for nothing.
-fn await_hash(site: &Site, pid: i32) {
+/// Waits until a session is hashing, and stops it there: what is done next is done in mid-hash.
+fn await_hash(site: &Site, pid: i32) -> Option<Stopped> {
     let mut admin = site.admin();
-    let sql = "SELECT count(*) FROM pg_stat_activity a, auth.pv_stats s
-                WHERE a.pid = $1 AND a.state = 'active' AND a.wait_event IS NULL
-                  AND a.query LIKE '%pv_validate_password%'
-                  AND s.statistic = 'queue_used' AND s.value > 0";
-    until("it hashes", || admin.query_one(sql, &[&pid]).unwrap().get::<_, i64>(0) > 0);
-    thread::sleep(Duration::from_millis(40));
+    until("it hashes", || slots(&mut admin).0 > 0);
+    // It has let go of the lock under which it took the slot.
+    thread::sleep(Duration::from_millis(20));
+    Some(Stopped::new(pid))
 }
 
 /// Waits until a session waits for others.
-fn await_waiting(site: &Site, pid: i32) {
+fn await_waiting(site: &Site, pid: i32) -> Option<Stopped> {
     let mut admin = site.admin();
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'
                   AND wait_event_type = 'Extension' AND query LIKE '%pv_validate_password%'";
     until("it waits", || admin.query_one(sql, &[&pid]).unwrap().get::<_, i64>(0) > 0);
+    None
 }
 
 /// Nothing is held any more: no session is about to do anything, no entry of the queue is taken.
@@ -70,8 +69,11 @@ fn guess_sql(user: &str, password: &str) -> String {
     format!("SELECT valid FROM auth.pv_validate_password('{user}'::text, '{password}')")
 }
 
+/// Waits for a moment, and may keep a session there.
+type When = fn(&Site, i32) -> Option<Stopped>;
+
 /// A client program that is killed in the middle of it.
-fn psql_killed(site: &Site, sql: &str, when: fn(&Site, i32)) {
+fn psql_killed(site: &Site, sql: &str, when: When) {
     let mut psql = site.cluster.command("psql");
     psql.args(["-X", "-U", &site.app, "-d", &site.database, "-c", sql]);
     let mut psql = psql.spawn().unwrap();
@@ -82,20 +84,22 @@ fn psql_killed(site: &Site, sql: &str, when: fn(&Site, i32)) {
         found = admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
         found.is_some()
     });
-    when(site, found.unwrap());
+    let stopped = when(site, found.unwrap());
     psql.kill().unwrap();
     psql.wait().unwrap();
+    drop(stopped);
     until("its session ends", || admin.query_opt(find, &[&site.app]).unwrap().is_none());
 }
 
 /// A statement of a session that is cancelled or terminated in the middle of it.
-fn signalled(site: &Site, sql: &str, function: &str, when: fn(&Site, i32)) {
+fn signalled(site: &Site, sql: &str, function: &str, when: When) {
     let mut client = site.login();
     let pid = pid(&mut client);
     thread::scope(|scope| {
         let statement = scope.spawn(move || sqlstate(client.batch_execute(sql)));
-        when(site, pid);
+        let stopped = when(site, pid);
         signal(site, function, pid);
+        drop(stopped);
         let ended = statement.join().unwrap();
         if function == "pg_cancel_backend" {
             assert_eq!(ended, "57014");
@@ -186,7 +190,7 @@ fn waiting_for_others_costs_nothing_when_it_is_cut_off() {
             let mut first = site.login();
             let first_pid = pid(&mut first);
             let first = scope.spawn(move || login(&mut first, "42", GOOD, None));
-            await_hash(&site, first_pid);
+            let stopped = await_hash(&site, first_pid);
             let sql = guess_sql("42", "guess");
             signalled(&site, &sql, "pg_cancel_backend", await_waiting);
             signalled(&site, &sql, "pg_terminate_backend", await_waiting);
@@ -194,6 +198,7 @@ fn waiting_for_others_costs_nothing_when_it_is_cut_off() {
             impatient.batch_execute("SET statement_timeout = '50 ms'").unwrap();
             assert_eq!(sqlstate(impatient.batch_execute(&sql)), "57014");
             assert!(!first.is_finished(), "they were cut off while it was hashed");
+            drop(stopped);
             assert_eq!(first.join().unwrap(), VALID);
         });
     });
@@ -220,13 +225,14 @@ fn what_is_only_in_flight_is_waited_for_and_then_busy() {
         thread::scope(|scope| {
             let pid = pid(&mut one);
             let one = scope.spawn(move || login(&mut one, "42", first, None));
-            await_hash(&site, pid);
+            let stopped = await_hash(&site, pid);
             let two = scope.spawn(move || login(&mut two, "42", GOOD, None));
             let (start, before) = (Instant::now(), statistic(&site, "hashes"));
             let busy = attempt(&mut three, "42", GOOD, None);
             assert!(start.elapsed() >= Duration::from_millis(200), "it waits");
             assert_eq!(busy, Tried { answer: BUSY.into(), retry_after: None });
             assert!(!one.is_finished() && statistic(&site, "hashes") == before, "not for the hash");
+            drop(stopped);
             one.join().unwrap();
             assert_eq!(two.join().unwrap(), others);
         });
