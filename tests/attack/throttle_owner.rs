@@ -6,15 +6,17 @@ use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{manage, set};
 use password_verify_tests::crowd::at_once;
+use password_verify_tests::hold::LATE;
 use password_verify_tests::throttle::{
     AWAY, BUSY, HOME, INVALID, LOCKED, THROTTLED, VALID, attempt, counts, guess, hashes, login,
     site_with, tally, wait_out,
 };
-use password_verify_tests::{Answer, GOOD, OTHER, Site};
+use password_verify_tests::{Answer, GOOD, OTHER};
 
 #[test]
 fn right_logins_of_one_account_at_once_all_succeed() {
-    let site = Site::new();
+    // Sixty hashes may be before one's own.
+    let site = site_with(&[LATE]);
     site.enroll("42", GOOD);
     for count in [6, 60] {
         let (hashed, answers) = hashes(&site, || {
@@ -40,7 +42,7 @@ fn right_logins_of_one_account_at_once_all_succeed() {
 
 #[test]
 fn after_a_wait_right_logins_at_once_all_succeed_too() {
-    let site = site_with(&["throttle_free_failures = 2", "throttle_first_wait = 1"]);
+    let site = site_with(&["throttle_free_failures = 2", "throttle_first_wait = 3"]);
     site.enroll("42", GOOD);
     let mut app = site.login();
     (0..2).for_each(|_| assert_eq!(guess(&mut app, "42", None), INVALID));
