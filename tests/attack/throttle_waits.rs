@@ -16,8 +16,9 @@ use postgres::SimpleQueryMessage;
 fn waits_double_and_pass_and_end_in_a_lock() {
     let site = site_with(&[
         "throttle_free_failures = 2",
-        "throttle_first_wait = 1",
-        "throttle_max_wait = 3",
+        // Much longer than what is done in one, on a machine that stands still for two seconds too.
+        "throttle_first_wait = 3",
+        "throttle_max_wait = 9",
         "throttle_lock_after = 5",
     ]);
     site.enroll("known", GOOD);
@@ -29,7 +30,7 @@ fn waits_double_and_pass_and_end_in_a_lock() {
         assert_eq!(guess(&mut app, user, None), INVALID);
         assert_eq!(guess(&mut app, user, None), INVALID);
     }
-    for wait in [1.0, 2.0, 3.0] {
+    for wait in [3.0, 6.0, 9.0] {
         for user in users {
             let refused = attempt(&mut app, user, GOOD, None);
             let (elapsed, left) = (start.elapsed().as_secs_f64(), refused.retry_after.unwrap());
@@ -42,7 +43,7 @@ fn waits_double_and_pass_and_end_in_a_lock() {
             let attack = || at_once(8, |_| site.login(), |_, client| guess(client, user, None));
             let (hashed, answers) = hashes(&site, attack);
             assert_eq!(hashed, 1, "{user}: one attempt after each wait");
-            let refused = if wait < 3.0 { THROTTLED } else { LOCKED };
+            let refused = if wait < 9.0 { THROTTLED } else { LOCKED };
             assert_eq!(tally(answers), counts([(INVALID, 1), (refused, 7)]), "{user} {wait}");
         }
     }
