@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use password_verify_tests::calls::validate;
 use password_verify_tests::cluster::server;
 use password_verify_tests::query::number;
-use password_verify_tests::trail::{wait_until, worker};
+use password_verify_tests::trail::{await_no_worker, settle, wait_until, worker};
 use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
 
@@ -17,7 +17,12 @@ const UNTIL_IT_HAS_LEFT: Duration = Duration::from_millis(3500);
 
 fn end_workers(site: &Site) {
     let mut admin = site.admin();
-    let pid = worker(&mut admin).unwrap();
+    let mut found = None;
+    wait_until("a worker is there", || {
+        found = worker(&mut admin);
+        found.is_some()
+    });
+    let pid = found.unwrap();
     admin.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
     // It stays a little for what is expected of open transactions.
     while worker(&mut admin) == Some(pid) {
@@ -46,7 +51,9 @@ fn what_is_written_does_not_tell_who_is_known() {
     }
     let mut watcher = site.admin();
     let mut written = || -> [i64; 4] {
-        thread::sleep(UNTIL_IT_HAS_LEFT);
+        // A worker reports what it has done when it leaves, to a process of its own before PostgreSQL 15.
+        await_no_worker(&mut watcher);
+        thread::sleep(Duration::from_secs(1));
         watcher.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
         let sql = "SELECT sum(n_tup_ins)::bigint, sum(n_tup_upd)::bigint, sum(n_tup_del)::bigint, sum(n_tup_hot_upd)::bigint
                      FROM pg_stat_all_tables WHERE schemaname = 'password_verify'";
@@ -79,7 +86,8 @@ fn the_allowance_of_rows_outlives_the_worker() {
         let sql = "SELECT count(auth.pv_validate_password($1 || n, repeat('x', 5000))) FROM generate_series(1, 6000) n";
         let asked: i64 = app.query_one(sql, &[&format!("{round}-")]).unwrap().get(0);
         assert_eq!(asked, 6000);
-        thread::sleep(UNTIL_IT_HAS_LEFT);
+        settle(&mut admin);
+        await_no_worker(&mut admin);
     }
     let rows = number(&mut admin, "SELECT count(*) FROM password_verify.event");
     let events = "SELECT sum(count)::bigint FROM auth.pv_events WHERE action = 'validate'";
@@ -262,7 +270,7 @@ fn a_flood_hides_no_guess() {
             assert_eq!(validate(&mut app, user, "guess"), Answer::no("invalid_credentials"))
         });
     }
-    thread::sleep(UNTIL_IT_HAS_LEFT);
+    settle(&mut admin);
     let named =
         "SELECT sum(count)::bigint FROM auth.pv_events WHERE user_id IN ('one', 'two', 'three')";
     assert_eq!(number(&mut admin, named), 12);
