@@ -195,8 +195,11 @@ fn a_missing_standby_does_not_keep_the_server_up() {
     let site = Site::on(server(&[]));
     let mut app = site.login();
     assert_eq!(validate(&mut app, "nobody", "guess"), Answer::no("invalid_credentials"));
-    site.admin().batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'gone'").unwrap();
-    site.admin().batch_execute("SELECT pg_reload_conf(), pg_sleep(0.5)").unwrap();
+    // From its start: nobody tells when a reload has come to everybody. Other sessions do not wait.
+    site.cluster.down();
+    site.cluster.configure(&["synchronous_standby_names = 'gone'", "synchronous_commit = local"]);
+    site.cluster.up();
+    let mut app = site.login();
     let waiting = thread::spawn(move || {
         let sql = "SELECT valid FROM auth.pv_validate_password('nobody', 'guess')";
         app.query_one(sql, &[]).map(|row| row.get::<_, bool>(0))
