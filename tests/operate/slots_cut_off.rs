@@ -26,8 +26,9 @@ impl Moments {
     }
 }
 
-/// Forty clients for some seconds, and until there is something to see, whose sessions are terminated now and then. `one` is one attempt, by
-/// the client's connection if it has one, for that user; it tells whether it was answered.
+/// Forty clients for some seconds, and until there is something to see, whose sessions are terminated now and
+/// then. `one` is one attempt, by the client's connection if it has one, for that user; it tells whether it was
+/// answered.
 fn churn(site: &Site, one: impl Fn(&mut Option<Client>, &mut Moments, &str) -> bool + Sync) {
     site.configure(&["queue_timeout = '60s'"]);
     site.enroll("42", GOOD);

@@ -10,6 +10,7 @@ use password_verify_tests::calls::{change, create, set, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::pid;
+use password_verify_tests::stall::Clock;
 use password_verify_tests::trail::{assert_intact, settle, wait_until};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::Client;
@@ -37,9 +38,9 @@ fn site() -> Site {
 }
 
 fn in_time<T>(what: &str, ask: impl FnOnce() -> T) -> T {
-    let start = Instant::now();
+    let clock = Clock::start();
     let answer = ask();
-    let took = start.elapsed();
+    let took = clock.time();
     assert!(took < PATIENCE + SLACK, "{what}: {took:?}");
     answer
 }

@@ -16,6 +16,7 @@ pub mod query;
 pub mod roles;
 pub mod rotation;
 pub mod site;
+pub mod stall;
 pub mod throttle;
 pub mod told;
 pub mod trail;

@@ -40,8 +40,8 @@ impl Session {
             assert!(start.elapsed() < SOON, "the session does not go to sleep");
             thread::yield_now();
         }
-        // From the state to the booking: some microseconds.
-        thread::sleep(Duration::from_micros(100));
+        // From the state to the booking: some microseconds, unless the machine stands still just then.
+        thread::sleep(Duration::from_millis(1));
         let text = fs::read_to_string(format!("/proc/{}/schedstat", self.pid)).unwrap();
         Duration::from_nanos(text.split(' ').next().unwrap().parse().unwrap())
     }
