@@ -7,7 +7,7 @@ use password_verify_tests::calls::{create, validate};
 use password_verify_tests::imports::{
     BCRYPT, IMPORT, SHA1, WITHOUT_PARAMETERS, import, shown, some_of_each_format, users,
 };
-use password_verify_tests::trail::of_user;
+use password_verify_tests::trail::{of_user, settle};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, refused, sqlstate};
 use postgres::Client;
 
@@ -21,6 +21,8 @@ fn is_refused(site: &Site, manager: &mut Client, user: &str, hash: &str, reason:
     let what = &hash[..hash.len().min(100)];
     assert_eq!(import(manager, user, hash), Answer::no(reason), "{what}");
     assert_eq!(users(&mut admin), before, "{what}");
+    // Where events are asynchronous, the answer comes first.
+    settle(&mut admin);
     let events = of_user(&mut admin, user);
     assert_eq!(events.last(), Some(&format!("import {reason}")), "{what}");
 }
