@@ -6,6 +6,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{SET, ask, change, create, manage, set, validate};
+use password_verify_tests::stall::Clock;
 use password_verify_tests::trail::SOON;
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::IsolationLevel;
@@ -86,18 +87,21 @@ fn a_create_that_waits_gets_what_the_other_leaves() {
     let site = Site::new();
     let mut a = site.login();
     let sql = "SELECT success FROM auth.pv_create_password($1::text, $2)";
-    // On a machine that stands still for a second it waits in vain: not five times in a row.
+    // A wait ends after a second, also where the machine stood still in it: then once more.
     let user = (0..5).map(|i| i.to_string()).find(|user| {
         let mut open = a.transaction().unwrap();
         assert!(open.query_one(sql, &[user, &GOOD]).unwrap().get::<_, bool>(0));
+        let clock = Clock::start();
         let answer = thread::scope(|scope| {
             let waiting = scope.spawn(|| create(&mut site.login(), user, OTHER));
             thread::sleep(Duration::from_millis(300));
             open.rollback().unwrap();
             waiting.join().unwrap()
         });
-        assert!([Answer::yes(), Answer::no("busy")].contains(&answer), "{answer:?}");
-        answer == Answer::yes()
+        let unlucky =
+            answer == Answer::no("busy") && clock.stood_still() > Duration::from_millis(300);
+        assert!(answer == Answer::yes() || unlucky, "{answer:?}");
+        !unlucky
     });
     assert_eq!(validate(&mut a, &user.unwrap(), OTHER), Answer::yes());
 }

@@ -9,6 +9,7 @@ use password_verify_tests::calls::{
 };
 use password_verify_tests::imports::import;
 use password_verify_tests::keyring::{fresh_key, key_of, line, sealed_site};
+use password_verify_tests::stall::Clock;
 use password_verify_tests::trail::{assert_intact, of_user, settle, stat};
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::{Client, IsolationLevel};
@@ -280,8 +281,10 @@ fn whatever_an_open_transaction_holds_a_token_dies_at_once() {
     let mut open = app.transaction().unwrap();
     let change = "SELECT success FROM auth.pv_change_password('42', $1, $2)";
     assert!(open.query_one(change, &[&GOOD, &OTHER]).unwrap().get::<_, bool>(0));
-    // Had it waited for what is held, it would have given up after a second.
+    let clock = Clock::start();
     assert!(manage(&mut registrar, "pv_revoke_reset_tokens", "42"));
+    let time = clock.time();
+    assert!(time < Duration::from_millis(700), "{time:?}");
     assert_eq!(reset(&mut elsewhere, &token, THIRD), Answer::no("invalid_token"));
     open.rollback().unwrap();
     assert_eq!(reset(&mut elsewhere, &token, THIRD), Answer::no("invalid_token"));

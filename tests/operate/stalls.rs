@@ -1,6 +1,7 @@
 //! Whoever comes to a table that somebody has locked, or is about to, is told so in time.
 #![allow(clippy::unwrap_used)]
 
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
@@ -246,4 +247,28 @@ fn maintenance_of_every_kind_beside_logins_disturbs_nobody() {
                 WHERE c.relnamespace = 'password_verify'::regnamespace AND c.relam = 403";
     admin.query(sql, &[]).unwrap();
     assert!(!cluster.log().contains("PANIC") && !cluster.log().contains("terminated by signal"));
+}
+
+/// The clock of these tests: it goes on while somebody waits, and stops while nothing runs.
+#[test]
+fn the_clock_stops_with_the_machine_and_not_for_a_wait() {
+    let longest = (0..10)
+        .map(|_| {
+            let clock = Clock::start();
+            thread::sleep(Duration::from_millis(60));
+            clock.time()
+        })
+        .max();
+    assert!(longest.unwrap() >= Duration::from_millis(55), "{longest:?}");
+
+    let (clock, start) = (Clock::start(), Instant::now());
+    let pid = std::process::id();
+    let script = format!("kill -STOP {pid}; sleep 1; kill -CONT {pid}");
+    let mut stopped = Command::new("sh").args(["-c", &script]).spawn().unwrap();
+    stopped.wait().unwrap();
+    let (time, all) = (clock.time(), start.elapsed());
+    assert!(
+        all >= Duration::from_secs(1) && time < Duration::from_millis(500),
+        "{time:?} of {all:?}"
+    );
 }

@@ -36,9 +36,14 @@ impl Clock {
     /// The time since it was started.
     pub fn time(&self) -> Duration {
         let time = self.start.elapsed();
+        time.saturating_sub(self.stood_still())
+    }
+
+    /// How long the machine stood still since then.
+    pub fn stood_still(&self) -> Duration {
         // Until the thread has told of the last time.
         thread::sleep(2 * TICK);
-        time.saturating_sub(stood_still() - self.before)
+        stood_still() - self.before
     }
 }
 
