@@ -12,7 +12,7 @@ use password_verify_tests::throttle::{
     BUSY, INVALID, THROTTLED, Tried, VALID, attempt, guess, hashes, login, report, site_with,
     statistic,
 };
-use password_verify_tests::trail::SOON;
+use password_verify_tests::trail::{SOON, wait_for};
 use password_verify_tests::{GOOD, Site, sqlstate};
 
 /// How many events of a user there are, by outcome.
@@ -45,9 +45,7 @@ fn slow_site(memory: &str, settings: &[&str]) -> Site {
 fn await_hash(site: &Site, pid: i32) -> Option<Stopped> {
     let mut admin = site.admin();
     until("it hashes", || slots(&mut admin).0 > 0);
-    // It has let go of the lock under which it took the slot.
-    thread::sleep(Duration::from_millis(20));
-    Some(Stopped::new(pid))
+    Some(Stopped::with_a_slot(pid))
 }
 
 /// Waits until a session waits for others.
@@ -79,12 +77,8 @@ fn psql_killed(site: &Site, sql: &str, when: When) {
     let mut psql = psql.spawn().unwrap();
     let mut admin = site.admin();
     let find = "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND usename = $1";
-    let mut found = None;
-    until("psql is there", || {
-        found = admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
-        found.is_some()
-    });
-    let stopped = when(site, found.unwrap());
+    let look = || admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
+    let stopped = when(site, wait_for("psql is there", look));
     psql.kill().unwrap();
     psql.wait().unwrap();
     drop(stopped);

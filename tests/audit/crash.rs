@@ -12,7 +12,7 @@ use password_verify_tests::cluster::server;
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::kill::crash_by;
 use password_verify_tests::told::{Told, assert_on_record, chance, client, load, with_clients};
-use password_verify_tests::trail::{assert_intact, epochs, settle, stat, wait_until};
+use password_verify_tests::trail::{assert_intact, epochs, settle, stat, wait_for, wait_until};
 use password_verify_tests::{Cluster, Site, attack};
 
 #[test]
@@ -50,12 +50,8 @@ fn one_is_killed(rounds: usize, which: &str) {
         );
         let told = load(&site, round, 6, || {
             // Where disaster strikes before any answer, nobody may have come yet.
-            let mut found = None;
-            wait_until("there is one", || {
-                found = killer.query_opt(&sql, &[]).unwrap().map(|row| row.get(0));
-                found.is_some()
-            });
-            crash_by(&site.cluster, found.unwrap());
+            let look = || killer.query_opt(&sql, &[]).unwrap().map(|row| row.get(0));
+            crash_by(&site.cluster, wait_for("there is one", look));
         });
         assert_on_record(&site, &told, true);
         answers += told.answered.len();

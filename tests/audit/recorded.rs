@@ -2,7 +2,6 @@
 #![allow(clippy::unwrap_used)]
 
 use std::thread;
-use std::time::Duration;
 
 use password_verify_tests::calls::{VALIDATE_FROM, ask, change, create, manage, set, validate};
 use password_verify_tests::cluster::{run, server};
@@ -305,9 +304,7 @@ fn what_does_not_come_to_an_answer_is_recorded() {
                 sqlstate(session.query(VALIDATE_FROM, &[&user, &GOOD, &None::<&str>]))
             });
             wait_until("it hashes", || slots(&mut admin).0 > 0);
-            // It has let go of the lock under which it took the slot.
-            thread::sleep(Duration::from_millis(20));
-            let stopped = Stopped::new(pid);
+            let stopped = Stopped::with_a_slot(pid);
             admin.execute("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
             drop(stopped);
             assert_ne!(terminated.join().unwrap(), "no error");

@@ -1,13 +1,13 @@
 //! Transactions with very many parts, and what happens when one ends that nobody was watching.
 #![allow(clippy::unwrap_used)]
 
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use password_verify_tests::calls::{ask, validate};
-use password_verify_tests::cluster::{run, server};
+use password_verify_tests::cluster::server;
+use password_verify_tests::hold::Stopped;
 use password_verify_tests::imports::BCRYPT;
 use password_verify_tests::kill::crash_by;
 use password_verify_tests::query::number;
@@ -153,11 +153,12 @@ fn a_reset_before_a_crash_unlocks_the_account() {
     let seen = "SELECT count(*) FROM password_verify.open_change WHERE clears IS NOT NULL";
     wait_until("the changes are on record", || number(&mut admin, seen) == USERS as i64);
     let pid = worker(&mut admin).unwrap();
-    run(Command::new("kill").args(["-STOP", &pid.to_string()]));
+    let stopped = Stopped::new(pid);
     open.iter_mut().for_each(|open| open.batch_execute("COMMIT").unwrap());
     assert_eq!(number(&mut admin, seen), USERS as i64, "the worker has not seen the ends");
     // Sent before it: what is stopped does not see that its parent is gone.
     crash_by(&site.cluster, pid);
+    drop(stopped);
     let answers =
         crowd::at_once(USERS, |_| site.login(), |i, client| validate(client, &user(i), OTHER));
     assert_eq!(answers, vec![Answer::yes(); USERS]);

@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use password_verify_tests::calls::validate;
 use password_verify_tests::cluster::server;
 use password_verify_tests::query::number;
-use password_verify_tests::trail::{await_no_worker, settle, wait_until, worker};
+use password_verify_tests::trail::{
+    await_no_worker, await_statistics, settle, wait_for, wait_until, worker,
+};
 use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
 
@@ -17,12 +19,7 @@ const UNTIL_IT_HAS_LEFT: Duration = Duration::from_millis(3500);
 
 fn end_workers(site: &Site) {
     let mut admin = site.admin();
-    let mut found = None;
-    wait_until("a worker is there", || {
-        found = worker(&mut admin);
-        found.is_some()
-    });
-    let pid = found.unwrap();
+    let pid = wait_for("a worker is there", || worker(&mut admin));
     admin.query("SELECT pg_terminate_backend($1)", &[&pid]).unwrap();
     // It stays a little for what is expected of open transactions.
     while worker(&mut admin) == Some(pid) {
@@ -51,10 +48,7 @@ fn what_is_written_does_not_tell_who_is_known() {
     }
     let mut watcher = site.admin();
     let mut written = || -> [i64; 4] {
-        // A worker reports what it has done when it leaves, to a process of its own before PostgreSQL 15.
-        await_no_worker(&mut watcher);
-        thread::sleep(Duration::from_secs(1));
-        watcher.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
+        await_statistics(&mut watcher);
         let sql = "SELECT sum(n_tup_ins)::bigint, sum(n_tup_upd)::bigint, sum(n_tup_del)::bigint, sum(n_tup_hot_upd)::bigint
                      FROM pg_stat_all_tables WHERE schemaname = 'password_verify'";
         let row = watcher.query_one(sql, &[]).unwrap();

@@ -178,9 +178,8 @@ fn a_comparison_that_has_told_something_stays_charged_if_no_slot_is_free_for_the
         thread::scope(|scope| {
             let compares = scope.spawn(|| in_vain(&mut app, |app| reset(app, &token, &word(i))));
             wait_until("it compares", || slots_asked_for(&mut admin) > before);
-            // Until another waits, too. It has let go of the lock under which it took the slot.
-            thread::sleep(Duration::from_millis(20));
-            let stopped = Stopped::new(pid);
+            // Until another waits, too.
+            let stopped = Stopped::with_a_slot(pid);
             scope.spawn(|| in_vain(&mut other, |other| set(other, "43", GOOD)));
             wait_until("another waits for the slot", || slots(&mut admin).1 == 1);
             drop(stopped);

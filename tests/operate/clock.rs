@@ -10,7 +10,7 @@ use password_verify_tests::cluster::server;
 use password_verify_tests::imports::BCRYPT;
 use password_verify_tests::in_the_way::stop_worker;
 use password_verify_tests::query::number;
-use password_verify_tests::trail::{await_no_worker, settle, stat, wait_until};
+use password_verify_tests::trail::{await_statistics, settle, stat, wait_until};
 use password_verify_tests::{Answer, GOOD, Site};
 use postgres::Client;
 
@@ -90,10 +90,7 @@ fn retention_passes_nothing_twice_beside_an_old_transaction() {
     assert_eq!(number(&mut admin, "SELECT count(*) FROM password_verify.event WHERE epoch = 1"), 0);
     // Every entry of the index that was passed, also of what is gone.
     let passed = |admin: &mut Client| {
-        // A worker reports what it has done when it leaves, to a process of its own before PostgreSQL 15.
-        await_no_worker(admin);
-        thread::sleep(Duration::from_secs(1));
-        admin.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
+        await_statistics(admin);
         let sql = "SELECT idx_tup_read FROM pg_stat_all_indexes
                     WHERE indexrelid = 'password_verify.event_pkey'::regclass";
         number(admin, sql)

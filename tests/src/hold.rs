@@ -153,9 +153,7 @@ impl Held {
         let (before, _) = slots(&mut admin);
         loop {
             let hashing = Hashing::start(site);
-            // It has let go of the lock under which it took the slot.
-            thread::sleep(Duration::from_millis(20));
-            let stopped = Stopped::new(hashing.pid);
+            let stopped = Stopped::with_a_slot(hashing.pid);
             if slots(&mut admin).0 > before {
                 return Self { stopped, hashing };
             }
@@ -197,6 +195,13 @@ impl Stopped {
         stopped.signal("-STOP");
         wait_until("it stops", || process_stat(pid).is_none_or(|stat| stat.starts_with('T')));
         stopped
+    }
+
+    /// The same of a session that has just taken a hash slot.
+    pub fn with_a_slot(pid: i32) -> Self {
+        // It has let go of the lock under which it took the slot.
+        thread::sleep(Duration::from_millis(20));
+        Self::new(pid)
     }
 
     fn signal(&self, name: &str) -> Output {

@@ -7,7 +7,7 @@ use postgres::Client;
 
 use crate::calls::{CREATE, ask};
 use crate::hold::Stopped;
-use crate::trail::{wait_until, worker};
+use crate::trail::{wait_for, wait_until, worker};
 use crate::{Answer, Site, sqlstate};
 
 /// Nobody writes to this index until COMMIT.
@@ -34,19 +34,14 @@ const RESTS: &str =
 /// The worker of a database, stopped while it waits for something to write.
 pub fn stop_worker(site: &Site) -> Stopped {
     let (mut admin, mut app) = (site.admin(), site.login());
-    let mut stopped = None;
-    wait_until("the worker is stopped", || {
+    wait_for("the worker is stopped", || {
         recovers(&mut app);
-        if let Some(pid) = worker(&mut admin) {
-            // Most likely it has let go of every lock by then, and does not leave yet.
-            thread::sleep(Duration::from_millis(100));
-            let held = Stopped::new(pid);
-            let rests = admin.query_opt(RESTS, &[&pid]).unwrap();
-            stopped = rests.is_some().then_some(held);
-        }
-        stopped.is_some()
-    });
-    stopped.unwrap()
+        let pid = worker(&mut admin)?;
+        // Most likely it has let go of every lock by then, and does not leave yet.
+        thread::sleep(Duration::from_millis(100));
+        let held = Stopped::new(pid);
+        admin.query_opt(RESTS, &[&pid]).unwrap().map(|_| held)
+    })
 }
 
 /// Is it neither yes nor no?

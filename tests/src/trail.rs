@@ -13,8 +13,16 @@ pub const SOON: Duration = Duration::from_secs(30);
 
 /// Waits until it is so.
 pub fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
+    wait_for(what, || is_so().then_some(()));
+}
+
+/// Waits until there is something.
+pub fn wait_for<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
-    while !is_so() {
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
         assert!(start.elapsed() < SOON, "in vain: {what}");
         thread::sleep(Duration::from_millis(20));
     }
@@ -114,6 +122,14 @@ pub fn worker(client: &mut impl GenericClient) -> Option<i32> {
     let sql = "SELECT max(pid) FROM pg_stat_activity
                 WHERE backend_type = 'password_verify' AND datname = current_database()";
     client.query_one(sql, &[]).unwrap().get(0)
+}
+
+/// Waits until the worker has left, and its statistics have come to whoever asks: it reports what it has done when it
+/// leaves, to a process of its own before PostgreSQL 15.
+pub fn await_statistics(client: &mut impl GenericClient) {
+    await_no_worker(client);
+    thread::sleep(Duration::from_secs(1));
+    client.batch_execute("SELECT pg_stat_clear_snapshot()").unwrap();
 }
 
 /// Waits until the worker has left.
