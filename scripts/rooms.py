@@ -24,6 +24,7 @@ ROOMS = [
     ("vault", ["pg/vault"]),
     ("tables", ["pg/tables"]),
     ("heap", ["pg/heap"]),
+    ("keys", ["pg/keys"]),
     ("shared", ["pg/shared"]),
     ("server", ["pg/server"]),
     ("ground", ["answer", "error", "settings", "counter", "salt", "kernel", "pg/report", "pg"]),
@@ -33,7 +34,7 @@ ROOMS = [
 RINGS = [
     ("A, what decides", ["src/gate", "src/account", "crates/core/src/rules"], 3000),
     ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/vault", "src/pg/tables", "src/pg/heap",
-                               "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/mod.rs"], 6000),
+                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/mod.rs"], 6000),
     ("C, the worker", ["src/pg/worker"], 1500),
     ("the border", ["src/lib.rs", "src/api.rs", "src/answer.rs", "src/error.rs", "src/settings",
                     "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 1300),

@@ -20,13 +20,13 @@ use crate::answer::{Denial, Stop, answer};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::keys::keyring;
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::pg::server::caller;
 use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
 use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{log, statistics};
-use crate::pg::vault::keyring;
 use crate::pg::vault::store::Store;
 use crate::pg::worker::verify_events;
 

@@ -50,7 +50,7 @@ pub extern "C-unwind" fn _PG_init() {
         settings::define();
         pg::server::reserve_setting_prefix();
         kernel::choose();
-        pg::vault::keyring::load();
+        pg::keys::keyring::load();
         account::blocklist::load();
         pg::shared::segment::install(begin_again);
         if !pg::server::upgrading() {
@@ -61,6 +61,6 @@ pub extern "C-unwind" fn _PG_init() {
 
 /// Runs when shared memory is created, at start or after a crash. Values from reloads are lost.
 fn begin_again() {
-    pg::vault::keyring::begin_again();
+    pg::keys::keyring::begin_again();
     account::blocklist::begin_again();
 }

@@ -4,15 +4,17 @@
 //! | --- | --- |
 //! | [`worker`] | the background workers |
 //! | [`session`] | what a session holds during one call, and releases however the call ends |
-//! | [`vault`] | stored credentials, accounts and keys, sealed |
+//! | [`vault`] | stored credentials and accounts, sealed |
 //! | [`tables`] | the worker's tables |
 //! | [`heap`] | tables without the planner |
+//! | [`keys`] | the keyring, and what is made with its keys |
 //! | [`shared`] | shared memory |
 //! | [`server`] | facts about this process |
 //! | [`report`] | converts this extension's errors to PostgreSQL's |
 #![allow(unsafe_code)]
 
 pub mod heap;
+pub mod keys;
 pub mod report;
 pub mod server;
 pub mod session;

@@ -7,11 +7,11 @@ use password_verify_core::trail::log_line::{self, Line};
 use pgrx::PgLogLevel;
 
 use super::event;
+use crate::pg::keys::keyring;
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
 use crate::pg::shared::log_lines;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
-use crate::pg::vault::keyring;
 
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;

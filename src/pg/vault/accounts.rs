@@ -14,7 +14,6 @@ use password_verify_core::rules::secret::Secret;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::keyring;
 use crate::error::{Error, RecordNumber};
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::scan;
@@ -23,6 +22,7 @@ use crate::pg::heap::table;
 use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::text;
 use crate::pg::heap::uncounted::Uncounted;
+use crate::pg::keys::keyring;
 
 /// The readable part of a seal.
 const LABEL: &str = "account -";

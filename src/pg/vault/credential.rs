@@ -11,11 +11,11 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::accounts::AccountRow;
-use super::keyring;
 use crate::error::{Error, RecordNumber};
 use crate::pg::heap::table;
 use crate::pg::heap::table::Table;
 use crate::pg::heap::text;
+use crate::pg::keys::keyring;
 
 /// The readable part of the seal of a reset token.
 const RESET_LABEL: &str = "reset -";

@@ -1,4 +1,4 @@
-//! Stored secrets, sealed: credentials, accounts, and the keys. Nothing here returns a hash to SQL.
+//! Stored secrets, sealed: credentials and accounts. Nothing here returns a hash to SQL.
 //!
 //! | file | wraps | promises |
 //! | --- | --- | --- |
@@ -6,7 +6,6 @@
 //! | [`credential`] | one row of `password_verify.credential` | typed in, typed out; a hash is unsealed here and nowhere else |
 //! | [`accounts`] | `password_verify.account` | a missing or altered row is an error |
 //! | [`blind_index_key`] | the key of the blind index | one key, or an error |
-//! | [`keyring`], [`key_file`] | the keys | read from a private file outside the data directory or from a command, or the server does not start |
 //! | [`store::rename`] | another user id for a record | never waits for a lock |
 //! | [`cost_classes`], [`class_moves`] | the costs of records, apart from their users | counted once they are committed |
 
@@ -15,6 +14,4 @@ pub mod blind_index_key;
 pub mod class_moves;
 pub mod cost_classes;
 pub mod credential;
-pub mod key_file;
-pub mod keyring;
 pub mod store;

@@ -211,7 +211,7 @@ fn reload_if_asked() {
     if signals::take_reload() {
         // SAFETY: outside of a transaction, where every process calls it.
         unsafe { pg_sys::ProcessConfigFile(pg_sys::GucContext::PGC_SIGHUP) };
-        crate::pg::vault::keyring::announce();
+        crate::pg::keys::keyring::announce();
         crate::account::blocklist::reload();
     }
 }

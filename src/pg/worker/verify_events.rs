@@ -8,10 +8,10 @@ use password_verify_core::trail::chain::{Broken, Chain, Head, Opening};
 use super::tidy::pruned_before;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::keys::keyring;
 use crate::pg::server;
 use crate::pg::shared::databases;
 use crate::pg::tables::events::{EventRow, Events, Moment};
-use crate::pg::vault::keyring;
 use crate::settings;
 
 #[derive(Default)]

@@ -20,6 +20,7 @@ use super::{signals, work};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::keys::keyring;
 use crate::pg::server;
 use crate::pg::session::event::to_event;
 use crate::pg::session::log;
@@ -35,7 +36,6 @@ use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::tables::events::Events;
 use crate::pg::tables::keyed::RowKey;
 use crate::pg::vault::cost_classes::CostClasses;
-use crate::pg::vault::keyring;
 use password_verify_core::rules::throttle::PAYERS;
 
 const BATCH: usize = 512;
