@@ -17,6 +17,7 @@ import sys
 # From top to bottom. The longest matching prefix assigns a file to its room.
 ROOMS = [
     ("border", ["lib", "api"]),
+    ("verify", ["pg/verify"]),
     ("worker", ["pg/worker"]),
     ("account", ["account"]),
     ("gate", ["gate"]),
@@ -36,6 +37,7 @@ RINGS = [
     ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/vault", "src/pg/tables", "src/pg/heap",
                                "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/mod.rs"], 6000),
     ("C, the worker", ["src/pg/worker"], 1500),
+    ("V, what verifies", ["src/pg/verify"], 550),
     ("the border", ["src/lib.rs", "src/api.rs", "src/answer.rs", "src/error.rs", "src/settings",
                     "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 1300),
 ]

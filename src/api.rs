@@ -28,7 +28,7 @@ use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
 use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{log, statistics};
 use crate::pg::vault::store::Store;
-use crate::pg::worker::verify_events;
+use crate::pg::verify::events;
 
 /// The result of a function: a value, or an error for PostgreSQL to raise.
 type Sql<T> = Result<T, ErrorReport>;
@@ -233,7 +233,7 @@ fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name
 #[pg_extern(sql = false)]
 fn pv_verify_events() -> Sql<ResultRow<8>> {
     server::require_ready()?;
-    let report = verify_events::run()?;
+    let report = events::run()?;
     let (at, head) = (report.at, report.head);
     Ok(ResultRow([
         Column::Bool(report.problem.is_none()),

@@ -2,6 +2,7 @@
 //!
 //! | module | |
 //! | --- | --- |
+//! | [`verify`] | whether everything is as it was written |
 //! | [`worker`] | the background workers |
 //! | [`session`] | what a session holds during one call, and releases however the call ends |
 //! | [`vault`] | stored credentials and accounts, sealed |
@@ -21,4 +22,5 @@ pub mod session;
 pub mod shared;
 pub mod tables;
 pub mod vault;
+pub mod verify;
 pub mod worker;

@@ -10,7 +10,6 @@
 //! | [`renewals`] | stores records that logins have rehashed |
 //! | [`signals`] | signal handlers: stop and reload |
 //! | [`work`] | runs a worker's transaction |
-//! | [`verify_events`] | verifies the chain of events |
 
 pub mod batch;
 pub mod ends;
@@ -19,6 +18,5 @@ pub mod recount;
 pub mod renewals;
 pub mod signals;
 pub mod tidy;
-pub mod verify_events;
 pub mod work;
 pub mod writer;

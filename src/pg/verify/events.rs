@@ -5,13 +5,13 @@ use std::time::Instant;
 use password_verify_core::rules::event::Action;
 use password_verify_core::trail::chain::{Broken, Chain, Head, Opening};
 
-use super::tidy::pruned_before;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::keys::keyring;
 use crate::pg::server;
 use crate::pg::shared::databases;
 use crate::pg::tables::events::{EventRow, Events, Moment};
+use crate::pg::worker::tidy::pruned_before;
 use crate::settings;
 
 #[derive(Default)]
