@@ -8,6 +8,7 @@ use blake2::Blake2bMac;
 use blake2::digest::{FixedOutput, KeyInit, Update, consts::U16};
 use zeroize::Zeroizing;
 
+use crate::kept::row_mac::Installation;
 use crate::rules::user_id::UserId;
 
 /// Length of an [`IndexKey`] in bytes.
@@ -49,6 +50,11 @@ impl IndexKey {
     /// too; unrelated to the place.
     pub fn decoy(&self, user: &UserId) -> [u8; 16] {
         self.mac(&[&[0xFD], user.as_str().as_bytes()])
+    }
+
+    /// What distinguishes the rows of this installation from those of every other.
+    pub fn installation(&self) -> Installation {
+        Installation(self.mac(&[&[0xFC]]))
     }
 
     /// The key of a throttle budget: of an account, a client address, both, or a login role.

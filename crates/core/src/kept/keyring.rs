@@ -121,6 +121,11 @@ impl Keyring {
         (&self.active.0, &self.active.1)
     }
 
+    /// The keys before the active one.
+    pub fn older(&self) -> impl Iterator<Item = &Key> {
+        self.older.iter().map(|(_, key)| key)
+    }
+
     /// The key with this id.
     pub fn get(&self, id: &str) -> Option<&Key> {
         let all = self.older.iter().chain([&self.active]);

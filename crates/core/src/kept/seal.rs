@@ -80,6 +80,22 @@ impl<'a> Binding<'a> {
         Self { purpose: "account", user_id, times, flag: false }
     }
 
+    /// Binds the anchor of that number.
+    pub fn anchor(number: Timestamp) -> Self {
+        Self {
+            purpose: "anchor",
+            user_id: "",
+            times: [Some(number), None, None, None],
+            flag: false,
+        }
+    }
+
+    /// Binds what a transaction or subtransaction adds to the sum of all credentials.
+    pub fn share(top_xid: u64, xid: u64) -> Self {
+        let times = [Some(top_xid.cast_signed()), Some(xid.cast_signed()), None, None];
+        Self { purpose: "share", user_id: "", times, flag: false }
+    }
+
     fn new(
         purpose: &'static str,
         owner: Owner<'a>,
@@ -150,7 +166,13 @@ pub fn digest(stored: &str) -> [u8; 32] {
 
 /// Identifies a key and tells nothing else about it: 16 hexadecimal digits.
 pub fn fingerprint(key: &Key) -> String {
-    hex(&key.derive(FINGERPRINT)[..8])
+    hex(&fingerprint_bytes(key))
+}
+
+/// The same as bytes.
+pub fn fingerprint_bytes(key: &Key) -> [u8; 8] {
+    let derived = key.derive(FINGERPRINT);
+    derived.as_chunks::<8>().0[0]
 }
 
 impl<'a> Sealed<'a> {

@@ -106,6 +106,12 @@ coded! {
         RevokeTokens = 19 => "revoke_tokens",
         /// A new password was compared with stored ones: [`Outcome::Reused`] or [`Outcome::Valid`].
         Compare = 20 => "compare",
+        /// Records are sealed again with the active key, some in each transaction.
+        Rotate = 21 => "rotate",
+        /// A restore to an earlier state is accepted as it is. The detail says why.
+        AcceptRestore = 22 => "accept_restore",
+        /// A table is not as it was written. The detail says which.
+        Tampered = 23 => "tampered",
     }
 }
 
@@ -132,7 +138,9 @@ impl Action {
     /// The table of roles.
     pub const fn role(self) -> Role {
         match self {
-            Self::Epoch | Self::End | Self::Prune => Role::Chain,
+            Self::Epoch | Self::End | Self::Prune | Self::AcceptRestore | Self::Tampered => {
+                Role::Chain
+            }
             Self::Validate | Self::Prove | Self::Compare => Role::Attempt,
             Self::Create | Self::Set | Self::Reset | Self::Unlock => change(&[Account, Comparison]),
             // The proof of the old password has already cleared the account's failures, unless the
@@ -145,7 +153,8 @@ impl Action {
             | Self::Enable
             | Self::RequireChange
             | Self::IssueToken
-            | Self::RevokeTokens => change(&[]),
+            | Self::RevokeTokens
+            | Self::Rotate => change(&[]),
         }
     }
 
@@ -294,12 +303,20 @@ impl Alert {
     /// A right password followed several wrong ones: an attacker may have guessed it.
     pub const SUCCESS_AFTER_FAILURES: Self = Self(16);
 
-    const NAMES: [(Self, &'static str); 5] = [
+    /// A table is not as it was written.
+    pub const TAMPERED: Self = Self(32);
+
+    /// What was stored without a key counts, until it is sealed.
+    pub const UNSEALED: Self = Self(64);
+
+    const NAMES: [(Self, &'static str); 7] = [
         (Self::ACCOUNT_WAITS, "account_waits"),
         (Self::ACCOUNT_LOCKED, "account_locked"),
         (Self::CLIENT_EXHAUSTED, "client_exhausted"),
         (Self::CALLER_EXHAUSTED, "caller_exhausted"),
         (Self::SUCCESS_AFTER_FAILURES, "success_after_failures"),
+        (Self::TAMPERED, "tampered"),
+        (Self::UNSEALED, "unsealed"),
     ];
 
     /// Whether there is no alert.
@@ -411,9 +428,10 @@ mod tests {
         let texts: Vec<_> = Action::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "epoch validate prove create change set disable enable require_change delete \
                         unlock end prune import issue_token reset rename renamed revoke_tokens \
-                        compare";
+                        compare rotate \
+                        accept_restore tampered";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=20));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=23));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \

@@ -97,6 +97,12 @@ impl Chain {
         Self { key, epoch, next: next_seq, last: last_mac }
     }
 
+    /// The same chain at row `next_seq`, after a row with the MAC `last_mac`.
+    #[must_use]
+    pub fn at(self, next_seq: i64, last_mac: [u8; MAC_BYTES]) -> Self {
+        Self { next: next_seq, last: last_mac, ..self }
+    }
+
     /// Copies the chain to append to until a transaction commits; drop the copy if it does not.
     ///
     /// This is not `Clone`, because a copy of a key must be easy to notice.
@@ -211,6 +217,12 @@ coded! {
         Key = 4 => "key",
         /// A day has passed.
         Daily = 5 => "daily",
+        /// The tables are not as the last worker left them. What comes before this chain was changed.
+        Mismatch = 6 => "mismatch",
+        /// A superuser has accepted the state of the tables. Nothing before this chain is vouched for.
+        Accepted = 7 => "accepted",
+        /// There is a keyring from now on, and what was stored without it still counts: a move is declared.
+        Unsealed = 8 => "unsealed",
     }
 }
 

@@ -44,6 +44,20 @@ fn mac(key: &ChainKey, signed: &str) -> [u8; 32] {
     key.mac(format!("{VERSION}{signed}").as_bytes())
 }
 
+/// A JSON string in ASCII and without braces, so that text chosen by a login can neither end the
+/// line nor imitate another.
+pub fn json(text: &str) -> String {
+    let mut out = String::from("\"");
+    for unit in text.encode_utf16() {
+        match char::from_u32(unit.into()) {
+            Some(c @ (' ' | '!' | '#'..='[' | ']'..='z')) => out.push(c),
+            _ => out.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    out.push('"');
+    out
+}
+
 /// A text in the form of a line, not yet verified.
 pub struct Line<'a> {
     signed: &'a str,

@@ -4,9 +4,11 @@
 //! | --- | --- |
 //! | [`fold`] | counted rows for events that repeat during a flood |
 //! | [`chain`] | tamper evidence: each row's MAC covers the previous row's |
+//! | [`anchor`] | where all of it ended, sealed |
 //! | [`log_line`] | lines of the server log that a login cannot forge |
 //! | [`name`] | names of roles and applications as text |
 
+pub mod anchor;
 pub mod chain;
 pub mod fold;
 pub mod log_line;
