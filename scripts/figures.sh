@@ -61,7 +61,7 @@ before=$(sql "SELECT count(*) FROM password_verify.throttle WHERE kind >= 0")
 sql "SELECT count(auth.pv_validate_password('flood' || n, 'guess')) FROM generate_series(1, 2000) n" >/dev/null
 sleep 1
 rows=$(($(sql "SELECT count(*) FROM password_verify.throttle WHERE kind >= 0") - before))
-sql "INSERT INTO password_verify.throttle SELECT gen_random_uuid(), 0, 1, now(), '2000-01-01', now() + '30 d'
+sql "INSERT INTO password_verify.throttle SELECT gen_random_uuid(), 0, 1, now(), '2000-01-01', now() + '30 d', ''
        FROM generate_series(1, 1000000)"
 size=$(sql "SELECT pg_size_pretty(pg_total_relation_size('password_verify.throttle'))")
 sql "SELECT auth.pv_validate_password('cold' || n, 'guess') FROM generate_series(1, 5) n" >/dev/null

@@ -109,6 +109,9 @@ $owner$;
 CREATE SCHEMA password_verify;
 COMMENT ON SCHEMA password_verify IS 'private objects of password_verify; no other role has USAGE';
 
+-- The last column of each is a MAC over the others, empty without a keyring; the rows of the audit trail
+-- are chained as well.
+--
 -- The library reads and writes these tables directly, in this order of columns, which
 -- src/pg/heap/shape.rs repeats. It never queues for a lock, so VACUUM would not notice that it
 -- waits while a table is being truncated; vacuum_truncate is therefore off.
@@ -126,6 +129,7 @@ CREATE TABLE password_verify.credential (
     reset_issued_at  timestamptz,
     reset_expires_at timestamptz,
     former      text COLLATE "C",
+    mac         bytea NOT NULL,
     -- A row never comes near 8 kB, above which PostgreSQL would move a STORAGE MAIN column to a
     -- toast table.
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
@@ -143,7 +147,7 @@ COMMENT ON COLUMN password_verify.credential.verifier IS 'Argon2id PHC string or
 -- The row at or before every place, so that a look-up always finds one.
 INSERT INTO password_verify.credential
 VALUES ('00000000-0000-0000-0000-000000000000', '', '', false, NULL,
-        pg_catalog.now(), pg_catalog.now());
+        pg_catalog.now(), pg_catalog.now(), NULL, NULL, NULL, NULL, '');
 
 -- One row per credential, in a table of its own: managers write this one and users the other, and
 -- neither waits for the other's transaction. A missing or altered row is an error.
@@ -155,6 +159,7 @@ CREATE TABLE password_verify.account (
     tokens_revoked_at  timestamptz,
     created_at  timestamptz NOT NULL,
     seal        text COLLATE "C" NOT NULL,
+    mac         bytea NOT NULL,
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510),
     CHECK (pg_catalog.octet_length(seal) OPERATOR(pg_catalog.<=) 320)
 ) USING heap WITH (fillfactor = 90, vacuum_truncate = off);
@@ -166,7 +171,7 @@ COMMENT ON COLUMN password_verify.account.seal IS 'seal over the other columns, 
 
 -- The first row, as in password_verify.credential.
 INSERT INTO password_verify.account
-VALUES ('00000000-0000-0000-0000-000000000000', '', NULL, NULL, NULL, pg_catalog.now(), '');
+VALUES ('00000000-0000-0000-0000-000000000000', '', NULL, NULL, NULL, pg_catalog.now(), '', '');
 
 -- The key of the blind index. CREATE EXTENSION makes one; the first record written under it adds it
 -- again, marked as in use. A dump carries only keys in use, which win over a fresh one.
@@ -174,7 +179,8 @@ CREATE TABLE password_verify.blind_index_key (
     key    bytea NOT NULL CHECK (pg_catalog.octet_length(key) OPERATOR(pg_catalog.=) 32),
     in_use boolean NOT NULL,
     -- Without meaning: a table without a primary key cannot be published with its updates.
-    id     uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid()
+    id     uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+    mac    bytea NOT NULL DEFAULT ''
 ) USING heap WITH (vacuum_truncate = off);
 COMMENT ON TABLE password_verify.blind_index_key IS 'key of credential.blind_index';
 
@@ -191,7 +197,8 @@ CREATE TABLE password_verify.throttle (
     count       integer NOT NULL,
     at          timestamptz NOT NULL,
     known_until timestamptz NOT NULL,
-    rests_at    timestamptz NOT NULL
+    rests_at    timestamptz NOT NULL,
+    mac         bytea NOT NULL
 ) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
@@ -199,7 +206,7 @@ COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2
 
 -- The first row, as in password_verify.credential.
 INSERT INTO password_verify.throttle
-VALUES ('00000000-0000-0000-0000-000000000000', -1, 0, 'infinity', 'infinity', 'infinity');
+VALUES ('00000000-0000-0000-0000-000000000000', -1, 0, 'infinity', 'infinity', 'infinity', '');
 
 -- The audit trail: one row per event, ordered by (epoch, seq), each with a MAC over itself and the
 -- row before it. Only the worker writes this table.
@@ -243,7 +250,8 @@ CREATE TABLE password_verify.event_fold (
     pid              integer,
     xid              bigint,
     alert            integer NOT NULL,
-    detail           text COLLATE "C"
+    detail           text COLLATE "C",
+    mac              bytea NOT NULL
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.event_fold IS 'folded events of the last minute';
 
@@ -258,12 +266,23 @@ CREATE TABLE password_verify.open_change (
     first_seq  bigint NOT NULL,
     since      timestamptz NOT NULL,
     clears     uuid,
-    by_session boolean NOT NULL
+    by_session boolean NOT NULL,
+    share      text COLLATE "C",
+    mac        bytea NOT NULL
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.open_change IS 'transactions that have made changes and whose end is not recorded';
 COMMENT ON COLUMN password_verify.open_change.key IS 'transaction id, and a number that orders its rows';
 COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget to clear when this transaction commits';
+COMMENT ON COLUMN password_verify.open_change.share IS 'what its changes add to the sum of credential and account, sealed';
 COMMENT ON COLUMN password_verify.open_change.by_session IS 'true if its session clears the budget, unless the server crashes first';
+
+-- Where everything ended: one row, which each batch of the worker replaces. Empty without a keyring.
+CREATE TABLE password_verify.anchor (
+    key    uuid PRIMARY KEY,
+    sealed text COLLATE "C" NOT NULL,
+    mac    bytea NOT NULL
+) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
+COMMENT ON TABLE password_verify.anchor IS 'the last row of the audit trail and what the rows of each table add up to, sealed';
 
 -- The costs of records, and which unknown users are hashed at each. Only the worker writes this
 -- table. If it is lost, passwords can still be verified, and unknown users are hashed at the cost
@@ -275,6 +294,7 @@ CREATE TABLE password_verify.cost_class (
     part     bigint NOT NULL,
     current  boolean NOT NULL,
     cells    bytea NOT NULL CHECK (pg_catalog.octet_length(cells) OPERATOR(pg_catalog.=) 128),
+    mac      bytea NOT NULL,
     CHECK (pg_catalog.octet_length(template) OPERATOR(pg_catalog.<=) 512)
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.cost_class IS 'the costs of records, and which unknown users are hashed at each';
@@ -300,6 +320,7 @@ BEGIN
                               'password_verify.event'::pg_catalog.regclass,
                               'password_verify.event_fold'::pg_catalog.regclass,
                               'password_verify.open_change'::pg_catalog.regclass,
+                              'password_verify.anchor'::pg_catalog.regclass,
                               'password_verify.cost_class'::pg_catalog.regclass)
            AND a.attnum OPERATOR(pg_catalog.>) 0
     LOOP
@@ -319,6 +340,7 @@ SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', 'WHERE ki
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event_fold', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.open_change', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.anchor', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.cost_class', '');
 
 --------------------------------------------------------------------------------
@@ -616,6 +638,12 @@ CREATE FUNCTION @extschema@.pv_rotate_batch(
     AS 'MODULE_PATHNAME', 'pv_rotate_batch_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_rotate_batch(uuid, integer) IS 'one batch of pv_rotate_keys';
 
+CREATE FUNCTION @extschema@.pv_rotate_rest()
+    RETURNS boolean
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_rotate_rest_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_rotate_rest() IS 'the last step of pv_rotate_keys: has the worker signed its rows with the active key?';
+
 CREATE FUNCTION password_verify.active_key()
     RETURNS text
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -678,6 +706,11 @@ BEGIN
             closed := 0;
         END IF;
     END LOOP;
+    IF NOT @extschema@.pv_rotate_rest() THEN
+        RAISE WARNING USING
+            MESSAGE = 'budgets are still being signed with the active key',
+            HINT = 'Keep the old key, and call pv_rotate_keys again.';
+    END IF;
     IF held OPERATOR(pg_catalog.>) 0 THEN
         RAISE WARNING USING
             MESSAGE = pg_catalog.format('%s records were held by other transactions', held),
@@ -828,6 +861,26 @@ CREATE FUNCTION @extschema@.pv_verify_events(
     AS 'MODULE_PATHNAME', 'pv_verify_events_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_verify_events() IS 'is the audit trail as it was written? if not, the first row that was changed, removed or inserted';
 
+CREATE FUNCTION @extschema@.pv_verify_events(
+        from_epoch bigint, from_seq bigint, from_mac text,
+        OUT intact boolean, OUT events bigint, OUT epoch bigint, OUT seq bigint, OUT problem text,
+        OUT head_epoch bigint, OUT head_seq bigint, OUT head_mac text)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_verify_events_from_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_verify_events(bigint, bigint, text) IS 'the same from a head on that was kept elsewhere: its row has to be there as it was';
+
+CREATE FUNCTION @extschema@.pv_verify_credentials(
+        OUT intact boolean, OUT rows bigint, OUT table_name text, OUT problem text)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_verify_credentials_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_verify_credentials() IS 'are all tables but the audit trail as they were written? if not, one that is not; needs a keyring';
+
+CREATE FUNCTION @extschema@.pv_accept_restore(reason text)
+    RETURNS pg_catalog.void
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_accept_restore_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_accept_restore(text) IS 'take the tables as they are, after a restore to an earlier state on purpose; only superusers';
+
 CREATE FUNCTION @extschema@.pv_verify_log_line(line text, OUT genuine boolean, OUT problem text)
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_verify_log_line_wrapper';
@@ -859,6 +912,7 @@ SELECT k.kind, k.object
                ('manager',   'pv_calibrate'),
                ('manager',   'pv_rotate_keys'),
                ('manager',   'pv_rotate_batch'),
+               ('manager',   'pv_rotate_rest'),
                ('manager',   'pv_rotation_left'),
                ('auditor',   'pv_keys'),
                ('auditor',   'keys'),
@@ -869,6 +923,7 @@ SELECT k.kind, k.object
                ('auditor',   'pv_stats'),
                ('auditor',   'statistics'),
                ('auditor',   'pv_verify_events'),
+               ('auditor',   'pv_verify_credentials'),
                ('auditor',   'pv_verify_log_line')) AS k (kind, object);
 COMMENT ON VIEW password_verify.kind IS 'which functions and views belong to each kind';
 
@@ -1039,6 +1094,7 @@ ALTER TABLE password_verify.throttle ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event_fold ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.open_change ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.anchor ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.cost_class ENABLE ROW LEVEL SECURITY;
 
 -- Row types keep the USAGE that PUBLIC has on every type: revoking it would cause a warning in

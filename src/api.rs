@@ -9,17 +9,17 @@ use std::time::Duration;
 use password_verify_core::rules::policy::Submitted;
 use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::user_id::UserId;
+use password_verify_core::trail::chain::{self, Head};
 use pgrx::datum::{Inet, Interval, TimestampWithTimeZone, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
 
 use crate::account::calibrate;
 use crate::account::calibrate::Proposal;
-use crate::account::{accept, change, enroll, import, manage, rename, reset, validate};
+use crate::account::{accept, change, enroll, import, manage, rename, reset, rotate, validate};
 use crate::answer::{Denial, Stop, answer};
 use crate::counter;
 use crate::error::Error;
-use crate::pg::heap::lock::Access;
 use crate::pg::keys::keyring;
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
@@ -27,8 +27,7 @@ use crate::pg::server::caller;
 use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
 use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{log, statistics};
-use crate::pg::vault::store::Store;
-use crate::pg::verify::events;
+use crate::pg::verify::{accept_restore, events, rotation, tables, walk};
 
 /// The result of a function: a value, or an error for PostgreSQL to raise.
 type Sql<T> = Result<T, ErrorReport>;
@@ -181,7 +180,7 @@ fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<ResultRo
     server::require_writable()?;
     let after = after.map_or([0; 16], |after| *after.as_bytes());
     let limit = u64::from(batch_size.unwrap_or_default().clamp(1, 100_000).unsigned_abs());
-    let batch = Store::open(Access::Write)?.reseal(after, limit)?;
+    let batch = rotate::batch(after, limit)?;
     let count = |count: u64| Column::Bigint(Some(count.cast_signed()));
     Ok(ResultRow([
         Column::Uuid(batch.last),
@@ -190,6 +189,13 @@ fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<ResultRo
         count(batch.unopened),
         Column::Bool(batch.finished),
     ]))
+}
+
+/// The rest of `pv_rotate_keys`: has the worker signed what it keeps?
+#[pg_extern(sql = false)]
+fn pv_rotate_rest() -> Sql<bool> {
+    server::require_ready()?;
+    Ok(rotation::rest()?)
 }
 
 #[pg_extern(sql = false)]
@@ -233,7 +239,24 @@ fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name
 #[pg_extern(sql = false)]
 fn pv_verify_events() -> Sql<ResultRow<8>> {
     server::require_ready()?;
-    let report = events::run()?;
+    verified(events::run(None)?)
+}
+
+#[pg_extern(sql = false)]
+fn pv_verify_events_from(
+    from_epoch: Option<i64>,
+    from_seq: Option<i64>,
+    from_mac: Option<LineArg>,
+) -> Sql<ResultRow<8>> {
+    server::require_ready()?;
+    let (epoch, seq) =
+        (from_epoch.ok_or(Error::Null("from_epoch"))?, from_seq.ok_or(Error::Null("from_seq"))?);
+    let mac = from_mac.ok_or(Error::Null("from_mac"))?.0?;
+    let mac = mac.as_deref().and_then(chain::unhex).ok_or(Error::NotAMac)?;
+    verified(events::run(Some(Head { epoch, seq, mac }))?)
+}
+
+fn verified(report: walk::Report) -> Sql<ResultRow<8>> {
     let (at, head) = (report.at, report.head);
     Ok(ResultRow([
         Column::Bool(report.problem.is_none()),
@@ -245,6 +268,26 @@ fn pv_verify_events() -> Sql<ResultRow<8>> {
         Column::Bigint(head.map(|head| head.seq)),
         Column::Hex(head.map(|head| head.mac)),
     ]))
+}
+
+#[pg_extern(sql = false)]
+fn pv_verify_credentials() -> Sql<ResultRow<4>> {
+    server::require_ready()?;
+    let report = tables::on_demand(|rows| pgrx::notice!("{rows} rows verified"))?;
+    let problem = report.problems.first();
+    Ok(ResultRow([
+        Column::Bool(problem.is_none()),
+        Column::Bigint(Some(report.rows)),
+        Column::Text(problem.and_then(|problem| problem.table.to_str().ok())),
+        Column::Text(problem.map(|problem| problem.what)),
+    ]))
+}
+
+#[pg_extern(sql = false)]
+fn pv_accept_restore(reason: Option<LineArg>) -> Sql<()> {
+    server::require_ready()?;
+    let reason = reason.ok_or(Error::Null("reason"))?.0?;
+    Ok(accept_restore::request(reason.as_deref().unwrap_or_default())?)
 }
 
 #[pg_extern(sql = false)]

@@ -27,8 +27,10 @@ pub const CHECK_PASSWORD: usize = HASHES + 5;
 pub const CHANGES_UNRECORDED: usize = HASHES + 6;
 /// Calls that failed because their audit event was not written in time.
 pub const NOT_WRITTEN: usize = HASHES + 7;
+/// Rows that were refused, because they are not as they were written.
+pub const ROWS_REFUSED: usize = HASHES + 8;
 /// Histogram of the time of a hash: below 1 ms, 2 ms, 4 ms, …, and above.
-pub const HASH_TIME: usize = HASHES + 8;
+pub const HASH_TIME: usize = HASHES + 9;
 /// Histogram of the time that an answer waited for its audit event.
 pub const AUDIT_TIME: usize = HASH_TIME + BUCKETS;
 /// Histogram of the time that an attempt waited to be charged.
@@ -67,6 +69,7 @@ pub fn name(counter: usize) -> Option<String> {
         CHECK_PASSWORD => Some("check_password".into()),
         CHANGES_UNRECORDED => Some("changes_unrecorded".into()),
         NOT_WRITTEN => Some("events_not_written_in_time".into()),
+        ROWS_REFUSED => Some("rows_refused".into()),
         HASH_TIME..AUDIT_TIME => histogram("hash_time", counter - HASH_TIME),
         AUDIT_TIME..QUEUE_TIME => histogram("audit_time", counter - AUDIT_TIME),
         QUEUE_TIME..SLOT_TIME => histogram("queue_time", counter - QUEUE_TIME),

@@ -45,6 +45,8 @@ pub enum Obstacle {
     Column,
     /// The table is not an ordinary heap table.
     Storage,
+    /// Row security would hide rows from the owner's views.
+    RowSecurity,
     Parent,
     Child,
     /// The index of the primary key differs.
@@ -64,14 +66,17 @@ impl Obstacle {
                 )
             }
             Self::Storage => {
-                format!(
-                    "Give {table} its access method back: it must be an ordinary table, USING heap."
-                )
+                format!("Give {table} its storage back: it must be an ordinary table, USING heap.")
+            }
+            Self::RowSecurity => {
+                format!("Run ALTER TABLE {table} NO FORCE ROW LEVEL SECURITY.")
             }
             Self::Parent => format!("Detach {table} from \"{name}\", of which it is a part."),
             Self::Child => format!("Detach or drop \"{name}\", which inherits from {table}."),
             Self::Index => {
-                format!("Index \"{name}\" of {table} is not as it was created; create it again.")
+                format!(
+                    "Index \"{name}\" of {table} is not as it was created: drop it if it is there, and add PRIMARY KEY to the table again."
+                )
             }
         }
     }
@@ -115,6 +120,22 @@ pub enum Error {
     Corrupt(RecordNumber),
     /// The state of an account is missing, or was changed or moved.
     CorruptAccount(RecordNumber),
+    /// A row of the table with this name was changed, moved, or made without a key.
+    Altered(Name),
+    /// A row of the table with this name was made with a key that is not in the keyring.
+    NoKeyOfRow(Name),
+    /// The key of the blind index is not the one that the anchor names.
+    OtherIndexKey,
+    /// A MAC is not the 64 hexadecimal digits of one.
+    NotAMac,
+    /// There is no keyring, without which nothing can be verified.
+    NoKeyring,
+    /// The caller is not a superuser.
+    NotSuperuser,
+    /// The reason for accepting a restore is empty or too long.
+    Reason,
+    /// There is a keyring, and the tables are from before it or look like that.
+    NotDeclared,
     /// A stored verifier asks for more work than the ceilings allow.
     OverLimit(RecordNumber),
     /// `password_verify.argon2_*` are below every row of the OWASP recommendation.
@@ -135,6 +156,8 @@ pub enum Error {
     NoRandomness,
     /// Called in the transaction that created or altered the extension.
     JustInstalled,
+    /// The transaction has changed passwords or accounts.
+    HasChanges,
     /// More databases use the extension than shared memory has places for.
     TooManyDatabases,
     /// A change found no place in the audit, or no worker to write it.
@@ -241,6 +264,50 @@ impl Error {
                 "an account record is corrupt",
                 "Call pv_disable_user or pv_enable_user for the user whose record it is: the server log has its password_verify.credential.blind_index. It is written anew, and the password has to be changed.",
             ),
+            Self::Altered(table) => {
+                return (
+                    ERRCODE_DATA_CORRUPTED,
+                    format!("a row of password_verify.{table} is not as it was written"),
+                    "Somebody has written to the table, or it was damaged. See docs/tampering.md.",
+                );
+            }
+            Self::OtherIndexKey => (
+                ERRCODE_DATA_CORRUPTED,
+                "the key in password_verify.blind_index_key is not the one that was used",
+                "Put the right row back from a backup: without it, nobody's record is found.",
+            ),
+            Self::NotSuperuser => {
+                (ERRCODE_INSUFFICIENT_PRIVILEGE, "only a superuser can accept a restore", "")
+            }
+            Self::Reason => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "the reason is empty or too long",
+                "A reason has 1 to 255 bytes in UTF-8.",
+            ),
+            Self::NotAMac => (
+                ERRCODE_INVALID_PARAMETER_VALUE,
+                "the mac is not 64 hexadecimal digits",
+                "Take epoch, seq and mac from what pv_verify_events has answered, or from a line of the server log with \"audit\":\"head\".",
+            ),
+            Self::NoKeyring => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "there is no keyring",
+                "Set password_verify.keyring_file. Without a key, whoever can write the tables can change everything.",
+            ),
+            Self::NotDeclared => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the tables of password_verify were not sealed, and there is a keyring",
+                "If the keyring is new, set password_verify.accept_unsealed = until_rotated, restart, and call pv_rotate_keys. If it is not, the tables were changed: see docs/tampering.md.",
+            ),
+            Self::NoKeyOfRow(table) => {
+                return (
+                    ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                    format!(
+                        "the keyring of password_verify lacks the key of a row of password_verify.{table}"
+                    ),
+                    "Put the key back into password_verify.keyring_file, before the last line; a reload is not needed.",
+                );
+            }
             Self::OverLimit(_) => (
                 ERRCODE_PROGRAM_LIMIT_EXCEEDED,
                 "a credential record asks for more work than is allowed",
@@ -288,6 +355,11 @@ impl Error {
                 "password_verify was created or altered in this transaction",
                 "Commit first: attempts are recorded by another session, which cannot see it yet.",
             ),
+            Self::HasChanges => (
+                ERRCODE_ACTIVE_SQL_TRANSACTION,
+                "this transaction has changed what is to be verified",
+                "Commit it, or roll it back, and call this in a transaction of its own.",
+            ),
             Self::TooManyDatabases => (
                 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "password_verify is in use in too many databases of this server",
@@ -296,7 +368,7 @@ impl Error {
             Self::AuditBusy => (
                 ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
                 "no place for the audit event of this change",
-                "Try again, or raise password_verify.audit_queue or password_verify.workers.",
+                "Try again, or raise password_verify.audit_queue or password_verify.workers. If everybody is busy, the server log says why no worker comes.",
             ),
             Self::AuditNotWritten => (
                 ERRCODE_IO_ERROR,

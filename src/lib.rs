@@ -54,7 +54,7 @@ pub extern "C-unwind" fn _PG_init() {
         account::blocklist::load();
         pg::shared::segment::install(begin_again);
         if !pg::server::upgrading() {
-            pg::worker::main::register();
+            pg::worker::launch::register();
         }
     }
 }

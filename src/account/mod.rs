@@ -15,6 +15,7 @@ mod new_password;
 mod recorded;
 pub mod rename;
 pub mod reset;
+pub mod rotate;
 pub mod validate;
 
 pub use crate::account::new_password::accept;

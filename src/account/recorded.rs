@@ -77,16 +77,17 @@ pub fn recorded<E: Unmade>(
     client: Option<IpAddr>,
     make: impl FnOnce() -> Result<bool, E>,
 ) -> Result<bool, E> {
-    recorded_with(action, user, client, &[], make)
+    recorded_with(action, Some(user), client, &[], make)
 }
 
-/// Like [`recorded`], with budgets that are written at once and survive a rollback.
+/// Like [`recorded`], for all users at once if none is named, and with budgets that are written at once and
+/// survive a rollback.
 ///
 /// # Errors
 /// As [`recorded`].
 pub fn recorded_with<E: Unmade>(
     action: Action,
-    user: &UserId,
+    user: Option<&UserId>,
     client: Option<IpAddr>,
     carried: &[(Payer, BudgetPlace)],
     make: impl FnOnce() -> Result<bool, E>,
@@ -98,17 +99,18 @@ pub fn recorded_with<E: Unmade>(
         recordable => recordable?,
     }
     let prepared = transaction::prepare()?;
-    let queued = audit::queued_event(action, Some(user), client);
+    let queued = audit::queued_event(action, user, client);
     let made = make().map_err(E::or_busy);
     match made {
         Ok(true) => {
-            let cleared = failures::charged(user, action.clears())?;
-            prepared.changed(queued, &cleared, carried, failures::load)?;
+            let cleared = user.map(|user| failures::charged(user, action.clears()));
+            let cleared = cleared.transpose()?.unwrap_or_default();
+            prepared.changed(queued, &cleared, carried, failures::load_to_clear)?;
         }
         Ok(false) => {}
         Err(why) => {
             if let Some(denial) = why.denial() {
-                audit::wait_for(prepared.refused(queued, denial.reason.into()))?;
+                audit::wait_for(prepared.record_apart(queued, denial.reason.into()))?;
             }
         }
     }

@@ -29,6 +29,6 @@ pub fn rename(old: &UserId, new: &UserId) -> Result<(), Stop> {
         }
     })?;
     let carried = failures::carry_over(old, new)?;
-    recorded_with(Action::Renamed, new, None, &carried, || Ok::<_, Error>(true))?;
+    recorded_with(Action::Renamed, Some(new), None, &carried, || Ok::<_, Error>(true))?;
     Ok(())
 }

@@ -31,6 +31,7 @@ pub fn queued_event(
         alert: 0,
         hashed: false,
         clears: 0,
+        share: [0; 16],
         client_addr: caller::raw_addr(client),
         user_len: 0,
         user: [0; 255],

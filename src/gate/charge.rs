@@ -145,8 +145,8 @@ fn pin_all(
             Payer::Caller => (Some(&caller[..]), None),
         };
         let Some(about) = about else { continue };
-        let key = key.budget(payer as u8, about, user);
-        let load = || Throttle::open_by(Access::Read, deadline)?.read(key);
+        let (of, key) = (key.installation(), key.budget(payer as u8, about, user));
+        let load = || Throttle::open_by(of, Access::Read, deadline)?.read(key);
         match attempt.pin(payer, &key, deadline, load) {
             Ok(true) => {}
             Ok(false) | Err(Error::Locked) => return Ok(false),

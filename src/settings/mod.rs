@@ -18,7 +18,7 @@ pub use crate::settings::hashing::{
     blocklist_file, common_passwords, cost, hash_memory_limit, hash_slots, history, queue_length,
     rules,
 };
-pub use crate::settings::keys::{keyring_command, keyring_file};
+pub use crate::settings::keys::{AcceptUnsealed, accept_unsealed, keyring_command, keyring_file};
 pub use crate::settings::throttle::{
     queue_timeout, throttle, throttle_entries, throttle_forgive_repeats,
 };

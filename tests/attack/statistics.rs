@@ -25,11 +25,11 @@ fn crowd() -> Site {
     let mut admin = site.admin();
     admin
         .batch_execute(
-            "INSERT INTO password_verify.credential
-             SELECT gen_random_uuid(), 'crowd' || i, c.verifier, false, NULL, now(), now()
+            "INSERT INTO password_verify.credential (blind_index, user_id, verifier, must_change, expires_at, created_at, changed_at, mac)
+             SELECT gen_random_uuid(), 'crowd' || i, c.verifier, false, NULL, now(), now(), ''
                FROM generate_series(1, 20000) i, password_verify.credential c WHERE c.user_id = 'known0';
              INSERT INTO password_verify.account
-             SELECT c.blind_index, c.user_id, NULL, NULL, NULL, c.created_at, ''
+             SELECT c.blind_index, c.user_id, NULL, NULL, NULL, c.created_at, '', ''
                FROM password_verify.credential c WHERE c.user_id LIKE 'crowd%'",
         )
         .unwrap();

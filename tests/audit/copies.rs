@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use password_verify_tests::calls::{ask, create, set, validate};
 use password_verify_tests::cluster::{PRELOADED, run, server};
+use password_verify_tests::keyring::{fresh_key, keyring, line, sealed_site, setting};
 use password_verify_tests::query::number;
 use password_verify_tests::roles::globals;
 use password_verify_tests::site::CHEAP;
@@ -12,7 +13,8 @@ use password_verify_tests::told::{assert_on_record, load, with_clients};
 use password_verify_tests::trail::{
     assert_intact, counts, epochs, of_user, settle, stat, wait_until,
 };
-use password_verify_tests::{Answer, Cluster, GOOD, Site, WRONG, refused, sqlstate};
+use password_verify_tests::whole::{assert_whole, problem};
+use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, WRONG, refused, sqlstate};
 use postgres::Client;
 
 #[test]
@@ -250,5 +252,66 @@ fn a_standby_validates_when_told_to_and_records_after_promotion() {
     assert_eq!(counts(&mut admin)["validate valid"], 2);
     assert_eq!(of_user(&mut admin, "after promotion"), ["create committed"]);
     assert_eq!(epochs(&mut admin), ["start", "promotion"]);
+    assert_intact(&mut admin);
+}
+
+/// With a keyring, the rows of the primary are whole on the standby, and what is planted there opens nothing.
+#[test]
+fn a_standby_with_a_keyring_refuses_what_has_no_key_and_goes_on_after_promotion() {
+    let keys = line("a", &fresh_key());
+    let site = sealed_site(&keys);
+    ["42", "43"].iter().for_each(|user| site.enroll(user, GOOD));
+    settle(&mut site.admin());
+    let standby = Cluster::empty();
+    let mut copy = standby.command("pg_basebackup");
+    copy.arg("-D").arg(standby.data()).arg("-h").arg(site.cluster.folder());
+    run(copy.args(["-R", "-c", "fast"]));
+    let path = keyring(&standby, "keys", &keys, 0o600);
+    // A standby cannot know whether a move to a keyring is over: only `on` opens unsealed rows there.
+    let settings = [
+        &setting(&path),
+        "password_verify.standby_validation = on",
+        "password_verify.accept_unsealed = 'until_rotated'",
+    ];
+    standby.configure(&[PRELOADED, &settings].concat());
+    standby.up();
+    let mut app = standby.connect(&site.app, &site.database);
+    assert_eq!(validate(&mut app, "42", GOOD), Answer::yes());
+    // Written on the primary by somebody without the key.
+    let elsewhere = Site::new();
+    elsewhere.enroll("mallory", OTHER);
+    let sql = "SELECT verifier FROM password_verify.credential WHERE user_id = 'mallory'";
+    let planted = password_verify_tests::query::text(&mut elsewhere.admin(), sql);
+    let mut admin = site.admin();
+    let sql = format!(
+        "UPDATE password_verify.credential SET verifier = '{planted}', mac = '' WHERE user_id = '43'"
+    );
+    admin.batch_execute(&sql).unwrap();
+    wait_until("it has arrived", || {
+        sqlstate(app.query("SELECT auth.pv_validate_password('43'::text, $1)", &[&OTHER]))
+            == "XX001"
+    });
+    set(&mut admin, "43", GOOD);
+    settle(&mut admin);
+    wait_until("it has arrived", || {
+        let mut here = standby.admin(&site.database);
+        of_user(&mut here, "43").last().is_some_and(|last| last == "set committed")
+    });
+    assert_intact(&mut standby.admin(&site.database));
+
+    site.cluster.down();
+    run(standby.command("pg_ctl").arg("-D").arg(standby.data()).args(["-w", "promote"]));
+    let mut app = standby.connect(&site.app, &site.database);
+    assert_eq!(create(&mut app, "after promotion", GOOD), Answer::yes());
+    let mut admin = standby.admin(&site.database);
+    settle(&mut admin);
+    assert_eq!(epochs(&mut admin), ["start", "promotion"]);
+    assert_intact(&mut admin);
+    // That a record was not what it had been stays known until a superuser has taken note of it.
+    assert!(problem(&mut admin).is_some());
+    admin
+        .batch_execute("SELECT auth.pv_accept_restore('43 was planted, and has a new password')")
+        .unwrap();
+    assert_whole(&mut admin);
     assert_intact(&mut admin);
 }

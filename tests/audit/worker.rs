@@ -216,7 +216,7 @@ fn a_transaction_that_is_yet_to_come_is_no_obstacle() {
     admin
         .batch_execute(
             "INSERT INTO password_verify.open_change
-             VALUES ('00000000-05f5-e0ff-8000-000005f5e0ff', 99999999, 99999999, 1, 1, now(), NULL, false)",
+             VALUES ('00000000-05f5-e0ff-8000-000005f5e0ff', 99999999, 99999999, 1, 1, now(), NULL, false, NULL, '')",
         )
         .unwrap();
     let mut app = site.login();

@@ -22,6 +22,7 @@ fn defaults_units_and_contexts() {
     assert_eq!(
         settings,
         [
+            "password_verify.accept_unsealed = off postmaster",
             "password_verify.argon2_iterations = 3 [1, 20] superuser",
             "password_verify.argon2_memory = 65536 kB [7168, 1048576] superuser",
             "password_verify.argon2_parallelism = 4 [1, 16] superuser",

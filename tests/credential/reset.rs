@@ -302,6 +302,10 @@ fn with_a_keyring_a_token_cannot_be_forged_by_whoever_writes_the_table() {
         sqlstate(app.query_one("SELECT auth.pv_reset_password($1, $2)", &[&token, &OTHER])),
         "XX001"
     );
+    // In a row that is not as it was written nothing counts, until there is another password.
+    let issued = registrar.query("SELECT auth.pv_issue_reset_token('43'::text)", &[]);
+    assert_eq!(sqlstate(issued), "XX001");
+    assert_eq!(set(&mut admin, "43", GOOD), Answer::yes());
     let token = issue(&mut registrar, "43");
     let sealed: bool = admin
         .query_one("SELECT starts_with(reset_digest, '$sealed$') FROM password_verify.credential WHERE user_id = '43'", &[])

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 use password_verify_tests::calls::{change, create, set, validate};
 use password_verify_tests::cluster::PRELOADED;
 use password_verify_tests::hold::pid;
-use password_verify_tests::keyring::{fresh_key, key_of, line, put, restart, sealed_site, setting};
+use password_verify_tests::keyring::{
+    fresh_key, key_of, line, open_site, put, restart, sealed_site, setting,
+};
 use password_verify_tests::kill::crash_by;
 use password_verify_tests::query::text;
 use password_verify_tests::rotation::{PHC, ROTATE, activate, fill, keys, left};
@@ -47,6 +49,11 @@ fn records_from_before_the_keyring_are_sealed_and_sealed_again() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
     put(&site.cluster, &a);
     site.cluster.configure(&[&setting(&site.cluster.folder().join("keys"))]);
+    restart(&site.cluster, &a);
+    // Not before it is said that there was none.
+    assert_eq!(validate(&mut site.login(), "u1", GOOD), Answer::no("busy"));
+    assert!(site.cluster.log().contains("were not sealed, and there is a keyring"));
+    site.cluster.configure(&["password_verify.accept_unsealed = 'until_rotated'"]);
     restart(&site.cluster, &a);
     site.enroll("u4", GOOD);
     logs_in(&["u1", "u2", "u4"]);
@@ -132,7 +139,7 @@ fn records_that_cannot_be_opened_are_left_and_counted() {
 #[test]
 fn an_interrupted_rotation_goes_on_where_it_was() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
-    let site = sealed_site(&a);
+    let site = open_site(&a);
     for user in ["u1", "u2", "u3"] {
         site.enroll(user, GOOD);
     }
@@ -243,7 +250,7 @@ fn client(site: &Site, name: usize, service: &mut Client, stop: &AtomicBool) -> 
 #[test]
 fn nobody_notices_a_rotation() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
-    let site = sealed_site(&a);
+    let site = open_site(&a);
     // With PV_RECORDS=1000000 it is a measurement.
     let records = std::env::var("PV_RECORDS").map_or(100_000, |records| records.parse().unwrap());
     fill(&site, PHC, records);

@@ -2,7 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 use password_verify_tests::calls::validate;
-use password_verify_tests::keyring::{fresh_key, line, put, sealed_site, setting};
+use password_verify_tests::keyring::{fresh_key, line, open_site, put, sealed_site, setting};
 use password_verify_tests::query::text;
 use password_verify_tests::rotation::{PHC, ROTATE, activate, fill, keys, left};
 use password_verify_tests::{Answer, Cluster, GOOD, sqlstate};
@@ -152,7 +152,7 @@ fn managers_rotate_with_whatever_settings_and_objects_they_have() {
 #[test]
 fn batches_are_of_any_size_and_take_a_server_that_writes() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
-    let site = sealed_site(&a);
+    let site = open_site(&a);
     fill(&site, PHC, 40);
     let mut manager = site.login_with(&["manager"]);
     type Batch = (i64, bool);

@@ -9,14 +9,16 @@ use std::process::Command;
 use password_verify_core::kept::keyring::Keyring;
 use password_verify_core::kept::seal::{Binding, Owner, Sealed};
 use password_verify_core::rules::account::{Terms, Timestamp};
-use password_verify_tests::calls::{VALIDATE_FROM, change, create, manage, set, validate};
+use password_verify_tests::calls::{
+    VALIDATE, VALIDATE_FROM, change, create, manage, set, validate,
+};
 use password_verify_tests::cluster::run;
 use password_verify_tests::keyring::{
     fresh_key, key_of, line, put, reload, restart, sealed_site, setting,
 };
 use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::wait_until;
-use password_verify_tests::{ALL_KINDS, Answer, GOOD, OTHER, refused};
+use password_verify_tests::{ALL_KINDS, Answer, GOOD, OTHER, refused, sqlstate};
 use postgres::Client;
 
 /// What is sealed in a user's record: an Argon2id PHC string.
@@ -220,11 +222,11 @@ fn without_the_key_every_login_says_which_and_nobody_is_charged() {
     // the next is right after it.
     site.admin()
         .batch_execute(
-            "INSERT INTO password_verify.credential
-             SELECT '00000000-0000-0000-0000-000000000001', 'first', verifier, must_change, expires_at, created_at, changed_at
+            "INSERT INTO password_verify.credential (blind_index, user_id, verifier, must_change, expires_at, created_at, changed_at, mac)
+             SELECT '00000000-0000-0000-0000-000000000001', 'first', verifier, must_change, expires_at, created_at, changed_at, mac
                FROM password_verify.credential WHERE user_id = 'u1';
              INSERT INTO password_verify.account
-             SELECT '00000000-0000-0000-0000-000000000001', 'first', NULL, NULL, NULL, created_at, seal
+             SELECT '00000000-0000-0000-0000-000000000001', 'first', NULL, NULL, NULL, created_at, seal, mac
                FROM password_verify.account WHERE user_id = 'u1'",
         )
         .unwrap();
@@ -305,7 +307,12 @@ fn without_the_key_every_login_says_which_and_nobody_is_charged() {
     site.cluster.configure(&[&setting(&site.cluster.folder().join("keys"))]);
     restart(&site.cluster, &a);
     let mut app = site.login();
-    for (user, password) in [("u1", GOOD), ("u2", GOOD), ("u3", OTHER), ("u5", GOOD)] {
-        assert_eq!(validate(&mut app, user, password), Answer::yes(), "{user}");
+    for user in ["u1", "u2", "u5"] {
+        assert_eq!(validate(&mut app, user, GOOD), Answer::yes(), "{user}");
     }
+    // What was written without a key does not count, whoever wrote it.
+    assert_eq!(sqlstate(app.query(VALIDATE, &[&"u3", &OTHER])), "XX001");
+    assert!(manage(&mut site.admin(), "pv_enable_user", "u3"));
+    assert_eq!(set(&mut site.admin(), "u3", OTHER), Answer::yes());
+    assert_eq!(validate(&mut app, "u3", OTHER), Answer::yes());
 }

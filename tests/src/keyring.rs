@@ -47,11 +47,24 @@ pub fn put(cluster: &Cluster, keys: &str) {
 
 /// A server of one's own with that keyring.
 pub fn sealed_server(keys: &str) -> Arc<Cluster> {
+    sealed_server_with(keys, &[])
+}
+
+/// The same with more settings.
+pub fn sealed_server_with(keys: &str, settings: &[&str]) -> Arc<Cluster> {
     let cluster = Cluster::init();
     let path = keyring(&cluster, "keys", keys, 0o600);
-    cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
+    cluster.configure(&[PRELOADED, &[&setting(&path)], settings].concat());
     cluster.up();
     Arc::new(cluster)
+}
+
+/// Rows without a MAC count beside those with one.
+pub const ACCEPT_UNSEALED: &str = "password_verify.accept_unsealed = 'on'";
+
+/// A site with that keyring where unsealed rows count.
+pub fn open_site(keys: &str) -> Site {
+    Site::on(sealed_server_with(keys, &[ACCEPT_UNSEALED]))
 }
 
 /// A site on it.

@@ -21,6 +21,7 @@ pub mod throttle;
 pub mod told;
 pub mod trail;
 pub mod victim;
+pub mod whole;
 pub mod work;
 
 pub use calls::{Answer, refused, sqlstate};

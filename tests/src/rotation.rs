@@ -24,11 +24,11 @@ pub fn keys(client: &mut Client) -> String {
 
 /// Adds records that nobody logs in with: copies of one user's, not sealed, in places of their own.
 pub fn fill(site: &Site, phc: &str, records: i32) {
-    let sql = "WITH new AS (INSERT INTO password_verify.credential
-               SELECT gen_random_uuid(), 'copy ' || i, $1, false, NULL, now(), now() FROM generate_series(1, $2) i
+    let sql = "WITH new AS (INSERT INTO password_verify.credential (blind_index, user_id, verifier, must_change, expires_at, created_at, changed_at, mac)
+               SELECT gen_random_uuid(), 'copy ' || i, $1, false, NULL, now(), now(), '' FROM generate_series(1, $2) i
                RETURNING *)
                INSERT INTO password_verify.account
-               SELECT blind_index, user_id, NULL, NULL, NULL, created_at, '' FROM new";
+               SELECT blind_index, user_id, NULL, NULL, NULL, created_at, '', '' FROM new";
     site.admin().execute(sql, &[&phc, &records]).unwrap();
 }
 

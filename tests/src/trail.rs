@@ -55,6 +55,16 @@ pub fn verify(client: &mut impl GenericClient) -> Verdict {
     }
 }
 
+/// Asks `pv_verify_events` from a head on that was kept: is it intact, what is the problem, and how many rows?
+pub fn verify_from(
+    client: &mut impl GenericClient,
+    head: &(i64, i64, String),
+) -> (bool, Option<String>, i64) {
+    let sql = "SELECT intact, problem, events FROM auth.pv_verify_events($1, $2, $3)";
+    let row = client.query_one(sql, &[&head.0, &head.1, &head.2]).unwrap();
+    (row.get(0), row.get(1), row.get(2))
+}
+
 /// Nothing is changed, missing or inserted; how many rows there are.
 pub fn assert_intact(client: &mut impl GenericClient) -> i64 {
     let verdict = verify(client);

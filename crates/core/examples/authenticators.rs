@@ -69,7 +69,7 @@ fn main() {
     println!("| --- | --- | --- |");
     for action in Action::ALL {
         let (is, ends) = match action.role() {
-            Role::Chain => ("about the chain of events itself", String::new()),
+            Role::Chain => ("about the audit or the tables themselves", String::new()),
             Role::Attempt => ("a secret was tested", String::new()),
             Role::Change { clears } => {
                 let ends = clears.iter().map(|payer| match payer {

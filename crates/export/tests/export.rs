@@ -72,7 +72,7 @@ impl Exporter {
         let keyring = cluster.folder().join("keys");
         write_keyring(&keyring, &cluster, &format!("old:{}\nnew:{}\n", key(), key()));
         let setting = format!("password_verify.keyring_file = '{}'", keyring.display());
-        cluster.configure(&[&setting]);
+        cluster.configure(&[&setting, "password_verify.accept_unsealed = 'until_rotated'"]);
         cluster.up();
         Self { folder: tempfile::tempdir().unwrap(), keyring, site }
     }

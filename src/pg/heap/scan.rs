@@ -98,6 +98,34 @@ impl<'a> Scan<'a> {
         Self { table, scan, snapshot, direction, key, index: PhantomData }
     }
 
+    /// Begins anew at a place: is this row there, which the snapshot sees, and no other?
+    pub fn leads_to(&mut self, place: [u8; 16], row: u64) -> bool {
+        let at = pgrx::itemptr::item_pointer_to_u64;
+        self.seek(place);
+        // SAFETY: the index scan has begun and not ended; what it returns is valid until the next call.
+        let is_all = unsafe {
+            let next = || pg_sys::index_getnext_tid((*self.scan).iscan, self.direction);
+            let first = next();
+            !first.is_null() && at(*first) == row && next().is_null()
+        };
+        // Otherwise there are entries of other versions, too, or of the beginning of its chain.
+        is_all || {
+            self.seek(place);
+            // SAFETY: a tuple that is valid while it is read.
+            let read = |tuple: pg_sys::HeapTuple| unsafe { at((*tuple).t_self) };
+            self.peek(read) == Some(row) && self.peek(read).is_none()
+        }
+    }
+
+    fn seek(&mut self, place: [u8; 16]) {
+        // SAFETY: the scan has begun and not ended; the key lives as long, and points to the uuid in it.
+        unsafe {
+            (*self.key).place = place;
+            let key = &raw mut (*self.key).key;
+            pg_sys::index_rescan((*self.scan).iscan, key, 1, std::ptr::null_mut(), 0);
+        }
+    }
+
     /// Reads the next tuple and leaves its page unchanged.
     ///
     /// The usual functions prune a page on which rows have changed, and write that to the WAL,

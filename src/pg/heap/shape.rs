@@ -14,11 +14,19 @@ use pgrx::pg_sys;
 
 use crate::error::{Error, Name, Obstacle};
 
-/// A table: its columns in order, and how many of them form its key.
-struct Shape {
-    name: &'static CStr,
-    columns: &'static [pg_sys::Oid],
+/// What a table looks like.
+pub struct Shape {
+    pub name: &'static CStr,
+    /// The names of its columns, in order. The library does not need them, but whoever queries a view does.
+    names: &'static str,
+    /// Their types.
+    pub columns: &'static [pg_sys::Oid],
+    /// How many of them form its key.
     key: usize,
+    /// Is the last column a MAC over the others?
+    pub is_signed: bool,
+    /// Is there a row at the lowest place that belongs to nobody?
+    pub has_first_row: bool,
 }
 
 const BOOL: pg_sys::Oid = pg_sys::BOOLOID;
@@ -34,35 +42,98 @@ const UUID: pg_sys::Oid = pg_sys::UUIDOID;
 const SHAPES: &[Shape] = &[
     Shape {
         name: c"credential",
-        columns: &[UUID, TEXT, TEXT, BOOL, TIME, TIME, TIME, TEXT, TIME, TIME, TEXT],
+        names: "blind_index user_id verifier must_change expires_at created_at changed_at reset_digest reset_issued_at reset_expires_at former mac",
+        columns: &[UUID, TEXT, TEXT, BOOL, TIME, TIME, TIME, TEXT, TIME, TIME, TEXT, BYTES],
         key: 1,
+        is_signed: true,
+        has_first_row: true,
     },
-    Shape { name: c"account", columns: &[UUID, TEXT, TIME, TIME, TIME, TIME, TEXT], key: 1 },
-    Shape { name: c"blind_index_key", columns: &[BYTES, BOOL, UUID], key: 0 },
-    Shape { name: c"throttle", columns: &[UUID, INT2, INT4, TIME, TIME, TIME], key: 1 },
+    Shape {
+        name: c"account",
+        names: "blind_index user_id disabled_at change_required_at tokens_revoked_at created_at seal mac",
+        columns: &[UUID, TEXT, TIME, TIME, TIME, TIME, TEXT, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: true,
+    },
+    Shape {
+        name: c"blind_index_key",
+        names: "key in_use id mac",
+        columns: &[BYTES, BOOL, UUID, BYTES],
+        key: 0,
+        is_signed: true,
+        has_first_row: false,
+    },
+    Shape {
+        name: c"throttle",
+        names: "key kind count at known_until rests_at mac",
+        columns: &[UUID, INT2, INT4, TIME, TIME, TIME, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: true,
+    },
     Shape {
         name: c"event",
+        names: "epoch seq at since count action outcome user_id client_addr login_role acting_role peer_addr application_name pid xid alert detail mac",
         columns: &[
             INT8, INT8, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, INT4,
             INT8, INT4, TEXT, BYTES,
         ],
         key: 2,
+        // Its rows are chained.
+        is_signed: false,
+        has_first_row: false,
     },
     Shape {
         name: c"event_fold",
+        names: "key at since count action outcome user_id client_addr login_role acting_role peer_addr application_name pid xid alert detail mac",
         columns: &[
             UUID, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, INT4, INT8,
-            INT4, TEXT,
+            INT4, TEXT, BYTES,
         ],
         key: 1,
+        is_signed: true,
+        has_first_row: false,
     },
     Shape {
         name: c"open_change",
-        columns: &[UUID, INT8, INT8, INT8, INT8, TIME, UUID, BOOL],
+        names: "key xid top_xid epoch first_seq since clears by_session share mac",
+        columns: &[UUID, INT8, INT8, INT8, INT8, TIME, UUID, BOOL, TEXT, BYTES],
         key: 1,
+        is_signed: true,
+        has_first_row: false,
     },
-    Shape { name: c"cost_class", columns: &[UUID, TEXT, INT8, INT8, BOOL, BYTES], key: 1 },
+    Shape {
+        name: c"anchor",
+        names: "key sealed mac",
+        columns: &[UUID, TEXT, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
+    Shape {
+        name: c"cost_class",
+        names: "key template users part current cells mac",
+        columns: &[UUID, TEXT, INT8, INT8, BOOL, BYTES, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
 ];
+
+impl Shape {
+    /// Its number in the list of tables, as a bit.
+    pub fn bit(&self) -> u16 {
+        let number = SHAPES.iter().position(|shape| shape.name == self.name);
+        number.map_or(0, |number| 1 << number)
+    }
+
+    /// The names of the tables whose bits are set.
+    pub fn of_bits(bits: u16) -> impl Iterator<Item = &'static CStr> {
+        let all = SHAPES.iter().map(|shape| (shape.name, shape.bit()));
+        all.filter(move |(_, bit)| bits & bit != 0).map(|(name, _)| name)
+    }
+}
 
 /// Tables and indexes already checked. There is more room than needed.
 static LOOKED_AT: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
@@ -72,13 +143,10 @@ static FORGOTTEN: AtomicU32 = AtomicU32::new(0);
 /// Checks that this table is as it was created.
 ///
 /// # Errors
-/// [`Error::InTheWay`]; [`Error::NotInstalled`] for a name that is not in the list.
-pub fn require_table(relation: pg_sys::Relation, name: &'static CStr) -> Result<(), Error> {
-    once(relation, || {
-        let shape = of(name)?;
-        // SAFETY: the relation is open.
-        unsafe { check_table(relation, shape) }
-    })
+/// [`Error::InTheWay`].
+pub fn require_table(relation: pg_sys::Relation, shape: &Shape) -> Result<(), Error> {
+    // SAFETY: the relation is open.
+    once(relation, || unsafe { check_table(relation, shape) })
 }
 
 /// Checks that this index is the one by which rows of that table are found.
@@ -88,16 +156,17 @@ pub fn require_table(relation: pg_sys::Relation, name: &'static CStr) -> Result<
 pub fn require_index(
     relation: pg_sys::Relation,
     table: pg_sys::Relation,
-    name: &'static CStr,
+    shape: &Shape,
 ) -> Result<(), Error> {
-    once(relation, || {
-        let shape = of(name)?;
-        // SAFETY: the relations are open.
-        unsafe { check_index(relation, table, shape) }
-    })
+    // SAFETY: the relations are open.
+    once(relation, || unsafe { check_index(relation, table, shape) })
 }
 
-fn of(name: &CStr) -> Result<&'static Shape, Error> {
+/// What the table of that name looks like.
+///
+/// # Errors
+/// [`Error::NotInstalled`] for a name that is not in the list.
+pub fn of(name: &CStr) -> Result<&'static Shape, Error> {
     SHAPES.iter().find(|shape| shape.name == name).ok_or(Error::NotInstalled)
 }
 
@@ -148,6 +217,9 @@ unsafe fn check_table(relation: pg_sys::Relation, shape: &Shape) -> Result<(), E
         {
             return Err(Error::InTheWay(Obstacle::Storage, table, table));
         }
+        if class.relforcerowsecurity {
+            return Err(Error::InTheWay(Obstacle::RowSecurity, table, table));
+        }
         check_columns((*relation).rd_att, shape)?;
         let triggers = (*relation).trigdesc;
         if !triggers.is_null() {
@@ -169,6 +241,9 @@ unsafe fn check_table(relation: pg_sys::Relation, shape: &Shape) -> Result<(), E
             let rule = (**(*rules).rules).ruleId;
             let name = catalog::rule_name(rule);
             return Err(Error::InTheWay(Obstacle::Rule, name, table));
+        }
+        if !class.relhasindex {
+            return Err(Error::InTheWay(Obstacle::Index, table, table));
         }
         let oid = (*relation).rd_id;
         if let Some(parent) = catalog::parent(oid) {
@@ -203,8 +278,9 @@ unsafe fn check_columns(columns: pg_sys::TupleDesc, shape: &Shape) -> Result<(),
                 && column.atttypmod == -1
                 && column.attgenerated == 0
                 && column.attidentity == 0;
-            if !plain || shape.columns.get(i) != Some(&column.atttypid) {
-                let name = name_at(column.attname.data.as_ptr());
+            let name = name_at(column.attname.data.as_ptr());
+            let its = shape.names.split(' ').nth(i).is_some_and(|its| its == name.to_string());
+            if !plain || !its || shape.columns.get(i) != Some(&column.atttypid) {
                 return Err(Error::InTheWay(Obstacle::Column, name, table));
             }
         }
@@ -229,6 +305,10 @@ unsafe fn check_index(
         let as_created = row.indrelid == (*table).rd_id
             && class.relam == pg_sys::BTREE_AM_OID
             && row.indisvalid
+            && row.indisready
+            && row.indislive
+            && row.indisunique
+            && row.indimmediate
             && keys == shape.key
             && keys > 0
             && (0..keys).all(|i| {

@@ -1,4 +1,4 @@
-//! Opens and closes tables and indexes, and converts their rows.
+//! Opens and closes tables and indexes.
 //!
 //! Opening waits for a lock for a bounded time and never queues for it: VACUUM FULL and LOCK TABLE
 //! stay in that queue for as long as others hold the table. A relation is checked before use
@@ -8,13 +8,15 @@ use std::cell::RefCell;
 use std::ffi::CStr;
 use std::time::Instant;
 
+use password_verify_core::kept::row_mac::Installation;
 use pgrx::pg_sys;
 
 use super::lock;
 use super::lock::Access;
 use super::shape;
+use super::shape::Shape;
 use super::write::TableWriter;
-use crate::error::Error;
+use crate::error::{Error, Name, Obstacle};
 use crate::pg::server;
 use crate::pg::server::unwinding;
 
@@ -22,7 +24,10 @@ use crate::pg::server::unwinding;
 const SCHEMA: &CStr = c"password_verify";
 
 /// The oid of one of this extension's tables or indexes.
-fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
+///
+/// # Errors
+/// [`Error::NotInstalled`].
+pub fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
     // SAFETY: cache look-ups with constant C strings; a missing name gives InvalidOid.
     let oid = unsafe {
         let schema = pg_sys::get_namespace_oid(SCHEMA.as_ptr(), true);
@@ -59,7 +64,7 @@ pub fn require_free(tables: &[&'static CStr], deadline: Instant) -> Result<(), E
         let oid = locked(name, Access::Write, deadline)?;
         // SAFETY: the oid of a table that has just been locked.
         let relation = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        let looked_at = shape::require_table(relation, name);
+        let looked_at = shape::of(name).and_then(|shape| shape::require_table(relation, shape));
         // SAFETY: opened and locked here, closed and unlocked once.
         unsafe { pg_sys::table_close(relation, Access::Write.lock()) };
         looked_at?;
@@ -70,7 +75,9 @@ pub fn require_free(tables: &[&'static CStr], deadline: Instant) -> Result<(), E
 pub struct Table {
     relation: pg_sys::Relation,
     access: Access,
-    name: &'static CStr,
+    shape: &'static Shape,
+    /// What its rows are bound to.
+    of: Installation,
     /// Its indexes, opened by the first write.
     writer: RefCell<Option<TableWriter>>,
 }
@@ -80,21 +87,27 @@ impl Table {
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
-    pub fn open(name: &'static CStr, access: Access) -> Result<Self, Error> {
-        Self::open_by(name, access, lock::deadline())
+    pub fn open(name: &'static CStr, of: Installation, access: Access) -> Result<Self, Error> {
+        Self::open_by(name, of, access, lock::deadline())
     }
 
     /// Waits for the table until the deadline.
     ///
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::Locked`], [`Error::InTheWay`].
-    pub fn open_by(name: &'static CStr, access: Access, deadline: Instant) -> Result<Self, Error> {
+    pub fn open_by(
+        name: &'static CStr,
+        of: Installation,
+        access: Access,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let shape = shape::of(name)?;
         let oid = locked(name, access, deadline)?;
         // SAFETY: an oid that has just been locked; a table dropped before that is a PostgreSQL
         // error, and the lock goes with the transaction.
         let relation = unsafe { pg_sys::table_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        let table = Self { relation, access, name, writer: RefCell::default() };
-        shape::require_table(relation, name)?;
+        let table = Self { relation, access, shape, of, writer: RefCell::default() };
+        shape::require_table(relation, shape)?;
         Ok(table)
     }
 
@@ -164,6 +177,20 @@ impl Table {
         self.relation
     }
 
+    pub fn name(&self) -> &'static CStr {
+        self.shape.name
+    }
+
+    /// What its rows are bound to.
+    pub fn installation(&self) -> Installation {
+        self.of
+    }
+
+    /// What it looks like.
+    pub fn shape(&self) -> &'static Shape {
+        self.shape
+    }
+
     /// Its row type.
     pub fn tuple_desc(&self) -> pg_sys::TupleDesc {
         // SAFETY: the relation is open.
@@ -201,11 +228,15 @@ impl Index {
     /// Those of [`Index::open`].
     pub fn open_by(name: &CStr, table: &Table, deadline: Instant) -> Result<Self, Error> {
         let access = table.access;
-        let oid = locked(name, access, deadline)?;
+        let missing = Error::InTheWay(Obstacle::Index, Name::of(name), Name::of(table.name()));
+        let oid = locked(name, access, deadline).map_err(|why| match why {
+            Error::NotInstalled => missing,
+            why => why,
+        })?;
         // SAFETY: an oid that has just been locked, as for a table.
         let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
         let index = Self { relation, access };
-        shape::require_index(relation, table.relation, table.name)?;
+        shape::require_index(relation, table.relation, table.shape)?;
         Ok(index)
     }
 
@@ -221,53 +252,6 @@ impl Drop for Index {
             // SAFETY: opened by `open_by`, closed once.
             unsafe { pg_sys::index_close(self.relation, self.access.lock_to_release()) };
         }
-    }
-}
-
-/// The values of a tuple with `N` columns.
-///
-/// # Errors
-/// [`Error::NotInstalled`] when the table has another number of columns.
-///
-/// # Safety
-/// `tuple` belongs to that table and is valid for as long as the values are used.
-pub unsafe fn columns<const N: usize>(
-    table: &Table,
-    tuple: pg_sys::HeapTuple,
-) -> Result<[Option<pg_sys::Datum>; N], Error> {
-    let mut values = [pg_sys::Datum::null(); N];
-    let mut nulls = [true; N];
-    // SAFETY: the caller's promise; the arrays have as many elements as the row type has columns.
-    unsafe {
-        if (*table.tuple_desc()).natts != N as i32 {
-            return Err(Error::NotInstalled);
-        }
-        let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-        pg_sys::heap_deform_tuple(tuple, table.tuple_desc(), values, nulls);
-    }
-    Ok(std::array::from_fn(|i| (!nulls[i]).then_some(values[i])))
-}
-
-/// Forms a tuple of that table in the current memory context.
-///
-/// # Errors
-/// [`Error::NotInstalled`] when the table has another number of columns.
-///
-/// # Safety
-/// The values have the types of the columns.
-pub unsafe fn form<const N: usize>(
-    table: &Table,
-    columns: [Option<pg_sys::Datum>; N],
-) -> Result<pg_sys::HeapTuple, Error> {
-    let mut values = columns.map(|column| column.unwrap_or(pg_sys::Datum::null()));
-    let mut nulls = columns.map(|column| column.is_none());
-    // SAFETY: the caller's promise; the arrays have as many elements as the row type has columns.
-    unsafe {
-        if (*table.tuple_desc()).natts != N as i32 {
-            return Err(Error::NotInstalled);
-        }
-        let (values, nulls) = (values.as_mut_ptr(), nulls.as_mut_ptr());
-        Ok(pg_sys::heap_form_tuple(table.tuple_desc(), values, nulls))
     }
 }
 

@@ -1,5 +1,7 @@
 //! Converts text between the database's encoding and UTF-8. Incoming text leaves no copy behind.
 
+use std::borrow::Cow;
+
 use password_verify_core::rules::secret::Secret;
 use pgrx::pg_sys;
 use zeroize::{Zeroize, Zeroizing};
@@ -63,6 +65,40 @@ pub unsafe fn bytes(datum: pg_sys::Datum) -> Zeroizing<Vec<u8>> {
         let plain = plain(datum);
         Zeroizing::new(std::slice::from_raw_parts(plain.data, plain.len).to_vec())
     }
+}
+
+/// The bytes of a `bytea` datum, where they lie if nothing has to be unpacked. For what is not secret.
+///
+/// # Safety
+/// `datum` is a non-null `bytea`, valid for as long as the result.
+pub unsafe fn borrowed<'a>(datum: pg_sys::Datum) -> Cow<'a, [u8]> {
+    // SAFETY: the caller's promise; a copy of ours is copied before it is wiped.
+    unsafe {
+        let plain = plain(datum);
+        let bytes = std::slice::from_raw_parts(plain.data, plain.len);
+        if plain.ours { Cow::Owned(bytes.to_vec()) } else { Cow::Borrowed(bytes) }
+    }
+}
+
+/// The text in UTF-8, where it lies if that is the database's encoding. For what is not secret.
+///
+/// # Errors
+/// Those of [`to_utf8`].
+///
+/// # Safety
+/// `datum` is a non-null `text`, valid for as long as the result.
+pub unsafe fn borrowed_utf8<'a>(datum: pg_sys::Datum) -> Result<Cow<'a, str>, Error> {
+    if !database_is_utf8() {
+        // SAFETY: the caller's promise.
+        return unsafe { to_utf8(datum) }.map(|text| Cow::Owned(text.expose().to_owned()));
+    }
+    // SAFETY: the caller's promise.
+    Ok(match unsafe { borrowed(datum) } {
+        Cow::Borrowed(bytes) => {
+            Cow::Borrowed(std::str::from_utf8(bytes).map_err(|_| Error::NotText)?)
+        }
+        Cow::Owned(bytes) => Cow::Owned(String::from_utf8(bytes).map_err(|_| Error::NotText)?),
+    })
 }
 
 /// The text in UTF-8. Intermediate copies are wiped.

@@ -92,6 +92,12 @@ fn peer() -> RawAddr {
     })
 }
 
+/// Is the role that has logged in a superuser?
+pub fn is_superuser() -> bool {
+    // SAFETY: a plain value, and a catalog look-up in a transaction.
+    unsafe { pg_sys::superuser_arg(pg_sys::GetSessionUserId()) }
+}
+
 /// The address of an `inet`, whatever its mask.
 pub fn address(inet: &Inet) -> Option<core::net::IpAddr> {
     let text = inet.0.as_str();

@@ -1,6 +1,7 @@
 //! Converts an event in shared memory to a typed one.
 
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
+use password_verify_core::trail::log_line::json;
 
 use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
@@ -14,7 +15,13 @@ pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
     let action = Action::from_u8(queued.action).ok_or(Error::NotInstalled)?;
     let outcome = Outcome::from_u8(queued.outcome).ok_or(Error::NotInstalled)?;
     let mut event = Event::new(queued.at, action, outcome);
-    event.user_id = Some(user_of(queued)).filter(|user| !user.is_empty());
+    let text = Some(user_of(queued)).filter(|text| !text.is_empty());
+    match action {
+        Action::AcceptRestore => {
+            event.detail = text.map(|reason| format!(r#"{{"reason":{}}}"#, json(&reason)));
+        }
+        _ => event.user_id = text,
+    }
     event.client_addr = addr_text(&queued.client_addr);
     event.login_role = name(&queued.caller.login_role);
     event.acting_role = name(&queued.caller.acting_role);

@@ -12,8 +12,8 @@ use crate::pg::server;
 const EXTNAME: i16 = 2;
 
 /// The tables that a worker must open before it can write anything.
-pub const TABLES: [&CStr; 5] =
-    [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class"];
+pub const TABLES: [&CStr; 6] =
+    [c"event", c"throttle", c"event_fold", c"open_change", c"cost_class", c"anchor"];
 
 /// Could the worker write, as far as this session can tell? Otherwise an attempt would be charged
 /// and hashed but not answered.

@@ -3,7 +3,7 @@
 
 use password_verify_core::rules::event::Event;
 use password_verify_core::trail::chain::{Head, hex};
-use password_verify_core::trail::log_line::{self, Line};
+use password_verify_core::trail::log_line::{self, Line, json};
 use pgrx::PgLogLevel;
 
 use super::event;
@@ -44,7 +44,9 @@ pub fn head(database: &str, head: Head) {
 pub fn alert(database: &str, event: &Event) {
     let names: Vec<String> = event.alert.names().map(json).collect();
     let (names, database) = (names.join(","), json(database));
-    line(&format!(r#""alert":[{names}],"database":{database},{}"#, fields(event)));
+    let detail = event.detail.as_deref().map(|text| format!(r#","detail":{}"#, json(text)));
+    let detail = detail.unwrap_or_default();
+    line(&format!(r#""alert":[{names}],"database":{database},{}{detail}"#, fields(event)));
 }
 
 /// Logs an event of a standby, which has no table to write to. `left_out`: events before it that
@@ -66,18 +68,4 @@ fn fields(event: &Event) -> String {
         text(&event.login_role),
         text(&event.peer_addr),
     )
-}
-
-/// A JSON string in ASCII and without braces, so that text chosen by a login can neither end the
-/// line nor imitate another.
-fn json(text: &str) -> String {
-    let mut out = String::from("\"");
-    for unit in text.encode_utf16() {
-        match char::from_u32(unit.into()) {
-            Some(c @ (' ' | '!' | '#'..='[' | ']'..='z')) => out.push(c),
-            _ => out.push_str(&format!("\\u{unit:04x}")),
-        }
-    }
-    out.push('"');
-    out
 }

@@ -14,6 +14,7 @@ use pgrx::pg_sys;
 
 use super::statistics;
 use crate::error::Error;
+use crate::pg::keys::keyring;
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::pg::server::callbacks;
@@ -26,6 +27,7 @@ use crate::pg::shared::databases;
 use crate::pg::shared::queue;
 use crate::pg::shared::queue::Ticket;
 use crate::pg::shared::queued_event::QueuedEvent;
+use crate::pg::vault::shares;
 use crate::settings;
 use password_verify_core::rules::throttle::{PAYERS, Payer};
 
@@ -52,12 +54,32 @@ thread_local! {
     static PREPARED: Cell<u32> = const { Cell::new(NONE) };
 }
 
+/// Refuses a transaction that has written anything, by which way ever: it may yet be rolled back.
+///
+/// # Errors
+/// [`Error::HasChanges`].
+pub fn require_no_id() -> Result<(), Error> {
+    // SAFETY: reads the state of this transaction.
+    let id = unsafe { pg_sys::GetTopTransactionIdIfAny() };
+    if id == pg_sys::InvalidTransactionId { Ok(()) } else { Err(Error::HasChanges) }
+}
+
+/// Refuses a transaction with changes of its own, which no sum of rows has yet.
+///
+/// # Errors
+/// [`Error::HasChanges`].
+pub fn require_unchanged() -> Result<(), Error> {
+    if CHANGES.with_borrow(Option::is_none) { Ok(()) } else { Err(Error::HasChanges) }
+}
+
 /// Reserves what recording a change takes, before the change is made.
 ///
 /// # Errors
 /// [`Error::AuditBusy`] when there is no room, or no worker, in time.
 pub fn prepare() -> Result<Prepared, Error> {
     register_callbacks();
+    // Of a change that failed.
+    shares::take();
     let deadline = Instant::now() + settings::audit_timeout();
     let database = databases::mine()?;
     let served = databases::await_worker(database, deadline) && wait_for_oldest(deadline);
@@ -111,8 +133,8 @@ fn give_back() {
 }
 
 impl Prepared {
-    /// Records why a change was refused. This event is not part of the transaction.
-    pub fn refused(self, mut queued: QueuedEvent, outcome: Outcome) -> Ticket {
+    /// Records what is not part of the transaction: why a change was refused.
+    pub fn record_apart(self, mut queued: QueuedEvent, outcome: Outcome) -> Ticket {
         (queued.at, queued.outcome) = (server::now(), outcome as u8);
         count(self.database, &queued);
         queue::submit(PREPARED.replace(NONE), &queued, [NONE; PAYERS])
@@ -140,12 +162,14 @@ impl Prepared {
         let top = unsafe { pg_sys::GetTopFullTransactionId().value };
         (queued.at, queued.outcome, queued.xid) = (server::now(), Outcome::Pending as u8, xid);
         queued.top_xid = top;
+        queued.share = shares::take().to_be_bytes();
         if CHANGES.with_borrow(Option::is_none) {
             let end = queue::reserve(self.database, self.deadline).ok_or_else(unrecorded)?;
             let mut queued = queued;
             queued.action = Action::End as u8;
             queued.xid = top;
             queued.user_len = 0;
+            queued.share = [0; 16];
             let changes = Changes {
                 end,
                 queued,
@@ -197,10 +221,12 @@ fn count(database: usize, queued: &QueuedEvent) {
     board::of(database).count(crate::counter::of(queued.action, queued.outcome), 1);
 }
 
-/// Waits, before the transaction commits, until all its changes are recorded.
+/// Waits, before the transaction commits, until all its changes are recorded. With a keyring, also where events are
+/// asynchronous: what the changes add to the sum of the tables would be lost by a crash.
 fn before_commit() -> Result<(), Error> {
     let last = CHANGES.with_borrow(|changes| changes.as_ref().and_then(|changes| changes.last));
-    last.filter(|ticket| ticket.is_to_wait()).map_or(Ok(()), await_written)
+    let waits = |ticket: &Ticket| ticket.is_to_wait() || keyring::active_seal().is_some();
+    last.filter(waits).map_or(Ok(()), await_written)
 }
 
 /// Waits until the event behind the ticket is committed.

@@ -3,6 +3,7 @@
 use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::clock;
 use password_verify_core::rules::throttle::PAYERS;
+use password_verify_core::trail::chain::Head;
 use password_verify_core::trail::fold::Allowance;
 use pgrx::pg_sys;
 
@@ -122,7 +123,8 @@ pub struct HandOver {
     pub unfinished: bool,
     /// How many more rows a flood of events may add.
     pub allowance: Allowance,
-    /// How far the clean-up of budgets has come, and when the next pass begins.
+    /// How far the clean-up has come: in which table, and after which row; and when the next pass begins.
+    pub tidying: u8,
     pub tidied_to: [u8; 16],
     pub tidy_again_at: Timestamp,
     /// The oldest existing epoch; zero if not determined yet.
@@ -131,8 +133,44 @@ pub struct HandOver {
     pub pruned_before: i64,
     /// Of those epochs, rows from this one on are deleted: epoch and sequence number.
     pub pruned_to: (i64, i64),
+    /// The table that holds the chain, which is another one when the extension was created anew.
+    pub events: u32,
+    /// How the blind index key is known ([`password_verify_core::kept::row_mac::Installation`]); zeros without
+    /// a keyring.
+    pub installation: [u8; 16],
+    /// Is everything in the database sealed, as far as its anchor says?
+    pub sealed: bool,
+    /// Has somebody seen that everything is sealed?
+    pub found_sealed: bool,
+    /// Tables that are not as they were written, one bit each, and those of which an event says so.
+    pub altered: u16,
+    pub told: u16,
+    /// Which key the budgets and all else that the worker keeps are signed with, since the last complete pass.
+    pub signed_with: [u8; 8],
+    /// The same of the pass that has begun.
+    pub signing_with: [u8; 8],
+    /// What the sums are to be corrected by when a restore is accepted, if it is.
+    pub accept: Option<Correction>,
+    /// Since a restore was accepted: the next pass deletes what is not as it was written, where only the worker writes.
+    pub discard: bool,
     /// Has the log reported that nothing is removed because the clock may be wrong?
     pub doubted: bool,
+}
+
+/// What the sums of an anchor are to be corrected by.
+#[derive(Debug, Clone, Copy)]
+pub struct Correction {
+    /// As [`password_verify_core::trail::anchor::Sums`] has them, big-endian.
+    pub sums: [[u8; 16]; 5],
+    /// The epoch of the last acceptance before. If there has been another since, this is no correction any more.
+    pub accepted: i64,
+}
+
+impl HandOver {
+    /// The head of the chain.
+    pub fn head(&self) -> Head {
+        Head { epoch: self.epoch, seq: self.seq, mac: self.mac }
+    }
 }
 
 impl Database {

@@ -7,9 +7,10 @@ use std::time::{Duration, Instant};
 use password_verify_core::rules::account::Timestamp;
 use pgrx::pg_sys;
 
-use super::central::{AFTER_FAILURE, Central, Database, HandOver};
+use super::central::{AFTER_FAILURE, Central, Correction, Database, HandOver};
 use super::class_counts::{moves, recounts};
 use super::{board, budgets, renewals};
+use crate::counter;
 use crate::error::Error;
 use crate::pg::server;
 
@@ -117,6 +118,99 @@ pub fn handed_over(number: usize) -> HandOver {
     databases[number].left
 }
 
+/// The same for a worker that finds this table of events. Another one belonged to an extension that has been dropped
+/// since: what was known of it is forgotten.
+pub fn handed_over_for(number: usize, events: pg_sys::Oid) -> HandOver {
+    hand_over(number, |left| {
+        if left.events != 0 && left.events != events.to_u32() {
+            *left = HandOver::default();
+        }
+    });
+    handed_over(number)
+}
+
+/// Does the anchor say of this session's database that all of it is sealed?
+pub fn is_sealed() -> bool {
+    let oid = server::database();
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    databases.iter().any(|database| database.oid == oid && database.left.sealed)
+}
+
+/// Notes that a table is not as it was written: for the worker, which says so once.
+pub fn note_altered(table: u16) {
+    let oid = server::database();
+    let wake = {
+        let mut central = Central::lock();
+        let (_, _, databases) = central.parts();
+        let mine = databases.iter().position(|database| database.oid == oid);
+        mine.is_some_and(|number| {
+            board::of(number).count(counter::ROWS_REFUSED, 1);
+            let left = &mut databases[number].left;
+            left.altered |= table;
+            left.altered != left.told && databases[number].want()
+        })
+    };
+    if wake {
+        board::vacancy().broadcast();
+    }
+}
+
+/// The same, also if the worker has said so: it writes another batch, and its anchor with it.
+///
+/// # Errors
+/// Those of [`mine`].
+pub fn note_altered_again(table: u16) -> Result<(), Error> {
+    hand_over(mine()?, |left| left.told &= !table);
+    note_altered(table);
+    Ok(())
+}
+
+/// Has the worker signed all that it keeps with the key of that fingerprint? If not, it is asked to.
+pub fn is_signed_with(number: usize, fingerprint: [u8; 8]) -> bool {
+    let left = handed_over(number);
+    if left.signed_with == fingerprint {
+        return true;
+    }
+    if left.signing_with != fingerprint {
+        hand_over(number, |left| {
+            (left.tidying, left.tidied_to, left.tidy_again_at) = (0, [0; 16], 0);
+        });
+    }
+    want_worker(number);
+    false
+}
+
+/// Notes what the sums of all tables are to be corrected by, if a restore is accepted.
+pub fn accept(correction: Correction) {
+    let oid = server::database();
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    if let Some(mine) = databases.iter_mut().find(|database| database.oid == oid) {
+        mine.left.accept = Some(correction);
+    }
+}
+
+/// Notes that every row is sealed: for the worker, which writes that into the anchor.
+pub fn note_sealed() {
+    let oid = server::database();
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    if let Some(mine) = databases.iter_mut().find(|database| database.oid == oid) {
+        mine.left.found_sealed = true;
+    }
+}
+
+/// The installation that this session's database has had since its worker came, and the oid of its table of
+/// events; zeros without a keyring.
+pub fn installation() -> ([u8; 16], u32) {
+    let oid = server::database();
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    let mine = databases.iter().find(|database| database.oid == oid);
+    mine.map_or(([0; 16], 0), |database| (database.left.installation, database.left.events))
+}
+
 /// Changes what the next worker will find.
 pub fn hand_over(number: usize, change: impl FnOnce(&mut HandOver)) {
     let mut central = Central::lock();
@@ -186,8 +280,9 @@ pub fn leave(number: usize, departure: Departure) {
                 }
             }
         }
-        // Something arrived while it was leaving, or it had not finished.
-        let more = database.ready > 0 || database.left.unfinished;
+        // Something arrived while it was leaving, or was found; or it had not finished.
+        let found = database.left.altered & !database.left.told != 0;
+        let more = database.ready > 0 || database.left.unfinished || found;
         more && database.want()
     };
     board::of(number).done.broadcast();

@@ -21,6 +21,8 @@ pub struct QueuedEvent {
     pub hashed: bool,
     /// The user's budgets to clear when the transaction commits: one bit for each payer.
     pub clears: u8,
+    /// What the change adds to the sum of all credentials, big-endian.
+    pub share: [u8; 16],
     pub client_addr: RawAddr,
     pub user_len: u8,
     /// UTF-8.
@@ -35,8 +37,13 @@ impl QueuedEvent {
     }
 
     pub fn name_user(&mut self, user: &UserId) {
-        let bytes = user.as_str().as_bytes();
-        // Invariant: a user id has at most 255 bytes.
+        self.put_text(user.as_str());
+    }
+
+    /// Puts a text of at most 255 bytes in the place of the user.
+    pub fn put_text(&mut self, text: &str) {
+        let bytes = text.as_bytes();
+        // Invariant: a user id has at most 255 bytes, and so has any other text.
         (self.user_len, self.user) = (bytes.len() as u8, [0; 255]);
         self.user[..bytes.len()].copy_from_slice(bytes);
     }

@@ -1,8 +1,10 @@
 //! `password_verify.event`: one row for each audit event, ordered by (epoch, seq). Only the worker
 //! writes it.
 
+use std::borrow::Cow;
 use std::marker::PhantomData;
 
+use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::trail::chain::MAC_BYTES;
 use pgrx::datum::IntoDatum;
@@ -10,10 +12,12 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::heap::moment::Moment;
+use crate::pg::heap::row;
 use crate::pg::heap::scan;
-use crate::pg::heap::table;
 use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::text;
+use crate::pg::heap::whole::Met;
 use crate::pg::server::unwinding;
 
 pub struct EventRow {
@@ -22,7 +26,7 @@ pub struct EventRow {
     /// An error if a column has an impossible value.
     pub event: Result<Event, Error>,
     pub mac: Vec<u8>,
-    place: pg_sys::ItemPointerData,
+    pub place: pg_sys::ItemPointerData,
 }
 
 pub struct Events {
@@ -68,11 +72,12 @@ pub unsafe fn from_columns(
     columns: [Option<pg_sys::Datum>; EVENT_COLUMNS],
 ) -> Result<Event, Error> {
     let wrong = Error::NotInstalled;
-    let text = |column: Option<pg_sys::Datum>| {
-        // SAFETY: the caller's promise.
-        let text = column.map(|datum| unsafe { text::to_utf8(datum) }).transpose();
-        text.map(|text| text.map(|text| text.expose().to_owned()))
+    let borrowed = |column: Option<pg_sys::Datum>| {
+        // SAFETY: the caller's promise; copied or dropped before the end of this function.
+        column.map(|datum| unsafe { text::borrowed_utf8(datum) }).transpose()
     };
+    let text =
+        |column: Option<pg_sys::Datum>| borrowed(column).map(|text| text.map(Cow::into_owned));
     let number = |column: Option<pg_sys::Datum>| column.map(|datum| datum.value() as i64);
     let [
         at,
@@ -95,8 +100,8 @@ pub unsafe fn from_columns(
         at: number(at).ok_or(wrong)?,
         since: number(since).ok_or(wrong)?,
         count: number(count).ok_or(wrong)?,
-        action: text(action)?.as_deref().and_then(Action::from_str).ok_or(wrong)?,
-        outcome: text(outcome)?.as_deref().and_then(Outcome::from_str).ok_or(wrong)?,
+        action: borrowed(action)?.as_deref().and_then(Action::from_str).ok_or(wrong)?,
+        outcome: borrowed(outcome)?.as_deref().and_then(Outcome::from_str).ok_or(wrong)?,
         user_id: text(user)?,
         client_addr: text(client)?,
         login_role: text(login)?,
@@ -114,7 +119,7 @@ impl Events {
     /// # Errors
     /// Those of [`Table::open`].
     pub fn open(access: Access) -> Result<Self, Error> {
-        let table = Table::open(c"event", access)?;
+        let table = Table::open(c"event", Installation::UNKNOWN, access)?;
         let index = Index::open(c"event_pkey", &table)?;
         Ok(Self { table, index })
     }
@@ -123,6 +128,15 @@ impl Events {
     pub fn id(&self) -> pg_sys::Oid {
         // SAFETY: the relation is open.
         unsafe { (*self.table.as_ptr()).rd_id }
+    }
+
+    /// Are these all rows from that epoch on, as of a moment? They were met by the index.
+    pub fn are_all(&self, met: &Met, from: i64, moment: &Moment) -> bool {
+        met.are_all(&self.table, moment, |tuple| {
+            let (mut is_null, desc) = (false, self.table.tuple_desc());
+            // SAFETY: a tuple of this table; its first column is a bigint, and no part of a primary key is NULL.
+            unsafe { pg_sys::heap_getattr(tuple, 1, desc, &mut is_null).value() as i64 >= from }
+        })
     }
 
     /// Adds a row.
@@ -141,7 +155,7 @@ impl Events {
         row[2..COLUMNS - 1].copy_from_slice(&to_columns(event)?);
         row[COLUMNS - 1] = mac.as_slice().into_datum();
         // SAFETY: the types of the SQL file, in its order.
-        unsafe { self.table.insert(table::form(&self.table, row)?) }
+        unsafe { self.table.insert(row::form(&self.table, row)?.tuple) }
     }
 
     /// Deletes a row that was just read.
@@ -165,7 +179,19 @@ impl Events {
     /// All rows as of one moment, oldest first: a concurrent reader must not see the end of a batch
     /// without its beginning.
     pub fn all_as_of<'a>(&'a self, moment: &'a Moment) -> Rows<'a> {
-        Rows::with(self, Which::Any, pg_sys::ScanDirection::ForwardScanDirection, moment.0)
+        Rows::with(self, Which::Any, pg_sys::ScanDirection::ForwardScanDirection, moment.snapshot())
+    }
+
+    /// Those of them from this epoch on.
+    pub fn since_as_of<'a>(&'a self, epoch: i64, moment: &'a Moment) -> Rows<'a> {
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        Rows::with(self, Which::Epoch(epoch), forward, moment.snapshot())
+    }
+
+    /// Those of one epoch from a sequence number on.
+    pub fn of_epoch_as_of<'a>(&'a self, epoch: i64, seq: i64, moment: &'a Moment) -> Rows<'a> {
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        Rows::with(self, Which::Within(epoch, seq), forward, moment.snapshot())
     }
 
     /// The rows of this and all later epochs, oldest first.
@@ -176,6 +202,12 @@ impl Events {
     /// The rows of all earlier epochs, newest first.
     pub fn before(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::BackwardScanDirection)
+    }
+
+    /// The rows of one epoch, oldest first.
+    pub fn of_epoch(&self, epoch: i64) -> Rows<'_> {
+        let forward = pg_sys::ScanDirection::ForwardScanDirection;
+        Rows::begin(self, Which::Within(epoch, i64::MIN), forward)
     }
 
     /// The rows of one epoch before a sequence number, newest first.
@@ -189,28 +221,8 @@ enum Which {
     Any,
     /// Scanning forward: this epoch and later ones. Backward: earlier epochs.
     Epoch(i64),
-    /// One epoch before a sequence number.
+    /// One epoch: scanning forward, from a sequence number on; backward, before it.
     Within(i64, i64),
-}
-
-/// A snapshot of now, registered until it is dropped.
-pub struct Moment(pg_sys::Snapshot);
-
-impl Moment {
-    pub fn now() -> Self {
-        // SAFETY: in a transaction; unregistered in `drop`, or by the transaction's end after an
-        // error.
-        Self(unsafe { pg_sys::RegisterSnapshot(pg_sys::GetLatestSnapshot()) })
-    }
-}
-
-impl Drop for Moment {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: registered by `now`.
-            unsafe { pg_sys::UnregisterSnapshot(self.0) };
-        }
-    }
 }
 
 /// A scan of the table in the order of its index.
@@ -245,8 +257,11 @@ impl<'a> Rows<'a> {
             Which::Any => vec![],
             Which::Epoch(epoch) if backward => vec![(less, pg_sys::F_INT8LT, epoch)],
             Which::Epoch(epoch) => vec![(at_least, pg_sys::F_INT8GE, epoch)],
-            Which::Within(epoch, seq) => {
+            Which::Within(epoch, seq) if backward => {
                 vec![(equal, pg_sys::F_INT8EQ, epoch), (less, pg_sys::F_INT8LT, seq)]
+            }
+            Which::Within(epoch, seq) => {
+                vec![(equal, pg_sys::F_INT8EQ, epoch), (at_least, pg_sys::F_INT8GE, seq)]
             }
         };
         // SAFETY: columns 1 and 2 of the table are the bigints that the index is on; keys and
@@ -278,18 +293,20 @@ impl<'a> Rows<'a> {
             if tuple.is_null() {
                 return Ok(None);
             }
-            let row = table::columns::<COLUMNS>(&self.events.table, tuple)?;
+            let row = row::columns::<COLUMNS>(&self.events.table, tuple)?;
             let mut event = [None; EVENT_COLUMNS];
             event.copy_from_slice(&row[2..COLUMNS - 1]);
-            let number = |column: Option<pg_sys::Datum>| {
-                column.map(|datum| datum.value() as i64).ok_or(Error::NotInstalled)
-            };
-            let mac = row[COLUMNS - 1].ok_or(Error::NotInstalled)?;
+            // The index has what is missing after all else.
+            let number =
+                |column: Option<pg_sys::Datum>| column.map_or(i64::MAX, |it| it.value() as i64);
             Ok(Some(EventRow {
-                epoch: number(row[0])?,
-                seq: number(row[1])?,
+                epoch: number(row[0]),
+                seq: number(row[1]),
                 event: from_columns(event),
-                mac: text::bytes(mac).to_vec(),
+                // One that is missing is none that fits.
+                mac: row[COLUMNS - 1]
+                    .map(|mac| text::borrowed(mac).into_owned())
+                    .unwrap_or_default(),
                 place: (*tuple).t_self,
             }))
         }

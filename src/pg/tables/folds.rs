@@ -1,11 +1,12 @@
 //! `password_verify.event_fold`: folded events whose count may still grow.
 
+use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::Event;
 use password_verify_core::trail::fold::FoldKey;
 use pgrx::pg_sys;
 
 use super::events::{EVENT_COLUMNS, from_columns, to_columns};
-use super::keyed::Keyed;
+use super::keyed::{Keyed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 
@@ -16,8 +17,26 @@ pub struct Folds(Keyed<COLUMNS>);
 impl Folds {
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn open(access: Access) -> Result<Self, Error> {
-        Keyed::open(c"event_fold", c"event_fold_pkey", access).map(Self)
+    pub fn open(of: Installation, access: Access) -> Result<Self, Error> {
+        Keyed::open(c"event_fold", c"event_fold_pkey", of, access).map(Self)
+    }
+
+    /// [`Keyed::renew`].
+    ///
+    /// # Errors
+    /// Those of [`Keyed::renew`].
+    pub fn renew(
+        &self,
+        after: Option<RowKey>,
+        count: usize,
+        discard: bool,
+    ) -> Result<Option<RowKey>, Error> {
+        self.0.renew(after, count, discard)
+    }
+
+    /// What the writes so far have added to the sum of the table.
+    pub fn added(&self) -> u128 {
+        self.0.added()
     }
 
     /// Stores the current state of a fold; `None` once it is a row of the audit trail.

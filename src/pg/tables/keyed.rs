@@ -1,18 +1,23 @@
 //! Tables with a uuid as their primary key, which only the worker writes.
 
+use std::cell::Cell;
 use std::ffi::CStr;
 use std::time::Instant;
 
+use password_verify_core::kept::row_mac::Installation;
 use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
+use crate::pg::heap::moment::Moment;
+use crate::pg::heap::row;
+use crate::pg::heap::row::{Row, Seen};
 use crate::pg::heap::scan;
 use crate::pg::heap::scan::{Scan, Seek};
-use crate::pg::heap::table;
 use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::uncounted::Uncounted;
+use crate::pg::heap::whole::Whole;
 
 pub type RowKey = [u8; 16];
 
@@ -20,15 +25,29 @@ pub type RowKey = [u8; 16];
 pub struct Keyed<const N: usize> {
     table: Table,
     index: Index,
+    /// What the writes have added to the sum of the table.
+    added: Cell<u128>,
 }
 
-pub type Row<const N: usize> = [Option<pg_sys::Datum>; N];
+/// What [`Keyed::pass`] leaves to do.
+#[derive(Default)]
+pub struct Passed {
+    /// The last row that was looked at; `None` if there are no more.
+    pub last: Option<RowKey>,
+    /// Keys of rows that would be signed differently now.
+    pub outdated: Vec<RowKey>,
+}
 
 impl<const N: usize> Keyed<N> {
     /// # Errors
     /// Those of [`Table::open`].
-    pub fn open(table: &'static CStr, index: &CStr, access: Access) -> Result<Self, Error> {
-        Self::open_by(table, index, access, lock::deadline())
+    pub fn open(
+        table: &'static CStr,
+        index: &CStr,
+        of: Installation,
+        access: Access,
+    ) -> Result<Self, Error> {
+        Self::open_by(table, index, of, access, lock::deadline())
     }
 
     /// Opens the table, waiting for it until the deadline.
@@ -38,19 +57,20 @@ impl<const N: usize> Keyed<N> {
     pub fn open_by(
         table: &'static CStr,
         index: &CStr,
+        of: Installation,
         access: Access,
         deadline: Instant,
     ) -> Result<Self, Error> {
-        let table = Table::open_by(table, access, deadline)?;
+        let table = Table::open_by(table, of, access, deadline)?;
         let index = Index::open_by(index, &table, deadline)?;
-        Ok(Self { table, index })
+        Ok(Self { table, index, added: Cell::new(0) })
     }
 
-    /// Calls `read` for every row of a small table, and leaves no trace in statistics. Index
+    /// Calls `read` for every row of a small table that is as it was written, and leaves no trace in statistics. Index
     /// entries of dead versions are passed until VACUUM removes them, whatever is looked up.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] when the table has other columns; errors of `read`.
+    /// Those of [`row::columns`] and of `read`.
     pub fn peek_all<T>(
         &self,
         count: usize,
@@ -65,10 +85,11 @@ impl<const N: usize> Keyed<N> {
             pgrx::check_for_interrupts!();
             let row = scan.peek_past(usize::MAX, |tuple| {
                 // SAFETY: a tuple of this table, valid while it is read.
-                read(unsafe { table::columns::<N>(&self.table, tuple) }?)
+                let (row, seen) = unsafe { row::look::<N>(&self.table, tuple)? };
+                seen.require(&self.table).ok().map(|()| read(row)).transpose()
             });
             let Some(row) = row else { break };
-            found.push(row?);
+            found.extend(row?);
         }
         Ok(found)
     }
@@ -78,7 +99,7 @@ impl<const N: usize> Keyed<N> {
     /// way.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] when the table has other columns; errors of `read`.
+    /// Those of [`row::columns`] and of `read`.
     pub fn get<T>(
         &self,
         key: RowKey,
@@ -90,12 +111,17 @@ impl<const N: usize> Keyed<N> {
             unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, Seek::AtOrBefore) };
         let row = scan.peek(|tuple| {
             // SAFETY: a tuple of this table, valid while it is read; its first column is a uuid.
-            let (row, at) = unsafe {
-                let row = table::columns::<N>(&self.table, tuple)?;
-                let at = row[0].map(|datum| *datum.cast_mut_ptr::<RowKey>());
-                (row, at)
+            let (row, seen, at) = unsafe {
+                let (row, seen) = row::look::<N>(&self.table, tuple)?;
+                let at = row[0].map(|key| *key.cast_mut_ptr::<RowKey>());
+                (row, seen, at)
             };
-            if at == Some(key) { read(row).map(Some) } else { Ok(None) }
+            match (at == Some(key)).then(|| seen.require(&self.table)) {
+                None => Ok(None),
+                // Whoever made it unreadable could have deleted it. The worker is told in either case.
+                Some(Err(Error::NoKeyOfRow(_))) => Ok(None),
+                Some(required) => required.and_then(|()| read(row).map(Some)),
+            }
         });
         row.unwrap_or(Ok(None))
     }
@@ -113,14 +139,19 @@ impl<const N: usize> Keyed<N> {
         // SAFETY: the old tuple is valid until the scan ends; a new one consists of the caller's
         // values.
         unsafe {
-            let mut place = (!old.is_null()).then(|| (*old).t_self);
+            let mut place = None;
+            if !old.is_null() {
+                let (_, seen) = row::look::<N>(&self.table, old)?;
+                self.add(seen.share().wrapping_neg());
+                place = Some((*old).t_self);
+            }
             drop(scan);
+            let row = row.map(|row| row::form(&self.table, row)).transpose()?;
+            self.add(row.as_ref().map_or(0, |row| row.share));
             match (&mut place, row) {
-                (Some(place), Some(row)) => {
-                    self.table.update(place, table::form(&self.table, row)?)?;
-                }
+                (Some(place), Some(row)) => self.table.update(place, row.tuple)?,
                 (Some(place), None) => self.table.delete(place)?,
-                (None, Some(row)) => self.table.insert(table::form(&self.table, row)?)?,
+                (None, Some(row)) => self.table.insert(row.tuple)?,
                 (None, None) => {}
             }
             // Lets a later change in this transaction find the row.
@@ -129,11 +160,78 @@ impl<const N: usize> Keyed<N> {
         Ok(())
     }
 
-    pub fn has(&self, key: RowKey) -> bool {
-        !self.scan(key).next().is_null()
+    fn add(&self, share: u128) {
+        self.added.set(self.added.get().wrapping_add(share));
     }
 
-    /// At most `count` rows in key order: all, or those after a key.
+    /// What the writes so far have added to the sum of the table, for the anchor.
+    pub fn added(&self) -> u128 {
+        self.added.get()
+    }
+
+    /// The highest key, whatever its row holds.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn last_key(&self) -> Result<Option<RowKey>, Error> {
+        let (key, seek) = ([0xff; 16], Seek::AtOrBefore);
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, scan::now(), key, seek) };
+        let tuple = scan.next();
+        if tuple.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: a tuple of this table, valid until the scan ends; its first column is a uuid.
+        unsafe {
+            let (row, _) = row::look::<N>(&self.table, tuple)?;
+            Ok(row[0].map(|key| *key.cast_mut_ptr::<RowKey>()))
+        }
+    }
+
+    /// The row with the highest key, now or as of a moment, and what its MAC says.
+    ///
+    /// # Errors
+    /// Those of [`row::look`] and of `read`.
+    pub fn last<T>(
+        &self,
+        moment: Option<&Moment>,
+        read: impl Fn(Row<N>, Seen) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let (key, seek) = ([0xff; 16], Seek::AtOrBefore);
+        let snapshot = moment.map_or_else(scan::now, Moment::snapshot);
+        // SAFETY: the snapshot is a static, or outlives the scan.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, snapshot, key, seek) };
+        let tuple = scan.next();
+        if tuple.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: a tuple of this table, valid until the scan ends.
+        let (row, seen) = unsafe { row::look::<N>(&self.table, tuple)? };
+        read(row, seen).map(Some)
+    }
+
+    /// Calls `read` for the row under a key, for the one process that writes the table. One that is not as it was
+    /// written is none.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; errors of `read`.
+    pub fn exactly<T>(
+        &self,
+        key: RowKey,
+        read: impl Fn(Row<N>) -> Result<T, Error>,
+    ) -> Result<Option<T>, Error> {
+        let mut scan = self.scan(key);
+        let tuple = scan.next();
+        if tuple.is_null() {
+            return Ok(None);
+        }
+        // SAFETY: a tuple of this table, valid until the scan ends.
+        let (row, seen) = unsafe { row::look::<N>(&self.table, tuple)? };
+        seen.require(&self.table).ok().map(|()| read(row)).transpose()
+    }
+
+    /// At most `count` rows in key order: all, or those after a key. Passes rows that are not as they were
+    /// written.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; errors of `read`.
@@ -168,12 +266,121 @@ impl<const N: usize> Keyed<N> {
                 break;
             }
             // SAFETY: a tuple of this table, valid until the next one is fetched.
-            match read(unsafe { table::columns::<N>(&self.table, tuple) }?)? {
+            let (row, seen) = unsafe { row::look::<N>(&self.table, tuple)? };
+            if seen.require(&self.table).is_err() {
+                continue;
+            }
+            match read(row)? {
                 Some(value) => found.push(value),
                 None => break,
             }
         }
         Ok(found)
+    }
+
+    /// Looks at `count` rows after a key, or from the first one on, whatever they hold. Deletes those that are over,
+    /// and with `discard` those that are not as they were written. Returns what is left to do.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
+    pub fn pass(
+        &self,
+        after: Option<RowKey>,
+        count: usize,
+        discard: bool,
+        is_over: impl Fn(Row<N>) -> bool,
+    ) -> Result<Passed, Error> {
+        let seek = if after.is_some() { Seek::After } else { Seek::AtOrAfter };
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe {
+            Scan::begin(&self.table, &self.index, scan::now(), after.unwrap_or_default(), seek)
+        };
+        let (mut passed, mut over) = (Passed::default(), Vec::new());
+        for looked_at in 1..=count {
+            pgrx::check_for_interrupts!();
+            let tuple = scan.next();
+            if tuple.is_null() {
+                break;
+            }
+            // SAFETY: a tuple of this table, valid until the next one is fetched; its first column is a uuid.
+            let (row, key, seen) = unsafe {
+                let (row, seen) = row::look::<N>(&self.table, tuple)?;
+                (row, row[0].map(|key| *key.cast_mut_ptr::<RowKey>()), seen)
+            };
+            // No part of a primary key is NULL.
+            let Some(key) = key else { break };
+            match seen {
+                Seen::First => {}
+                _ if seen.require(&self.table).is_err() => over.extend(discard.then_some(key)),
+                _ if is_over(row) => over.push(key),
+                _ => passed.outdated.extend(seen.is_outdated().then_some(key)),
+            }
+            passed.last = (looked_at == count).then_some(key);
+        }
+        drop(scan);
+        // SAFETY: there are no values.
+        over.into_iter().try_for_each(|key| unsafe { self.put(key, None) })?;
+        Ok(passed)
+    }
+
+    /// Signs those rows again.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
+    pub fn sign_again(&self, keys: Vec<RowKey>) -> Result<(), Error> {
+        for key in keys {
+            let mut scan = self.scan(key);
+            let tuple = scan.next();
+            if !tuple.is_null() {
+                // SAFETY: a tuple of this table, which stays in place while the scan is open; the columns are its
+                // own.
+                unsafe {
+                    let (row, _) = row::look::<N>(&self.table, tuple)?;
+                    self.put(key, Some(row))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One slice of a pass in which nothing is over: signs again what would be signed differently now. Returns the
+    /// last row that was looked at; `None` if there are no more.
+    ///
+    /// # Errors
+    /// Those of [`Keyed::pass`] and [`Keyed::sign_again`].
+    pub fn renew(
+        &self,
+        after: Option<RowKey>,
+        count: usize,
+        discard: bool,
+    ) -> Result<Option<RowKey>, Error> {
+        let Passed { last, outdated } = self.pass(after, count, discard, |_| false)?;
+        self.sign_again(outdated).map(|()| last)
+    }
+
+    /// Calls `read` for every row as of a moment that is as it was written.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; errors of `read`.
+    pub fn all_as_of(
+        &self,
+        moment: &Moment,
+        mut read: impl FnMut(Row<N>) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        // SAFETY: the snapshot outlives the scan.
+        let mut rows = unsafe { Whole::begin(&self.table, moment.snapshot()) };
+        loop {
+            pgrx::check_for_interrupts!();
+            let tuple = rows.next();
+            if tuple.is_null() {
+                return Ok(());
+            }
+            // SAFETY: a tuple of this table, valid until the next one is fetched.
+            let (row, seen) = unsafe { row::look::<N>(&self.table, tuple)? };
+            if seen.require(&self.table).is_ok() {
+                read(row)?;
+            }
+        }
     }
 
     fn scan(&self, key: RowKey) -> Scan<'_> {

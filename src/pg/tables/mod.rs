@@ -2,12 +2,14 @@
 //!
 //! | file | table |
 //! | --- | --- |
+//! | [`anchors`] | `password_verify.anchor`, where everything ended |
 //! | [`events`] | `password_verify.event`, the audit trail |
 //! | [`folds`] | `password_verify.event_fold`, events that are being folded |
 //! | [`open_changes`] | `password_verify.open_change`, changes whose transaction has not ended |
 //! | [`throttle`] | `password_verify.throttle`, budgets that are not at rest |
 //! | [`keyed`] | their common base: a table read and written by its primary key |
 
+pub mod anchors;
 pub mod events;
 pub mod folds;
 pub mod keyed;

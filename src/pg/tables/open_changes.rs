@@ -6,18 +6,29 @@
 //! must be kept in memory, however many savepoints a transaction has, and a new worker continues
 //! where the last one stopped.
 
+use std::collections::HashSet;
+
+use password_verify_core::kept::row_mac::Installation;
+use password_verify_core::kept::seal::Binding;
 use password_verify_core::rules::event::Outcome;
+use password_verify_core::rules::secret::Secret;
+use password_verify_core::trail::anchor::MAX_UNKNOWN;
 use pgrx::datum::{FromDatum, IntoDatum};
 use pgrx::pg_sys;
 
-use super::keyed;
-use super::keyed::{Keyed, RowKey};
+use super::keyed::{Keyed, Passed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::heap::moment::Moment;
+use crate::pg::heap::row::Row;
+use crate::pg::heap::text;
+use crate::pg::keys::keyring;
 
 /// Set in the second half of a subtransaction's key, together with its id.
 const PART: u64 = 1 << 63;
-const COLUMNS: usize = 8;
+const COLUMNS: usize = 9;
+/// The readable part of the seal of a share.
+const LABEL: &str = "share -";
 
 /// A transaction or subtransaction that has made changes.
 #[derive(Debug, Clone, Copy)]
@@ -55,11 +66,18 @@ pub struct Ending {
     pub done_to: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
+/// A transaction or subtransaction, and what its changes add to the sum of all credentials.
+#[derive(Clone, Copy)]
+pub struct Part {
+    pub open: Open,
+    pub share: u128,
+}
+
+#[derive(Clone, Copy)]
 pub enum ChangeRow {
     Ending(Ending),
     Clearing(Clearing),
-    Part(Open),
+    Part(Part),
 }
 
 impl ChangeRow {
@@ -68,7 +86,7 @@ impl ChangeRow {
         match self {
             Self::Ending(ending) => ending.top_xid,
             Self::Clearing(clearing) => clearing.open.top_xid,
-            Self::Part(open) => open.top_xid,
+            Self::Part(part) => part.open.top_xid,
         }
     }
 
@@ -83,7 +101,7 @@ impl ChangeRow {
                     u64::from_be_bytes(half[0]) ^ open.xid.wrapping_mul(0x9e37_79b9_7f4a_7c15);
                 (mixed & !PART).max(1)
             }
-            Self::Part(open) => open.xid | PART,
+            Self::Part(part) => part.open.xid | PART,
         }
     }
 }
@@ -93,8 +111,8 @@ pub struct OpenChanges(Keyed<COLUMNS>);
 impl OpenChanges {
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn open(access: Access) -> Result<Self, Error> {
-        Keyed::open(c"open_change", c"open_change_pkey", access).map(Self)
+    pub fn open(of: Installation, access: Access) -> Result<Self, Error> {
+        Keyed::open(c"open_change", c"open_change_pkey", of, access).map(Self)
     }
 
     /// # Errors
@@ -109,9 +127,13 @@ impl OpenChanges {
             ChangeRow::Clearing(Clearing { open, account, by_session }) => {
                 (open.xid, open.epoch, open.first_seq, open.since, Some(account), *by_session)
             }
-            ChangeRow::Part(open) => {
+            ChangeRow::Part(Part { open, .. }) => {
                 (open.xid, open.epoch, open.first_seq, open.since, None, false)
             }
+        };
+        let share = match row {
+            ChangeRow::Part(part) => seal_share(part)?,
+            ChangeRow::Ending(_) | ChangeRow::Clearing(_) => None,
         };
         let columns = [
             Some(pg_sys::Datum::from(key.as_mut_ptr())),
@@ -122,8 +144,9 @@ impl OpenChanges {
             at.into_datum(),
             account.map(|account| pg_sys::Datum::from(account.as_ptr())),
             flag.into_datum(),
+            share,
         ];
-        // SAFETY: uuid, four bigint, timestamptz (int64), uuid and boolean, as the SQL file
+        // SAFETY: uuid, four bigint, timestamptz (int64), uuid, boolean and text, as the SQL file
         // declares.
         unsafe { self.0.put(key, Some(columns)) }
     }
@@ -135,9 +158,69 @@ impl OpenChanges {
         unsafe { self.0.put(key(row.top_xid(), row.place()), None) }
     }
 
-    /// Does this subtransaction have a row? One look-up.
-    pub fn has(&self, open: &Open) -> bool {
-        self.0.has(key(open.top_xid, ChangeRow::Part(*open).place()))
+    /// The row of this subtransaction, if it has one. One look-up.
+    ///
+    /// # Errors
+    /// Those of [`Keyed::exactly`].
+    pub fn part(&self, open: &Open) -> Result<Option<Part>, Error> {
+        let place = ChangeRow::Part(Part { open: *open, share: 0 }).place();
+        let row = self.0.exactly(key(open.top_xid, place), read)?;
+        Ok(row.and_then(|row| match row {
+            ChangeRow::Part(part) => Some(part),
+            ChangeRow::Ending(_) | ChangeRow::Clearing(_) => None,
+        }))
+    }
+
+    /// [`Keyed::renew`]. Shares are sealed again as well.
+    ///
+    /// # Errors
+    /// Those of [`Keyed::pass`] and [`OpenChanges::put`].
+    pub fn renew(
+        &self,
+        after: Option<RowKey>,
+        count: usize,
+        discard: bool,
+    ) -> Result<Option<RowKey>, Error> {
+        let Passed { last, outdated } = self.0.pass(after, count, discard, |_| false)?;
+        for key in outdated {
+            if let Some(row) = self.0.exactly(key, read)? {
+                self.put(&row)?;
+            }
+        }
+        Ok(last)
+    }
+
+    /// What the writes so far have added to the sum of the table.
+    pub fn added(&self) -> u128 {
+        self.0.added()
+    }
+
+    /// What transactions that were committed at that moment, and whose end was not recorded yet, add to the sum of
+    /// all credentials; and the shares of those of which nobody knows, because they ran on another server. `here`:
+    /// those that have no end yet ran on this one.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn committed_as_of(&self, moment: &Moment, here: bool) -> Result<(u128, Vec<u128>), Error> {
+        let mut elsewhere = HashSet::new();
+        self.0.all_as_of(moment, |row| {
+            if let ChangeRow::Ending(Ending { top_xid, ours: false, .. }) = read(row)? {
+                elsewhere.insert(top_xid);
+            }
+            Ok(())
+        })?;
+        // There may be a million parts: only what is told apart is kept of each.
+        let (mut sum, mut unknown) = (0u128, Vec::new());
+        self.0.all_as_of(moment, |row| {
+            let ChangeRow::Part(Part { open, share }) = read(row)? else { return Ok(()) };
+            if !here || elsewhere.contains(&open.top_xid) {
+                unknown.extend((share != 0 && unknown.len() <= MAX_UNKNOWN).then_some(share));
+            } else if moment.has_committed(open.xid) {
+                sum = sum.wrapping_add(share);
+            }
+            Ok(())
+        })?;
+        Ok((sum, unknown))
     }
 
     /// At most `count` rows of one transaction after a place.
@@ -173,7 +256,7 @@ impl OpenChanges {
     }
 }
 
-fn read(row: keyed::Row<COLUMNS>) -> Result<ChangeRow, Error> {
+fn read(row: Row<COLUMNS>) -> Result<ChangeRow, Error> {
     let wrong = Error::NotInstalled;
     let number = |i: usize| row[i].map(|datum| datum.value() as i64).ok_or(wrong);
     // SAFETY: columns 0 and 6 are uuids, copied while the row is valid.
@@ -192,8 +275,32 @@ fn read(row: keyed::Row<COLUMNS>) -> Result<ChangeRow, Error> {
             done_to: first_seq.cast_unsigned(),
         }),
         Some(account) => ChangeRow::Clearing(Clearing { open, account, by_session: flag }),
-        None => ChangeRow::Part(open),
+        None => ChangeRow::Part(Part { open, share: open_share(row[8], &open)? }),
     })
+}
+
+/// Sealed, because differences between rows would help to find others that add up to the same. NULL without a
+/// keyring, which nothing adds up for.
+fn seal_share(part: &Part) -> Result<Option<pg_sys::Datum>, Error> {
+    if part.share == 0 {
+        return Ok(None);
+    }
+    let text = Secret::new(format!("{:032x}", part.share));
+    let sealed = keyring::seal(&text, LABEL, &binding(&part.open))?;
+    text::to_datum(sealed.expose()).map(Some)
+}
+
+fn open_share(sealed: Option<pg_sys::Datum>, open: &Open) -> Result<u128, Error> {
+    let Some(sealed) = sealed else { return Ok(0) };
+    // SAFETY: a text, copied while the row is valid.
+    let sealed = unsafe { text::to_utf8(sealed)? };
+    let number = key(open.top_xid, open.xid);
+    let share = keyring::unseal(sealed.expose(), &binding(open), number)?;
+    u128::from_str_radix(share.expose(), 16).map_err(|_| Error::Corrupt(number))
+}
+
+fn binding(open: &Open) -> Binding<'static> {
+    Binding::share(open.top_xid, open.xid)
 }
 
 fn key(top_xid: u64, place: u64) -> RowKey {

@@ -2,12 +2,13 @@
 
 use std::time::Instant;
 
+use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::throttle::Budget;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::keyed::{Keyed, RowKey};
+use super::keyed::{Keyed, Passed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
@@ -19,16 +20,37 @@ pub struct Throttle(Keyed<6>);
 impl Throttle {
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn open(access: Access) -> Result<Self, Error> {
-        Self::open_by(access, lock::deadline())
+    pub fn open(of: Installation, access: Access) -> Result<Self, Error> {
+        Self::open_by(of, access, lock::deadline())
     }
 
     /// Opens the table, waiting for it until the deadline.
     ///
     /// # Errors
     /// Those of [`Throttle::open`].
-    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
-        Keyed::open_by(c"throttle", c"throttle_pkey", access, deadline).map(Self)
+    pub fn open_by(of: Installation, access: Access, deadline: Instant) -> Result<Self, Error> {
+        Keyed::open_by(c"throttle", c"throttle_pkey", of, access, deadline).map(Self)
+    }
+
+    /// [`Keyed::renew`], where budgets that time alone has brought to rest are over.
+    ///
+    /// # Errors
+    /// Those of [`Keyed::pass`] and [`Keyed::sign_again`].
+    pub fn renew(
+        &self,
+        after: Option<RowKey>,
+        count: usize,
+        discard: bool,
+        now: Timestamp,
+    ) -> Result<Option<RowKey>, Error> {
+        let Passed { last, outdated } =
+            self.0.pass(after, count, discard, |row| stored(row).rests_at <= now)?;
+        self.0.sign_again(outdated).map(|()| last)
+    }
+
+    /// What the writes so far have added to the sum of the table.
+    pub fn added(&self) -> u128 {
+        self.0.added()
     }
 
     /// The budget under a key; `None` if it is at rest.
@@ -57,23 +79,6 @@ impl Throttle {
         });
         // SAFETY: uuid, smallint, integer and three timestamptz (int64), as the SQL file declares.
         unsafe { self.0.put(key, row) }
-    }
-
-    /// At most `count` keys after `key`, and when their budgets come to rest.
-    ///
-    /// # Errors
-    /// [`Error::NotInstalled`].
-    pub fn after(
-        &self,
-        key: Option<RowKey>,
-        count: usize,
-    ) -> Result<Vec<(RowKey, Timestamp)>, Error> {
-        self.0.after(key, count, |row| {
-            let key = row[0].ok_or(Error::NotInstalled)?;
-            // SAFETY: the first column is a uuid, copied while the row is valid.
-            let key = unsafe { *key.cast_mut_ptr::<RowKey>() };
-            Ok((key, stored(row).rests_at))
-        })
     }
 }
 

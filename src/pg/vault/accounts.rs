@@ -8,14 +8,18 @@
 
 use std::time::Instant;
 
+use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::kept::seal::Binding;
 use password_verify_core::rules::account::{State, Timestamp};
 use password_verify_core::rules::secret::Secret;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
+use super::shares;
 use crate::error::{Error, RecordNumber};
 use crate::pg::heap::lock::Access;
+use crate::pg::heap::row;
+use crate::pg::heap::row::Formed;
 use crate::pg::heap::scan;
 use crate::pg::heap::scan::{Occupant, Scan, Seek};
 use crate::pg::heap::table;
@@ -35,6 +39,10 @@ pub struct AccountRow {
     state: State,
     /// An empty text, sealed or, without a keyring, as it is.
     seal: Secret,
+    /// Is the row as it was written?
+    genuine: bool,
+    /// What it adds to the sum of the table, as stored.
+    share: u128,
 }
 
 pub struct Accounts {
@@ -42,9 +50,12 @@ pub struct Accounts {
     index: Index,
 }
 
+/// A row that is locked by this transaction: where it lies, and what it adds to the sum of the table.
+#[derive(Clone, Copy)]
+pub struct Held(pg_sys::ItemPointerData, u128);
+
 pub enum Locked {
-    /// The row, locked by this transaction, and where it lies.
-    Row(Result<AccountRow, Error>, pg_sys::ItemPointerData),
+    Row(Result<AccountRow, Error>, Held),
     /// There is no row.
     Absent,
     /// Another transaction holds it, or is inserting or deleting it.
@@ -55,7 +66,15 @@ impl AccountRow {
     /// The row of a user created at that time.
     pub fn new(number: RecordNumber, user_id: &str, created_at: Timestamp, state: State) -> Self {
         let seal = Secret::new(String::new());
-        Self { number, user_id: user_id.to_owned(), created_at, state, seal }
+        Self {
+            number,
+            user_id: user_id.to_owned(),
+            created_at,
+            state,
+            seal,
+            genuine: true,
+            share: 0,
+        }
     }
 
     /// # Safety
@@ -64,8 +83,8 @@ impl AccountRow {
         // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what they
         // point to stays valid while it is copied.
         unsafe {
-            let [number, user_id, disabled, required, revoked, created_at, seal] =
-                table::columns::<7>(table, tuple)?;
+            let (row, seen) = row::look::<7>(table, tuple)?;
+            let [number, user_id, disabled, required, revoked, created_at, seal] = row;
             let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
             let broken = Error::CorruptAccount(number);
             let string = |column: Option<pg_sys::Datum>| {
@@ -77,12 +96,16 @@ impl AccountRow {
                 change_required_at: required.map(time),
                 tokens_revoked_at: revoked.map(time),
             };
+            let seal = string(seal)?;
+            let genuine = seen.admits(table, seal.expose());
             Ok(Self {
                 number,
                 user_id: string(user_id)?.expose().to_owned(),
                 created_at: created_at.map(time).ok_or(broken)?,
                 state,
-                seal: string(seal)?,
+                seal,
+                genuine,
+                share: seen.share(),
             })
         }
     }
@@ -93,6 +116,9 @@ impl AccountRow {
     /// Those of [`keyring::unseal`]; [`Error::CorruptAccount`].
     pub fn unseal(&self) -> Result<State, Error> {
         let broken = Error::CorruptAccount(self.number);
+        if !self.genuine {
+            return Err(broken);
+        }
         match keyring::unseal(self.seal.expose(), &self.binding(), self.number) {
             Ok(text) if text.expose().is_empty() => Ok(self.state),
             Ok(_) | Err(Error::Corrupt(_)) => Err(broken),
@@ -102,14 +128,15 @@ impl AccountRow {
 
     /// Is it sealed as a new row would be?
     pub fn is_sealed_as_new(&self) -> bool {
-        keyring::is_current(self.seal.expose())
+        let is_unsigned = self.genuine && self.share == 0 && keyring::active_seal().is_some();
+        keyring::is_current(self.seal.expose()) && !is_unsigned
     }
 
     fn binding(&self) -> Binding<'_> {
         Binding::state(&self.user_id, self.created_at, &self.state)
     }
 
-    fn form(&self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
+    fn form(&self, table: &Table) -> Result<Formed, Error> {
         let seal = keyring::seal(&Secret::new(String::new()), LABEL, &self.binding())?;
         let mut number = self.number;
         let row = [
@@ -123,15 +150,15 @@ impl AccountRow {
         ];
         // SAFETY: uuid, text, four timestamptz (int64) and text, as the SQL file declares; the
         // tuple holds copies.
-        unsafe { table::form(table, row) }
+        unsafe { row::form(table, row) }
     }
 }
 
 impl Accounts {
     /// # Errors
     /// Those of [`crate::pg::vault::store::Store::open`].
-    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
-        let table = Table::open_by(c"account", access, deadline)?;
+    pub fn open_by(of: Installation, access: Access, deadline: Instant) -> Result<Self, Error> {
+        let table = Table::open_by(c"account", of, access, deadline)?;
         let index = Index::open_by(c"account_pkey", &table, deadline)?;
         Ok(Self { table, index })
     }
@@ -172,26 +199,22 @@ impl Accounts {
         // SAFETY: a tuple of this table, valid until the scan moves on.
         let (row, mut tid) = unsafe { (AccountRow::read(&self.table, tuple), (*tuple).t_self) };
         let locked = table::try_lock_row(&self.table, &mut tid);
-        if locked { Locked::Row(row, tid) } else { Locked::Busy }
+        let share = row.as_ref().map_or(0, |row| row.share);
+        if locked { Locked::Row(row, Held(tid, share)) } else { Locked::Busy }
     }
 
     /// Updates the locked row, or inserts a new one.
     ///
     /// # Errors
     /// Those of [`keyring::seal`]; any PostgreSQL error.
-    pub fn put(
-        &self,
-        row: &AccountRow,
-        over: Option<pg_sys::ItemPointerData>,
-    ) -> Result<(), Error> {
-        let tuple = row.form(&self.table)?;
+    pub fn put(&self, row: &AccountRow, over: Option<Held>) -> Result<(), Error> {
+        let Formed { tuple, share } = row.form(&self.table)?;
+        shares::note(over.map_or(0, |Held(_, share)| share), share);
         // SAFETY: a tuple of this table; the row is locked by this transaction and is its latest
         // version.
         unsafe {
             match over {
-                Some(mut tid) => {
-                    self.table.update(&mut tid, tuple)?;
-                }
+                Some(Held(mut tid, _)) => self.table.update(&mut tid, tuple)?,
                 None => self.table.insert(tuple)?,
             }
             pg_sys::CommandCounterIncrement();
@@ -203,7 +226,8 @@ impl Accounts {
     ///
     /// # Errors
     /// Any PostgreSQL error.
-    pub fn remove(&self, mut tid: pg_sys::ItemPointerData) -> Result<(), Error> {
+    pub fn remove(&self, Held(mut tid, share): Held) -> Result<(), Error> {
+        shares::note(share, 0);
         // SAFETY: the row is locked by this transaction and is its latest version.
         unsafe { self.table.delete(&mut tid) }
     }

@@ -6,14 +6,16 @@ use std::time::Instant;
 
 use password_verify_core::decoys::cells::{Cells, Class, Classes, MAX_CLASSES, contains};
 use password_verify_core::decoys::cost_class::ClassKey;
+use password_verify_core::kept::row_mac::Installation;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::heap::row::Row;
 use crate::pg::heap::text;
 use crate::pg::shared::class_counts::Tally;
-use crate::pg::tables::keyed::{Keyed, Row};
+use crate::pg::tables::keyed::{Keyed, RowKey};
 
 const COLUMNS: usize = 6;
 
@@ -22,16 +24,34 @@ pub struct CostClasses(Keyed<COLUMNS>);
 impl CostClasses {
     /// # Errors
     /// Those of [`Keyed::open`].
-    pub fn open(access: Access) -> Result<Self, Error> {
-        Keyed::open(c"cost_class", c"cost_class_pkey", access).map(Self)
+    pub fn open(of: Installation, access: Access) -> Result<Self, Error> {
+        Keyed::open(c"cost_class", c"cost_class_pkey", of, access).map(Self)
     }
 
     /// Opens the table, waiting for it until the deadline.
     ///
     /// # Errors
     /// Those of [`CostClasses::open`].
-    pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
-        Keyed::open_by(c"cost_class", c"cost_class_pkey", access, deadline).map(Self)
+    pub fn open_by(of: Installation, access: Access, deadline: Instant) -> Result<Self, Error> {
+        Keyed::open_by(c"cost_class", c"cost_class_pkey", of, access, deadline).map(Self)
+    }
+
+    /// [`Keyed::renew`].
+    ///
+    /// # Errors
+    /// Those of [`Keyed::renew`].
+    pub fn renew(
+        &self,
+        after: Option<RowKey>,
+        count: usize,
+        discard: bool,
+    ) -> Result<Option<RowKey>, Error> {
+        self.0.renew(after, count, discard)
+    }
+
+    /// What the writes so far have added to the sum of the table.
+    pub fn added(&self) -> u128 {
+        self.0.added()
     }
 
     /// The template of the class to which a cell belongs; `None`: a new password's cost.

@@ -12,7 +12,8 @@ use pgrx::pg_sys;
 
 use super::accounts::AccountRow;
 use crate::error::{Error, RecordNumber};
-use crate::pg::heap::table;
+use crate::pg::heap::row;
+use crate::pg::heap::row::Formed;
 use crate::pg::heap::table::Table;
 use crate::pg::heap::text;
 use crate::pg::keys::keyring;
@@ -39,6 +40,10 @@ pub struct Credential {
     reset: Option<Reset>,
     /// Records of earlier passwords as stored, sealed or not.
     former: Option<Secret>,
+    /// Is the row as it was written? If not, nothing in it counts but that there is one.
+    genuine: bool,
+    /// What the row adds to the sum of the table, as stored.
+    pub(super) share: u128,
 }
 
 /// The newest reset token.
@@ -69,6 +74,8 @@ impl Credential {
             changed_at: now,
             reset: None,
             former: None,
+            genuine: true,
+            share: 0,
         }
     }
 
@@ -94,6 +101,8 @@ impl Credential {
             changed_at: self.changed_at,
             reset: None,
             former: None,
+            genuine: true,
+            share: 0,
         };
         let text = history::write(&former);
         row.former = text.map(|text| row.seal_former(&text)).transpose()?;
@@ -103,8 +112,8 @@ impl Credential {
     /// Reads a row.
     ///
     /// # Errors
-    /// [`Error::NotInstalled`] when the table has other columns; [`Error::Corrupt`] when a
-    /// mandatory column is NULL, or a text is not valid text.
+    /// [`Error::NotInstalled`] when the table has other columns; [`Error::Corrupt`] when the
+    /// row is not as it was written.
     ///
     /// # Safety
     /// `tuple` is a valid tuple of `table`, which is `password_verify.credential`.
@@ -112,6 +121,7 @@ impl Credential {
         // SAFETY: the caller's promise; the columns are in the order of the SQL file, and what they
         // point to stays valid while it is copied.
         unsafe {
+            let (row, seen) = row::look::<11>(table, tuple)?;
             let [
                 number,
                 user_id,
@@ -124,7 +134,7 @@ impl Credential {
                 reset_issued_at,
                 reset_expires_at,
                 former,
-            ] = table::columns::<11>(table, tuple)?;
+            ] = row;
             let number = *number.ok_or(Error::NotInstalled)?.cast_mut_ptr::<RecordNumber>();
             let broken = Error::Corrupt(number);
             let string = |column: Option<pg_sys::Datum>| {
@@ -136,10 +146,12 @@ impl Credential {
                 must_change: must_change.ok_or(broken)?.value() != 0,
             };
             let changed_at = changed_at.map(time).ok_or(broken)?;
+            let text = string(verifier)?;
+            let genuine = seen.admits(table, text.expose());
             Ok(Self {
                 number,
                 user_id: string(user_id)?.expose().to_owned(),
-                verifier: Kept::Stored { text: string(verifier)?, terms, changed_at },
+                verifier: Kept::Stored { text, terms, changed_at },
                 terms,
                 state: Err(Error::CorruptAccount(number)),
                 created_at: created_at.map(time).ok_or(broken)?,
@@ -153,6 +165,8 @@ impl Credential {
                     _ => None,
                 },
                 former: former.map(|text| text::to_utf8(text).map_err(|_| broken)).transpose()?,
+                genuine,
+                share: seen.share(),
             })
         }
     }
@@ -185,6 +199,7 @@ impl Credential {
     /// # Errors
     /// Those of [`Credential::state`].
     pub fn account(&self) -> Result<Account, Error> {
+        self.require_genuine()?;
         Ok(self.state?.of(self.terms, self.changed_at))
     }
 
@@ -195,6 +210,7 @@ impl Credential {
     pub fn unseal(&self) -> Result<Secret, Error> {
         match &self.verifier {
             Kept::Plain(text) => Ok(Secret::new(text.expose().to_owned())),
+            Kept::Stored { .. } if !self.genuine => Err(Error::Corrupt(self.number)),
             Kept::Stored { text, terms, changed_at } => {
                 keyring::unseal(text.expose(), &self.binding(*terms, *changed_at), self.number)
             }
@@ -236,6 +252,7 @@ impl Credential {
         former.extend(self.open_former().unwrap_or_default());
         former.truncate(history);
         self.verifier = Kept::Plain(record);
+        self.genuine = true;
         self.changed_at = self.state.map_or(now, |state| state.change_at(now));
         self.reset = None;
         let text = history::write(&former);
@@ -248,6 +265,7 @@ impl Credential {
     /// # Errors
     /// Those of [`keyring::unseal`].
     pub fn open_former(&self) -> Result<Vec<Secret>, Error> {
+        self.require_genuine()?;
         let Some(text) = &self.former else { return Ok(Vec::new()) };
         let text = keyring::unseal(text.expose(), &self.former_binding(), self.number)?;
         Ok(history::read(&text))
@@ -286,12 +304,17 @@ impl Credential {
     /// When the currently usable reset token was issued, if there is one.
     ///
     /// # Errors
-    /// Those of [`Credential::state`].
+    /// Those of [`Credential::state`]; [`Error::Corrupt`].
     pub fn token_issued_at(&self, now: Timestamp) -> Result<Option<Timestamp>, Error> {
         Ok(self.usable_token(now)?.map(|reset| reset.issued_at))
     }
 
+    fn require_genuine(&self) -> Result<(), Error> {
+        if self.genuine { Ok(()) } else { Err(Error::Corrupt(self.number)) }
+    }
+
     fn usable_token(&self, now: Timestamp) -> Result<Option<&Reset>, Error> {
+        self.require_genuine()?;
         let state = self.state?;
         let usable = |reset: &&Reset| now < reset.expires_at && !state.is_revoked(reset.issued_at);
         Ok(self.reset.as_ref().filter(usable))
@@ -312,9 +335,14 @@ impl Credential {
         let reset = self.reset.as_ref().is_none_or(|reset| current(&reset.text))
             && self.former.as_ref().is_none_or(current);
         match &self.verifier {
-            Kept::Stored { text, .. } => current(text) && reset,
+            Kept::Stored { text, .. } => current(text) && reset && !self.is_unsigned(),
             Kept::Plain(_) => false,
         }
+    }
+
+    /// Does it count without a MAC, as a row from before the keyring?
+    fn is_unsigned(&self) -> bool {
+        self.genuine && self.share == 0 && keyring::active_seal().is_some()
     }
 
     fn binding(&self, terms: Terms, changed_at: Timestamp) -> Binding<'_> {
@@ -328,8 +356,8 @@ impl Credential {
     /// The row as a tuple in the current memory context, sealed with the active key.
     ///
     /// # Errors
-    /// Those of [`keyring::unseal`], [`keyring::seal`], [`text::to_datum`] and [`table::form`].
-    pub fn form(&mut self, table: &Table) -> Result<pg_sys::HeapTuple, Error> {
+    /// Those of [`keyring::unseal`], [`keyring::seal`], [`text::to_datum`] and [`row::form`].
+    pub fn form(&mut self, table: &Table) -> Result<Formed, Error> {
         let plain = self.unseal()?;
         let binding = self.binding(self.terms, self.changed_at);
         let verifier = keyring::seal(&plain, &label(plain.expose()), &binding)?;
@@ -364,6 +392,6 @@ impl Credential {
         ];
         // SAFETY: uuid, text, text, boolean, three timestamptz (int64), text, two timestamptz and
         // text, as the SQL file declares; the tuple holds copies.
-        unsafe { table::form(table, row) }
+        unsafe { row::form(table, row) }
     }
 }

@@ -3,10 +3,13 @@
 
 use std::collections::BTreeSet;
 
-use password_verify_core::rules::event::{Action, Event, Outcome};
+use password_verify_core::kept::row_mac::Installation;
+use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::rules::user_id::UserId;
-use password_verify_core::trail::chain::{Chain, Opening};
+use password_verify_core::trail::anchor::Sums;
+use password_verify_core::trail::chain::{Chain, Opening, Why};
 
+use super::anchored::{Anchored, Moves};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
@@ -37,23 +40,78 @@ pub struct Batch {
     /// Events with an alert, which the server log reports after the commit.
     pub alerts: Vec<Event>,
     pub rows: i64,
+    /// `None` without a keyring.
+    anchored: Option<Anchored>,
+    /// Epochs before this one may be removed from now on.
+    pub first: Option<i64>,
+    /// What changes that are committed now add to the sum of all credentials.
+    pub credentials: u128,
+    /// What changes add of which nobody knows whether they were committed.
+    pub unknown: Vec<u128>,
+    /// Is everything sealed now?
+    pub sealed: bool,
+    /// A restore is accepted: the epoch that says so, and what the sums are to be corrected by.
+    pub accepted: Option<(i64, Sums)>,
+    /// What the counts of cost classes add to the sum of theirs.
+    pub cost_classes: u128,
+}
+
+/// The results of a batch, which take effect once it is committed.
+pub struct Done {
+    pub chain: Chain,
+    pub written: Vec<Unwritten>,
+    pub cleared: BTreeSet<RowKey>,
+    pub alerts: Vec<Event>,
+    pub rows: i64,
+    pub anchored: Option<Anchored>,
 }
 
 impl Batch {
     /// # Errors
     /// [`Error::NotInstalled`].
-    pub fn open(chain: Chain) -> Result<Self, Error> {
+    pub fn open(chain: Chain, of: Installation, anchored: Option<Anchored>) -> Result<Self, Error> {
         Ok(Self {
             chain,
             events: Events::open(Access::Write)?,
-            throttle: Throttle::open(Access::Write)?,
-            folds: Folds::open(Access::Write)?,
-            changes: OpenChanges::open(Access::Write)?,
+            throttle: Throttle::open(of, Access::Write)?,
+            folds: Folds::open(of, Access::Write)?,
+            changes: OpenChanges::open(of, Access::Write)?,
             written: Vec::new(),
             cleared: BTreeSet::new(),
             alerts: Vec::new(),
             rows: 0,
+            anchored,
+            first: None,
+            credentials: 0,
+            unknown: Vec::new(),
+            sealed: false,
+            accepted: None,
+            cost_classes: 0,
         })
+    }
+
+    /// Writes the anchor, the last write of the transaction.
+    ///
+    /// # Errors
+    /// Those of [`Anchored::moved`].
+    pub fn done(self) -> Result<Done, Error> {
+        let moves = Moves {
+            head: Some(self.chain.head()),
+            first: self.first,
+            sums: Sums {
+                credentials: self.credentials,
+                throttle: self.throttle.added(),
+                event_fold: self.folds.added(),
+                open_change: self.changes.added(),
+                cost_class: self.cost_classes,
+            },
+            unknown: self.unknown,
+            sealed: self.sealed,
+            accepted: self.accepted,
+        };
+        let anchored = self.anchored.map(|anchored| anchored.moved(moves)).transpose()?;
+        let Self { chain, written, cleared, alerts, rows, .. } = self;
+        Ok(Done { chain, written, cleared, alerts, rows, anchored })
     }
 
     /// Appends the first event of a new epoch and returns its time.
@@ -62,6 +120,11 @@ impl Batch {
     /// Those of [`Batch::append`].
     pub fn open_epoch(&mut self, opening: &Opening) -> Result<i64, Error> {
         let mut event = Event::new(server::now(), Action::Epoch, Outcome::Recorded);
+        match opening.why {
+            Why::Mismatch => event.alert = Alert::TAMPERED,
+            Why::Unsealed => event.alert = Alert::UNSEALED,
+            _ => {}
+        }
         event.detail = Some(opening.to_detail());
         self.append(&event)?;
         Ok(event.at)
@@ -98,10 +161,8 @@ impl Batch {
         if let Some(place) = budgets::clear_if_present(server::database(), &account) {
             return self.write_budget(place);
         }
-        match self.throttle.read(account)? {
-            Some(_) => self.throttle.write(account, None),
-            None => Ok(()),
-        }
+        // Also one that is not as it was written: it is not read.
+        self.throttle.write(account, None)
     }
 
     /// Stores the current values of the budgets in these cache slots.

@@ -19,7 +19,7 @@ use crate::pg::server;
 use crate::pg::shared::central::NONE;
 use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::tables::open_changes;
-use crate::pg::tables::open_changes::{ChangeRow, Clearing, Ending, Open, OpenChanges};
+use crate::pg::tables::open_changes::{ChangeRow, Clearing, Ending, Open, OpenChanges, Part};
 use password_verify_core::rules::throttle::PAYERS;
 
 /// A transaction with fewer rows than this is finished at once.
@@ -33,8 +33,9 @@ const BEGIN_TIME: Duration = Duration::from_millis(200);
 #[derive(Default)]
 pub struct Ends {
     waiting: VecDeque<Ending>,
-    /// Top-level and own id of the last subtransaction seen; the next change usually has the same.
-    last: Option<(u64, u64)>,
+    /// The row of the last subtransaction seen, and whether it is stored as it is; the next change usually
+    /// belongs to the same.
+    last: Option<(Part, bool)>,
 }
 
 impl Ends {
@@ -92,8 +93,16 @@ impl Ends {
         let place = batch.chain.head();
         let (epoch, first_seq) = (place.epoch, place.seq + 1);
         let open = Open { xid, top_xid, epoch, first_seq, since: at };
-        if self.last.replace((top_xid, xid)) != Some((top_xid, xid)) && !batch.changes.has(&open) {
-            batch.changes.put(&ChangeRow::Part(open))?;
+        let same = |(part, _): &(Part, bool)| (part.open.top_xid, part.open.xid) == (top_xid, xid);
+        if !self.last.as_ref().is_some_and(same) {
+            self.flush(batch)?;
+            let stored = batch.changes.part(&open)?;
+            self.last = Some((stored.unwrap_or(Part { open, share: 0 }), stored.is_some()));
+        }
+        let share = u128::from_be_bytes(queued.share);
+        if let Some((part, stored)) = &mut self.last {
+            part.share = part.share.wrapping_add(share);
+            *stored &= share == 0;
         }
         for payer in queued.cleared() {
             if let Some(account) = batch.account(queued, payer)? {
@@ -104,11 +113,25 @@ impl Ends {
         Ok(())
     }
 
+    /// Stores the row of the last subtransaction seen.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`]; any PostgreSQL error.
+    pub fn flush(&mut self, batch: &Batch) -> Result<(), Error> {
+        if let Some((part, stored)) = &mut self.last
+            && !std::mem::replace(stored, true)
+        {
+            batch.changes.put(&ChangeRow::Part(*part))?;
+        }
+        Ok(())
+    }
+
     /// Notes that a transaction with changes has ended.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn note_end(&mut self, batch: &mut Batch, top_xid: u64, at: i64) -> Result<(), Error> {
+        self.flush(batch)?;
         let ending = Ending { top_xid, at, ours: true, orderly: true, done_to: 0 };
         if end_at_once(batch, &ending)? { Ok(()) } else { self.wait(batch, ending) }
     }
@@ -171,8 +194,14 @@ fn end(batch: &mut Batch, ending: &Ending, row: &ChangeRow) -> Result<(), Error>
                 batch.clear(*account)?;
             }
         }
-        ChangeRow::Part(open) => {
-            let mut event = Event::new(ending.at, Action::End, outcome(open.xid));
+        ChangeRow::Part(Part { open, share }) => {
+            let outcome = outcome(open.xid);
+            match outcome {
+                Outcome::Committed => batch.credentials = batch.credentials.wrapping_add(*share),
+                Outcome::Unknown if *share != 0 => batch.unknown.push(*share),
+                _ => {}
+            }
+            let mut event = Event::new(ending.at, Action::End, outcome);
             (event.xid, event.since) = (Some(open.xid), open.since);
             batch.append(&event)?;
         }

@@ -7,20 +7,18 @@
 //! is connected to it.
 
 use std::cell::Cell;
-use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::work::pin;
 use super::writer::Writer;
-use super::{renewals, signals};
+use super::{launch, renewals, signals};
 use crate::error::Error;
 use crate::pg::report::{ErrorReport, SqlState};
 use crate::pg::shared::board;
 use crate::pg::shared::databases::{self, Departure, Vacancy};
 use crate::pg::shared::queue;
-use crate::settings;
 
 /// How long a worker stays without work.
 const STAY: Duration = Duration::from_secs(2);
@@ -37,31 +35,6 @@ const SHUTDOWN_GRACE: Duration = Duration::from_secs(5);
 thread_local! {
     /// The slot of the database that this worker serves, and how the worker is about to leave it.
     static SERVED: Cell<Option<(usize, Departure)>> = const { Cell::new(None) };
-}
-
-/// Registers the workers. Called once, while the postmaster preloads the library.
-pub fn register() {
-    for _ in 0..settings::workers() {
-        let mut worker = pg_sys::BackgroundWorker {
-            bgw_flags: (pg_sys::BGWORKER_SHMEM_ACCESS
-                | pg_sys::BGWORKER_BACKEND_DATABASE_CONNECTION) as i32,
-            bgw_start_time: pg_sys::BgWorkerStartTime::BgWorkerStart_RecoveryFinished,
-            bgw_restart_time: 0,
-            ..Default::default()
-        };
-        put(&mut worker.bgw_name, c"password_verify");
-        put(&mut worker.bgw_type, c"password_verify");
-        put(&mut worker.bgw_library_name, c"password_verify");
-        put(&mut worker.bgw_function_name, c"password_verify_worker");
-        // SAFETY: called while libraries are preloaded; PostgreSQL copies the struct.
-        unsafe { pg_sys::RegisterBackgroundWorker(&mut worker) };
-    }
-}
-
-fn put<const N: usize>(field: &mut [std::ffi::c_char; N], value: &CStr) {
-    for (to, from) in field.iter_mut().zip(value.to_bytes_with_nul()) {
-        *to = *from as std::ffi::c_char;
-    }
 }
 
 /// A worker's life: it waits for a database, serves it and exits. The postmaster starts another at
@@ -155,8 +128,12 @@ fn wait_for_database() -> (usize, pg_sys::Oid) {
 }
 
 fn serve(number: usize) -> Result<(), Error> {
+    let is_first = databases::handed_over(number).epoch == 0;
     let mut writer = Writer::begin(number)?;
     databases::serve(number);
+    if is_first && writer.anchored().is_some() {
+        launch::check();
+    }
     let (came, mut worked) = (Instant::now(), Instant::now());
     let mut stopping: Option<Instant> = None;
     let mut memory = PgMemoryContexts::new("password_verify worker");
@@ -174,7 +151,7 @@ fn serve(number: usize) -> Result<(), Error> {
         reload_if_asked();
         // Both run in every round (`|`, not `||`), so that neither has to wait for the other to be
         // idle.
-        if writer.batch()? | renewals::write() {
+        if writer.batch()? | renewals::write(writer.anchored()) {
             worked = Instant::now();
             if came.elapsed() < TURN || !databases::any_waits() {
                 continue;
@@ -218,7 +195,7 @@ fn reload_if_asked() {
 
 /// Fixes the settings that could keep a worker from writing or make its commits less durable:
 /// `ALTER DATABASE … SET` and `ALTER ROLE … SET` apply to a worker too.
-fn pin_settings() {
+pub fn pin_settings() {
     let mut pins = vec![
         (c"default_transaction_isolation", c"read committed"),
         (c"default_transaction_read_only", c"off"),

@@ -3,6 +3,9 @@
 //! | file | does |
 //! | --- | --- |
 //! | [`main`] | a worker's life: attaches to a database, writes while there is work, exits |
+//! | [`launch`] | tells PostgreSQL of the processes |
+//! | [`arrival`] | what it finds when it comes, and whether that is what was left |
+//! | [`anchored`] | the anchor, as it was last written |
 //! | [`writer`], [`batch`] | one batch of events and budgets, in one transaction |
 //! | [`ends`] | records how transactions with changes ended |
 //! | [`tidy`] | removes expired events and budgets, a slice at a time |
@@ -11,8 +14,11 @@
 //! | [`signals`] | signal handlers: stop and reload |
 //! | [`work`] | runs a worker's transaction |
 
+pub mod anchored;
+pub mod arrival;
 pub mod batch;
 pub mod ends;
+pub mod launch;
 pub mod main;
 pub mod recount;
 pub mod renewals;

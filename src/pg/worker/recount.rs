@@ -12,8 +12,11 @@ use std::time::{Duration, Instant};
 
 use password_verify_core::decoys::cost_class::{self, ClassKey, NO_CLASS};
 use password_verify_core::decoys::recount::{Counted, Place};
+use password_verify_core::kept::row_mac::Installation;
+use password_verify_core::trail::anchor::Sums;
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::anchored::Anchored;
 use super::work;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
@@ -56,16 +59,24 @@ enum Attempt<T> {
 
 impl Recount {
     /// Counts one slice, if one is due. A failure discards the count and has no other effect.
-    pub fn slice(&mut self, database: pg_sys::Oid, now: i64) {
+    pub fn slice(
+        &mut self,
+        database: pg_sys::Oid,
+        of: Installation,
+        now: i64,
+        anchored: &mut Option<Anchored>,
+    ) {
         if let Some((tallies, found, unread)) = recounts::result(database) {
             let cost = settings::cost().ok();
             let today = cost.map_or(NO_CLASS, |cost| cost_class::key(&cost_class::of_cost(cost)));
             let stored = attempt(|| {
-                let classes = CostClasses::open_by(Access::Write, Instant::now())?;
-                classes.correct(&tallies, &found, unread, today)
+                let classes = CostClasses::open_by(of, Access::Write, Instant::now())?;
+                classes.correct(&tallies, &found, unread, today)?;
+                added(anchored.as_ref(), &classes)
             });
             match stored {
-                Attempt::Done(()) => {
+                Attempt::Done(now_anchored) => {
+                    *anchored = now_anchored.or(anchored.take());
                     shared::class_counts::moves::counted(database, &tallies);
                     recounts::finish(database, now);
                 }
@@ -77,11 +88,13 @@ impl Recount {
         let Some(slice) = recounts::begin(database, now) else { return };
         let seen = attempt(|| {
             let (counted, templates) = look(slice.after, self.rows)?;
-            CostClasses::open_by(Access::Write, Instant::now())?.follow(templates)?;
-            Ok(counted)
+            let classes = CostClasses::open_by(of, Access::Write, Instant::now())?;
+            classes.follow(templates)?;
+            Ok((counted, added(anchored.as_ref(), &classes)?))
         });
         match seen {
-            Attempt::Done(counted) => {
+            Attempt::Done((counted, now_anchored)) => {
+                *anchored = now_anchored.or(anchored.take());
                 let taken = recounts::take(database, slice, &counted);
                 let rows = if taken { self.rows * 2 } else { self.rows / 2 };
                 self.rows = rows.clamp(FEWEST, ROWS);
@@ -90,6 +103,10 @@ impl Recount {
             Attempt::Failed => recounts::finish(database, now),
         }
     }
+}
+
+fn added(anchored: Option<&Anchored>, classes: &CostClasses) -> Result<Option<Anchored>, Error> {
+    Anchored::add_any(anchored, Sums { cost_class: classes.added(), ..Sums::default() })
 }
 
 /// Reads up to `rows` records after a place: their counts, and one template of each class.

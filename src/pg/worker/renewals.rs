@@ -10,14 +10,17 @@ use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use password_verify_core::rules::user_id::UserId;
+use password_verify_core::trail::anchor::Sums;
 use pgrx::{PgTryBuilder, pg_sys};
 
+use super::anchored::Anchored;
 use super::work;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::server;
 use crate::pg::shared::renewals;
 use crate::pg::shared::renewals::Taken;
+use crate::pg::vault::shares;
 use crate::pg::vault::store::Store;
 use crate::pg::vault::store::write::Edit;
 
@@ -32,35 +35,45 @@ pub fn any() -> bool {
 }
 
 /// Writes some of the waiting renewals, each in a transaction of its own; false if there were none.
-pub fn write() -> bool {
+pub fn write(anchored: &mut Option<Anchored>) -> bool {
     let taken = renewals::take(server::database(), AT_ONCE);
     let found = !taken.is_empty();
     if found {
-        work::asynchronously(|| taken.into_iter().for_each(|renewal| put(&renewal)));
+        work::asynchronously(|| taken.into_iter().for_each(|renewal| put(&renewal, anchored)));
     }
     found
 }
 
 /// Writes one renewal. If that fails, say for an index or a CHECK that a DBA has added, only the
 /// renewal is lost: if the worker ended, all logins would wait for another.
-fn put(renewal: &Taken) {
-    let attempt = AssertUnwindSafe(|| work::transaction(|| replace(renewal)).map_err(|_| None));
-    let done =
-        PgTryBuilder::new(attempt).catch_others(|error| Err(Some(work::message(&error)))).execute();
-    let Err(why) = done else { return };
+fn put(renewal: &Taken, anchored: &mut Option<Anchored>) {
+    let before = anchored.clone();
+    let replaced = || work::transaction(|| replace(renewal, before.as_ref())).map_err(|_| None);
+    let done = PgTryBuilder::new(AssertUnwindSafe(replaced))
+        .catch_others(|error| Err(Some(work::message(&error))))
+        .execute();
+    let why = match done {
+        Ok(after) => {
+            *anchored = after.or(before);
+            return;
+        }
+        Err(why) => why,
+    };
     // SAFETY: a worker outside of any PostgreSQL function; any open transaction ends here.
     unsafe { pg_sys::AbortOutOfAnyTransaction() };
     complain(&why.unwrap_or_else(|| "the record cannot be read".into()));
 }
 
-fn replace(renewal: &Taken) -> Result<(), Error> {
-    let Ok(user) = UserId::from_text(&renewal.user) else { return Ok(()) };
-    let Some(store) = Store::open_at_once(Access::Write)? else { return Ok(()) };
+fn replace(renewal: &Taken, anchored: Option<&Anchored>) -> Result<Option<Anchored>, Error> {
+    let Ok(user) = UserId::from_text(&renewal.user) else { return Ok(None) };
+    let Some(store) = Store::open_at_once(Access::Write)? else { return Ok(None) };
+    // Of one that failed.
+    shares::take();
     store.edit(&user, Duration::ZERO, |row| {
         let renewed = row.renew(renewal.replaces, &renewal.text);
         Ok(if renewed { Edit::Replace } else { Edit::Keep })
     })?;
-    Ok(())
+    Anchored::add_any(anchored, Sums { credentials: shares::take(), ..Sums::default() })
 }
 
 fn complain(why: &str) {

@@ -4,15 +4,23 @@
 
 use std::time::{Duration, Instant};
 
+use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::clock;
 use password_verify_core::rules::event::{Action, Event, Outcome};
+use password_verify_core::trail::anchor::Sums;
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::keys::keyring;
 use crate::pg::server;
 use crate::pg::shared::databases;
 use crate::pg::tables::events::Events;
+use crate::pg::tables::folds::Folds;
+use crate::pg::tables::keyed::RowKey;
+use crate::pg::tables::open_changes::OpenChanges;
 use crate::pg::tables::throttle::Throttle;
+use crate::pg::vault::blind_index_key::BlindIndexKey;
+use crate::pg::vault::cost_classes::CostClasses;
 use crate::settings;
 
 /// How often a slice runs; also the delay before the first.
@@ -23,6 +31,18 @@ const ROWS: usize = 2000;
 const REST: i64 = 600_000_000;
 /// The longest epoch: retention removes whole ones. Microseconds.
 const DAY: i64 = 86_400_000_000;
+
+/// The tables of a pass: [`renew`] numbers them.
+const TABLES: u8 = 4;
+
+/// A slice of a pass, and what it adds to the sums of the tables.
+pub struct Slice {
+    /// The table in which the next slice begins, and after which row.
+    table: u8,
+    last: Option<RowKey>,
+    pub sums: Sums,
+    signing_with: [u8; 8],
+}
 
 pub struct Tidy {
     number: usize,
@@ -50,30 +70,49 @@ impl Tidy {
         settings::audit_retention().map_or(DAY, |kept| (kept / 4).min(DAY))
     }
 
-    /// Deletes budgets that time alone has brought to rest. One that is in the cache is stored
-    /// again with its next change.
+    /// One slice of a pass over the tables that only the worker writes: deletes budgets that time alone has brought
+    /// to rest (one that is in the cache is stored again with its next change), signs what was signed with an older
+    /// key, and deletes what is not as it was written if a restore has been accepted. `None` if nothing is due. A
+    /// million budgets take four minutes.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
-    pub fn budgets(&self, now: i64) -> Result<(), Error> {
+    pub fn pass(&self, now: i64, of: Installation) -> Result<Option<Slice>, Error> {
         let left = databases::handed_over(self.number);
         // If the clock was set back, the rest lasts no longer than it should.
         if left.tidy_again_at > now && left.tidy_again_at - now <= REST {
-            return Ok(());
+            return Ok(None);
         }
-        let throttle = Throttle::open(Access::Write)?;
-        let rows = throttle.after(Some(left.tidied_to), ROWS)?;
-        let last = rows.last().filter(|_| rows.len() == ROWS).map(|(key, _)| *key);
-        for (key, rests_at) in rows {
-            if rests_at <= now {
-                throttle.write(key, None)?;
+        // Before anything is signed: a key that comes meanwhile is not the one of this pass.
+        let active = keyring::active_fingerprint();
+        let begins = (left.tidying, left.tidied_to) == (0, [0; 16]);
+        if begins {
+            BlindIndexKey::sign_again()?;
+        }
+        let mut after = (left.tidied_to != [0; 16]).then_some(left.tidied_to);
+        let (mut sums, mut table) = (Sums::default(), left.tidying);
+        loop {
+            let (last, added) = renew(table, of, after, left.discard, now)?;
+            sums = sums.plus(added);
+            (after, table) = (last, if last.is_some() { table } else { table + 1 });
+            if last.is_some() || table == TABLES {
+                let signing_with = if begins { active } else { left.signing_with };
+                return Ok(Some(Slice { table, last, sums, signing_with }));
             }
         }
+    }
+
+    /// A slice is committed.
+    pub fn passed(&self, slice: &Slice, now: i64) {
         databases::hand_over(self.number, |left| {
-            left.tidied_to = last.unwrap_or_default();
-            left.tidy_again_at = if last.is_some() { 0 } else { now + REST };
+            left.signing_with = slice.signing_with;
+            left.tidied_to = slice.last.unwrap_or_default();
+            left.tidying = slice.table % TABLES;
+            if slice.table == TABLES {
+                (left.signed_with, left.discard) = (slice.signing_with, false);
+                left.tidy_again_at = now + REST;
+            }
         });
-        Ok(())
     }
 
     /// If the whole oldest epoch is older than the retention, returns the first epoch to keep and
@@ -98,7 +137,8 @@ impl Tidy {
             return Ok(None);
         }
         let Some(next) = events.since(oldest + 1).next()? else { return Ok(None) };
-        if next.event?.at > now.saturating_sub(kept) || !self.trusts_clock(&events, now, current)? {
+        let Ok(opening) = next.event else { return Ok(None) };
+        if opening.at > now.saturating_sub(kept) || !self.trusts_clock(&events, now, current)? {
             return Ok(None);
         }
         let mut event = Event::new(server::now(), Action::Prune, Outcome::Recorded);
@@ -192,4 +232,42 @@ pub fn prune_detail(epochs_before: i64) -> String {
 /// Parses such a detail: epochs before the returned one have been removed.
 pub fn pruned_before(detail: &str) -> Option<i64> {
     detail.strip_prefix(r#"{"epochs_before":"#)?.strip_suffix('}')?.parse().ok()
+}
+
+/// A slice of one table: the last row that was looked at, and what its sum grows by.
+fn renew(
+    table: u8,
+    of: Installation,
+    after: Option<RowKey>,
+    discard: bool,
+    now: i64,
+) -> Result<(Option<RowKey>, Sums), Error> {
+    let mut sums = Sums::default();
+    let last = match table {
+        0 => {
+            let folds = Folds::open(of, Access::Write)?;
+            let last = folds.renew(after, ROWS, discard)?;
+            sums.event_fold = folds.added();
+            last
+        }
+        1 => {
+            let changes = OpenChanges::open(of, Access::Write)?;
+            let last = changes.renew(after, ROWS, discard)?;
+            sums.open_change = changes.added();
+            last
+        }
+        2 => {
+            let classes = CostClasses::open(of, Access::Write)?;
+            let last = classes.renew(after, ROWS, discard)?;
+            sums.cost_class = classes.added();
+            last
+        }
+        _ => {
+            let throttle = Throttle::open(of, Access::Write)?;
+            let last = throttle.renew(after, ROWS, discard, now)?;
+            sums.throttle = throttle.added();
+            last
+        }
+    };
+    Ok((last, sums))
 }

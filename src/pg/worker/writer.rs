@@ -4,15 +4,20 @@
 //! One batch is one transaction. Any failure ends the worker, and the next one continues from what
 //! is committed: entries leave the queue only after the commit.
 
-use std::collections::BTreeSet;
+use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
-use password_verify_core::rules::event::{Action, Event};
-use password_verify_core::trail::chain::{Chain, Head, Opening, Why};
+use password_verify_core::kept::row_mac::Installation;
+use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
+use password_verify_core::trail::anchor::Sums;
+use password_verify_core::trail::chain::{Chain, Why};
 use password_verify_core::trail::fold::{Folding, Placed};
 use pgrx::pg_sys;
 
-use super::batch::Batch;
+use super::anchored::Anchored;
+use super::arrival;
+use super::arrival::Arrival;
+use super::batch::{Batch, Done};
 use super::ends::Ends;
 use super::recount::Recount;
 use super::tidy::Tidy;
@@ -20,21 +25,21 @@ use super::{signals, work};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
-use crate::pg::keys::keyring;
+use crate::pg::heap::shape::Shape;
+use crate::pg::heap::table;
+use crate::pg::keys::unsealed;
 use crate::pg::server;
 use crate::pg::session::event::to_event;
 use crate::pg::session::log;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
-use crate::pg::shared::budgets::Unwritten;
-use crate::pg::shared::central::HandOver;
 use crate::pg::shared::class_counts::Tally;
 use crate::pg::shared::class_counts::moves;
 use crate::pg::shared::databases;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::tables::events::Events;
-use crate::pg::tables::keyed::RowKey;
+use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::pg::vault::cost_classes::CostClasses;
 use password_verify_core::rules::throttle::PAYERS;
 
@@ -49,6 +54,8 @@ pub struct Writer {
     number: usize,
     database: pg_sys::Oid,
     name: String,
+    /// What the rows of its tables are bound to.
+    of: Installation,
     /// The table that holds the chain.
     events: pg_sys::Oid,
     chain: Chain,
@@ -61,22 +68,8 @@ pub struct Writer {
     counted: Option<Instant>,
     tidy: Tidy,
     recount: Recount,
-}
-
-/// The results of a batch, which take effect once it is committed.
-struct Done {
-    chain: Chain,
-    written: Vec<Unwritten>,
-    cleared: BTreeSet<RowKey>,
-    alerts: Vec<Event>,
-    rows: i64,
-}
-
-impl From<Batch> for Done {
-    fn from(batch: Batch) -> Self {
-        let Batch { chain, written, cleared, alerts, rows, .. } = batch;
-        Self { chain, written, cleared, alerts, rows }
-    }
+    /// The anchor as it was last committed; `None` without a keyring.
+    anchored: Option<Anchored>,
 }
 
 impl Writer {
@@ -87,26 +80,31 @@ impl Writer {
     /// # Errors
     /// [`Error::NotInstalled`] when a table is missing, [`Error::Dropped`] when all are.
     pub fn begin(number: usize) -> Result<Self, Error> {
-        let left = databases::handed_over(number);
-        let mut folding = Folding::with_allowance(left.allowance);
+        let mut folding = Folding::with_allowance(databases::handed_over(number).allowance);
         let mut ends = Ends::default();
-        let (name, events, opened_at, why, done) = work::transaction(|| {
-            let (chain, epoch) = next_chain(&left)?;
-            let mut batch = Batch::open(chain)?;
-            let why = epoch.as_ref().map(|opening| opening.why);
-            let opened_at = match epoch {
+        let (name, events, of, opened_at, why, done) = work::transaction(|| {
+            let of = BlindIndexKey::keep_for_rows()?;
+            let left = databases::handed_over_for(number, table::relation(c"event")?);
+            let Arrival { chain, opening, anchored, restored } = arrival::arrive(&left, of)?;
+            // Before anything is read: without a MAC nothing counts, where everything has one.
+            let sealed = anchored.as_ref().is_some_and(|anchored| anchored.anchor.sealed);
+            databases::hand_over(number, |left| left.sealed = sealed);
+            let mut batch = Batch::open(chain, of, anchored)?;
+            let why = opening.as_ref().map(|opening| opening.why);
+            let opened_at = match opening {
                 None => left.opened_at,
                 Some(opening) => batch.open_epoch(&opening)?,
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
-            ends.resume(&mut batch, why == Some(Why::Restore), left.epoch == 0)?;
+            ends.resume(&mut batch, restored, left.epoch == 0)?;
             let (name, events) = (work::database_name(server::database()), batch.events.id());
-            Ok((name, events, opened_at, why, Done::from(batch)))
+            Ok((name, events, of, opened_at, why, batch.done()?))
         })?;
         let mut writer = Self {
             number,
             database: server::database(),
             name,
+            of,
             events,
             chain: done.chain.fork(),
             opened_at,
@@ -116,6 +114,7 @@ impl Writer {
             counted: None,
             tidy: Tidy::new(number),
             recount: Recount::default(),
+            anchored: done.anchored.clone(),
         };
         if why.is_some() {
             // Whatever the previous worker was about to remove belonged to another chain.
@@ -124,6 +123,9 @@ impl Writer {
         writer.finish(done)?;
         if why.is_some() {
             writer.log_head();
+            if writer.anchored.as_ref().is_some_and(|anchored| anchored.anchor.sealed) {
+                unsealed::say_over(&writer.name);
+            }
         }
         Ok(writer)
     }
@@ -133,7 +135,14 @@ impl Writer {
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error. The worker cannot continue after one.
     pub fn batch(&mut self) -> Result<bool, Error> {
-        let (entries, _) = queue::first(self.number, BATCH);
+        let (mut entries, _) = queue::first(self.number, BATCH);
+        let is_accepted = |queued: &QueuedEvent| queued.action == Action::AcceptRestore as u8;
+        match entries.iter().position(|(_, queued)| is_accepted(queued)) {
+            Some(0) => return self.accept(&entries[0].1).map(|()| true),
+            Some(before) => entries.truncate(before),
+            None => {}
+        }
+        let (altered, sealed) = self.noted();
         let look_at_folds = self.folds_seen.elapsed() >= FOLDS_EVERY;
         let due = if look_at_folds { self.folding.due(server::now()) } else { Vec::new() };
         if look_at_folds {
@@ -141,12 +150,16 @@ impl Writer {
         }
         let moved = self.moved();
         let nothing = entries.is_empty() && due.is_empty() && moved.is_empty();
-        if nothing && !self.ends.is_waiting() {
+        if nothing && altered == 0 && !sealed && !self.ends.is_waiting() {
             return Ok(false);
         }
         let count = entries.len();
         let done = work::transaction(|| {
             let mut batch = self.open_batch()?;
+            batch.sealed = sealed;
+            for table in Shape::of_bits(altered) {
+                batch.append(&tampered(table))?;
+            }
             for (touched, queued) in &entries {
                 self.take(&mut batch, queued, touched)?;
             }
@@ -158,19 +171,61 @@ impl Writer {
                 batch.folds.put(key, Some(&event))?;
             }
             batch.write_budgets(entries.iter().flat_map(|(touched, _)| *touched))?;
+            self.ends.flush(&batch)?;
             self.ends.slice(&mut batch)?;
             if !moved.is_empty() {
-                CostClasses::open(Access::Write)?.count(&moved)?;
+                let classes = CostClasses::open(self.of, Access::Write)?;
+                classes.count(&moved)?;
+                batch.cost_classes = classes.added();
             }
-            Ok(Done::from(batch))
+            batch.done()
         })?;
         moves::counted(self.database, &moved);
         if !moved.is_empty() {
             self.counted = Some(Instant::now());
         }
         databases::committed(self.number, count);
+        databases::hand_over(self.number, |left| left.told |= altered);
         self.finish(done)?;
         Ok(true)
+    }
+
+    /// The tables that were found not to be as they were written since the last event about them; and has somebody
+    /// seen, for the first time, that everything is sealed?
+    fn noted(&self) -> (u16, bool) {
+        let left = databases::handed_over(self.number);
+        let sealed = self.anchored.as_ref().is_some_and(|anchored| !anchored.anchor.sealed);
+        (left.altered & !left.told, left.found_sealed && sealed)
+    }
+
+    /// Takes the tables as they are: in a new epoch, from which on the trail is verified.
+    fn accept(&mut self, queued: &QueuedEvent) -> Result<(), Error> {
+        let accepted = self.anchored.as_ref().map_or(0, |anchored| anchored.anchor.accepted);
+        let correction = databases::handed_over(self.number).accept;
+        // Of two at once, the first one corrects.
+        let correction = correction.filter(|correction| correction.accepted == accepted);
+        let sums = correction.map_or([[0; 16]; 5], |correction| correction.sums);
+        let correction = Sums::from_array(sums.map(u128::from_be_bytes));
+        let (event, previous) = (to_event(queued)?, self.chain.head());
+        let (key, opening) = arrival::new_epoch(Why::Accepted, Some(previous));
+        let (opened_at, done) = work::transaction(|| {
+            let epoch = arrival::epoch_after_all(&Events::open(Access::Read)?, previous.epoch)?;
+            let mut batch = Batch::open(Chain::open(key, epoch), self.of, self.anchored.clone())?;
+            let opened_at = batch.open_epoch(&opening)?;
+            batch.append(&event)?;
+            batch.accepted = Some((epoch, correction));
+            Ok((opened_at, batch.done()?))
+        })?;
+        databases::committed(self.number, 1);
+        databases::hand_over(self.number, |left| {
+            (left.accept, left.altered, left.told) = (None, 0, 0);
+            (left.discard, left.tidying, left.tidied_to, left.tidy_again_at) =
+                (true, 0, [0; 16], 0);
+        });
+        self.opened_at = opened_at;
+        self.finish(done)?;
+        self.log_head();
+        Ok(())
     }
 
     /// Records that have moved since the last count. Each count updates a few rows, once a second
@@ -181,18 +236,22 @@ impl Writer {
     }
 
     fn open_batch(&self) -> Result<Batch, Error> {
-        let batch = Batch::open(self.chain.fork())?;
+        let batch = Batch::open(self.chain.fork(), self.of, self.anchored.clone())?;
         if batch.events.id() == self.events { Ok(batch) } else { Err(Error::Replaced) }
     }
 
     fn finish(&mut self, done: Done) -> Result<(), Error> {
-        let Done { chain, written, cleared, alerts, rows } = done;
-        self.chain = chain;
+        let Done { chain, written, cleared, alerts, rows, anchored } = done;
+        (self.chain, self.anchored) = (chain, anchored);
         written.iter().for_each(|budget| budgets::written(budget, self.database));
         let (head, opened_at) = (self.chain.head(), self.opened_at);
         let (allowance, unfinished) = (self.folding.allowance(), self.ends.is_unfinished());
+        let (events, anchor) = (self.events.to_u32(), self.anchored.as_ref());
         databases::hand_over(self.number, |left| {
             left.unfinished = unfinished;
+            left.events = events;
+            left.installation = anchor.map_or([0; 16], |anchored| anchored.anchor.installation.0);
+            left.sealed = anchor.is_some_and(|anchored| anchored.anchor.sealed);
             (left.epoch, left.seq, left.mac) = (head.epoch, head.seq, head.mac);
             (left.opened_at, left.allowance) = (opened_at, allowance);
         });
@@ -205,8 +264,9 @@ impl Writer {
             let done = work::transaction(|| {
                 let mut batch = self.open_batch()?;
                 cleared.into_iter().try_for_each(|account| batch.clear(account))?;
-                Ok(Done::from(batch))
+                batch.done()
             })?;
+            (self.chain, self.anchored) = (done.chain, done.anchored);
             done.written.iter().for_each(|budget| budgets::written(budget, self.database));
         }
         work::report_statistics(false);
@@ -252,17 +312,25 @@ impl Writer {
             return Ok(false);
         }
         let now = server::now();
-        let pruned = work::transaction(|| {
-            self.tidy.budgets(now)?;
-            self.tidy.announce(now, self.chain.head().epoch)
+        let (slice, anchored) = work::transaction(|| {
+            let slice = self.tidy.pass(now, self.of)?;
+            // Also without a change: sealed with the key of today.
+            let sums = slice.as_ref().map(|slice| slice.sums).zip(self.anchored.as_ref());
+            let anchored = sums.map(|(sums, anchored)| anchored.add(sums)).transpose()?;
+            Ok((slice, anchored))
         })?;
+        self.anchored = anchored.or(self.anchored.take());
+        if let Some(slice) = slice {
+            self.tidy.passed(&slice, now);
+        }
+        let pruned = work::transaction(|| self.tidy.announce(now, self.chain.head().epoch))?;
         if let Some((before, event)) = pruned {
-            self.write_alone(&event)?;
+            self.write_alone(&event, before)?;
             self.tidy.announced(before);
         }
         let deleted = work::transaction(|| self.tidy.events())?;
         self.tidy.deleted(deleted);
-        self.recount.slice(self.database, now);
+        self.recount.slice(self.database, self.of, now, &mut self.anchored);
         // Also if the epoch was opened in the future: the clock was set back.
         if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;
@@ -270,22 +338,24 @@ impl Writer {
         Ok(true)
     }
 
-    fn write_alone(&mut self, event: &Event) -> Result<(), Error> {
+    fn write_alone(&mut self, event: &Event, first: i64) -> Result<(), Error> {
         let done = work::transaction(|| {
             let mut batch = self.open_batch()?;
+            batch.first = Some(first);
             batch.append(event)?;
-            Ok(Done::from(batch))
+            batch.done()
         })?;
         self.finish(done)
     }
 
     fn turn_epoch(&mut self) -> Result<(), Error> {
         let previous = self.chain.head();
-        let (key, opening) = new_epoch(Why::Daily, Some(previous));
+        let (key, opening) = arrival::new_epoch(Why::Daily, Some(previous));
         let (opened_at, done) = work::transaction(|| {
-            let mut batch = Batch::open(Chain::open(key, previous.epoch + 1))?;
+            let epoch = arrival::free_epoch(&Events::open(Access::Read)?, previous.epoch)?;
+            let mut batch = Batch::open(Chain::open(key, epoch), self.of, self.anchored.clone())?;
             let opened_at = batch.open_epoch(&opening)?;
-            Ok((opened_at, Done::from(batch)))
+            Ok((opened_at, batch.done()?))
         })?;
         self.opened_at = opened_at;
         self.finish(done)?;
@@ -297,57 +367,21 @@ impl Writer {
         log::head(&self.name, self.chain.head());
     }
 
+    /// The anchor, for what is written apart from the batches.
+    pub fn anchored(&mut self) -> &mut Option<Anchored> {
+        &mut self.anchored
+    }
+
     /// Reports the remaining statistics, before the worker exits.
     pub fn end(&self) {
         work::report_statistics(true);
     }
 }
 
-/// The chain to continue; for a new one, also how its epoch opens.
-fn next_chain(left: &HandOver) -> Result<(Chain, Option<Opening>), Error> {
-    let events = Events::open(Access::Read)?;
-    let previous = events.last()?.map(|row| Head {
-        epoch: row.epoch,
-        seq: row.seq,
-        mac: row.mac.as_slice().try_into().unwrap_or_default(),
-    });
-    let before = match previous {
-        Some(head) => events.since(head.epoch).next()?,
-        None => None,
-    };
-    let before = before
-        .and_then(|row| row.event.ok())
-        .and_then(|event| event.detail.as_deref().and_then(Opening::parse));
-    let why = match &before {
-        Some(o) if (o.system, o.database) != here() => Why::Restore,
-        Some(o) if o.timeline != work::identity().1 => Why::Promotion,
-        Some(o) if o.key != keyring::active().1 => Why::Key,
-        Some(_)
-            if previous.is_some_and(|head| {
-                (head.epoch, head.seq, head.mac) == (left.epoch, left.seq, left.mac)
-            }) =>
-        {
-            let (key, _) = keyring::active();
-            return Ok((Chain::resume(key, left.epoch, left.seq + 1, left.mac), None));
-        }
-        _ => Why::Start,
-    };
-    let (key, opening) = new_epoch(why, previous);
-    let epoch = previous.map_or(1, |head| head.epoch + 1);
-    Ok((Chain::open(key, epoch), Some(opening)))
-}
-
-fn new_epoch(
-    why: Why,
-    previous: Option<Head>,
-) -> (password_verify_core::trail::chain::ChainKey, Opening) {
-    let (chain_key, key) = keyring::active();
-    let (system, database) = here();
-    let timeline = work::identity().1;
-    (chain_key, Opening { why, previous, key, system, database, timeline })
-}
-
-/// System identifier and database OID, by which a restored chain is recognised.
-fn here() -> (u64, u32) {
-    (work::identity().0, server::database().to_u32())
+/// The event that says of a table that it is not as it was written.
+fn tampered(table: &CStr) -> Event {
+    let mut event = Event::new(server::now(), Action::Tampered, Outcome::Recorded);
+    event.alert = Alert::TAMPERED;
+    event.detail = Some(format!(r#"{{"table":"{}"}}"#, table.to_string_lossy()));
+    event
 }

@@ -4,6 +4,8 @@ use password_verify_core::rules::user_id::UserId;
 
 use super::Store;
 use crate::error::{Error, RecordNumber};
+use crate::pg::heap::row;
+use crate::pg::heap::row::Seen;
 use crate::pg::heap::scan;
 use crate::pg::heap::scan::{Occupant, Scan, Seek};
 use crate::pg::heap::uncounted::Uncounted;
@@ -17,6 +19,9 @@ pub enum Found {
     /// The table is empty: its first row was deleted by hand.
     Nothing,
 }
+
+/// Records that are looked at for a signed one.
+const SIGNED: usize = 1000;
 
 /// How often a look-up is repeated if the user is deleted or created anew in the meantime.
 const LOOKS: usize = 4;
@@ -56,6 +61,36 @@ impl Store {
     /// [`Error::Corrupt`] when it cannot be read.
     pub fn has(&self, user: &UserId) -> Result<bool, Error> {
         Ok(matches!(self.find_once(user)?, Found::Own(_)))
+    }
+
+    /// Does anybody have a record?
+    pub fn has_any(&self) -> bool {
+        let (now, first) = (scan::now(), RecordNumber::default());
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, now, first, Seek::After) };
+        !scan.next().is_null()
+    }
+
+    /// Is one of the records signed? Looks at so many at most.
+    ///
+    /// # Errors
+    /// Those of [`row::seen`].
+    pub fn has_signed(&self) -> Result<bool, Error> {
+        let (now, first) = (scan::now(), RecordNumber::default());
+        // SAFETY: the snapshot is a static.
+        let mut scan = unsafe { Scan::begin(&self.table, &self.index, now, first, Seek::After) };
+        for _ in 0..SIGNED {
+            let tuple = scan.next();
+            if tuple.is_null() {
+                break;
+            }
+            // SAFETY: a tuple of this table, valid until the next one is fetched.
+            let seen = unsafe { row::seen(&self.table, tuple)? };
+            if matches!(seen, Seen::Genuine(_) | Seen::Older(_)) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// Is another transaction, which has not ended, changing the user's row?

@@ -22,7 +22,7 @@ use crate::pg::vault::cost_classes::CostClasses;
 
 pub mod look;
 pub mod rename;
-mod reseal;
+pub mod reseal;
 mod state;
 pub mod write;
 
@@ -60,13 +60,14 @@ impl Store {
     /// Those of [`Store::open`].
     pub fn open_by(access: Access, deadline: Instant) -> Result<Self, Error> {
         let key = BlindIndexKey::read_by(deadline)?;
-        let table = Table::open_by(c"credential", access, deadline)?;
+        let of = key.key.installation();
+        let table = Table::open_by(c"credential", of, access, deadline)?;
         let index = Index::open_by(c"credential_pkey", &table, deadline)?;
         let classes = match access {
-            Access::Read => Some(CostClasses::open_by(access, deadline)?),
+            Access::Read => Some(CostClasses::open_by(of, access, deadline)?),
             Access::Write => None,
         };
-        Ok(Self { table, index, accounts: Accounts::open_by(access, deadline)?, key, classes })
+        Ok(Self { table, index, accounts: Accounts::open_by(of, access, deadline)?, key, classes })
     }
 
     /// Opens the tables without waiting; `None` if one is locked.

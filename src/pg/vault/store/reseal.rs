@@ -11,6 +11,7 @@ use crate::pg::heap::scan::{Scan, Seek};
 use crate::pg::heap::table;
 use crate::pg::vault::accounts::{AccountRow, Locked};
 use crate::pg::vault::credential::Credential;
+use crate::pg::vault::shares;
 
 /// The result of a batch of [`Store::reseal`].
 #[derive(Debug, Clone, Copy, Default)]
@@ -99,11 +100,12 @@ impl Store {
             batch.busy += 1;
             return Ok(());
         }
-        if let Some(tuple) = tuple {
+        if let Some(new) = tuple {
+            shares::note(row.share, new.share);
             // SAFETY: the row is locked by this transaction and is its latest version; only its
             // seals change.
             unsafe {
-                self.table.update(&mut tid, tuple)?;
+                self.table.update(&mut tid, new.tuple)?;
                 pg_sys::CommandCounterIncrement();
             }
         }

@@ -15,6 +15,7 @@ use crate::pg::server::patiently;
 use crate::pg::vault::accounts::{AccountRow, Locked};
 use crate::pg::vault::class_moves;
 use crate::pg::vault::credential::Credential;
+use crate::pg::vault::shares;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edit {
@@ -109,7 +110,7 @@ impl Store {
             if !table::try_lock_row(&self.table, &mut tid) {
                 return Ok(None);
             }
-            let before = class_moves::class_of(&row);
+            let (before, share) = (class_moves::class_of(&row), row.share);
             row.judge(self.accounts.near(place));
             let edit = edit(&mut row)?;
             if matches!(edit, Edit::Delete | Edit::Take) {
@@ -126,11 +127,17 @@ impl Store {
                     Edit::Keep => return Ok(Some(Written::Unchanged)),
                     Edit::Delete => {
                         self.table.delete(&mut tid)?;
+                        shares::note(share, 0);
                         class_moves::note(place, before.as_deref(), None);
                     }
-                    Edit::Take => self.table.delete(&mut tid)?,
+                    Edit::Take => {
+                        self.table.delete(&mut tid)?;
+                        shares::note(share, 0);
+                    }
                     Edit::Replace => {
-                        self.table.update(&mut tid, row.form(&self.table)?)?;
+                        let new = row.form(&self.table)?;
+                        self.table.update(&mut tid, new.tuple)?;
+                        shares::note(share, new.share);
                         let after = class_moves::class_of(&row);
                         class_moves::note(place, before.as_deref(), after.as_deref());
                     }
@@ -144,10 +151,11 @@ impl Store {
     }
 
     fn add(&self, mut row: Credential, was: (RecordNumber, Option<&str>)) -> Result<(), Error> {
-        let tuple = row.form(&self.table)?;
+        let new = row.form(&self.table)?;
+        shares::note(0, new.share);
         // SAFETY: a tuple of this table.
         unsafe {
-            self.table.insert(tuple)?;
+            self.table.insert(new.tuple)?;
             pg_sys::CommandCounterIncrement();
         }
         class_moves::note_moved(was, (row.number, class_moves::class_of(&row).as_deref()));
