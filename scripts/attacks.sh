@@ -9,9 +9,9 @@ log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 files=(
     # tests/attack
-    'throttle_*' forgive left_in_memory record_errors restricted
+    'throttle_*' forgive 'keyless_*' left_in_memory record_errors restricted
     # tests/audit
-    chain changes come_and_go copies crash numbers recorded retention shared_workers unwritten worker
+    anchor chain changes come_and_go copies crash numbers recorded retention shared_workers unwritten worker
     # tests/credential
     reset reuse
     # tests/operate
