@@ -7,6 +7,7 @@
 #                           (WITHOUT_IMPORT=1 leaves other systems' hashes out: less code to trust)
 #   make uninstall          remove it from there again
 #   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
+#   make tampering          tamper with every column of every table: docs/tampering.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make million            a million rows imported beside logins: docs/million.md
 #   make bench              everything against other libraries and applications: docs/bench/
@@ -18,7 +19,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo figures million attacks test setup build install uninstall installcheck lint clean
+.PHONY: all bench tables demo figures million attacks tampering test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -39,6 +40,9 @@ demo: install
 
 attacks: install
 	@scripts/attacks.sh
+
+tampering: install
+	@scripts/tampering.sh
 
 figures: install
 	@scripts/figures.sh

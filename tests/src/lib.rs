@@ -17,6 +17,7 @@ pub mod roles;
 pub mod rotation;
 pub mod site;
 pub mod stall;
+pub mod tampering;
 pub mod throttle;
 pub mod told;
 pub mod trail;
