@@ -10,6 +10,7 @@
 #   make tampering          tamper with every column of every table: docs/tampering.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make million            a million rows imported beside logins: docs/million.md
+#   make verification       what verifying and the keyring cost: docs/verification.md
 #   make bench              everything against other libraries and applications: docs/bench/
 #   make tables             print the rules' own tables into docs/reference.md
 #   make lint               formatting, clippy, pgspot, and the rules of the house
@@ -19,7 +20,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo figures million attacks tampering test setup build install uninstall installcheck lint clean
+.PHONY: all bench tables demo figures million verification attacks tampering test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -49,6 +50,9 @@ figures: install
 
 million: install
 	@scripts/million.sh
+
+verification: install
+	@scripts/verification.sh
 
 bench: install
 	@scripts/bench.sh
