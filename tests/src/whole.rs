@@ -3,7 +3,7 @@
 use postgres::GenericClient;
 
 use crate::Site;
-use crate::trail::wait_until;
+use crate::trail::{verify, wait_until};
 
 /// What `pv_verify_credentials` finds wrong: of which table, and what.
 pub fn problem(client: &mut impl GenericClient) -> Option<(String, String)> {
@@ -19,6 +19,18 @@ pub fn assert_whole(client: &mut impl GenericClient) -> i64 {
     assert_eq!(problem(client), None);
     let sql = "SELECT rows FROM auth.pv_verify_credentials()";
     client.query_one(sql, &[]).unwrap().get(0)
+}
+
+/// The verification says of the index of that table that it does not lead to its rows; of the trail, that it is not
+/// intact.
+pub fn assert_index_is_named(site: &Site, table: &str) {
+    if table == "event" {
+        let verdict = verify(&mut site.admin());
+        assert!(!verdict.intact, "{verdict:?}");
+    } else {
+        let (found, what) = problem(&mut site.admin()).unwrap();
+        assert_eq!((found.as_str(), what.contains("index")), (table, true), "{what}");
+    }
 }
 
 /// Waits for the event that says of a table that it is not as it was written, with its alert.
