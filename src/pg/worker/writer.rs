@@ -312,18 +312,17 @@ impl Writer {
             return Ok(false);
         }
         let now = server::now();
-        let (slice, anchored) = work::transaction(|| {
+        let (slice, pruned, anchored) = work::transaction(|| {
             let slice = self.tidy.pass(now, self.of)?;
             // Also without a change: sealed with the key of today.
             let sums = slice.as_ref().map(|slice| slice.sums).zip(self.anchored.as_ref());
             let anchored = sums.map(|(sums, anchored)| anchored.add(sums)).transpose()?;
-            Ok((slice, anchored))
+            Ok((slice, self.tidy.announce(now, self.chain.head().epoch)?, anchored))
         })?;
         self.anchored = anchored.or(self.anchored.take());
         if let Some(slice) = slice {
             self.tidy.passed(&slice, now);
         }
-        let pruned = work::transaction(|| self.tidy.announce(now, self.chain.head().epoch))?;
         if let Some((before, event)) = pruned {
             self.write_alone(&event, before)?;
             self.tidy.announced(before);
