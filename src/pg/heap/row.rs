@@ -72,7 +72,7 @@ impl Seen {
     pub fn is_outdated(self) -> bool {
         match self {
             Self::Older(_) => true,
-            Self::Unsigned => keyring::active_seal().is_some(),
+            Self::Unsigned => keyring::is_there(),
             Self::Genuine(_) | Self::First | Self::NoKey | Self::Missing | Self::Altered => false,
         }
     }

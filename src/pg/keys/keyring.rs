@@ -126,6 +126,11 @@ pub fn current() -> Option<Arc<Ring>> {
     state().ring.clone()
 }
 
+/// Is there a keyring?
+pub fn is_there() -> bool {
+    current().is_some()
+}
+
 /// The keyring after another look at the file, for a key that may be there by now. A file that is what it was is not
 /// read again: there may be a million rows with that key.
 pub fn again() -> Option<Arc<Ring>> {

@@ -225,7 +225,7 @@ fn count(database: usize, queued: &QueuedEvent) {
 /// asynchronous: what the changes add to the sum of the tables would be lost by a crash.
 fn before_commit() -> Result<(), Error> {
     let last = CHANGES.with_borrow(|changes| changes.as_ref().and_then(|changes| changes.last));
-    let waits = |ticket: &Ticket| ticket.is_to_wait() || keyring::active_seal().is_some();
+    let waits = |ticket: &Ticket| ticket.is_to_wait() || keyring::is_there();
     last.filter(waits).map_or(Ok(()), await_written)
 }
 

@@ -128,7 +128,7 @@ impl AccountRow {
 
     /// Is it sealed as a new row would be?
     pub fn is_sealed_as_new(&self) -> bool {
-        let is_unsigned = self.genuine && self.share == 0 && keyring::active_seal().is_some();
+        let is_unsigned = self.genuine && self.share == 0 && keyring::is_there();
         keyring::is_current(self.seal.expose()) && !is_unsigned
     }
 

@@ -55,7 +55,7 @@ impl BlindIndexKey {
     /// # Errors
     /// [`Error::NotInstalled`] without a key, [`Error::TwoKeys`] with two in use.
     pub fn keep_for_rows() -> Result<Installation, Error> {
-        if keyring::active_seal().is_none() {
+        if !keyring::is_there() {
             return Ok(Installation::UNKNOWN);
         }
         let found = Self::read_any_by(lock::deadline())?;
@@ -100,7 +100,7 @@ impl BlindIndexKey {
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn sign_again() -> Result<(), Error> {
-        if keyring::active_seal().is_none() {
+        if !keyring::is_there() {
             return Ok(());
         }
         let table = Table::open(c"blind_index_key", Installation::UNKNOWN, Access::Write)?;
@@ -139,7 +139,7 @@ impl BlindIndexKey {
     }
 
     fn require_anchored(&self, deadline: Instant) -> Result<(), Error> {
-        if keyring::active_seal().is_none() {
+        if !keyring::is_there() {
             return Ok(());
         }
         // The rows of the anchor are bound to no installation: it says which one this is.

@@ -42,7 +42,7 @@ pub fn run(kept: Option<Head>) -> Result<Report, Error> {
 
 /// The anchor; `None` without a keyring.
 fn anchor(moment: &Moment) -> Result<Option<Anchor>, Error> {
-    if keyring::active().1.is_none() {
+    if !keyring::is_there() {
         return Ok(None);
     }
     let newest = Anchors::open(Access::Read)?.newest(Some(moment))?;

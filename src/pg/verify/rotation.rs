@@ -27,7 +27,7 @@ pub fn rest() -> Result<bool, Error> {
     if !wait_until(deadline, || databases::is_signed_with(number, active)) {
         return Ok(false);
     }
-    if keyring::active_seal().is_none() || databases::is_sealed() {
+    if !keyring::is_there() || databases::is_sealed() {
         return Ok(true);
     }
     let report = tables::run(|_| {})?;

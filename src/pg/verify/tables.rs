@@ -163,7 +163,7 @@ pub fn run(mut progress: impl FnMut(i64)) -> Result<Report, Error> {
 
 /// Why there is no anchor.
 pub fn no_anchor() -> Error {
-    if keyring::active_seal().is_some() { Error::NotDeclared } else { Error::NoKeyring }
+    if keyring::is_there() { Error::NotDeclared } else { Error::NoKeyring }
 }
 
 /// How often progress is told.

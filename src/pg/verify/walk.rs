@@ -144,7 +144,7 @@ impl Walk {
                 self.breaks((head.epoch, head.seq), CUT)
             }
             // With a keyring, the worker requested above has opened an epoch with a key.
-            (_, Some((newest, false))) if keyring::active().1.is_some() => {
+            (_, Some((newest, false))) if keyring::is_there() => {
                 self.breaks((newest, 0), NO_LONGER_KEYED)
             }
             _ => true,
@@ -189,7 +189,7 @@ impl Walk {
     fn open(&self, opening: &Opening, epoch: i64) -> Result<Epoch, &'static str> {
         let keyed = opening.key.is_some();
         let after_key = self.chain.as_ref().is_some_and(|before| before.keyed);
-        if !keyed && (after_key || epoch >= self.expected.keyed) && keyring::active().1.is_some() {
+        if !keyed && (after_key || epoch >= self.expected.keyed) && keyring::is_there() {
             return Err(UNKEYED);
         }
         let key = keyring::of_chain(opening.key.as_deref()).ok_or(NO_KEY)?;
