@@ -7,12 +7,14 @@
 //! | --- | --- |
 //! | [`rules`] | the decisions |
 //! | [`kept`] | the stored formats of secrets |
+//! | [`keeper`] | what is kept for a keeper: keys, vaults, destinations, times |
 //! | [`trail`] | the encoding of the audit |
 //! | [`decoys`] | unknown users |
 //! | [`strength`] | how easily a password is guessed |
 #![forbid(unsafe_code)]
 
 pub mod decoys;
+pub mod keeper;
 pub mod kept;
 pub mod rules;
 pub mod strength;

@@ -64,6 +64,22 @@ impl IndexKey {
         self.mac(&[&[0xFE, kind], about, user])
     }
 
+    /// The place of a kept secret: half of it is of the user, so that a user's secrets lie together.
+    pub fn secret(&self, user: &UserId, name: &str) -> [u8; 16] {
+        let mut place = self.secrets(user);
+        let of_name =
+            self.mac(&[&[0xFA], &place, user.as_str().as_bytes(), &[0xFF], name.as_bytes()]);
+        place[8..].copy_from_slice(&of_name[..8]);
+        place
+    }
+
+    /// Where the secrets of a user begin.
+    pub fn secrets(&self, user: &UserId) -> [u8; 16] {
+        let mut place = self.mac(&[&[0xFB], user.as_str().as_bytes()]);
+        place[8..].fill(0);
+        place
+    }
+
     fn mac(&self, message: &[&[u8]]) -> [u8; 16] {
         // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
         #[allow(clippy::expect_used)]
@@ -118,6 +134,16 @@ mod tests {
             key.budget(1, &[4; 17], Some(&b)),
             key.budget(2, &[4; 17], None),
             key.budget(3, &[4; 4], None),
+            key.budget(6, &[], Some(&a)),
+            key.budget(7, &[4; 16], None),
+            // Of vaults, beside those of passwords.
+            key.budget(0x41, &[4; 17], Some(&a)),
+            key.budget(0x42, &[4; 17], None),
+            key.secrets(&a),
+            key.secrets(&b),
+            key.secret(&a, "mail"),
+            key.secret(&a, "mails"),
+            key.secret(&b, "mail"),
             key.blind_index(&a),
             key.decoy(&a),
             key.decoy(&b),
@@ -125,6 +151,22 @@ mod tests {
         for (i, one) in all.iter().enumerate() {
             assert!(all[i + 1..].iter().all(|other| other != one), "{i}");
         }
+    }
+
+    #[test]
+    fn secrets_of_a_user_lie_together() {
+        let key = IndexKey::new(&[7; KEY_BYTES]).unwrap();
+        let (a, b) = (UserId::from_bigint(1), UserId::from_bigint(2));
+        let (first, mail, chat) = (key.secrets(&a), key.secret(&a, "mail"), key.secret(&a, "chat"));
+        assert_eq!((&first[..8], &first[8..]), (&mail[..8], &[0; 8][..]));
+        assert_eq!(mail[..8], chat[..8]);
+        assert_ne!(mail[8..], chat[8..]);
+        // Neither half tells that two users have a secret of the same name.
+        let other = key.secret(&b, "mail");
+        assert_ne!(mail[..8], other[..8]);
+        assert_ne!(mail[8..], other[8..]);
+        // Nor where a user's password is.
+        assert_ne!(mail[..8], key.blind_index(&a)[..8]);
     }
 
     #[test]

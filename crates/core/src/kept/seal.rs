@@ -96,6 +96,34 @@ impl<'a> Binding<'a> {
         Self { purpose: "share", user_id: "", times, flag: false }
     }
 
+    /// Binds the data key of a kept secret. `in_vault`: it is locked with the vault's key as well.
+    pub fn data_key(user_id: &'a str, id: &[u8; 16], in_vault: bool) -> Self {
+        Self { purpose: "data key", user_id, times: halves(id), flag: in_vault }
+    }
+
+    /// Binds a vault.
+    pub fn vault(user_id: &'a str, id: &[u8; 16]) -> Self {
+        Self { purpose: "vault", user_id, times: halves(id), flag: false }
+    }
+
+    /// Binds what is asked for in a job.
+    pub fn job(number: i64) -> Self {
+        let times = [Some(number), None, None, None];
+        Self { purpose: "job", user_id: "", times, flag: false }
+    }
+
+    /// Binds a result of a job.
+    pub fn result(job: i64, seq: i64) -> Self {
+        let times = [Some(job), Some(seq), None, None];
+        Self { purpose: "result", user_id: "", times, flag: false }
+    }
+
+    /// Binds a data key that is open for one job while the vault is unlocked.
+    pub fn opening(job: i64, id: &[u8; 16]) -> Self {
+        let [high, low, ..] = halves(id);
+        Self { purpose: "opening", user_id: "", times: [Some(job), high, low, None], flag: false }
+    }
+
     fn new(
         purpose: &'static str,
         owner: Owner<'a>,
@@ -105,6 +133,12 @@ impl<'a> Binding<'a> {
         let Owner { user_id, created_at, changed_at } = owner;
         Self { purpose, user_id, times: [first, second, Some(created_at), Some(changed_at)], flag }
     }
+}
+
+/// An id in the place of two times.
+fn halves(id: &[u8; 16]) -> [Option<Timestamp>; 4] {
+    let (halves, _) = id.as_chunks::<8>();
+    [Some(i64::from_be_bytes(halves[0])), Some(i64::from_be_bytes(halves[1])), None, None]
 }
 
 /// A sealed text, parsed.
@@ -334,12 +368,30 @@ mod tests {
             Binding::state("42", 1, &required),
             Binding::state("42", 1, &State { tokens_revoked_at: Some(3), ..State::default() }),
             Binding::state("42", 1, &State::default()),
+            Binding::anchor(1),
+            Binding::share(1, 2),
+            Binding::data_key("42", &ID, false),
+            Binding::data_key("42", &ID, true),
+            Binding::data_key("43", &ID, false),
+            Binding::data_key("42", &TURNED, false),
+            Binding::vault("42", &ID),
+            Binding::vault("43", &ID),
+            Binding::vault("42", &TURNED),
+            Binding::job(1),
+            Binding::job(2),
+            Binding::result(1, 2),
+            Binding::result(2, 1),
+            Binding::opening(1, &ID),
+            Binding::opening(2, &ID),
+            Binding::opening(1, &TURNED),
         ];
         let data = all.map(|binding| associated_data("", &binding));
         for (i, one) in data.iter().enumerate() {
             assert!(data[i + 1..].iter().all(|other| other != one), "{i}");
         }
     }
+    const ID: [u8; 16] = *b"\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x02";
+    const TURNED: [u8; 16] = *b"\0\0\0\0\0\0\0\x02\0\0\0\0\0\0\0\x01";
 
     #[test]
     fn a_missing_key_is_not_a_wrong_one() {

@@ -102,6 +102,11 @@ impl Verifier {
         fits.then(|| Self { cost, salt: salt.to_vec(), tag })
     }
 
+    /// The salt and the tag, for a text that has more than these.
+    pub(crate) fn parts(&self) -> (&[u8], &[u8]) {
+        (&self.salt, &self.tag)
+    }
+
     /// Hashes a fixed text with `cost`, to measure the time.
     ///
     /// # Errors
