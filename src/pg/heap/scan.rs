@@ -28,7 +28,7 @@ pub fn now() -> pg_sys::Snapshot {
 /// show that the user is unknown.
 const PASSED: usize = 16;
 
-/// Which entries to find in the index on the first column, a uuid.
+/// Which entries to find in an index whose first column is a uuid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Seek {
     /// The entry with that uuid.
@@ -74,18 +74,20 @@ impl<'a> Scan<'a> {
             Seek::After => (pg_sys::BTGreaterStrategyNumber, pg_sys::F_UUID_GT),
         };
         let key = Box::into_raw(Box::new(ScanKey { place, key: Default::default() }));
-        // SAFETY: the key and the uuid in it live until the scan ends; column 1 of the table is the
-        // uuid that the index is on; table and index are borrowed for as long. IgnoreSystemIndexes
+        // SAFETY: the key and the uuid in it live until the scan ends; the column is the uuid that
+        // the index is on; table and index are borrowed for as long. IgnoreSystemIndexes
         // is off meanwhile: it would cause a warning, although the index is not a system's.
         let scan = unsafe {
             let uuid = pg_sys::Datum::from(&raw mut (*key).place);
             let scan_key = &raw mut (*key).key;
-            pg_sys::ScanKeyInit(scan_key, 1, strategy as u16, procedure.into(), uuid);
+            pg_sys::ScanKeyInit(scan_key, index.column(), strategy as u16, procedure.into(), uuid);
             let theirs = pg_sys::IgnoreSystemIndexes;
             pg_sys::IgnoreSystemIndexes = false;
             let (table, index) = (table.as_ptr(), index.as_ptr());
             let scan = pg_sys::systable_beginscan_ordered(table, index, snapshot, 1, scan_key);
             pg_sys::IgnoreSystemIndexes = theirs;
+            // The column's number in the index. Before PostgreSQL 18 it has been set by now.
+            (*scan_key).sk_attno = 1;
             // Starts again with the index entries themselves, whose places [`Scan::peek`] compares.
             (*(*scan).iscan).xs_want_itup = true;
             pg_sys::index_rescan((*scan).iscan, scan_key, 1, std::ptr::null_mut(), 0);

@@ -119,6 +119,41 @@ const SHAPES: &[Shape] = &[
         is_signed: true,
         has_first_row: false,
     },
+    Shape {
+        name: c"secret",
+        names: "key id user_id name destination data_key in_vault sealed state why stored_at opened_at mac",
+        columns: &[UUID, UUID, TEXT, TEXT, TEXT, TEXT, BOOL, TEXT, TEXT, TEXT, TIME, TIME, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
+    Shape {
+        name: c"job",
+        names: "key due secret what state every until leases leased_by leased_with due_at attempts next_seq acked outcome detail created_at finished_at mac",
+        columns: &[
+            UUID, UUID, UUID, TEXT, TEXT, INT8, TIME, INT8, INT8, TIME, TIME, INT4, INT8, INT8,
+            TEXT, TEXT, TIME, TIME, BYTES,
+        ],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
+    Shape {
+        name: c"result",
+        names: "key sealed delivered_at mac",
+        columns: &[UUID, TEXT, TIME, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
+    Shape {
+        name: c"vault",
+        names: "key id user_id sealed secrets jobs created_at changed_at mac",
+        columns: &[UUID, UUID, TEXT, TEXT, INT4, INT4, TIME, TIME, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
 ];
 
 impl Shape {
@@ -149,7 +184,7 @@ pub fn require_table(relation: pg_sys::Relation, shape: &Shape) -> Result<(), Er
     once(relation, || unsafe { check_table(relation, shape) })
 }
 
-/// Checks that this index is the one by which rows of that table are found.
+/// Checks that this index is the one by which rows of that table are found, from that column on.
 ///
 /// # Errors
 /// Those of [`require_table`].
@@ -157,9 +192,10 @@ pub fn require_index(
     relation: pg_sys::Relation,
     table: pg_sys::Relation,
     shape: &Shape,
+    column: i16,
 ) -> Result<(), Error> {
     // SAFETY: the relations are open.
-    once(relation, || unsafe { check_index(relation, table, shape) })
+    once(relation, || unsafe { check_index(relation, table, shape, column) })
 }
 
 /// What the table of that name looks like.
@@ -292,6 +328,7 @@ unsafe fn check_index(
     index: pg_sys::Relation,
     table: pg_sys::Relation,
     shape: &Shape,
+    column: i16,
 ) -> Result<(), Error> {
     // SAFETY: the caller's promise; an index has as many elements in each array as it has columns.
     unsafe {
@@ -309,10 +346,10 @@ unsafe fn check_index(
             && row.indislive
             && row.indisunique
             && row.indimmediate
-            && keys == shape.key
+            && keys == if column == 1 { shape.key } else { 1 }
             && keys > 0
             && (0..keys).all(|i| {
-                i32::from(*row.indkey.values.as_ptr().add(i)) == i as i32 + 1
+                i32::from(*row.indkey.values.as_ptr().add(i)) == i32::from(column) + i as i32
                     && *(*index).rd_opfamily.add(i) == family
                     && *(*index).rd_indoption.add(i) == 0
             })

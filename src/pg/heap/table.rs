@@ -211,6 +211,8 @@ impl Drop for Table {
 pub struct Index {
     relation: pg_sys::Relation,
     access: Access,
+    /// The number of its first column in the table.
+    column: i16,
 }
 
 impl Index {
@@ -227,6 +229,19 @@ impl Index {
     /// # Errors
     /// Those of [`Index::open`].
     pub fn open_by(name: &CStr, table: &Table, deadline: Instant) -> Result<Self, Error> {
+        Self::open_on(name, 1, table, deadline)
+    }
+
+    /// Opens an index on that column, a uuid.
+    ///
+    /// # Errors
+    /// Those of [`Index::open`].
+    pub fn open_on(
+        name: &CStr,
+        column: i16,
+        table: &Table,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
         let access = table.access;
         let missing = Error::InTheWay(Obstacle::Index, Name::of(name), Name::of(table.name()));
         let oid = locked(name, access, deadline).map_err(|why| match why {
@@ -235,14 +250,19 @@ impl Index {
         })?;
         // SAFETY: an oid that has just been locked, as for a table.
         let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        let index = Self { relation, access };
-        shape::require_index(relation, table.relation, table.shape)?;
+        let index = Self { relation, access, column };
+        shape::require_index(relation, table.relation, table.shape, column)?;
         Ok(index)
     }
 
     /// The relation, for this module's functions.
     pub fn as_ptr(&self) -> pg_sys::Relation {
         self.relation
+    }
+
+    /// The number of its first column in the table.
+    pub fn column(&self) -> i16 {
+        self.column
     }
 }
 

@@ -17,14 +17,18 @@ const MAX_GROWTH: usize = 4;
 struct Borrowed {
     data: *mut u8,
     len: usize,
-    ours: bool,
+    /// The copy, or null.
+    ours: *mut pg_sys::varlena,
 }
 
 impl Drop for Borrowed {
     fn drop(&mut self) {
-        if self.ours {
-            // SAFETY: `ours` is set only for a private copy of `len` bytes.
-            unsafe { std::slice::from_raw_parts_mut(self.data, self.len) }.zeroize();
+        if !self.ours.is_null() {
+            // SAFETY: a private copy of `len` bytes, which is freed once.
+            unsafe {
+                std::slice::from_raw_parts_mut(self.data, self.len).zeroize();
+                pg_sys::pfree(self.ours.cast());
+            }
         }
     }
 }
@@ -50,7 +54,7 @@ unsafe fn plain(datum: pg_sys::Datum) -> Borrowed {
         Borrowed {
             data: pgrx::vardata_any(packed).cast_mut().cast(),
             len: pgrx::varsize_any_exhdr(packed),
-            ours: packed != original,
+            ours: if packed == original { std::ptr::null_mut() } else { packed },
         }
     }
 }
@@ -76,7 +80,7 @@ pub unsafe fn borrowed<'a>(datum: pg_sys::Datum) -> Cow<'a, [u8]> {
     unsafe {
         let plain = plain(datum);
         let bytes = std::slice::from_raw_parts(plain.data, plain.len);
-        if plain.ours { Cow::Owned(bytes.to_vec()) } else { Cow::Borrowed(bytes) }
+        if !plain.ours.is_null() { Cow::Owned(bytes.to_vec()) } else { Cow::Borrowed(bytes) }
     }
 }
 
