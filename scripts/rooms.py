@@ -19,9 +19,11 @@ ROOMS = [
     ("border", ["lib", "api"]),
     ("verify", ["pg/verify"]),
     ("worker", ["pg/worker"]),
+    ("keeper", ["keeper"]),
     ("account", ["account"]),
     ("gate", ["gate"]),
     ("session", ["pg/session"]),
+    ("kept", ["pg/kept"]),
     ("vault", ["pg/vault"]),
     ("tables", ["pg/tables"]),
     ("heap", ["pg/heap"]),
@@ -33,13 +35,13 @@ ROOMS = [
 
 # Ring, its contents, and its ceiling in lines of code, without tests, comments and blank lines.
 RINGS = [
-    ("A, what decides", ["src/gate", "src/account", "crates/core/src/rules"], 3000),
-    ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/vault", "src/pg/tables", "src/pg/heap",
-                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/mod.rs"], 7200),
-    ("C, the worker", ["src/pg/worker"], 1650),
+    ("A, what decides", ["src/gate", "src/account", "src/keeper", "crates/core/src/rules"], 3500),
+    ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/kept", "src/pg/vault", "src/pg/tables", "src/pg/heap",
+                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/mod.rs"], 9300),
+    ("C, the worker", ["src/pg/worker"], 1700),
     ("V, what verifies", ["src/pg/verify"], 550),
-    ("the border", ["src/lib.rs", "src/api.rs", "src/answer.rs", "src/error.rs", "src/settings",
-                    "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 1400),
+    ("the border", ["src/lib.rs", "src/api.rs", "src/api", "src/answer.rs", "src/error.rs", "src/settings",
+                    "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 1850),
 ]
 
 SRC = pathlib.Path("src")

@@ -1,6 +1,6 @@
 -- password_verify 0.1.0: the whole SQL surface and all of its authority.
 --
--- Start at the end: section 8 sets every owner and grant. The sections before it define the
+-- Start at the end: section 9 sets every owner and grant. The sections before it define the
 -- objects, and each function declares that it runs as its owner and looks names up in pg_catalog
 -- only.
 
@@ -202,7 +202,7 @@ CREATE TABLE password_verify.throttle (
 ) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.throttle IS 'budgets that are not at rest';
 COMMENT ON COLUMN password_verify.throttle.key IS 'keyed BLAKE2b of what the budget is for';
-COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 attempts reserved for a client that may be known, 5 comparisons with earlier passwords';
+COMMENT ON COLUMN password_verify.throttle.kind IS '0 account, 1 known client, 2 client address, 3 login role, 4 attempts reserved for a client that may be known, 5 comparisons with earlier passwords, 6 vault, 7 lease of a job';
 
 -- The first row, as in password_verify.credential.
 INSERT INTO password_verify.throttle
@@ -304,7 +304,84 @@ COMMENT ON COLUMN password_verify.cost_class.part IS 'share of the unknown users
 COMMENT ON COLUMN password_verify.cost_class.current IS 'are new passwords hashed at this cost?';
 COMMENT ON COLUMN password_verify.cost_class.cells IS 'that share as a set of cells, of 1024 in all';
 
--- Row security does not cover statistics and toast tables, so both stay empty.
+-- What the keeper keeps, sealed in any case: there is none of it without a keyring. Long texts are
+-- moved to a toast table, where there is nothing but ciphertext.
+CREATE TABLE password_verify.secret (
+    key         uuid PRIMARY KEY,
+    id          uuid NOT NULL,
+    user_id     text COLLATE "C" NOT NULL,
+    name        text COLLATE "C" NOT NULL,
+    destination text COLLATE "C" NOT NULL,
+    data_key    text COLLATE "C" NOT NULL,
+    in_vault    boolean NOT NULL,
+    sealed      text COLLATE "C" NOT NULL,
+    state       text COLLATE "C" NOT NULL,
+    why         text COLLATE "C",
+    stored_at   timestamptz NOT NULL,
+    opened_at   timestamptz,
+    mac         bytea NOT NULL
+) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
+COMMENT ON TABLE password_verify.secret IS 'secrets of users, which only a job opens';
+COMMENT ON COLUMN password_verify.secret.key IS 'keyed BLAKE2b: the first half of the user, the second of the name';
+COMMENT ON COLUMN password_verify.secret.destination IS 'where the secret may be sent; it does not open with another one';
+COMMENT ON COLUMN password_verify.secret.data_key IS 'the key of sealed, locked in the vault if it is in one, and sealed with a key of the keyring';
+COMMENT ON COLUMN password_verify.secret.opened_at IS 'when a job of it was last leased';
+
+CREATE TABLE password_verify.job (
+    key         uuid PRIMARY KEY,
+    due         uuid NOT NULL,
+    secret      uuid NOT NULL,
+    what        text COLLATE "C" NOT NULL,
+    state       text COLLATE "C" NOT NULL,
+    every       bigint,
+    until       timestamptz,
+    leases      bigint NOT NULL,
+    leased_by   bigint NOT NULL,
+    leased_with timestamptz,
+    due_at      timestamptz NOT NULL,
+    attempts    integer NOT NULL,
+    next_seq    bigint NOT NULL,
+    acked       bigint NOT NULL,
+    outcome     text COLLATE "C",
+    detail      text COLLATE "C",
+    created_at  timestamptz NOT NULL,
+    finished_at timestamptz,
+    mac         bytea NOT NULL
+) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
+CREATE UNIQUE INDEX job_due ON password_verify.job (due);
+COMMENT ON TABLE password_verify.job IS 'what is to be done with secrets, and when';
+COMMENT ON COLUMN password_verify.job.key IS 'the number of the request';
+COMMENT ON COLUMN password_verify.job.due IS 'its place in the order of time: waiting jobs, leased ones by the end of the lease, those that are over';
+COMMENT ON COLUMN password_verify.job.what IS 'sealed with a key of the keyring';
+COMMENT ON COLUMN password_verify.job.every IS 'in microseconds';
+COMMENT ON COLUMN password_verify.job.leased_with IS 'when the secret was stored that it was leased with: another is not opened';
+COMMENT ON COLUMN password_verify.job.leased_by IS 'the transaction that leased it last: until it is committed, nothing is opened';
+
+CREATE TABLE password_verify.result (
+    key          uuid PRIMARY KEY,
+    sealed       text COLLATE "C" NOT NULL,
+    delivered_at timestamptz NOT NULL,
+    mac          bytea NOT NULL
+) USING heap WITH (vacuum_truncate = off);
+COMMENT ON TABLE password_verify.result IS 'results of jobs that are not acknowledged, sealed with a key of the keyring';
+COMMENT ON COLUMN password_verify.result.key IS 'the number of the request, and of the result';
+
+CREATE TABLE password_verify.vault (
+    key        uuid PRIMARY KEY,
+    id         uuid NOT NULL,
+    user_id    text COLLATE "C" NOT NULL,
+    sealed     text COLLATE "C" NOT NULL,
+    secrets    integer NOT NULL,
+    jobs       integer NOT NULL,
+    created_at timestamptz NOT NULL,
+    changed_at timestamptz NOT NULL,
+    mac        bytea NOT NULL
+) USING heap WITH (fillfactor = 80, vacuum_truncate = off);
+COMMENT ON TABLE password_verify.vault IS 'one row for each user of whom anything is kept: how much, and the lock of the vault if there is one';
+COMMENT ON COLUMN password_verify.vault.sealed IS 'the vault''s key, locked with the vault password, and sealed with a key of the keyring; empty without a vault password';
+
+-- Row security does not cover statistics and toast tables: statistics stay empty, and toast tables of
+-- all but what the keeper keeps.
 DO $statistics$
 DECLARE
     target pg_catalog.record;
@@ -321,7 +398,11 @@ BEGIN
                               'password_verify.event_fold'::pg_catalog.regclass,
                               'password_verify.open_change'::pg_catalog.regclass,
                               'password_verify.anchor'::pg_catalog.regclass,
-                              'password_verify.cost_class'::pg_catalog.regclass)
+                              'password_verify.cost_class'::pg_catalog.regclass,
+                              'password_verify.secret'::pg_catalog.regclass,
+                              'password_verify.job'::pg_catalog.regclass,
+                              'password_verify.result'::pg_catalog.regclass,
+                              'password_verify.vault'::pg_catalog.regclass)
            AND a.attnum OPERATOR(pg_catalog.>) 0
     LOOP
         EXECUTE pg_catalog.format('ALTER TABLE %s ALTER %I SET STATISTICS 0', target.relation, target.attname);
@@ -342,6 +423,10 @@ SELECT pg_catalog.pg_extension_config_dump('password_verify.event_fold', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.open_change', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.anchor', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.cost_class', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.secret', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.job', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.result', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.vault', '');
 
 --------------------------------------------------------------------------------
 -- 4. Functions of the application: verifier, enroller
@@ -632,11 +717,11 @@ COMMENT ON FUNCTION @extschema@.pv_calibrate(interval) IS 'settings with which a
 -- Key rotation is a procedure that commits after each batch, which neither SECURITY DEFINER nor SET
 -- allows. It runs as its caller, who needs a grant for the batch function that does the work.
 CREATE FUNCTION @extschema@.pv_rotate_batch(
-        after uuid, batch_size integer,
-        OUT last uuid, OUT sealed bigint, OUT busy bigint, OUT unopened bigint, OUT finished boolean)
+        step integer, after uuid, batch_size integer,
+        OUT next_step integer, OUT last uuid, OUT sealed bigint, OUT busy bigint, OUT unopened bigint, OUT finished boolean)
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_rotate_batch_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_rotate_batch(uuid, integer) IS 'one batch of pv_rotate_keys';
+COMMENT ON FUNCTION @extschema@.pv_rotate_batch(integer, uuid, integer) IS 'one batch of pv_rotate_keys';
 
 CREATE FUNCTION @extschema@.pv_rotate_rest()
     RETURNS boolean
@@ -650,11 +735,25 @@ CREATE FUNCTION password_verify.active_key()
     AS 'MODULE_PATHNAME', 'pv_active_key_wrapper';
 COMMENT ON FUNCTION password_verify.active_key() IS 'id and fingerprint of the active key';
 
+CREATE FUNCTION password_verify.kept_seals()
+    RETURNS SETOF text
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT kept.text
+  FROM (SELECT s.data_key FROM password_verify.secret s
+        UNION ALL SELECT j.what FROM password_verify.job j
+        UNION ALL SELECT r.sealed FROM password_verify.result r
+        UNION ALL SELECT v.sealed FROM password_verify.vault v WHERE v.sealed OPERATOR(pg_catalog.<>) '') kept (text)
+ -- Without a keyring nothing is kept.
+ WHERE (SELECT password_verify.active_key()) IS NOT NULL
+$function$;
+COMMENT ON FUNCTION password_verify.kept_seals() IS 'what the keeper keeps that is sealed with a key of the keyring';
+
 CREATE FUNCTION @extschema@.pv_rotation_left()
     RETURNS bigint
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
-SELECT pg_catalog.count(*)
+SELECT (SELECT pg_catalog.count(*)
   FROM password_verify.credential c
   LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
  CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
@@ -662,7 +761,12 @@ SELECT pg_catalog.count(*)
    AND CASE WHEN active.key IS NULL
             THEN pg_catalog.starts_with(c.verifier, '$sealed$') OR pg_catalog.starts_with(a.seal, '$sealed$')
             ELSE NOT (pg_catalog.starts_with(c.verifier, pg_catalog.concat('$sealed$v=1$', active.key, '$'))
-                      AND pg_catalog.starts_with(a.seal, pg_catalog.concat('$sealed$v=1$', active.key, '$'))) END
+                      AND pg_catalog.starts_with(a.seal, pg_catalog.concat('$sealed$v=1$', active.key, '$'))) END)
+       OPERATOR(pg_catalog.+)
+       (SELECT pg_catalog.count(*)
+          FROM password_verify.kept_seals() kept (text)
+         CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
+         WHERE NOT pg_catalog.starts_with(kept.text, pg_catalog.concat('$sealed$v=1$', active.key, '$')))
 $function$;
 COMMENT ON FUNCTION @extschema@.pv_rotation_left() IS 'how many records pv_rotate_keys would reseal';
 
@@ -676,15 +780,17 @@ DECLARE
     done   pg_catalog.int8 := 0;
     held   pg_catalog.int8 := 0;
     closed pg_catalog.int8 := 0;
+    step   pg_catalog.int4 := 0;
     place  pg_catalog.uuid := first;
     passes pg_catalog.int4 := 1;
     said   pg_catalog.timestamptz := began;
     batch  pg_catalog.record;
 BEGIN
     LOOP
-        SELECT b.last, b.sealed, b.busy, b.unopened, b.finished INTO batch
-          FROM @extschema@.pv_rotate_batch(place, batch_size) b;
+        SELECT b.next_step, b.last, b.sealed, b.busy, b.unopened, b.finished INTO batch
+          FROM @extschema@.pv_rotate_batch(step, place, batch_size) b;
         COMMIT;
+        step := batch.next_step;
         place := batch.last;
         done := done OPERATOR(pg_catalog.+) batch.sealed;
         held := held OPERATOR(pg_catalog.+) batch.busy;
@@ -701,6 +807,7 @@ BEGIN
             -- Other transactions held some records: start another pass.
             PERFORM pg_catalog.pg_sleep(0.1);
             passes := passes OPERATOR(pg_catalog.+) 1;
+            step := 0;
             place := first;
             held := 0;
             closed := 0;
@@ -726,7 +833,250 @@ $procedure$;
 COMMENT ON PROCEDURE @extschema@.pv_rotate_keys(integer) IS 'reseal every record with the active key; can be interrupted and called again';
 
 --------------------------------------------------------------------------------
--- 6. The views of the auditor
+-- 6. The keeper: depositor, connector
+--
+-- The depositor is the application; the connector is the keeper's own login. No role is both.
+--------------------------------------------------------------------------------
+
+CREATE FUNCTION @extschema@.pv_store_secret(
+        user_id bigint, name text, secret text, destination jsonb, vault_password text DEFAULT NULL, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_store_secret_wrapper';
+CREATE FUNCTION @extschema@.pv_store_secret(
+        user_id uuid, name text, secret text, destination jsonb, vault_password text DEFAULT NULL, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_store_secret_wrapper';
+CREATE FUNCTION @extschema@.pv_store_secret(
+        user_id text, name text, secret text, destination jsonb, vault_password text DEFAULT NULL, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_store_secret_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_store_secret(bigint, text, text, jsonb, text, inet) IS 'keep a secret, to be sent to this destination only; in place of one of the same name';
+COMMENT ON FUNCTION @extschema@.pv_store_secret(uuid, text, text, jsonb, text, inet) IS 'keep a secret, to be sent to this destination only; in place of one of the same name';
+COMMENT ON FUNCTION @extschema@.pv_store_secret(text, text, text, jsonb, text, inet) IS 'keep a secret, to be sent to this destination only; in place of one of the same name';
+
+CREATE FUNCTION @extschema@.pv_forget_secret(user_id bigint, name text)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_forget_secret_wrapper';
+CREATE FUNCTION @extschema@.pv_forget_secret(user_id uuid, name text)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_forget_secret_wrapper';
+CREATE FUNCTION @extschema@.pv_forget_secret(user_id text, name text)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_forget_secret_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_forget_secret(bigint, text) IS 'delete a secret with its requests and their results; false if there is none';
+COMMENT ON FUNCTION @extschema@.pv_forget_secret(uuid, text) IS 'delete a secret with its requests and their results; false if there is none';
+COMMENT ON FUNCTION @extschema@.pv_forget_secret(text, text) IS 'delete a secret with its requests and their results; false if there is none';
+
+CREATE FUNCTION @extschema@.pv_secrets(
+        user_id bigint,
+        OUT name text, OUT destination jsonb, OUT in_vault boolean, OUT state text, OUT why text, OUT stored_at timestamptz, OUT opened_at timestamptz)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_secrets_wrapper';
+CREATE FUNCTION @extschema@.pv_secrets(
+        user_id uuid,
+        OUT name text, OUT destination jsonb, OUT in_vault boolean, OUT state text, OUT why text, OUT stored_at timestamptz, OUT opened_at timestamptz)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_secrets_wrapper';
+CREATE FUNCTION @extschema@.pv_secrets(
+        user_id text,
+        OUT name text, OUT destination jsonb, OUT in_vault boolean, OUT state text, OUT why text, OUT stored_at timestamptz, OUT opened_at timestamptz)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_secrets_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_secrets(bigint) IS 'the secrets of a user, without the secrets';
+COMMENT ON FUNCTION @extschema@.pv_secrets(uuid) IS 'the secrets of a user, without the secrets';
+COMMENT ON FUNCTION @extschema@.pv_secrets(text) IS 'the secrets of a user, without the secrets';
+
+CREATE FUNCTION @extschema@.pv_request(
+        user_id bigint, name text, what jsonb, every interval DEFAULT NULL, until timestamptz DEFAULT NULL, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_request_wrapper';
+CREATE FUNCTION @extschema@.pv_request(
+        user_id uuid, name text, what jsonb, every interval DEFAULT NULL, until timestamptz DEFAULT NULL, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_request_wrapper';
+CREATE FUNCTION @extschema@.pv_request(
+        user_id text, name text, what jsonb, every interval DEFAULT NULL, until timestamptz DEFAULT NULL, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_request_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_request(bigint, text, jsonb, interval, timestamptz, text) IS 'have something done with a secret, once or again and again until a time; the number of the request';
+COMMENT ON FUNCTION @extschema@.pv_request(uuid, text, jsonb, interval, timestamptz, text) IS 'have something done with a secret, once or again and again until a time; the number of the request';
+COMMENT ON FUNCTION @extschema@.pv_request(text, text, jsonb, interval, timestamptz, text) IS 'have something done with a secret, once or again and again until a time; the number of the request';
+
+CREATE FUNCTION @extschema@.pv_requests(
+        user_id bigint,
+        OUT request bigint, OUT name text, OUT what jsonb, OUT every interval, OUT until timestamptz, OUT state text, OUT due_at timestamptz, OUT outcome text, OUT detail text, OUT finished_at timestamptz, OUT results bigint)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_requests_wrapper';
+CREATE FUNCTION @extschema@.pv_requests(
+        user_id uuid,
+        OUT request bigint, OUT name text, OUT what jsonb, OUT every interval, OUT until timestamptz, OUT state text, OUT due_at timestamptz, OUT outcome text, OUT detail text, OUT finished_at timestamptz, OUT results bigint)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_requests_wrapper';
+CREATE FUNCTION @extschema@.pv_requests(
+        user_id text,
+        OUT request bigint, OUT name text, OUT what jsonb, OUT every interval, OUT until timestamptz, OUT state text, OUT due_at timestamptz, OUT outcome text, OUT detail text, OUT finished_at timestamptz, OUT results bigint)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_requests_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_requests(bigint) IS 'the requests of a user, and how many results of each are not acknowledged';
+COMMENT ON FUNCTION @extschema@.pv_requests(uuid) IS 'the requests of a user, and how many results of each are not acknowledged';
+COMMENT ON FUNCTION @extschema@.pv_requests(text) IS 'the requests of a user, and how many results of each are not acknowledged';
+
+CREATE FUNCTION @extschema@.pv_cancel_request(request bigint)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_cancel_request_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_cancel_request(bigint) IS 'delete a request and its results; false if there is none';
+
+CREATE FUNCTION @extschema@.pv_results(
+        request bigint, after bigint DEFAULT 0,
+        OUT seq bigint, OUT delivered_at timestamptz, OUT result jsonb)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_results_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_results(bigint, bigint) IS 'the results of a request after a number, about 2 MB of them at most';
+
+CREATE FUNCTION @extschema@.pv_ack_results(request bigint, up_to bigint)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_ack_results_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_ack_results(bigint, bigint) IS 'delete the results of a request up to a number, and a request that is over and has no others';
+
+CREATE FUNCTION @extschema@.pv_create_vault(
+        user_id bigint, vault_password text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_create_vault_wrapper';
+CREATE FUNCTION @extschema@.pv_create_vault(
+        user_id uuid, vault_password text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_create_vault_wrapper';
+CREATE FUNCTION @extschema@.pv_create_vault(
+        user_id text, vault_password text,
+        OUT success boolean, OUT reason text)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_create_vault_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_create_vault(bigint, text) IS 'make a vault, whose secrets are lost if its password is forgotten';
+COMMENT ON FUNCTION @extschema@.pv_create_vault(uuid, text) IS 'make a vault, whose secrets are lost if its password is forgotten';
+COMMENT ON FUNCTION @extschema@.pv_create_vault(text, text) IS 'make a vault, whose secrets are lost if its password is forgotten';
+
+CREATE FUNCTION @extschema@.pv_change_vault_password(
+        user_id bigint, old_password text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_change_vault_password_wrapper';
+CREATE FUNCTION @extschema@.pv_change_vault_password(
+        user_id uuid, old_password text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_change_vault_password_wrapper';
+CREATE FUNCTION @extschema@.pv_change_vault_password(
+        user_id text, old_password text, new_password text, client_addr inet DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval)
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_change_vault_password_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_change_vault_password(bigint, text, text, inet) IS 'set a new vault password, given the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_vault_password(uuid, text, text, inet) IS 'set a new vault password, given the old one';
+COMMENT ON FUNCTION @extschema@.pv_change_vault_password(text, text, text, inet) IS 'set a new vault password, given the old one';
+
+CREATE FUNCTION @extschema@.pv_delete_vault(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_delete_vault_wrapper';
+CREATE FUNCTION @extschema@.pv_delete_vault(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_delete_vault_wrapper';
+CREATE FUNCTION @extschema@.pv_delete_vault(user_id text)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_delete_vault_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_delete_vault(bigint) IS 'delete a vault with the secrets in it; false if there is none';
+COMMENT ON FUNCTION @extschema@.pv_delete_vault(uuid) IS 'delete a vault with the secrets in it; false if there is none';
+COMMENT ON FUNCTION @extschema@.pv_delete_vault(text) IS 'delete a vault with the secrets in it; false if there is none';
+
+CREATE FUNCTION @extschema@.pv_unlock_vault(
+        user_id bigint, vault_password text, duration interval DEFAULT '15 minutes', client_addr inet DEFAULT NULL,
+        OUT handle text, OUT reason text, OUT retry_after interval)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_unlock_vault_wrapper';
+CREATE FUNCTION @extschema@.pv_unlock_vault(
+        user_id uuid, vault_password text, duration interval DEFAULT '15 minutes', client_addr inet DEFAULT NULL,
+        OUT handle text, OUT reason text, OUT retry_after interval)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_unlock_vault_wrapper';
+CREATE FUNCTION @extschema@.pv_unlock_vault(
+        user_id text, vault_password text, duration interval DEFAULT '15 minutes', client_addr inet DEFAULT NULL,
+        OUT handle text, OUT reason text, OUT retry_after interval)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_unlock_vault_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_unlock_vault(bigint, text, interval, inet) IS 'unlock a vault for a time; the handle is for pv_request';
+COMMENT ON FUNCTION @extschema@.pv_unlock_vault(uuid, text, interval, inet) IS 'unlock a vault for a time; the handle is for pv_request';
+COMMENT ON FUNCTION @extschema@.pv_unlock_vault(text, text, interval, inet) IS 'unlock a vault for a time; the handle is for pv_request';
+
+CREATE FUNCTION @extschema@.pv_lock_vault(vault_handle text)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_lock_vault_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_lock_vault(text) IS 'lock what a handle has unlocked, at once; false if that was nothing';
+
+-- The connector.
+
+CREATE FUNCTION @extschema@.pv_take_job(
+        lease_for interval DEFAULT '5 minutes',
+        OUT job bigint, OUT user_id text, OUT name text, OUT destination jsonb, OUT what jsonb,
+        OUT lease bigint, OUT lease_ends timestamptz)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_take_job_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_take_job(interval) IS 'lease the next job that is due; no row if none is';
+
+CREATE FUNCTION @extschema@.pv_open_secret(
+        job bigint, lease bigint DEFAULT NULL,
+        OUT secret text, OUT reason text, OUT retry_after interval)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_open_secret_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_open_secret(bigint, bigint) IS 'the secret of a job that is leased, three times at most';
+
+CREATE FUNCTION @extschema@.pv_store_rotated(job bigint, secret text, lease bigint DEFAULT NULL)
+    RETURNS pg_catalog.void
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_store_rotated_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_store_rotated(bigint, text, bigint) IS 'keep what the use of the secret of a leased job has made of it';
+
+CREATE FUNCTION @extschema@.pv_deliver(job bigint, result jsonb, lease bigint DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_deliver_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_deliver(bigint, jsonb, bigint) IS 'deliver a result of a leased job; its number';
+
+CREATE FUNCTION @extschema@.pv_finish_job(job bigint, outcome text, detail text DEFAULT 'ok', lease bigint DEFAULT NULL)
+    RETURNS pg_catalog.void
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_finish_job_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_finish_job(bigint, text, text, bigint) IS 'end the lease of a job: done, retry, rejected or failed';
+
+--------------------------------------------------------------------------------
+-- 7. The views of the auditor
 --------------------------------------------------------------------------------
 
 -- Every C function refuses to run outside of a client's own statement. SQL functions call this one
@@ -784,11 +1134,14 @@ CREATE FUNCTION password_verify.keys(
     RETURNS SETOF pg_catalog.record
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
+-- Once: another key may be active a moment later.
+WITH active AS MATERIALIZED (SELECT password_verify.active_key() AS key)
 SELECT pg_catalog.split_part(used.key, '$', 1),
        pg_catalog.split_part(used.key, '$', 2),
        COALESCE(used.key OPERATOR(pg_catalog.=) active.key, used.key IS NULL AND active.key IS NULL),
        pg_catalog.sum(used.records)::pg_catalog.int8
-  -- A record counts once for each key it needs: that of its verifier and that of its account.
+  -- A record counts once for each key it needs: that of its verifier and that of its account. What the keeper keeps
+  -- counts row by row.
   FROM (SELECT key.of, 1
           FROM password_verify.credential c
           LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
@@ -799,8 +1152,11 @@ SELECT pg_catalog.split_part(used.key, '$', 1),
                  FROM (VALUES (c.verifier), (COALESCE(a.seal, ''))) AS sealed (text)) AS key (of)
          WHERE c.user_id OPERATOR(pg_catalog.<>) ''
          UNION ALL
-        SELECT password_verify.active_key(), 0) used (key, records)
- CROSS JOIN (SELECT password_verify.active_key()) AS active (key)
+        SELECT pg_catalog.concat(pg_catalog.split_part(kept.text, '$', 4), '$', pg_catalog.split_part(kept.text, '$', 5)), 1
+          FROM password_verify.kept_seals() kept (text)
+         UNION ALL
+        SELECT active.key, 0 FROM active) used (key, records)
+ CROSS JOIN active
  GROUP BY used.key, active.key
 $function$;
 COMMENT ON FUNCTION password_verify.keys() IS 'the rows of pv_keys';
@@ -887,7 +1243,7 @@ CREATE FUNCTION @extschema@.pv_verify_log_line(line text, OUT genuine boolean, O
 COMMENT ON FUNCTION @extschema@.pv_verify_log_line(text) IS 'was this line of the server log written by password_verify? if not, why not';
 
 --------------------------------------------------------------------------------
--- 7. Kinds: which role may do what
+-- 8. Kinds: which role may do what
 --------------------------------------------------------------------------------
 
 -- The complete list; pv_grant, pv_revoke and pv_grants follow it.
@@ -924,7 +1280,25 @@ SELECT k.kind, k.object
                ('auditor',   'statistics'),
                ('auditor',   'pv_verify_events'),
                ('auditor',   'pv_verify_credentials'),
-               ('auditor',   'pv_verify_log_line')) AS k (kind, object);
+               ('auditor',   'pv_verify_log_line'),
+               ('depositor', 'pv_store_secret'),
+               ('depositor', 'pv_forget_secret'),
+               ('depositor', 'pv_secrets'),
+               ('depositor', 'pv_request'),
+               ('depositor', 'pv_requests'),
+               ('depositor', 'pv_cancel_request'),
+               ('depositor', 'pv_results'),
+               ('depositor', 'pv_ack_results'),
+               ('depositor', 'pv_create_vault'),
+               ('depositor', 'pv_change_vault_password'),
+               ('depositor', 'pv_delete_vault'),
+               ('depositor', 'pv_unlock_vault'),
+               ('depositor', 'pv_lock_vault'),
+               ('connector', 'pv_take_job'),
+               ('connector', 'pv_open_secret'),
+               ('connector', 'pv_store_rotated'),
+               ('connector', 'pv_deliver'),
+               ('connector', 'pv_finish_job')) AS k (kind, object);
 COMMENT ON VIEW password_verify.kind IS 'which functions and views belong to each kind';
 
 -- Every object of the extension, as GRANT names it, with its access privileges.
@@ -998,7 +1372,7 @@ BEGIN
                     WHERE k.kind OPERATOR(pg_catalog.=) change_grant.kind) THEN
         RAISE invalid_parameter_value USING
             MESSAGE = 'unknown kind',
-            HINT = 'The kinds are verifier, enroller, registrar, manager and auditor.';
+            HINT = 'The kinds are verifier, enroller, registrar, manager, auditor, depositor and connector.';
     END IF;
     SELECT r.rolname INTO grantee
       FROM pg_catalog.pg_roles r
@@ -1021,11 +1395,43 @@ END
 $function$;
 COMMENT ON FUNCTION password_verify.change_grant(pg_catalog.regrole, pg_catalog.text, pg_catalog.text) IS 'the common part of pv_grant and pv_revoke';
 
+-- Whoever may ask for a job and take it could have a secret opened as they please.
+CREATE FUNCTION password_verify.require_apart(role pg_catalog.regrole, kind pg_catalog.text)
+    RETURNS pg_catalog.void
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $function$
+BEGIN
+    PERFORM password_verify.require_client();
+    IF EXISTS (SELECT
+                 FROM password_verify.kind other
+                 JOIN password_verify.member m ON m.name OPERATOR(pg_catalog.=) other.object
+                CROSS JOIN LATERAL pg_catalog.aclexplode(m.acl) acl
+                WHERE other.kind IN ('depositor', 'connector')
+                  AND other.kind OPERATOR(pg_catalog.<>) require_apart.kind
+                  AND acl.grantee OPERATOR(pg_catalog.<>) m.owner
+                  -- A role that is, or is a member of, both. Everybody is in PUBLIC, and superusers are members of all.
+                  AND EXISTS (SELECT
+                                FROM pg_catalog.pg_roles r
+                               WHERE NOT r.rolsuper
+                                 AND (acl.grantee OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+                                      OR pg_catalog.pg_has_role(r.oid, acl.grantee, 'MEMBER'))
+                                 AND pg_catalog.pg_has_role(r.oid, require_apart.role::pg_catalog.oid, 'MEMBER'))) THEN
+        RAISE invalid_parameter_value USING
+            MESSAGE = 'no role can be both depositor and connector',
+            HINT = 'Give the keeper a login of its own: neither may be a member of the other, and no role may be a member of both.';
+    END IF;
+END
+$function$;
+COMMENT ON FUNCTION password_verify.require_apart(pg_catalog.regrole, pg_catalog.text) IS 'refuses a role that holds the other kind of the keeper';
+
 CREATE FUNCTION @extschema@.pv_grant(role pg_catalog.regrole, kind pg_catalog.text)
     RETURNS pg_catalog.void
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $function$
 BEGIN
+    IF kind IN ('depositor', 'connector') THEN
+        PERFORM password_verify.require_apart(role, kind);
+    END IF;
     PERFORM password_verify.change_grant(role, kind, 'GRANT %s ON %s %s TO %I');
     IF NOT pg_catalog.has_schema_privilege(role::pg_catalog.oid, (
             SELECT e.extnamespace FROM pg_catalog.pg_extension e
@@ -1049,7 +1455,7 @@ $function$;
 COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) IS 'undo pv_grant';
 
 --------------------------------------------------------------------------------
--- 8. Every privilege
+-- 9. Every privilege
 --
 -- Everything belongs to pv_owner, and no other role has any privilege. Functions declare that they
 -- run as pv_owner and look names up in pg_catalog only. Some run as their caller: the procedure
@@ -1063,12 +1469,12 @@ DO $privileges$
 DECLARE
     target pg_catalog.record;
 BEGIN
-    -- 8a. The owner.
+    -- 9a. The owner.
     FOR target IN SELECT m.class, m.object FROM password_verify.member m LOOP
         EXECUTE pg_catalog.format('ALTER %s %s OWNER TO pv_owner', target.class, target.object);
     END LOOP;
 
-    -- 8b. The sweep: takes away what was granted at creation, by default (to PUBLIC) or by ALTER
+    -- 9b. The sweep: takes away what was granted at creation, by default (to PUBLIC) or by ALTER
     -- DEFAULT PRIVILEGES.
     FOR target IN
         SELECT DISTINCT m.class, m.object,
@@ -1083,7 +1489,7 @@ BEGIN
 END
 $privileges$;
 
--- 8c. Row security without a policy: only the owner sees or writes rows, and no session runs as the
+-- 9c. Row security without a policy: only the owner sees or writes rows, and no session runs as the
 -- owner. pg_read_all_data and pg_write_all_data give access to every table, but do not bypass this.
 -- (FORCE and a policy for the owner would be equivalent, but pg_dump in older minor releases also
 -- dumps the policies of extensions, and a restore then fails because they exist.)
@@ -1096,12 +1502,16 @@ ALTER TABLE password_verify.event_fold ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.open_change ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.anchor ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.cost_class ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.secret ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.job ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.result ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.vault ENABLE ROW LEVEL SECURITY;
 
 -- Row types keep the USAGE that PUBLIC has on every type: revoking it would cause a warning in
 -- every dump. Without USAGE on the schema no role can name them.
 
 --------------------------------------------------------------------------------
--- 9. Refuse at once when the library is not preloaded (55000), as every function does
+-- 10. Refuse at once when the library is not preloaded (55000), as every function does
 --------------------------------------------------------------------------------
 
 SELECT @extschema@.pv_check_password('install'::pg_catalog.text, ''::pg_catalog.text);

@@ -29,6 +29,8 @@ use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{log, statistics};
 use crate::pg::verify::{accept_restore, events, rotation, tables, walk};
 
+mod keeper;
+
 /// The result of a function: a value, or an error for PostgreSQL to raise.
 type Sql<T> = Result<T, ErrorReport>;
 
@@ -172,17 +174,23 @@ fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     Ok(manage::unlock(&user(user_id)?)?)
 }
 
-/// One batch of `pv_rotate_keys`: returns where the next batch begins, and how many records were
-/// sealed again, busy or not opened.
+/// One batch of `pv_rotate_keys`: returns where the next batch begins (in which table, and after
+/// which row), and how many records were sealed again, busy or not opened.
 #[pg_extern(sql = false)]
-fn pv_rotate_batch(after: Option<Uuid>, batch_size: Option<i32>) -> Sql<ResultRow<5>> {
+fn pv_rotate_batch(
+    step: Option<i32>,
+    after: Option<Uuid>,
+    batch_size: Option<i32>,
+) -> Sql<ResultRow<6>> {
     server::require_ready()?;
     server::require_writable()?;
     let after = after.map_or([0; 16], |after| *after.as_bytes());
     let limit = u64::from(batch_size.unwrap_or_default().clamp(1, 100_000).unsigned_abs());
-    let batch = rotate::batch(after, limit)?;
+    let step = step.unwrap_or_default().unsigned_abs();
+    let (step, batch) = rotate::batch(step, after, limit)?;
     let count = |count: u64| Column::Bigint(Some(count.cast_signed()));
     Ok(ResultRow([
+        Column::Integer(step.cast_signed()),
         Column::Uuid(batch.last),
         count(batch.sealed),
         count(batch.busy),

@@ -2,6 +2,8 @@
 //!
 //! Messages are fixed and must never contain anything that the caller passed.
 
+use password_verify_core::keeper::destination::NotADestination;
+use password_verify_core::keeper::schedule::NotASchedule;
 use password_verify_core::kept::keyring::KeyId;
 use password_verify_core::kept::verifier::NotAVerifier;
 use password_verify_core::kept::workspace::OutOfMemory;
@@ -132,6 +134,30 @@ pub enum Error {
     NoKeyring,
     /// The caller is not a superuser.
     NotSuperuser,
+    /// A destination is not one, in these words.
+    Destination(NotADestination),
+    /// A request cannot be repeated like that.
+    Schedule(NotASchedule),
+    /// An argument is out of bounds: what it is, and its bounds.
+    Bounds(&'static str, &'static str),
+    /// The user has no secret of that name.
+    NoSecretNamed,
+    /// There is no such job, or its secret is gone.
+    NoJob,
+    /// The job is not leased, or not any more.
+    NotLeased,
+    /// The secret was stored anew since its job was leased.
+    NewSecret,
+    /// A secret has as many jobs as it can have.
+    TooManyJobs,
+    /// A job has as many results as it can have.
+    ResultsFull,
+    /// The secret is in a vault that this handle does not unlock.
+    VaultLocked,
+    /// There is no place for another unlocked vault, or for a job with a secret of one.
+    VaultPlaces,
+    /// Another transaction holds something that is kept for the user.
+    Held,
     /// The reason for accepting a restore is empty or too long.
     Reason,
     /// There is a keyring, and the tables are from before it or look like that.
@@ -292,12 +318,72 @@ impl Error {
             Self::NoKeyring => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "there is no keyring",
-                "Set password_verify.keyring_file. Without a key, whoever can write the tables can change everything.",
+                "Set password_verify.keyring_file. Without a key nothing can be verified, and no secret can be kept.",
             ),
             Self::NotDeclared => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "the tables of password_verify were not sealed, and there is a keyring",
                 "If the keyring is new, set password_verify.accept_unsealed = until_rotated, restart, and call pv_rotate_keys. If it is not, the tables were changed: see docs/tampering.md.",
+            ),
+            Self::Destination(why) => {
+                return (
+                    ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("the destination is refused: {}", why.as_str()),
+                    "See docs/keeper.md for what a destination consists of.",
+                );
+            }
+            Self::Schedule(why) => {
+                return (
+                    ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("the request cannot be repeated like that: {}", why.as_str()),
+                    "A repeated request has an end, within 400 days; every is between 1 minute and 31 days.",
+                );
+            }
+            Self::Bounds(what, bounds) => {
+                return (
+                    ERRCODE_INVALID_PARAMETER_VALUE,
+                    format!("{what} is out of bounds"),
+                    bounds,
+                );
+            }
+            Self::NoSecretNamed => {
+                (ERRCODE_UNDEFINED_OBJECT, "the user has no secret of that name", "")
+            }
+            Self::NoJob => (ERRCODE_UNDEFINED_OBJECT, "there is no such job", ""),
+            Self::NotLeased => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the job is not leased",
+                "Call pv_take_job, commit, and finish before the lease ends.",
+            ),
+            Self::NewSecret => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the secret was stored anew since the job was leased",
+                "Call pv_finish_job with retry: what is kept now belongs to the user, and comes with the next lease.",
+            ),
+            Self::TooManyJobs => (
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "too many requests",
+                "Acknowledge the results of those that are over, or cancel some: a user has 200 at most.",
+            ),
+            Self::ResultsFull => (
+                ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+                "too many results of one request are not acknowledged",
+                "Call pv_ack_results: 1000 are kept at most.",
+            ),
+            Self::VaultLocked => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "the secret is in a vault that is not unlocked",
+                "Call pv_unlock_vault, and pass the handle to pv_request.",
+            ),
+            Self::VaultPlaces => (
+                ERRCODE_CONFIGURATION_LIMIT_EXCEEDED,
+                "no place for another unlocked vault",
+                "Lock vaults that are not in use, or raise password_verify.vault_places. One login role has half of them, and a vault 8 handles and 128 places in all.",
+            ),
+            Self::Held => (
+                ERRCODE_LOCK_NOT_AVAILABLE,
+                "another transaction holds what is kept for the user",
+                "Try again when that transaction has ended.",
             ),
             Self::NoKeyOfRow(table) => {
                 return (
@@ -475,6 +561,12 @@ impl Error {
     /// locked out by it.
     pub fn is_of_a_record(self) -> bool {
         self.record().is_some()
+    }
+
+    /// Whether the error comes from one row, which others need not suffer from.
+    pub fn is_of_a_row(self) -> bool {
+        let of_key = matches!(self, Self::UnknownKey(_) | Self::OtherKey(_));
+        of_key || self.is_of_a_record() || matches!(self, Self::Altered(_) | Self::NoKeyOfRow(_))
     }
 
     /// The error for a stored text that is not a usable verifier.

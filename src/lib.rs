@@ -23,6 +23,7 @@ mod api;
 mod counter;
 mod error;
 mod gate;
+mod keeper;
 mod kernel;
 mod pg;
 mod salt;

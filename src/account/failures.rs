@@ -45,7 +45,10 @@ pub fn carry_over(old: &UserId, new: &UserId) -> Result<Vec<(Payer, BudgetPlace)
         let place = carried::carry_over(payer, [&from, &key(payer, new)], load)?;
         Ok((payer, place))
     };
-    charged(old, &[Payer::Account, Payer::Comparison])?.into_iter().map(carry).collect()
+    charged(old, &[Payer::Account, Payer::Comparison, Payer::Vault])?
+        .into_iter()
+        .map(carry)
+        .collect()
 }
 
 /// Reads a budget from the table.

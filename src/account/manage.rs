@@ -8,21 +8,25 @@ use super::recorded::recorded;
 use crate::account::failures;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::kept::whole;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::write::Edit;
 use crate::pg::vault::store::{Store, Written};
 
-/// `pv_disable_user`: no password is accepted until `pv_enable_user`.
+/// `pv_disable_user`: no password is accepted until `pv_enable_user`, and the user's vault is locked.
 ///
 /// # Errors
 /// For all functions here: [`Error::Busy`], [`Error::Locked`], what [`recorded`] returns.
 pub fn disable(user: &UserId) -> Result<bool, Error> {
     let now = server::now();
-    alter(Action::Disable, user, true, |state, _| {
+    let done = alter(Action::Disable, user, true, |state, _| {
         state.disabled_at.get_or_insert(now);
-    })
+    })?;
+    // Also if there is a rollback: then it has to be unlocked again.
+    whole::lock_vault(user)?;
+    Ok(done)
 }
 
 /// `pv_enable_user`: passwords are accepted again.
@@ -48,12 +52,16 @@ pub fn require_change(user: &UserId) -> Result<bool, Error> {
     })
 }
 
-/// `pv_delete_user`: deletes the user's record.
+/// `pv_delete_user`: deletes the user's record, and what the keeper keeps of the user.
 ///
 /// # Errors
 /// As [`disable`].
 pub fn delete(user: &UserId) -> Result<bool, Error> {
-    edit(Action::Delete, user, |_| Ok(Edit::Delete))
+    recorded(Action::Delete, user, None, || {
+        let kept = whole::delete_user(user)?;
+        let had = done(Store::open(Access::Write)?.edit(user, PATIENCE, |_| Ok(Edit::Delete))?)?;
+        Ok(kept || had)
+    })
 }
 
 /// `pv_unlock_user`: the account's failures are forgotten when the transaction commits.

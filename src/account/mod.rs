@@ -12,7 +12,7 @@ mod failures;
 pub mod import;
 pub mod manage;
 mod new_password;
-mod recorded;
+pub mod recorded;
 pub mod rename;
 pub mod reset;
 pub mod rotate;

@@ -16,6 +16,7 @@ use crate::gate::audit;
 use crate::pg::server;
 use crate::pg::session::{extension, statistics, transaction};
 use crate::pg::shared::budgets::BudgetPlace;
+use crate::pg::shared::queued_event::QueuedEvent;
 use crate::settings;
 
 /// Why a change was not made: [`Stop`] if the answer has a `reason`, otherwise [`Error`].
@@ -80,6 +81,22 @@ pub fn recorded<E: Unmade>(
     recorded_with(action, Some(user), client, &[], make)
 }
 
+/// Like [`recorded`], about a secret that is kept for the user, or a job with it; an empty name is none, and so is the
+/// job 0.
+///
+/// # Errors
+/// As [`recorded`].
+pub fn recorded_about<E: Unmade>(
+    action: Action,
+    user: Option<&UserId>,
+    (secret, job): (&str, i64),
+    make: impl FnOnce() -> Result<bool, E>,
+) -> Result<bool, E> {
+    let mut queued = audit::queued_event(action, user, None);
+    queued.name_secret(secret, job);
+    recorded_as(queued, None, &[], make)
+}
+
 /// Like [`recorded`], for all users at once if none is named, and with budgets that are written at once and
 /// survive a rollback.
 ///
@@ -92,6 +109,16 @@ pub fn recorded_with<E: Unmade>(
     carried: &[(Payer, BudgetPlace)],
     make: impl FnOnce() -> Result<bool, E>,
 ) -> Result<bool, E> {
+    let queued = audit::queued_event(action, user, client);
+    recorded_as(queued, user.map(|user| (user, action)), carried, make)
+}
+
+fn recorded_as<E: Unmade>(
+    mut queued: QueuedEvent,
+    about: Option<(&UserId, Action)>,
+    carried: &[(Payer, BudgetPlace)],
+    make: impl FnOnce() -> Result<bool, E>,
+) -> Result<bool, E> {
     server::require_writable()?;
     extension::require_not_new()?;
     match extension::require_recordable(Instant::now() + settings::queue_timeout()) {
@@ -99,11 +126,11 @@ pub fn recorded_with<E: Unmade>(
         recordable => recordable?,
     }
     let prepared = transaction::prepare()?;
-    let queued = audit::queued_event(action, user, client);
+    queued.at = server::now();
     let made = make().map_err(E::or_busy);
     match made {
         Ok(true) => {
-            let cleared = user.map(|user| failures::charged(user, action.clears()));
+            let cleared = about.map(|(user, action)| failures::charged(user, action.clears()));
             let cleared = cleared.transpose()?.unwrap_or_default();
             prepared.changed(queued, &cleared, carried, failures::load_to_clear)?;
         }

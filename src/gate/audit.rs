@@ -13,7 +13,7 @@ use crate::pg::session::attempt::Conclusion;
 use crate::pg::session::log;
 use crate::pg::session::{statistics, transaction};
 use crate::pg::shared::queue::Ticket;
-use crate::pg::shared::queued_event::QueuedEvent;
+use crate::pg::shared::queued_event::{MAX_NAME, QueuedEvent};
 
 /// Begins an audit record: the caller, the action, and the user and client if they are known.
 pub fn queued_event(
@@ -35,6 +35,9 @@ pub fn queued_event(
         client_addr: caller::raw_addr(client),
         user_len: 0,
         user: [0; 255],
+        job: 0,
+        name_len: 0,
+        name: [0; MAX_NAME],
     };
     if let Some(user) = user {
         queued.name_user(user);

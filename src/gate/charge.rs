@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use password_verify_core::rules::client_addr::ClientAddr;
-use password_verify_core::rules::event::Outcome;
+use password_verify_core::rules::event::{Action, Outcome};
 use password_verify_core::rules::purpose::{Conditions, Pool, Purpose, Work};
 use password_verify_core::rules::reason::Reason;
 use password_verify_core::rules::throttle::{Admission, Payer};
@@ -19,12 +19,15 @@ use crate::pg::server;
 use crate::pg::session::attempt::{Attempt, Conclusion};
 use crate::pg::session::extension;
 use crate::pg::session::statistics;
+use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::tables::throttle::Throttle;
 use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::settings;
 
 /// Separates the client and caller budgets for reset tokens from those for passwords.
 const TOKENS: &[u8] = b"tokens";
+/// Separates the other budgets for vaults from those for passwords.
+const VAULTS: u8 = 0x40;
 
 /// An attempt that has a place in the audit and is not yet charged.
 #[must_use]
@@ -83,6 +86,10 @@ impl Entered {
             audit::queued_event(conditions.action, claimant.user.as_ref(), claimant.client);
         let attempt = Attempt::begin(queued, settings::throttle(), deadline)?;
         let attempt = attempt.ok_or_else(unrecorded)?;
+        if let Some(lease) = claimant.lease {
+            let [job, _] = lease.as_chunks::<8>().0 else { return Err(unrecorded()) };
+            attempt.note(|event| event.name_secret("", i64::from_be_bytes(*job)));
+        }
         Ok(Self { attempt, conditions, begun, deadline })
     }
 
@@ -122,7 +129,7 @@ fn refuse(attempt: Attempt, denial: Denial) -> Ended {
 fn pin_all(
     attempt: &Attempt,
     conditions: &Conditions,
-    Claimant { user, client }: &Claimant,
+    Claimant { user, client, lease }: &Claimant,
     deadline: Instant,
 ) -> Result<bool, Error> {
     let key = match BlindIndexKey::read_by(deadline) {
@@ -135,17 +142,20 @@ fn pin_all(
         client.iter_mut().chain([&mut caller]).for_each(|about| about.extend(TOKENS));
     }
     let (user, client) = (user.as_ref(), client.as_deref());
+    let vaults = if conditions.pool == Pool::Vaults { VAULTS } else { 0 };
     for &payer in conditions.payers {
         // The budget's subject beside the user: a client address, a login role, or nothing.
         let (about, user) = match payer {
-            Payer::Account | Payer::Comparison => (Some(&[][..]), user),
+            Payer::Account | Payer::Comparison | Payer::Vault => (Some(&[][..]), user),
             Payer::Known | Payer::Chance => (client, user),
             Payer::Client => (client, None),
             Payer::Caller if settings::throttle().caller.burst == 0 => continue,
             Payer::Caller => (Some(&caller[..]), None),
+            Payer::Lease => (lease.as_ref().map(|lease| &lease[..]), None),
         };
         let Some(about) = about else { continue };
-        let (of, key) = (key.installation(), key.budget(payer as u8, about, user));
+        let kind = payer as u8 | if payer == Payer::Vault { 0 } else { vaults };
+        let (of, key) = (key.installation(), key.budget(kind, about, user));
         let load = || Throttle::open_by(of, Access::Read, deadline)?.read(key);
         match attempt.pin(payer, &key, deadline, load) {
             Ok(true) => {}
@@ -180,13 +190,14 @@ fn charge_all(
 }
 
 /// Who is charged, in this order. A new payer does not compile until its place is decided.
-const IN_ORDER: [Payer; 4] = {
+const IN_ORDER: [Payer; 6] = {
     match Payer::Client {
-        Payer::Client | Payer::Account | Payer::Caller | Payer::Comparison => {}
+        Payer::Client | Payer::Account | Payer::Vault => {}
+        Payer::Caller | Payer::Comparison | Payer::Lease => {}
         // One is only read; the other pays where the account or the caller cannot.
         Payer::Known | Payer::Chance => {}
     }
-    [Payer::Client, Payer::Account, Payer::Caller, Payer::Comparison]
+    [Payer::Client, Payer::Account, Payer::Vault, Payer::Caller, Payer::Comparison, Payer::Lease]
 };
 
 fn try_charge(
@@ -209,6 +220,7 @@ fn try_charge(
     let Some(refusal) = refusal else { return Ok(None) };
     // The attempt may not count, so the account is not charged: the owner may be at a new address.
     attempt.withdraw_one(Payer::Account);
+    attempt.withdraw_one(Payer::Vault);
     match attempt.charge(Payer::Chance) {
         Admission::Admitted => {
             let now = server::now();
@@ -222,6 +234,10 @@ fn try_charge(
 
 fn denial(conditions: &Conditions, admission: Admission) -> Denial {
     match admission {
+        // Another lease need not wait for that.
+        Admission::Refused { .. } if conditions.action == Action::OpenSecret => {
+            Reason::Throttled.into()
+        }
         Admission::Refused { until } => Denial { reason: Reason::Throttled, until: Some(until) },
         Admission::Locked => conditions.locked.unwrap_or(Reason::Throttled).into(),
         Admission::Admitted | Admission::Wait => Reason::Busy.into(),
@@ -263,6 +279,7 @@ impl Charged {
         self,
         owner: &UserId,
         worth: Result<(), Reason>,
+        note: impl FnOnce(&mut QueuedEvent),
     ) -> (Conclusion, Result<(), Denial>) {
         let Self { attempt, second_chance, .. } = self;
         if let Some(SecondChance { known: false, refusal }) = second_chance {
@@ -270,6 +287,7 @@ impl Charged {
         }
         attempt.name_user(owner);
         if worth.is_ok() {
+            attempt.note(note);
             attempt.remember_client();
         }
         let outcome = worth.map_or_else(Outcome::from, |()| Outcome::Valid);

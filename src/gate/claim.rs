@@ -14,6 +14,15 @@ pub struct Claimant {
     pub user: Option<UserId>,
     /// The client address, as reported by the application.
     pub client: Option<IpAddr>,
+    /// The lease of a job: the job's number, and which of its leases it is.
+    pub lease: Option<[u8; 16]>,
+}
+
+impl Claimant {
+    /// Somebody who presents a secret of a user.
+    pub fn of(user: &UserId, client: Option<IpAddr>) -> Self {
+        Self { user: Some(user.clone()), client, lease: None }
+    }
 }
 
 /// How an attempt ends before its test is finished.

@@ -161,8 +161,15 @@ fn wait(work: Work, deadline: Instant) -> Result<(Option<HashSlot>, Store), Stop
 impl<A: Authenticator> Ready<A> {
     pub(super) fn fetch(self) -> Result<Fetched<A>, Ended> {
         let Self { secret, charged, slot, store } = self;
-        let target = secret.find(&store).inspect_err(|why| charged.note_error(*why))?;
-        Ok(Fetched { secret, charged, slot, target })
+        match secret.find(&store) {
+            Ok(target) => Ok(Fetched { secret, charged, slot, target }),
+            // Another table than those of the store is locked.
+            Err(Error::Locked) => Err(charged.withdraw(Reason::Busy)),
+            Err(why) => {
+                charged.note_error(why);
+                Err(why.into())
+            }
+        }
     }
 }
 
@@ -186,7 +193,8 @@ impl<A: Authenticator> Tested<A> {
         let Self { charged, verdict } = self;
         match verdict {
             Ok(Verdict::Right(proof, worth)) => {
-                let (conclusion, answer) = charged.settle_right(A::owner(&proof), worth);
+                let note = |event: &mut _| A::note(&proof, event);
+                let (conclusion, answer) = charged.settle_right(A::owner(&proof), worth, note);
                 Settled { conclusion: Some(conclusion), answer: answer.map(|()| proof) }
             }
             Ok(Verdict::Wrong(mark)) => Settled::refused(charged.settle_wrong(mark)),

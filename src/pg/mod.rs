@@ -5,6 +5,7 @@
 //! | [`verify`] | whether everything is as it was written |
 //! | [`worker`] | the background workers |
 //! | [`session`] | what a session holds during one call, and releases however the call ends |
+//! | [`kept`] | what the keeper keeps: secrets, jobs, results, vaults |
 //! | [`vault`] | stored credentials and accounts, sealed |
 //! | [`tables`] | the worker's tables |
 //! | [`heap`] | tables without the planner |
@@ -15,6 +16,7 @@
 #![allow(unsafe_code)]
 
 pub mod heap;
+pub mod kept;
 pub mod keys;
 pub mod report;
 pub mod server;

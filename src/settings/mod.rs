@@ -7,6 +7,7 @@
 mod audit;
 mod define;
 mod hashing;
+mod keeper;
 mod keys;
 mod throttle;
 
@@ -17,6 +18,9 @@ pub use crate::settings::audit::{
 pub use crate::settings::hashing::{
     blocklist_file, common_passwords, cost, hash_memory_limit, hash_slots, history, queue_length,
     rules,
+};
+pub use crate::settings::keeper::{
+    result_retention, secrets_opened_expected, secrets_per_user, vault_places, vault_unlock_max,
 };
 pub use crate::settings::keys::{AcceptUnsealed, accept_unsealed, keyring_command, keyring_file};
 pub use crate::settings::throttle::{
@@ -29,4 +33,5 @@ pub fn define() {
     throttle::define();
     audit::define();
     keys::define();
+    keeper::define();
 }

@@ -11,6 +11,9 @@ fn name(purpose: Purpose) -> &'static str {
         Purpose::Change => "password, to change it",
         Purpose::Reset => "reset token",
         Purpose::Reuse => "new password, against former ones (`history`)",
+        Purpose::Unlock => "vault password, to unlock the vault",
+        Purpose::Vault => "vault password, to store or change",
+        Purpose::Open => "a job's lease, to open its secret",
     }
 }
 
@@ -23,6 +26,8 @@ fn paid_by(payer: Payer) -> Option<String> {
         Payer::Caller => "login role",
         Payer::Chance => "user at that address, when account or role refuse",
         Payer::Comparison => "account's comparisons",
+        Payer::Vault => "vault",
+        Payer::Lease => "lease",
     };
     let then = match payer.on_right() {
         OnRight::Cleared => "all is forgiven",
@@ -50,7 +55,9 @@ fn main() {
         let payers: Vec<_> = conditions.payers.iter().copied().filter_map(paid_by).collect();
         let pool = match conditions.pool {
             Pool::Passwords => "",
-            Pool::Tokens => " (budgets of tokens)",
+            Pool::Tokens if conditions.payers.contains(&Payer::Client) => " (budgets of tokens)",
+            Pool::Tokens => "",
+            Pool::Vaults => " (budgets of vaults)",
         };
         println!(
             "| {} | `{}` | {work} | {}{pool} | `{}` | {} | {} | {} | {} |",
@@ -74,6 +81,7 @@ fn main() {
             Role::Change { clears } => {
                 let ends = clears.iter().map(|payer| match payer {
                     Payer::Comparison => "comparisons charged to the account",
+                    Payer::Vault => "waits and locks of the vault",
                     _ => "waits and locks of the account",
                 });
                 ("a change", ends.collect::<Vec<_>>().join(", "))

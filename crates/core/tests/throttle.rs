@@ -3,11 +3,11 @@
 
 use password_verify_core::rules::throttle::Admission::{Admitted, Locked, Refused, Wait};
 use password_verify_core::rules::throttle::Payer::{
-    Account, Caller, Chance, Client, Comparison, Known,
+    Account, Caller, Chance, Client, Comparison, Known, Lease, Vault,
 };
 use password_verify_core::rules::throttle::Settlement::{Right, Withdrawn, Wrong};
 use password_verify_core::rules::throttle::{
-    Admission, Budget, MAX_COMPARISONS, Payer, Rate, Rules, Settlement, Timestamp,
+    Admission, Budget, MAX_COMPARISONS, OPENINGS, Payer, Rate, Rules, Settlement, Timestamp,
 };
 use proptest::prelude::*;
 
@@ -78,8 +78,22 @@ fn steps(backward: bool) -> impl Strategy<Value = Vec<Step>> {
     prop::collection::vec(step, 1..120)
 }
 
+/// Whether failures in a row lock this payer's budget.
+fn locks(payer: Payer) -> bool {
+    payer == Account || payer == Vault
+}
+
 fn config(cases: u32) -> ProptestConfig {
     ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(cases) }
+}
+
+/// The rate of a token bucket: whoever leases a job has no part in the rules.
+fn rate_of(payer: Payer, rules: &Rules) -> Rate {
+    match payer {
+        Client => rules.client,
+        Lease => OPENINGS,
+        _ => rules.caller,
+    }
 }
 
 /// A budget that keeps its whole history and computes each answer from the definition.
@@ -117,7 +131,7 @@ impl Reference {
             .map(|end| 1 + row[..=end].windows(2).rev().take_while(|pair| close(pair)).count())
             .map(|length| length as u32)
             .collect();
-        if self.payer == Account && lengths.iter().any(|length| *length >= self.rules.lock_after) {
+        if locks(self.payer) && lengths.iter().any(|length| *length >= self.rules.lock_after) {
             return (self.rules.lock_after, row[row.len() - 1]);
         }
         match row.last() {
@@ -135,7 +149,7 @@ impl Reference {
                 Event::Cleared | Event::Remembered => row.clear(),
                 Event::Asked | Event::Admitted | Event::Settlement(_) => {
                     row.iter_mut().for_each(|failure| *failure = at.min(*failure));
-                    let locked = self.payer == Account && row.len() as u32 >= self.rules.lock_after;
+                    let locked = locks(self.payer) && row.len() as u32 >= self.rules.lock_after;
                     if !locked && row.last().is_some_and(|l| at - l >= self.rules.forget_after) {
                         row.clear();
                     }
@@ -159,7 +173,7 @@ impl Reference {
     }
 
     fn rate(&self) -> Rate {
-        if self.payer == Client { self.rules.client } else { self.rules.caller }
+        rate_of(self.payer, &self.rules)
     }
 
     /// The level of the bucket in tokens times `interval`: now, and if all attempts in flight gave
@@ -192,12 +206,12 @@ impl Reference {
         let rules = &self.rules;
         let tried = count + self.in_flight();
         match self.payer {
-            Account if count >= rules.lock_after => Locked,
-            Account if count < rules.free_failures => {
+            Account | Vault if count >= rules.lock_after => Locked,
+            Account | Vault if count < rules.free_failures => {
                 let may = tried < rules.free_failures && tried < rules.lock_after;
                 if may { Admitted } else { Wait }
             }
-            Account => {
+            Account | Vault => {
                 let doublings = count - rules.free_failures;
                 let wait = (0..doublings).fold(rules.first_wait, |wait, _| wait * 2);
                 let until = last + wait.min(rules.max_wait);
@@ -220,7 +234,7 @@ impl Reference {
             Comparison if self.compared() >= MAX_COMPARISONS => Locked,
             Comparison if self.compared() + self.in_flight() < MAX_COMPARISONS => Admitted,
             Comparison => Wait,
-            Client | Caller => {
+            Client | Caller | Lease => {
                 let interval = i128::from(self.rate().interval);
                 match self.level(now) {
                     _ if self.rate().burst == 0 => Admitted,
@@ -247,9 +261,9 @@ impl Reference {
 
     fn at_rest(&self, now: Timestamp, failures: (u32, Timestamp)) -> bool {
         let spent = match self.payer {
-            Account | Known | Chance => failures.0 > 0,
+            Account | Vault | Known | Chance => failures.0 > 0,
             Comparison => self.compared() > 0,
-            Client | Caller => {
+            Client | Caller | Lease => {
                 let full = i128::from(self.rate().burst) * i128::from(self.rate().interval);
                 self.level(now).0 < full
             }
@@ -283,10 +297,9 @@ fn compare(
                 if let Refused { until } = expected {
                     refused_until = until;
                     let longest = match payer {
-                        Account => rules.max_wait,
+                        Account | Vault => rules.max_wait,
                         Known | Chance => rules.forget_after,
-                        Client => rules.client.interval,
-                        Caller => rules.caller.interval,
+                        Client | Caller | Lease => rate_of(payer, &rules).interval,
                         Comparison => 0,
                     };
                     prop_assert!(now < until && until <= now + longest);
@@ -318,12 +331,15 @@ fn compare(
         };
         reference.history.push((now, event));
         prop_assert_eq!(budget.in_flight, reference.in_flight());
-        if payer == Account {
+        if locks(payer) {
             prop_assert!(budget.count + budget.in_flight <= rules.lock_after);
         }
     }
     Ok(())
 }
+
+/// Steps of a lease are this far apart: its longest time is an hour.
+const HOURS: i64 = 3 * 3_600_000_000;
 
 proptest! {
     #![proptest_config(config(4000))]
@@ -344,7 +360,7 @@ proptest! {
 
     #[test]
     fn as_many_wrong_ones_are_admitted_before_a_wait_as_are_free(
-        payer in prop_oneof![Just(Account), Just(Known), Just(Chance)],
+        payer in prop_oneof![Just(Account), Just(Vault), Just(Known), Just(Chance)],
         rules in rules(),
         steps in prop::collection::vec(
             prop_oneof![3 => Just(None), 2 => Just(Some(Wrong)), 1 => Just(Some(Withdrawn))],
@@ -360,7 +376,7 @@ proptest! {
                     Admitted => in_flight += 1,
                     Wait => prop_assert!(in_flight > 0),
                     Refused { .. } => prop_assert_eq!(wrong, rules.free_failures),
-                    Locked => prop_assert_eq!((payer, wrong), (Account, rules.lock_after)),
+                    Locked => prop_assert!(locks(payer) && wrong == rules.lock_after),
                 },
                 Some(settled) if in_flight > 0 => {
                     budget.settle(payer, settled, 0, &rules);
@@ -375,6 +391,7 @@ proptest! {
 
     #[test]
     fn sixty_right_ones_in_any_order_are_never_refused(
+        payer in prop_oneof![Just(Account), Just(Vault)],
         rules in rules(),
         steps in prop::collection::vec((any::<bool>(), 0_i64..3), 0..400),
     ) {
@@ -387,15 +404,15 @@ proptest! {
         for (admit, tick) in steps.into_iter().chain(rest) {
             now += tick;
             if admit && begun < 60 {
-                match (account.admit(Account, now, &rules), client.admit(Client, now, &rules)) {
+                match (account.admit(payer, now, &rules), client.admit(Client, now, &rules)) {
                     (Admitted, Admitted) => begun += 1,
-                    (Admitted, Wait) => account.settle(Account, Withdrawn, now, &rules),
+                    (Admitted, Wait) => account.settle(payer, Withdrawn, now, &rules),
                     (Wait, Admitted) => client.settle(Client, Withdrawn, now, &rules),
                     (Wait, Wait) => {}
                     other => panic!("{other:?}"),
                 }
             } else if !admit && ended < begun {
-                account.settle(Account, Right, now, &rules);
+                account.settle(payer, Right, now, &rules);
                 client.settle(Client, Right, now, &rules);
                 ended += 1;
             }
@@ -452,6 +469,41 @@ proptest! {
     }
 
     #[test]
+    fn a_lease_opens_three_times_and_once_a_day_whatever_comes_of_it(
+        rules in rules(),
+        steps in prop::collection::vec((prop::option::of(settled()), 0..HOURS), 1..60),
+    ) {
+        let mut budget = Budget::default();
+        let (mut elapsed, mut in_flight, mut told) = (0, 0, 0);
+        for (step, tick) in steps {
+            elapsed += tick;
+            match step {
+                None => match budget.admit(Lease, 1000 + elapsed, &rules) {
+                    Admitted => in_flight += 1,
+                    // Nothing that is in flight comes back of its own accord: nobody waits for it.
+                    Refused { until } => {
+                        prop_assert!(until <= 1000 + elapsed + OPENINGS.interval);
+                        prop_assert!(told + in_flight >= i64::from(OPENINGS.burst));
+                    }
+                    other => prop_assert!(false, "{:?}", other),
+                },
+                Some(settled) if in_flight > 0 => {
+                    budget.settle(Lease, settled, 1000 + elapsed, &rules);
+                    in_flight -= 1;
+                    told += i64::from(settled != Withdrawn);
+                }
+                Some(_) => {}
+            }
+            let most = i64::from(OPENINGS.burst) + elapsed / OPENINGS.interval;
+            prop_assert!(told + in_flight <= most, "{} and {} of {}", told, in_flight, most);
+        }
+        // Neither a manager nor a right answer gives openings back.
+        let before = budget.at;
+        budget.clear();
+        prop_assert_eq!(budget.at, before);
+    }
+
+    #[test]
     fn in_time_everything_that_is_not_locked_is_at_rest(
         payer in payers(), rules in rules(), steps in steps(false), at_once in any::<bool>(),
     ) {
@@ -473,18 +525,18 @@ proptest! {
             budget.settle(payer, Wrong, now, &rules);
         }
         let stays = match payer {
-            Account => budget.count >= rules.lock_after,
+            Account | Vault => budget.count >= rules.lock_after,
             Comparison => budget.count > 0,
             _ => false,
         };
         if stays {
             prop_assert!(!budget.at_rest(payer, now + 1_000_000, &rules));
         } else {
-            let rate = if payer == Client { rules.client } else { rules.caller };
+            let rate = rate_of(payer, &rules);
             let settled_by = match payer {
-                Account => rules.forget_after,
+                Account | Vault => rules.forget_after,
                 Known | Chance => rules.forget_after.max(rules.known_for),
-                Client | Caller => i64::from(rate.burst) * rate.interval,
+                Client | Caller | Lease => i64::from(rate.burst) * rate.interval,
                 Comparison => 0,
             };
             let later = if at_once { 0 } else { 1_000_000 };

@@ -62,7 +62,7 @@ pub fn require_unused(
     if !is_right_after_others(user, still_right)? {
         return Ok(false);
     }
-    let claimant = Claimant { user: Some(user.clone()), client };
+    let claimant = Claimant::of(user, client);
     let secret = Some(Unused { user, new, still_right, history });
     attempt(Claim::new(Purpose::Reuse, claimant, secret)).map(|_| true)
 }

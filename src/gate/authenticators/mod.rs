@@ -6,11 +6,14 @@ use password_verify_core::rules::user_id::UserId;
 use super::hasher::Hasher;
 use crate::answer::Stop;
 use crate::error::Error;
+use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::vault::store::Store;
 
 pub mod former_passwords;
+pub mod lease;
 pub mod password;
 pub mod reset_token;
+pub mod vault_password;
 
 /// An authenticator (NIST SP 800-63B-4): what a secret is compared with, and how.
 /// [`password_verify_core::rules::purpose`] says who pays for the test and what a right secret is
@@ -35,6 +38,9 @@ pub trait Authenticator {
 
     /// The user whose secret it was.
     fn owner(proof: &Self::Proof) -> &UserId;
+
+    /// Adds to the event of an attempt whose secret was right.
+    fn note(_proof: &Self::Proof, _event: &mut QueuedEvent) {}
 }
 
 /// The result of a comparison.

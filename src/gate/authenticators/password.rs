@@ -71,7 +71,7 @@ impl Password {
         client: Option<IpAddr>,
         purpose: Purpose,
     ) -> Claim<Self> {
-        let claimant = Claimant { user: Some(user.clone()), client };
+        let claimant = Claimant::of(&user, client);
         // policy: the length bound first, then Unicode NFC.
         let normalized = policy::Password::normalize(submitted).ok();
         let secret = normalized.map(|password| Self { user, password, client, purpose });
@@ -79,7 +79,7 @@ impl Password {
     }
 
     fn claim(self) -> Claim<Self> {
-        let claimant = Claimant { user: Some(self.user.clone()), client: self.client };
+        let claimant = Claimant::of(&self.user, self.client);
         Claim::new(self.purpose, claimant, Some(self))
     }
 }

@@ -47,7 +47,7 @@ impl ResetToken {
             Submitted::Text(text) => Token::parse(text.expose()),
             _ => None,
         };
-        let claimant = Claimant { user: None, client };
+        let claimant = Claimant { user: None, client, lease: None };
         Claim::new(Purpose::Reset, claimant, Some(Self(token)))
     }
 }

@@ -118,6 +118,18 @@ pub fn login_role() -> u32 {
     unsafe { pg_sys::GetSessionUserId() }.to_u32()
 }
 
+/// The full id of this transaction, which has one from here on.
+pub fn transaction_id() -> u64 {
+    // SAFETY: in a transaction that may write.
+    unsafe { pg_sys::GetTopFullTransactionId().value }
+}
+
+/// The full id of this transaction, or 0.
+pub fn transaction_id_if_any() -> u64 {
+    // SAFETY: reads the state of this transaction.
+    unsafe { pg_sys::GetTopFullTransactionIdIfAny().value }
+}
+
 pub fn in_recovery() -> bool {
     // SAFETY: reads shared memory.
     unsafe { pg_sys::RecoveryInProgress() }

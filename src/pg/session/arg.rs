@@ -9,6 +9,7 @@ use pgrx::callconv::{Arg, ArgAbi};
 use pgrx::datum::FromDatum;
 use pgrx::nullable::Nullable;
 use pgrx::{impl_sql_translatable, pg_sys};
+use zeroize::Zeroize;
 
 use crate::error::Error;
 use crate::pg::heap::text;
@@ -95,6 +96,56 @@ impl FromDatum for LineArg {
     }
 }
 
+/// A secret to keep; `None` if it is longer than [`MAX_SECRET`] bytes, in which case it is not read.
+pub struct SecretArg(pub Result<Option<Secret>, Error>);
+
+/// The longest secret that is kept, in bytes of UTF-8.
+pub const MAX_SECRET: usize = 8192;
+
+impl FromDatum for SecretArg {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: a non-null text, as every function that takes one declares.
+        (!is_null).then(|| Self(unsafe { bounded(datum, MAX_SECRET) }))
+    }
+}
+
+/// A `jsonb` as text; `None` if it is longer than [`MAX_JSON`] bytes.
+pub struct JsonArg(pub Result<Option<Secret>, Error>);
+
+/// The longest `jsonb` that is read, in bytes of text.
+pub const MAX_JSON: usize = 1 << 20;
+
+impl FromDatum for JsonArg {
+    unsafe fn from_polymorphic_datum(
+        datum: pg_sys::Datum,
+        is_null: bool,
+        _: pg_sys::Oid,
+    ) -> Option<Self> {
+        // SAFETY: a non-null jsonb, as every function that takes one declares; its size is looked at first. The text is
+        // a C string in the database's encoding, which is wiped before it is freed.
+        (!is_null).then(|| unsafe {
+            if text::length(datum) > 2 * MAX_JSON {
+                return Self(Ok(None));
+            }
+            let written: Option<&std::ffi::CStr> =
+                pgrx::direct_function_call(pg_sys::jsonb_out, &[Some(datum)]);
+            let Some(written) = written else { return Self(Ok(None)) };
+            let (start, len) = (written.as_ptr(), written.count_bytes());
+            let copy = pg_sys::cstring_to_text_with_len(start, len as i32);
+            let json = bounded(copy.into(), MAX_JSON);
+            for (memory, bytes) in [(start.cast_mut().cast::<u8>(), len), (copy.cast(), len + 4)] {
+                std::slice::from_raw_parts_mut(memory, bytes).zeroize();
+                pg_sys::pfree(memory.cast());
+            }
+            Self(json)
+        })
+    }
+}
+
 macro_rules! argument {
     ($type:ty, $sql:literal) => {
         // SAFETY: NULL is handled by `from_polymorphic_datum`, in which both functions end.
@@ -118,3 +169,5 @@ macro_rules! argument {
 argument!(UserIdArg, "text");
 argument!(PasswordArg, "text");
 argument!(LineArg, "text");
+argument!(SecretArg, "text");
+argument!(JsonArg, "jsonb");

@@ -189,6 +189,11 @@ impl Attempt {
         self.update(|current| current.queued.name_user(user));
     }
 
+    /// Adds to the attempt's event.
+    pub fn note(&self, add: impl FnOnce(&mut QueuedEvent)) {
+        self.update(|current| add(&mut current.queued));
+    }
+
     /// Notes that the attempt's client has logged in: it becomes known, and its chances are
     /// restored.
     pub fn remember_client(&self) {
@@ -290,9 +295,9 @@ fn alert(payer: Payer, before: &Budget, after: &Budget, now: i64, rules: &Rules)
     let exhausted = |budget: &Budget| budget.waits(payer, now, rules).is_some();
     let passed = |line: u32| before.count < line && after.count >= line;
     match payer {
-        Payer::Account if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
-        Payer::Account if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
-        Payer::Account if before.count >= REMARKABLE && after.count == 0 => {
+        Payer::Account | Payer::Vault if passed(rules.lock_after) => Alert::ACCOUNT_LOCKED,
+        Payer::Account | Payer::Vault if passed(rules.free_failures) => Alert::ACCOUNT_WAITS,
+        Payer::Account | Payer::Vault if before.count >= REMARKABLE && after.count == 0 => {
             Alert::SUCCESS_AFTER_FAILURES
         }
         Payer::Client if !exhausted(before) && exhausted(after) => Alert::CLIENT_EXHAUSTED,

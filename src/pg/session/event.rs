@@ -20,7 +20,7 @@ pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
         Action::AcceptRestore => {
             event.detail = text.map(|reason| format!(r#"{{"reason":{}}}"#, json(&reason)));
         }
-        _ => event.user_id = text,
+        _ => (event.user_id, event.detail) = (text, secret_of(queued)),
     }
     event.client_addr = addr_text(&queued.client_addr);
     event.login_role = name(&queued.caller.login_role);
@@ -31,6 +31,16 @@ pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
     event.xid = Some(queued.xid).filter(|xid| *xid != 0);
     event.alert = Alert(queued.alert);
     Ok(event)
+}
+
+/// The secret and the job that it is about.
+fn secret_of(queued: &QueuedEvent) -> Option<String> {
+    let name = String::from_utf8_lossy(&queued.name[..usize::from(queued.name_len)]);
+    let name = Some(name).filter(|name| !name.is_empty());
+    let name = name.map(|name| format!(r#""secret":{}"#, json(&name)));
+    let job = (queued.job != 0).then(|| format!(r#""job":{}"#, queued.job));
+    let parts: Vec<_> = name.into_iter().chain(job).collect();
+    (!parts.is_empty()).then(|| format!("{{{}}}", parts.join(",")))
 }
 
 /// The user id of a queue entry; empty if it has none.

@@ -21,6 +21,7 @@ pub mod carried;
 pub mod event;
 pub mod extension;
 pub mod log;
+pub mod notify;
 pub mod offer;
 pub mod result_row;
 pub mod slot;

@@ -3,9 +3,12 @@
 use pgrx::callconv::{BoxRet, FcInfo};
 use std::time::Duration;
 
+use password_verify_core::rules::secret::Secret;
 use password_verify_core::trail::chain::hex;
 use pgrx::datum::{Datum, Interval, IntoDatum, Uuid};
 use pgrx::{impl_sql_translatable, pg_sys};
+
+use crate::pg::heap::text;
 
 /// One column. Text is always a constant of this extension, in ASCII.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +29,59 @@ pub struct ResultRow<const N: usize>(pub [Column; N]);
 impl_sql_translatable!(ResultRow<2>, "record");
 impl_sql_translatable!(ResultRow<3>, "record");
 impl_sql_translatable!(ResultRow<4>, "record");
-impl_sql_translatable!(ResultRow<5>, "record");
+impl_sql_translatable!(ResultRow<6>, "record");
 impl_sql_translatable!(ResultRow<8>, "record");
+
+/// A text that only the caller may see. Wiped once it is handed over.
+pub struct Given(pub Secret);
+
+impl IntoDatum for Given {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        text::to_datum(self.0.expose()).ok()
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::TEXTOID
+    }
+}
+
+/// The text of a `jsonb`, as it was when it came.
+pub struct Json(pub Secret);
+
+impl IntoDatum for Json {
+    fn into_datum(self) -> Option<pg_sys::Datum> {
+        let text = text::to_datum(self.0.expose()).ok()?;
+        // SAFETY: a text as a C string, which this function parses.
+        unsafe {
+            let written = pg_sys::text_to_cstring(text.cast_mut_ptr());
+            pgrx::direct_function_call_as_datum(pg_sys::jsonb_in, &[Some(written.into())])
+        }
+    }
+
+    fn type_oid() -> pg_sys::Oid {
+        pg_sys::JSONBOID
+    }
+}
+
+macro_rules! returned {
+    ($type:ty) => {
+        // SAFETY: the datum is of the declared type, in the caller's context.
+        unsafe impl BoxRet for $type {
+            unsafe fn box_into<'fcx>(self, fcinfo: &mut FcInfo<'fcx>) -> Datum<'fcx> {
+                match self.into_datum() {
+                    // SAFETY: as above.
+                    Some(datum) => unsafe { fcinfo.return_raw_datum(datum) },
+                    None => fcinfo.return_null(),
+                }
+            }
+        }
+    };
+}
+
+returned!(Given);
+returned!(Json);
+impl_sql_translatable!(Given, "text");
+impl_sql_translatable!(Json, "jsonb");
 
 // SAFETY: the datum is a composite of the declared row type, allocated in the caller's context.
 unsafe impl<const N: usize> BoxRet for ResultRow<N> {

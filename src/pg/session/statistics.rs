@@ -80,6 +80,8 @@ pub fn all() -> Vec<(String, i64)> {
         ("hashes_in_small_pages".into(), slots.small_pages.cast_signed()),
     ]);
     named.extend([
+        ("vault_places_used".into(), number(crate::pg::shared::unlocked::used())),
+        ("vault_places_size".into(), number(settings::vault_places())),
         ("queue_used".into(), number(held)),
         ("queue_size".into(), number(capacity)),
         ("queue_discarded".into(), discarded.cast_signed()),

@@ -127,6 +127,9 @@ pub struct HandOver {
     pub tidying: u8,
     pub tidied_to: [u8; 16],
     pub tidy_again_at: Timestamp,
+    /// How far the clean-up of results has come, and when it begins again.
+    pub swept_to: [u8; 16],
+    pub sweep_again_at: Timestamp,
     /// The oldest existing epoch; zero if not determined yet.
     pub oldest: i64,
     /// The removal of epochs before this one is on record.

@@ -14,6 +14,7 @@
 //! | [`budgets`] | the cache in front of `password_verify.throttle` |
 //! | [`slots`] | the hash slots and the queue for them |
 //! | [`renewals`] | rehashed records on their way to the worker |
+//! | [`unlocked`], [`opened`] | unlocked vaults; how many secrets were opened |
 //! | [`class_counts`] | moves between cost classes and counts of all records, under one lock |
 //! | [`blocklist`], [`mod@file`] | the list of breached passwords that a reload has put in place |
 //! | [`reloads`], [`log_lines`] | how often a file was reloaded; numbers for lines of the log |
@@ -27,6 +28,7 @@ pub mod condition;
 pub mod databases;
 pub mod file;
 pub mod log_lines;
+pub mod opened;
 pub mod piece;
 pub mod queue;
 pub mod queued_event;
@@ -34,3 +36,4 @@ pub mod reloads;
 pub mod renewals;
 pub mod segment;
 pub mod slots;
+pub mod unlocked;

@@ -15,11 +15,13 @@ pub enum Guard {
     HashSlots,
     Renewals,
     ClassCounts,
+    /// Unlocked vaults and opened secrets.
+    Unlocked,
     /// A shard of the budgets, below [`SHARDS`].
     Shard(usize),
 }
 
-pub const LOCKS: usize = 4 + SHARDS;
+pub const LOCKS: usize = 5 + SHARDS;
 
 impl Guard {
     const fn number(self) -> usize {
@@ -28,7 +30,8 @@ impl Guard {
             Self::HashSlots => 1,
             Self::Renewals => 2,
             Self::ClassCounts => 3,
-            Self::Shard(number) => 4 + number,
+            Self::Unlocked => 4,
+            Self::Shard(number) => 5 + number,
         }
     }
 }

@@ -5,6 +5,9 @@ use password_verify_core::rules::user_id::UserId;
 
 use crate::pg::server::caller::{Caller, RawAddr};
 
+/// The longest name of a secret, in bytes.
+pub const MAX_NAME: usize = 128;
+
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct QueuedEvent {
@@ -27,6 +30,11 @@ pub struct QueuedEvent {
     pub user_len: u8,
     /// UTF-8.
     pub user: [u8; 255],
+    /// The number of the job, or zero.
+    pub job: i64,
+    pub name_len: u8,
+    /// The name of the secret, in UTF-8.
+    pub name: [u8; MAX_NAME],
 }
 
 impl QueuedEvent {
@@ -38,6 +46,13 @@ impl QueuedEvent {
 
     pub fn name_user(&mut self, user: &UserId) {
         self.put_text(user.as_str());
+    }
+
+    /// Names what it is about: a secret, of at most [`MAX_NAME`] bytes, and a job, or neither.
+    pub fn name_secret(&mut self, name: &str, job: i64) {
+        let bytes = &name.as_bytes()[..name.len().min(MAX_NAME)];
+        (self.job, self.name_len, self.name) = (job, bytes.len() as u8, [0; MAX_NAME]);
+        self.name[..bytes.len()].copy_from_slice(bytes);
     }
 
     /// Puts a text of at most 255 bytes in the place of the user.

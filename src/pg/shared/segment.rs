@@ -15,18 +15,20 @@ use super::central::{self, Database, Entry, Queue};
 use super::class_counts::{self, DatabaseRecount};
 use super::condition::Condition;
 use super::log_lines::{self, Lines};
+use super::opened::{self, Opened};
 use super::piece::{LOCK_ARRAY, LOCKS, SHARDS};
 use super::reloads::{self, Reloads};
 use super::renewals::{self, Renewal};
 use super::slots::{self, Slots, Waiter};
+use super::unlocked::{self, Place};
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
 use crate::settings;
 
 const NAME: &CStr = c"password_verify";
 
-/// The fixed part, at the beginning. The queue entries, the budgets, and the conditions and places
-/// of the queue for hash slots follow it.
+/// The fixed part, at the beginning. The places of unlocked vaults, the queue entries, the budgets,
+/// and the conditions and places of the queue for hash slots follow it.
 ///
 /// State under a lock and state that needs none are in different fields and arrays, so that the
 /// holder of a lock has the only reference to what it guards.
@@ -48,6 +50,7 @@ struct Header {
     renewals: [Renewal; renewals::PLACES],
     moves: [class_counts::Moved; class_counts::PLACES],
     recounts: [DatabaseRecount; MAX_DATABASES],
+    opened: Opened,
 }
 
 #[cfg(not(feature = "pg14"))]
@@ -78,7 +81,11 @@ pub fn install(begin_again: fn()) {
 fn size() -> usize {
     let budgets = budgets::capacity() * size_of::<budgets::Cached>();
     let waiters = settings::queue_length() * (size_of::<Condition>() + size_of::<Waiter>());
-    size_of::<Header>() + settings::audit_queue() * size_of::<Entry>() + waiters + budgets
+    size_of::<Header>()
+        + settings::audit_queue() * size_of::<Entry>()
+        + waiters
+        + budgets
+        + settings::vault_places() * size_of::<Place>()
 }
 
 fn request() {
@@ -135,7 +142,8 @@ unsafe fn lay_out(base: *mut u8) {
     // SAFETY: the caller's promise; every part lies within the segment, and is aligned like those
     // before it.
     unsafe {
-        let entries = base.add(size_of::<Header>()).cast::<Entry>();
+        let unlocked = base.add(size_of::<Header>()).cast::<Place>();
+        let entries = unlocked.add(settings::vault_places()).cast::<Entry>();
         let budgets = entries.add(settings::audit_queue()).cast::<budgets::Cached>();
         let ready = budgets.add(budgets::capacity()).cast::<Condition>();
         let waiters = ready.add(settings::queue_length()).cast::<Waiter>();
@@ -153,6 +161,8 @@ unsafe fn lay_out(base: *mut u8) {
         renewals::RENEWALS.lies_at(&raw mut (*header).renewals);
         class_counts::MOVES.lies_at(&raw mut (*header).moves);
         class_counts::RECOUNTS.lies_at(&raw mut (*header).recounts);
+        unlocked::UNLOCKED.lies_at(unlocked);
+        opened::OPENED.lies_at(&raw mut (*header).opened);
         reloads::KEYRING.lies_at(&raw mut (*header).keyring);
         blocklist::BLOCKLIST.lies_at(&raw mut (*header).blocklist);
         log_lines::LINES.lies_at(&raw mut (*header).lines);

@@ -14,6 +14,7 @@ use pgrx::PgMemoryContexts;
 
 use crate::error::Error;
 use crate::pg::heap::descent::Descents;
+use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::moment::Moment;
 use crate::pg::heap::row;
@@ -21,6 +22,11 @@ use crate::pg::heap::row::Seen;
 use crate::pg::heap::shape;
 use crate::pg::heap::table::{Index, Table};
 use crate::pg::heap::whole::Whole;
+use crate::pg::kept::jobs::JobRow;
+use crate::pg::kept::results::ResultRow;
+use crate::pg::kept::secrets::SecretRow;
+use crate::pg::kept::table::Kept;
+use crate::pg::kept::vaults::VaultRow;
 use crate::pg::keys::keyring;
 use crate::pg::server;
 use crate::pg::session::transaction;
@@ -34,6 +40,14 @@ use crate::settings;
 
 /// A table, and the index by which its rows are found.
 type Indexed = (&'static CStr, &'static CStr);
+
+/// What the keeper keeps. Its rows are in one sum with credentials.
+const KEPT: [Indexed; 4] = [
+    (SecretRow::TABLE, SecretRow::INDEX),
+    (JobRow::TABLE, JobRow::INDEX),
+    (ResultRow::TABLE, ResultRow::INDEX),
+    (VaultRow::TABLE, VaultRow::INDEX),
+];
 
 /// The tables that are added up, apart from `open_change`.
 const TABLES: [Indexed; 5] = [
@@ -139,13 +153,17 @@ pub fn run(mut progress: impl FnMut(i64)) -> Result<Report, Error> {
     };
     let sums = TABLES.map(|table| add_up(table, of, &moment, &mut report, &mut progress));
     let [credential, account, throttle, event_fold, cost_class] = sums;
+    let mut kept = 0u128;
+    for table in KEPT {
+        kept = kept.wrapping_add(add_up(table, of, &moment, &mut report, &mut progress)?);
+    }
     let changes = OpenChanges::open(of, Access::Read)?;
     let open_change = add_up(OPEN_CHANGE, of, &moment, &mut report, &mut progress)?;
     // Committed as of the snapshot, and not in the anchor yet.
     let here = anchor.as_ref().is_some_and(|anchor| anchor.place == arrival::here());
     let (pending, unknown) = changes.committed_as_of(&moment, here)?;
     let found = Sums {
-        credentials: credential?.wrapping_add(account?).wrapping_sub(pending),
+        credentials: credential?.wrapping_add(account?).wrapping_add(kept).wrapping_sub(pending),
         throttle: throttle?,
         event_fold: event_fold?,
         open_change,
@@ -181,12 +199,17 @@ fn add_up(
 ) -> Result<u128, Error> {
     let table = Table::open(name, of, Access::Read)?;
     let index = Index::open(index, &table)?;
+    let by_time = JobRow::BY_TIME.filter(|_| name == JobRow::TABLE);
+    let by_time =
+        by_time.map(|(name, column)| Index::open_on(name, column, &table, lock::deadline()));
+    let by_time = by_time.transpose()?;
     // SAFETY: the snapshot outlives the scan.
     let mut rows = unsafe { Whole::begin(&table, moment.snapshot()) };
     let (mut sum, mut memory) = (0u128, PgMemoryContexts::new("password_verify rows"));
     let mut has_first = !table.shape().has_first_row;
     // SAFETY: the snapshot outlives the scans.
-    let mut descents = unsafe { Descents::begin(&table, &index, moment.snapshot()) };
+    let begin = |index| unsafe { Descents::begin(&table, index, moment.snapshot()) };
+    let (mut descents, mut by_time) = (begin(&index), by_time.as_ref().map(begin));
     loop {
         pgrx::check_for_interrupts!();
         let tuple = rows.next();
@@ -196,6 +219,9 @@ fn add_up(
         // SAFETY: a tuple of this table, valid until the next one is fetched.
         let seen = unsafe {
             descents.add(tuple);
+            if let Some(by_time) = &mut by_time {
+                by_time.add(tuple);
+            }
             // What a row takes is given back before the next one.
             memory.reset();
             memory.switch_to(|_| row::seen(&table, tuple))?
@@ -219,7 +245,7 @@ fn add_up(
         report.add(name, FIRST);
     }
     // Whoever edits catalogs can have rows where nobody looks for them.
-    if !descents.all_found() {
+    if !descents.all_found() || !by_time.is_none_or(Descents::all_found) {
         report.add(name, INDEX);
     }
     Ok(sum)

@@ -12,9 +12,11 @@
 //! | [`recount`] | counts all records exactly, a slice at a time |
 //! | [`renewals`] | stores records that logins have rehashed |
 //! | [`signals`] | signal handlers: stop and reload |
-//! | [`work`] | runs a worker's transaction |
+//! | [`sweep`] | deletes what the keeper keeps no longer, a slice at a time |
+//! | [`work`], [`apart`] | runs a worker's transaction; one that may fail |
 
 pub mod anchored;
+pub mod apart;
 pub mod arrival;
 pub mod batch;
 pub mod ends;
@@ -23,6 +25,7 @@ pub mod main;
 pub mod recount;
 pub mod renewals;
 pub mod signals;
+pub mod sweep;
 pub mod tidy;
 pub mod work;
 pub mod writer;

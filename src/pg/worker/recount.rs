@@ -7,22 +7,20 @@
 //! waits for one slice at most.
 
 use std::collections::BTreeMap;
-use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
 
 use password_verify_core::decoys::cost_class::{self, ClassKey, NO_CLASS};
 use password_verify_core::decoys::recount::{Counted, Place};
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::trail::anchor::Sums;
-use pgrx::{PgTryBuilder, pg_sys};
+use pgrx::pg_sys;
 
 use super::anchored::Anchored;
-use super::work;
+use super::apart::{Attempt, attempt};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::scan::{Scan, Seek};
 use crate::pg::heap::uncounted::Uncounted;
-use crate::pg::report::ErrorReport;
 use crate::pg::shared;
 use crate::pg::shared::class_counts::recounts;
 use crate::pg::vault::class_moves::class_of;
@@ -31,6 +29,8 @@ use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::Store;
 use crate::settings;
 
+/// What fails, for the log.
+const COUNTED: &str = "records cannot be counted";
 /// Records in a slice.
 const ROWS: usize = 2000;
 /// A slice ends after this time, however many records it has read.
@@ -50,13 +50,6 @@ impl Default for Recount {
     }
 }
 
-enum Attempt<T> {
-    Done(T),
-    /// A table is locked: try again later.
-    Locked,
-    Failed,
-}
-
 impl Recount {
     /// Counts one slice, if one is due. A failure discards the count and has no other effect.
     pub fn slice(
@@ -69,7 +62,7 @@ impl Recount {
         if let Some((tallies, found, unread)) = recounts::result(database) {
             let cost = settings::cost().ok();
             let today = cost.map_or(NO_CLASS, |cost| cost_class::key(&cost_class::of_cost(cost)));
-            let stored = attempt(|| {
+            let stored = attempt(COUNTED, || {
                 let classes = CostClasses::open_by(of, Access::Write, Instant::now())?;
                 classes.correct(&tallies, &found, unread, today)?;
                 added(anchored.as_ref(), &classes)
@@ -86,7 +79,7 @@ impl Recount {
             return;
         }
         let Some(slice) = recounts::begin(database, now) else { return };
-        let seen = attempt(|| {
+        let seen = attempt(COUNTED, || {
             let (counted, templates) = look(slice.after, self.rows)?;
             let classes = CostClasses::open_by(of, Access::Write, Instant::now())?;
             classes.follow(templates)?;
@@ -146,35 +139,4 @@ fn look(after: Place, rows: usize) -> Result<(Counted, BTreeMap<ClassKey, String
         templates.entry(key).or_insert(template);
     }
     Ok((counted, templates))
-}
-
-/// Runs a transaction of its own. An index or a CHECK that a DBA has added may raise errors, which
-/// do not end the worker.
-fn attempt<T>(then: impl FnOnce() -> Result<T, Error>) -> Attempt<T> {
-    let transaction = AssertUnwindSafe(|| work::transaction(then).map_err(Failure::Ours));
-    let done = PgTryBuilder::new(transaction)
-        .catch_others(|error| Err(Failure::Theirs(work::message(&error))))
-        .execute();
-    let failure = match done {
-        Ok(value) => return Attempt::Done(value),
-        Err(failure) => failure,
-    };
-    // SAFETY: a worker outside of any PostgreSQL function; any open transaction ends here.
-    unsafe { pg_sys::AbortOutOfAnyTransaction() };
-    match failure {
-        Failure::Ours(Error::Locked) => Attempt::Locked,
-        Failure::Ours(error) => {
-            ErrorReport::from(error).report(pgrx::PgLogLevel::WARNING);
-            Attempt::Failed
-        }
-        Failure::Theirs(why) => {
-            pgrx::warning!("password_verify: records cannot be counted: {why}");
-            Attempt::Failed
-        }
-    }
-}
-
-enum Failure {
-    Ours(Error),
-    Theirs(String),
 }

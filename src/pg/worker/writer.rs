@@ -21,7 +21,7 @@ use super::batch::{Batch, Done};
 use super::ends::Ends;
 use super::recount::Recount;
 use super::tidy::Tidy;
-use super::{signals, work};
+use super::{signals, sweep, work};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
@@ -330,6 +330,7 @@ impl Writer {
         let deleted = work::transaction(|| self.tidy.events())?;
         self.tidy.deleted(deleted);
         self.recount.slice(self.database, self.of, now, &mut self.anchored);
+        sweep::slice(self.number, now, &mut self.anchored);
         // Also if the epoch was opened in the future: the clock was set back.
         if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;

@@ -7,7 +7,7 @@ use std::ops::BitOr;
 
 use crate::rules::account::Timestamp;
 use crate::rules::reason::Reason;
-use crate::rules::throttle::Payer::{self, Account, Comparison};
+use crate::rules::throttle::Payer::{self, Account, Comparison, Vault};
 
 /// Defines an enumeration with a stable code and a stable text for each variant.
 macro_rules! coded {
@@ -112,6 +112,38 @@ coded! {
         AcceptRestore = 22 => "accept_restore",
         /// A table is not as it was written. The detail says which.
         Tampered = 23 => "tampered",
+        /// A secret is kept for a user, anew or in place of another.
+        StoreSecret = 24 => "store_secret",
+        /// A kept secret is deleted.
+        ForgetSecret = 25 => "forget_secret",
+        /// A kept secret is to be used: a job is made.
+        Request = 26 => "request",
+        /// A job and its results are deleted.
+        CancelRequest = 27 => "cancel_request",
+        /// The keeper leases a job.
+        TakeJob = 28 => "take_job",
+        /// The keeper opens the secret of a job that it has leased.
+        OpenSecret = 29 => "open_secret",
+        /// The keeper replaces a secret that its use has changed.
+        StoreRotated = 30 => "store_rotated",
+        /// The keeper delivers a result of a job.
+        Deliver = 31 => "deliver",
+        /// The keeper ends its lease of a job.
+        FinishJob = 32 => "finish_job",
+        /// Results are acknowledged, and deleted.
+        AckResults = 33 => "ack_results",
+        /// A user gets a vault.
+        CreateVault = 34 => "create_vault",
+        /// A vault gets another password.
+        ChangeVaultPassword = 35 => "change_vault_password",
+        /// A vault is deleted, with the secrets in it.
+        DeleteVault = 36 => "delete_vault",
+        /// A vault password was checked to unlock the vault.
+        UnlockVault = 37 => "unlock_vault",
+        /// A vault is locked before its time.
+        LockVault = 38 => "lock_vault",
+        /// A vault password was checked to store a secret in the vault, or to change it.
+        ProveVault = 39 => "prove_vault",
     }
 }
 
@@ -141,8 +173,15 @@ impl Action {
             Self::Epoch | Self::End | Self::Prune | Self::AcceptRestore | Self::Tampered => {
                 Role::Chain
             }
-            Self::Validate | Self::Prove | Self::Compare => Role::Attempt,
-            Self::Create | Self::Set | Self::Reset | Self::Unlock => change(&[Account, Comparison]),
+            Self::Validate
+            | Self::Prove
+            | Self::Compare
+            | Self::OpenSecret
+            | Self::UnlockVault
+            | Self::ProveVault => Role::Attempt,
+            Self::Create | Self::Set | Self::Reset => change(&[Account, Comparison]),
+            Self::Unlock => change(&[Account, Comparison, Vault]),
+            Self::CreateVault => change(&[Vault]),
             // The proof of the old password has already cleared the account's failures, unless the
             // Chance budget paid for it; then other clients still have to wait.
             Self::Change | Self::Delete => change(&[Comparison]),
@@ -154,7 +193,19 @@ impl Action {
             | Self::RequireChange
             | Self::IssueToken
             | Self::RevokeTokens
-            | Self::Rotate => change(&[]),
+            | Self::Rotate
+            | Self::StoreSecret
+            | Self::ForgetSecret
+            | Self::Request
+            | Self::CancelRequest
+            | Self::TakeJob
+            | Self::StoreRotated
+            | Self::Deliver
+            | Self::FinishJob
+            | Self::AckResults
+            | Self::ChangeVaultPassword
+            | Self::DeleteVault
+            | Self::LockVault => change(&[]),
         }
     }
 
@@ -222,6 +273,14 @@ coded! {
         InvalidToken = 25 => "invalid_token",
         /// See [`Reason::NoPassword`].
         NoPassword = 26 => "no_password",
+        /// See [`Reason::NotLeased`].
+        NotLeased = 27 => "not_leased",
+        /// See [`Reason::NoSecret`].
+        NoSecret = 28 => "no_secret",
+        /// See [`Reason::VaultLocked`].
+        VaultLocked = 29 => "vault_locked",
+        /// See [`Reason::TooMany`].
+        TooMany = 30 => "too_many",
     }
 }
 
@@ -247,7 +306,11 @@ impl Outcome {
             | Self::Malformed
             | Self::OverLimit
             | Self::InvalidToken
-            | Self::NoPassword => true,
+            | Self::NoPassword
+            | Self::NotLeased
+            | Self::NoSecret
+            | Self::VaultLocked
+            | Self::TooMany => true,
             Self::Recorded
             | Self::Valid
             | Self::ChangeRequired
@@ -280,6 +343,10 @@ impl From<Reason> for Outcome {
             Reason::OverLimit => Self::OverLimit,
             Reason::InvalidToken => Self::InvalidToken,
             Reason::NoPassword => Self::NoPassword,
+            Reason::NotLeased => Self::NotLeased,
+            Reason::NoSecret => Self::NoSecret,
+            Reason::VaultLocked => Self::VaultLocked,
+            Reason::TooMany => Self::TooMany,
             Reason::Busy => Self::Busy,
         }
     }
@@ -309,7 +376,10 @@ impl Alert {
     /// What was stored without a key counts, until it is sealed.
     pub const UNSEALED: Self = Self(64);
 
-    const NAMES: [(Self, &'static str); 7] = [
+    /// More distinct secrets were opened within an hour than are expected.
+    pub const MANY_OPENED: Self = Self(128);
+
+    const NAMES: [(Self, &'static str); 8] = [
         (Self::ACCOUNT_WAITS, "account_waits"),
         (Self::ACCOUNT_LOCKED, "account_locked"),
         (Self::CLIENT_EXHAUSTED, "client_exhausted"),
@@ -317,6 +387,7 @@ impl Alert {
         (Self::SUCCESS_AFTER_FAILURES, "success_after_failures"),
         (Self::TAMPERED, "tampered"),
         (Self::UNSEALED, "unsealed"),
+        (Self::MANY_OPENED, "many_opened"),
     ];
 
     /// Whether there is no alert.
@@ -429,17 +500,21 @@ mod tests {
         let expected = "epoch validate prove create change set disable enable require_change delete \
                         unlock end prune import issue_token reset rename renamed revoke_tokens \
                         compare rotate \
-                        accept_restore tampered";
+                        accept_restore tampered \
+                        store_secret forget_secret request cancel_request take_job open_secret \
+                        store_rotated deliver finish_job ack_results create_vault \
+                        change_vault_password delete_vault unlock_vault lock_vault prove_vault";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=23));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=39));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \
                         change_required abandoned pending committed rolled_back unknown too_short \
                         too_long too_weak contains_user_id reused already_set blocklisted \
-                        unsupported_format malformed over_limit invalid_token no_password";
+                        unsupported_format malformed over_limit invalid_token no_password \
+                        not_leased no_secret vault_locked too_many";
         assert_eq!(texts.join(" "), expected);
-        assert!(Outcome::ALL.iter().map(|&it| it as u8).eq(1..=26));
+        assert!(Outcome::ALL.iter().map(|&it| it as u8).eq(1..=30));
     }
 
     #[test]
@@ -464,6 +539,10 @@ mod tests {
             OverLimit,
             InvalidToken,
             NoPassword,
+            NotLeased,
+            NoSecret,
+            VaultLocked,
+            TooMany,
             Busy,
         ];
         for reason in reasons {

@@ -9,7 +9,7 @@ use crate::rules::account::{Account, Timestamp};
 use crate::rules::event::Action;
 use crate::rules::reason::Reason;
 use crate::rules::throttle::Payer::{
-    self, Account as TheAccount, Caller, Chance, Client, Comparison, Known,
+    self, Account as TheAccount, Caller, Chance, Client, Comparison, Known, Lease, Vault,
 };
 
 /// What a secret is tested for.
@@ -24,6 +24,12 @@ pub enum Purpose {
     /// A new password is compared with the current and former ones. That too is an answer about a
     /// secret: with a reset token it tells whether a guess is the current password.
     Reuse,
+    /// A vault password is tested to unlock the vault.
+    Unlock,
+    /// A vault password is tested to put a secret into the vault, or to choose another one.
+    Vault,
+    /// The keeper opens the secret of a job. Its secret is the lease.
+    Open,
 }
 
 /// The work that one test takes.
@@ -41,6 +47,7 @@ pub enum Work {
 pub enum Pool {
     Passwords,
     Tokens,
+    Vaults,
 }
 
 /// The rules for one [`Purpose`].
@@ -68,10 +75,19 @@ pub struct Conditions {
 
 impl Purpose {
     /// Every purpose; it does not compile while one is missing.
-    pub const ALL: [Self; 4] = {
-        let all = [Self::LogIn, Self::Change, Self::Reset, Self::Reuse];
+    pub const ALL: [Self; 7] = {
+        let all = [
+            Self::LogIn,
+            Self::Change,
+            Self::Reset,
+            Self::Reuse,
+            Self::Unlock,
+            Self::Vault,
+            Self::Open,
+        ];
         match Self::LogIn {
-            Self::LogIn | Self::Change | Self::Reset | Self::Reuse => assert!(all.len() == 4),
+            Self::LogIn | Self::Change | Self::Reset | Self::Reuse => {}
+            Self::Unlock | Self::Vault | Self::Open => assert!(all.len() == 7),
         }
         all
     };
@@ -127,9 +143,37 @@ impl Purpose {
                 expired: None,
                 must_change: None,
             },
+            Self::Unlock => VAULT,
+            Self::Vault => Conditions { action: Action::ProveVault, ..VAULT },
+            // What names the job is no secret. The lease is what allows it, and it is used up.
+            Self::Open => Conditions {
+                action: Action::OpenSecret,
+                work: Work::LookUp,
+                payers: &[Lease],
+                pool: Pool::Tokens,
+                wrong: Reason::NotLeased,
+                locked: None,
+                disabled: Some(Reason::Disabled),
+                expired: None,
+                must_change: None,
+            },
         }
     }
 }
+
+/// A vault password is tested like the one to log in, and paid for by budgets of its own.
+const VAULT: Conditions = Conditions {
+    action: Action::UnlockVault,
+    work: Work::Hash,
+    payers: &[Vault, Known, Chance, Client, Caller],
+    pool: Pool::Vaults,
+    wrong: Reason::InvalidCredentials,
+    locked: Some(Reason::Locked),
+    disabled: Some(Reason::Disabled),
+    // The password to log in has its own terms.
+    expired: None,
+    must_change: None,
+};
 
 impl Conditions {
     /// Decides what a right secret is worth for this account.
@@ -189,7 +233,7 @@ mod tests {
     fn payers_for_hashes_are_charged_for_hashes() {
         for purpose in Purpose::ALL {
             let Conditions { work, payers, locked, .. } = purpose.conditions();
-            let locks = |payer: &Payer| matches!(payer, TheAccount | Comparison);
+            let locks = |payer: &Payer| matches!(payer, TheAccount | Comparison | Vault);
             assert_eq!(locked.is_some(), payers.iter().any(locks), "{purpose:?}");
             assert_eq!(work == Work::Hash, payers.iter().any(locks), "{purpose:?}");
             assert!(!payers.is_empty());

@@ -39,6 +39,14 @@ pub enum Reason {
     InvalidToken,
     /// The user to rename has no password.
     NoPassword,
+    /// The job is not leased, or not any more.
+    NotLeased,
+    /// The secret of the job is gone.
+    NoSecret,
+    /// The secret is in a vault that is not unlocked for the job.
+    VaultLocked,
+    /// The user has as many secrets as are allowed.
+    TooMany,
     /// Another transaction is writing the same user's record, or no hash slot, lock or place in the
     /// audit came free in time. Nothing was changed.
     Busy,
@@ -66,6 +74,10 @@ impl Reason {
             Self::OverLimit => "over_limit",
             Self::InvalidToken => "invalid_token",
             Self::NoPassword => "no_password",
+            Self::NotLeased => "not_leased",
+            Self::NoSecret => "no_secret",
+            Self::VaultLocked => "vault_locked",
+            Self::TooMany => "too_many",
             Self::Busy => "busy",
         }
     }

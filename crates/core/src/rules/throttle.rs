@@ -4,11 +4,15 @@
 //! an attempt is in flight between [`Budget::admit`] and [`Budget::settle`], and counts as wrong
 //! until it is known not to be.
 
+use crate::keeper::schedule::MAX_LEASE;
 pub use crate::rules::account::Timestamp;
 
 /// How many comparisons of a new password with stored ones an account gets until its next change.
 /// They are few because each is an answer about a secret, to a caller who may know none.
 pub const MAX_COMPARISONS: u32 = 5;
+
+/// Openings of a secret during one lease. The next comes when the longest lease has ended.
+pub const OPENINGS: Rate = Rate { burst: 3, interval: MAX_LEASE };
 
 /// The throttle policy. All times are in microseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +60,10 @@ pub enum Payer {
     /// One user: comparisons of new passwords with stored ones, whatever their result. Only
     /// [`Budget::clear`] gives them back.
     Comparison = 5,
+    /// The vault of one user: failures in a row, with waits and a lock, like [`Payer::Account`].
+    Vault = 6,
+    /// One lease of a job: openings of its secret, right or wrong.
+    Lease = 7,
 }
 
 /// What a right answer does to a charge.
@@ -73,8 +81,16 @@ pub const PAYERS: usize = Payer::ALL.len();
 
 impl Payer {
     /// Every payer, in the order of the numbers.
-    pub const ALL: [Self; 6] =
-        [Self::Account, Self::Known, Self::Client, Self::Caller, Self::Chance, Self::Comparison];
+    pub const ALL: [Self; 8] = [
+        Self::Account,
+        Self::Known,
+        Self::Client,
+        Self::Caller,
+        Self::Chance,
+        Self::Comparison,
+        Self::Vault,
+        Self::Lease,
+    ];
 
     /// The bit of this payer in a set of payers.
     pub const fn bit(self) -> u8 {
@@ -84,15 +100,20 @@ impl Payer {
     /// What a right answer does to a charge of this payer.
     pub const fn on_right(self) -> OnRight {
         match self {
-            Self::Account | Self::Known | Self::Chance => OnRight::Cleared,
+            Self::Account | Self::Known | Self::Chance | Self::Vault => OnRight::Cleared,
             Self::Client => OnRight::Refunded,
-            Self::Caller | Self::Comparison => OnRight::Kept,
+            Self::Caller | Self::Comparison | Self::Lease => OnRight::Kept,
         }
     }
 
     /// Whether the budget counts failures in a row and forgets them in time.
     const fn forgets(self) -> bool {
-        matches!(self, Self::Account | Self::Known | Self::Chance)
+        matches!(self, Self::Account | Self::Known | Self::Chance | Self::Vault)
+    }
+
+    /// Whether the budget grows waits, and locks in the end.
+    pub const fn locks(self) -> bool {
+        matches!(self, Self::Account | Self::Vault)
     }
 }
 
@@ -154,9 +175,12 @@ impl Rules {
     /// The rate of a token bucket that has a limit.
     fn rate(&self, payer: Payer) -> Option<Rate> {
         match payer {
-            Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison => None,
+            Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison | Payer::Vault => {
+                None
+            }
             Payer::Client => Some(self.client),
             Payer::Caller => Some(self.caller),
+            Payer::Lease => Some(OPENINGS),
         }
         .filter(|rate| rate.burst > 0)
     }
@@ -255,8 +279,12 @@ impl Budget {
         let mut budget = *self;
         budget.catch_up(payer, now, rules);
         let spent = match payer {
-            Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison => budget.count > 0,
-            Payer::Client | Payer::Caller => rules.rate(payer).is_some() && budget.at > now,
+            Payer::Account | Payer::Known | Payer::Chance | Payer::Comparison | Payer::Vault => {
+                budget.count > 0
+            }
+            Payer::Client | Payer::Caller | Payer::Lease => {
+                rules.rate(payer).is_some() && budget.at > now
+            }
         };
         !spent && budget.in_flight == 0 && !budget.is_known(now)
     }
@@ -268,7 +296,7 @@ impl Budget {
             (Some(Rate { burst: 0, .. }), _) => 0,
             (Some(_), _) => self.at,
             (None, 0) => 0,
-            (None, count) if payer == Payer::Account && count >= rules.lock_after => i64::MAX,
+            (None, count) if payer.locks() && count >= rules.lock_after => i64::MAX,
             (None, _) if payer == Payer::Comparison => i64::MAX,
             (None, _) => self.at.saturating_add(rules.forget_after),
         };
@@ -295,7 +323,7 @@ impl Budget {
             self.at = self.at.min(now);
         } else if payer.forgets() {
             self.at = self.at.min(now);
-            let locked = payer == Payer::Account && self.count >= rules.lock_after;
+            let locked = payer.locks() && self.count >= rules.lock_after;
             if !locked && now.saturating_sub(self.at) >= rules.forget_after {
                 self.count = 0;
             }
@@ -308,16 +336,18 @@ impl Budget {
         let within = |limit| self.count.saturating_add(self.in_flight) < limit;
         let (free, lock) = (rules.free(), rules.lock_after);
         let (until, room) = match payer {
-            Payer::Account if self.count >= lock => return Admission::Locked,
-            Payer::Account if self.count < free => (now, within(free.min(lock))),
+            Payer::Account | Payer::Vault if self.count >= lock => return Admission::Locked,
+            Payer::Account | Payer::Vault if self.count < free => (now, within(free.min(lock))),
             // One attempt at a time, because the next wait depends on its result.
-            Payer::Account => (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0),
+            Payer::Account | Payer::Vault => {
+                (self.at.saturating_add(rules.wait(self.count)), self.in_flight == 0)
+            }
             Payer::Known | Payer::Chance if self.count < free => (now, within(free)),
             // No attempt: the wait ends when the failures are forgotten.
             Payer::Known | Payer::Chance => (self.at.saturating_add(rules.forget_after), false),
             Payer::Comparison if self.count >= MAX_COMPARISONS => return Admission::Locked,
             Payer::Comparison => (now, within(MAX_COMPARISONS)),
-            Payer::Client | Payer::Caller => {
+            Payer::Client | Payer::Caller | Payer::Lease => {
                 // The time from which on the bucket holds a token.
                 let until = rules
                     .rate(payer)

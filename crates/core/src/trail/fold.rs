@@ -8,7 +8,7 @@ use blake2::Blake2b;
 use blake2::digest::{Digest, consts::U16};
 
 use crate::rules::account::Timestamp;
-use crate::rules::event::{Event, Role};
+use crate::rules::event::{Action, Event, Outcome, Role};
 use crate::trail::chain::put;
 
 /// One second in microseconds.
@@ -294,5 +294,10 @@ const fn near(a: Timestamp, b: Timestamp) -> bool {
 
 /// Whether the event must keep a row of its own.
 fn stands_alone(event: &Event) -> bool {
-    event.action.role() == Role::Chain || !event.alert.is_empty() || event.xid.is_some()
+    let opened = event.action == Action::OpenSecret && event.outcome == Outcome::Valid;
+    event.action.role() == Role::Chain
+        || !event.alert.is_empty()
+        || event.xid.is_some()
+        // Each opening of a secret is on record, with its job.
+        || opened
 }

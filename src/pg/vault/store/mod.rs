@@ -93,7 +93,10 @@ impl Store {
 
     /// [`Table::prepare`] for both tables, without which a lock that another session holds could
     /// end a write half way.
-    fn prepare(&self) -> Result<(), Error> {
+    ///
+    /// # Errors
+    /// [`Error::Locked`]; any PostgreSQL error.
+    pub fn prepare(&self) -> Result<(), Error> {
         self.table.prepare()?;
         self.accounts.table.prepare()
     }
