@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 
 use password_verify_core::kept::keyring::Keyring;
-use password_verify_core::kept::seal::{self, Binding, Sealed};
+use password_verify_core::kept::seal::Binding;
 use password_verify_core::rules::account::{State, Timestamp};
-use password_verify_core::rules::secret::Secret;
 
-use crate::row::{Columns, NotExported, Time, not_opened, number, optional, text, time};
+use crate::field::{Columns, Time, optional, text, time};
+use crate::not_exported::{NotExported, unseal};
 
 /// The state of an account.
 pub struct Account {
@@ -23,8 +23,8 @@ pub struct Accounts(HashMap<u128, Result<Account, NotExported>>);
 
 impl Accounts {
     /// Adds a line of the dump. A line that is not a row has the same effect as a missing row.
-    pub fn add(&mut self, line: &[u8], columns: &Columns, ring: Option<&Keyring>) {
-        if let Some(number) = number(line, columns).as_deref().and_then(place) {
+    pub fn add(&mut self, line: &[u8], columns: &Columns<7>, ring: Option<&Keyring>) {
+        if let Some(number) = columns.number(line).as_deref().and_then(place) {
             let account = read(line, columns, ring);
             // Two rows with the same number: it cannot be told which one is valid, so neither is.
             let account =
@@ -47,28 +47,25 @@ fn place(number: &str) -> Option<u128> {
     u128::from_str_radix(&number.replace('-', ""), 16).ok()
 }
 
-fn read(line: &[u8], columns: &Columns, ring: Option<&Keyring>) -> Result<Account, NotExported> {
+fn read(line: &[u8], columns: &Columns<7>, ring: Option<&Keyring>) -> Result<Account, NotExported> {
     let fields = columns.fields(line).ok_or(NotExported::Account)?;
     let (account, seal) = parse(fields).ok_or(NotExported::Account)?;
     let binding = Binding::state(&account.user_id, account.created_at, &account.state);
-    let opened = match Sealed::parse(&seal) {
-        Some(sealed) => {
-            sealed.open(&binding, ring).map_err(|why| not_opened(why, sealed.key_id))?
-        }
-        None if seal::is_sealed(&seal) => return Err(NotExported::Account),
-        None => Secret::new(seal),
-    };
-    let intact = opened.expose().is_empty();
+    let opened = unseal(&seal, &binding, ring).map_err(|why| match why {
+        NotExported::Broken | NotExported::Version => NotExported::Account,
+        missing => missing,
+    })?;
+    let intact = opened.map_or(seal.is_empty(), |text| text.expose().is_empty());
     if intact { Ok(account) } else { Err(NotExported::Account) }
 }
 
 fn parse(fields: [&[u8]; 7]) -> Option<(Account, String)> {
     let [_, user_id, disabled_at, required_at, revoked_at, created_at, seal] = fields;
-    let disabled_at = optional(disabled_at)?;
+    let disabled_at = optional(disabled_at, time)?;
     let state = State {
         disabled_at: disabled_at.as_ref().map(|time| time.at),
-        change_required_at: optional(required_at)?.map(|time| time.at),
-        tokens_revoked_at: optional(revoked_at)?.map(|time| time.at),
+        change_required_at: optional(required_at, time)?.map(|time| time.at),
+        tokens_revoked_at: optional(revoked_at, time)?.map(|time| time.at),
     };
     let (user_id, created_at) = (text(user_id)?, time(created_at)?.at);
     Some((Account { user_id, created_at, disabled_at, state }, text(seal)?))
@@ -81,7 +78,7 @@ mod tests {
     const NUMBER: &str = "0123abcd-0000-0000-0000-000000000000";
     const NOW: &str = "2026-01-02 03:04:05+00";
 
-    fn columns() -> Columns {
+    fn columns() -> Columns<7> {
         let names = crate::row::ACCOUNT.map(str::to_owned);
         Columns::of(&names, crate::row::ACCOUNT).ok().unwrap()
     }

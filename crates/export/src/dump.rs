@@ -1,16 +1,20 @@
-//! Reads the credential rows of a plain-text dump, one after the other.
+//! Reads the rows of a plain-text dump that are exported, one after the other.
 
-use std::path::Path;
-
+use password_verify_core::kept::blind_index::IndexKey;
 use password_verify_core::kept::keyring::Keyring;
+use password_verify_core::kept::row_mac::Installation;
 
 use crate::account::Accounts;
+use crate::args::Stream;
 use crate::failure::Failure;
+use crate::field::{Columns, bytea};
 use crate::input::{Input, Piece};
+use crate::kept::{Kept, SECRET};
 use crate::progress::Progress;
-use crate::row::{ACCOUNT, CREDENTIAL, Columns, Row, number};
+use crate::row::{ACCOUNT, CREDENTIAL, Row};
 use crate::sql::Sql;
-use crate::statement::Statement;
+use crate::statement::{Statement, Table};
+use crate::vault::{VAULT, Vault};
 
 /// How dumps of other formats begin, and the advice for them.
 const NOT_PLAIN: [(&[u8], &str); 4] = [
@@ -26,28 +30,53 @@ pub struct Dump {
     input: Input,
     sql: Sql,
     place: Place,
+    wanted: Wanted,
     /// The state of the accounts, after their section has been read.
     accounts: Option<Accounts>,
-    /// Whether a section of ours was found.
-    found: bool,
+    /// What rows are bound to, after the section of the key that says so.
+    installations: Option<Vec<Installation>>,
+    /// Whether these sections were found.
+    hashes: bool,
+    secrets: bool,
+}
+
+/// What is to be exported.
+#[derive(Clone, Copy)]
+pub struct Wanted {
+    pub hashes: bool,
+    pub secrets: bool,
+    /// Vaults to open.
+    pub vaults: bool,
 }
 
 enum Place {
     Statements,
     /// In the rows of another table.
     Others,
-    Accounts(Columns),
-    Ours(Columns),
+    Accounts(Columns<7>),
+    IndexKeys(Columns<1>),
+    Hashes(Columns<7>),
+    Secrets(Columns<13>),
+    Vaults(Columns<4>),
 }
 
-/// A line of the section with credentials.
-pub struct Line {
-    /// The line number in the dump, counted from 1.
+/// Where a row is in the dump.
+pub struct At {
+    /// The line number, counted from 1.
     pub line: u64,
-    /// The `blind_index`, if the line has one.
+    /// The column of its number.
+    pub column: &'static str,
+    /// What stands there, if it is a number.
     pub number: Option<String>,
-    /// `None` if the line is not a row.
-    pub row: Option<Row>,
+}
+
+/// A row that was found.
+pub enum Found {
+    Hash(At, Box<Row>),
+    Secret(At, Box<Kept>),
+    Vault(Vault),
+    /// A line of a section with hashes or secrets that is not a row.
+    Malformed(At),
 }
 
 impl Dump {
@@ -55,22 +84,37 @@ impl Dump {
     ///
     /// # Errors
     /// [`Failure::Failed`] if it cannot be opened or has another format.
-    pub fn open(file: Option<&Path>) -> Result<Self, Failure> {
-        if file.is_some_and(Path::is_dir) {
-            return Err(Failure::Failed(format!("the dump is {CUSTOM}")));
+    pub fn open(stream: &Stream, wanted: Wanted) -> Result<Self, Failure> {
+        let name = match stream {
+            Stream::File(file) if file.is_dir() => {
+                return Err(Failure::Failed(format!("the dump is {CUSTOM}")));
+            }
+            Stream::File(file) => file.display().to_string(),
+            Stream::Standard => "standard input".into(),
+        };
+        let input = Input::open(stream).map_err(|error| Failure::read(&name, &error))?;
+        Ok(Self::of(input, wanted))
+    }
+
+    fn of(input: Input, wanted: Wanted) -> Self {
+        Self {
+            input,
+            sql: Sql::new(),
+            place: Place::Statements,
+            wanted,
+            accounts: None,
+            installations: None,
+            hashes: false,
+            secrets: false,
         }
-        let input = Input::open(file).map_err(|error| {
-            let name = file.map_or("standard input".into(), |file| file.display().to_string());
-            Failure::read(&name, &error)
-        })?;
-        Ok(Self::of(input))
     }
 
-    fn of(input: Input) -> Self {
-        Self { input, sql: Sql::new(), place: Place::Statements, accounts: None, found: false }
+    /// What the rows read last are bound to: one installation, if the dump is whole.
+    pub fn installations(&self) -> &[Installation] {
+        self.installations.as_deref().unwrap_or_default()
     }
 
-    /// The next row; `None` after the end of a dump that had a section of ours, even an empty one.
+    /// The next row; `None` after the end of a dump that had all sections, even empty ones.
     ///
     /// # Errors
     /// [`Failure::Failed`]. It is not known then whether there are more rows.
@@ -78,7 +122,7 @@ impl Dump {
         &mut self,
         progress: &Progress,
         ring: Option<&Keyring>,
-    ) -> Result<Option<Line>, Failure> {
+    ) -> Result<Option<Found>, Failure> {
         loop {
             let first = self.input.bytes == 0;
             progress.at(self.input.bytes);
@@ -87,58 +131,138 @@ impl Dump {
             if first {
                 is_plain(&piece)?;
             }
-            match &self.place {
-                Place::Statements => {
-                    if let Some(place) = statements(&mut self.sql, &piece)? {
-                        match place {
-                            Place::Ours(_) if std::mem::replace(&mut self.found, true) => {
-                                return Err(second(self.input.line));
+            if let Place::Statements = self.place {
+                if let Some(copy) = statements(&mut self.sql, &piece, self.wanted)? {
+                    self.place = self.enter(copy)?;
+                }
+            } else if piece.line() == Some(b"\\.") {
+                self.place = Place::Statements;
+            } else if piece.begins {
+                let found = match &self.place {
+                    Place::Hashes(columns) => {
+                        let row = piece.line().and_then(|line| Row::read(line, columns));
+                        let number = columns.number(piece.bytes);
+                        let at = At { line: self.input.line, column: "blind_index", number };
+                        Some(match (row, &self.accounts) {
+                            (Some(mut row), Some(accounts)) => {
+                                row.judge(accounts.get(at.number.as_deref()));
+                                Found::Hash(at, Box::new(row))
                             }
-                            Place::Ours(_) if self.accounts.is_none() => return Err(no_accounts()),
-                            Place::Accounts(_) => self.accounts = Some(Accounts::default()),
-                            _ => {}
+                            _ => Found::Malformed(at),
+                        })
+                    }
+                    Place::Secrets(columns) => {
+                        let row = piece.line().and_then(|line| Kept::read(line, columns));
+                        let number = columns.number(piece.bytes);
+                        let at = At { line: self.input.line, column: "key", number };
+                        Some(match row {
+                            Some(row) => Found::Secret(at, Box::new(row)),
+                            None => Found::Malformed(at),
+                        })
+                    }
+                    Place::Vaults(columns) => {
+                        let row = piece.line().and_then(|line| Vault::read(line, columns));
+                        row.filter(Vault::is_locked).map(Found::Vault)
+                    }
+                    Place::Accounts(columns) => {
+                        if let (Some(line), Some(accounts)) = (piece.line(), &mut self.accounts) {
+                            accounts.add(line, columns, ring);
                         }
-                        self.place = place;
+                        None
                     }
-                }
-                Place::Others | Place::Accounts(_) | Place::Ours(_)
-                    if piece.line() == Some(b"\\.") =>
-                {
-                    self.place = Place::Statements;
-                }
-                Place::Accounts(columns) if piece.begins => {
-                    if let (Some(line), Some(accounts)) = (piece.line(), &mut self.accounts) {
-                        accounts.add(line, columns, ring);
+                    Place::IndexKeys(columns) => {
+                        let of = piece.line().and_then(|line| installation(line, columns));
+                        // Two first records may have brought the same key.
+                        if let (Some(of), Some(all)) = (of, &mut self.installations)
+                            && !all.contains(&of)
+                        {
+                            all.push(of);
+                        }
+                        None
                     }
+                    Place::Statements | Place::Others => None,
+                };
+                if found.is_some() {
+                    return Ok(found);
                 }
-                Place::Ours(columns) if piece.begins => {
-                    let mut row = piece.line().and_then(|line| Row::read(line, columns));
-                    let number = number(piece.bytes, columns);
-                    if let (Some(row), Some(accounts)) = (&mut row, &self.accounts) {
-                        row.judge(accounts.get(number.as_deref()));
-                    }
-                    return Ok(Some(Line { line: self.input.line, number, row }));
-                }
-                Place::Others | Place::Accounts(_) | Place::Ours(_) => {}
             }
         }
     }
 
-    fn end(&self) -> Result<Option<Line>, Failure> {
-        let failed = |text: &str| Err(Failure::Failed(text.into()));
-        match self.place {
-            Place::Statements if self.found => Ok(None),
-            Place::Statements => failed(
-                "the dump has no section COPY password_verify.credential: is it whole, of the right \
-                 database, with data, and in plain text?",
-            ),
-            Place::Others | Place::Accounts(_) if !self.found => {
-                failed("the dump is cut off, before the passwords")
+    /// The place after a COPY.
+    fn enter(&mut self, copy: Statement) -> Result<Place, Failure> {
+        let Statement::Ours(table, names) = copy else { return Ok(Place::Others) };
+        let Wanted { hashes, secrets, vaults } = self.wanted;
+        let missing = |column| {
+            Failure::Failed(format!("password_verify.{} has no column {column}", table.name()))
+        };
+        Ok(match table {
+            Table::Account if hashes => {
+                self.accounts = Some(Accounts::default());
+                Place::Accounts(Columns::of(&names, ACCOUNT).map_err(missing)?)
             }
-            Place::Others | Place::Accounts(_) => Ok(None),
-            Place::Ours(_) => failed("the dump is cut off: it had more rows than were read"),
-        }
+            Table::BlindIndexKey if secrets => {
+                self.installations = Some(Vec::new());
+                Place::IndexKeys(Columns::of(&names, ["key"]).map_err(missing)?)
+            }
+            Table::Credential if hashes => {
+                let columns = Columns::of(&names, CREDENTIAL).map_err(missing)?;
+                if std::mem::replace(&mut self.hashes, true) {
+                    return Err(second(self.input.line, "passwords"));
+                }
+                if self.accounts.is_none() {
+                    return Err(no_accounts());
+                }
+                Place::Hashes(columns)
+            }
+            Table::Secret if secrets => {
+                if std::mem::replace(&mut self.secrets, true) {
+                    return Err(second(self.input.line, "secrets"));
+                }
+                if self.installations.is_none() {
+                    return Err(no_index_key());
+                }
+                let columns = Columns::of(&names, SECRET).map_err(missing)?;
+                // The MAC covers every column.
+                if names.len() > SECRET.len() {
+                    return Err(Failure::Failed(
+                        "password_verify.secret has columns that a later version of this command knows"
+                            .into(),
+                    ));
+                }
+                Place::Secrets(columns)
+            }
+            Table::Vault if vaults => Place::Vaults(Columns::of(&names, VAULT).map_err(missing)?),
+            _ => Place::Others,
+        })
     }
+
+    fn end(&self) -> Result<Option<Found>, Failure> {
+        let Wanted { hashes, secrets, .. } = self.wanted;
+        let missing = match (hashes && !self.hashes, secrets && !self.secrets) {
+            (true, _) => Some((Table::Credential, "passwords")),
+            (_, true) => Some((Table::Secret, "secrets")),
+            _ => None,
+        };
+        Err(Failure::Failed(match (&self.place, missing) {
+            (Place::Hashes(_) | Place::Secrets(_) | Place::Vaults(_), _) => {
+                "the dump is cut off: it had more rows than were read".into()
+            }
+            (_, None) => return Ok(None),
+            (Place::Statements, Some((table, _))) => format!(
+                "the dump has no section COPY password_verify.{}: is it whole, of the right database, \
+                 with data, and in plain text?",
+                table.name()
+            ),
+            (_, Some((_, what))) => format!("the dump is cut off, before the {what}"),
+        }))
+    }
+}
+
+/// What rows are bound to under that key of the blind index.
+fn installation(line: &[u8], columns: &Columns<1>) -> Option<Installation> {
+    let [key] = columns.fields(line)?;
+    IndexKey::new(&bytea(key)?).map(|key| key.installation())
 }
 
 fn is_plain(piece: &Piece) -> Result<(), Failure> {
@@ -148,26 +272,18 @@ fn is_plain(piece: &Piece) -> Result<(), Failure> {
     }
 }
 
-/// Reads the statements of a piece. A line with a statement that begins rows has nothing after it.
-fn statements(sql: &mut Sql, piece: &Piece) -> Result<Option<Place>, Failure> {
+/// Reads the statements of a piece, up to one that begins rows. A line with such a statement has
+/// nothing after it.
+fn statements(sql: &mut Sql, piece: &Piece, wanted: Wanted) -> Result<Option<Statement>, Failure> {
     let mut from = 0;
     while let Some((statement, end)) = sql.next(piece, from) {
         from = end;
         match Statement::read(&statement) {
-            Statement::Credentials(names) => {
-                let columns = Columns::of(&names, CREDENTIAL).map_err(|missing| {
-                    Failure::Failed(format!("password_verify.credential has no column {missing}"))
-                })?;
-                return Ok(Some(Place::Ours(columns)));
-            }
-            Statement::Accounts(names) => {
-                let columns = Columns::of(&names, ACCOUNT).map_err(|missing| {
-                    Failure::Failed(format!("password_verify.account has no column {missing}"))
-                })?;
-                return Ok(Some(Place::Accounts(columns)));
-            }
-            Statement::Copy => return Ok(Some(Place::Others)),
-            Statement::Insert => {
+            copy @ (Statement::Ours(..) | Statement::Copy) => return Ok(Some(copy)),
+            Statement::Insert(table)
+                if (table == Table::Credential && wanted.hashes)
+                    || (table == Table::Secret && wanted.secrets) =>
+            {
                 return Err(Failure::Failed(
                     "the dump was made with --inserts, --column-inserts or --rows-per-insert: make it \
                      without them"
@@ -179,7 +295,7 @@ fn statements(sql: &mut Sql, piece: &Piece) -> Result<Option<Place>, Failure> {
                     "the dump is in the encoding {name}: make it with pg_dump --encoding=UTF8"
                 )));
             }
-            Statement::Encoding(_) | Statement::Other => {}
+            Statement::Insert(_) | Statement::Encoding(_) | Statement::Other => {}
             Statement::Escapes(escapes) => sql.escapes = escapes,
         }
     }
@@ -194,105 +310,20 @@ fn no_accounts() -> Failure {
     )
 }
 
-fn second(line: u64) -> Failure {
+fn no_index_key() -> Failure {
+    Failure::Failed(
+        "the dump has no section COPY password_verify.blind_index_key before that of the secrets: whether they \
+         are as they were written cannot be told without it; give pg_dump both tables"
+            .into(),
+    )
+}
+
+fn second(line: u64, what: &str) -> Failure {
     Failure::Failed(format!(
-        "line {line}: the dump has the passwords of another database too; nothing of that was written: \
+        "line {line}: the dump has the {what} of another database too; nothing of that was written: \
          dump one database at a time, with pg_dump"
     ))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::io::Cursor;
-
-    const ACCOUNTS: &str = "COPY password_verify.account (blind_index, user_id, disabled_at, change_required_at, tokens_revoked_at, created_at, seal) FROM stdin;\n\\.\n";
-    const HEAD: &str = "COPY password_verify.credential (blind_index, user_id, verifier, must_change, expires_at, created_at, changed_at) FROM stdin;\n";
-
-    fn row(user: &str) -> String {
-        let now = "2026-01-02 03:04:05+00";
-        format!("0123abcd-0000-0000-0000-000000000000\t{user}\t$x\tf\t\\N\t{now}\t{now}\n")
-    }
-
-    /// The user ids, with `-` for lines that are not rows, and the final result.
-    fn read(text: &str) -> (Vec<(u64, String)>, Option<String>) {
-        let mut dump = Dump::of(Input::of(Cursor::new(text.to_owned().into_bytes())));
-        let (mut found, progress) = (Vec::new(), Progress::none());
-        loop {
-            match dump.next(&progress, None) {
-                Ok(Some(Line { line, row, .. })) => {
-                    found.push((line, row.map_or("-".into(), |row| row.user_id)))
-                }
-                Ok(None) => return (found, None),
-                Err(failure) => return (found, Some(failure.to_string())),
-            }
-        }
-    }
-
-    fn failure(text: &str) -> String {
-        read(text).1.unwrap()
-    }
-
-    #[test]
-    fn rows_of_our_section_only() {
-        let fake = format!("{HEAD}{}\\.\n", row("fake"));
-        let (a, b) = (row("a"), row("b\\\\"));
-        let text = format!(
-            "{ACCOUNTS}SET client_encoding = 'UTF8';\nCREATE FUNCTION f() AS $_$\n{fake}$_$;\nCOPY public.t (x) FROM stdin;\n{HEAD}{a}\\.\n\
-             COMMENT ON TABLE t IS 'it''s\n{fake}';\n\n{HEAD}{a}{b}\\.\n\nCOPY public.u (x) FROM stdin;\n{HEAD}{a}\\.\n"
-        );
-        assert_eq!(read(&text), (vec![(20, "a".into()), (21, "b\\".into())], None));
-        assert_eq!(read(&text.replace('\n', "\r\n")), read(&text));
-        assert_eq!(read(&format!("{ACCOUNTS}{HEAD}\\.\n")), (vec![], None));
-        assert!(
-            failure(&format!("{HEAD}\\.\n")).contains("no section COPY password_verify.account")
-        );
-    }
-
-    #[test]
-    fn what_is_no_row_is_told() {
-        let long = "x".repeat(200_000);
-        let text = format!("{ACCOUNTS}{HEAD}{}\n\n{long}\n{}\\.\n", row("a").trim_end(), row("b"));
-        let told: Vec<_> =
-            [(4, "a"), (5, "-"), (6, "-"), (7, "b")].map(|(n, s)| (n, s.into())).into();
-        assert_eq!(read(&text), (told, None));
-    }
-
-    #[test]
-    fn a_dump_that_is_cut_off() {
-        let text = format!(
-            "SET x = 1;\nCOPY a.b (c) FROM stdin;\n1\n2\n\\.\n{ACCOUNTS}{HEAD}{}{}\\.\n",
-            row("a"),
-            row("b")
-        );
-        let whole = read(&text);
-        for end in 0..text.len() {
-            let (rows, ended) = read(&text[..end]);
-            assert!(ended.is_some(), "{end}");
-            let complete = rows.iter().filter(|(_, user)| user != "-");
-            assert!(complete.zip(&whole.0).all(|(cut, whole)| cut == whole), "{end}");
-        }
-    }
-
-    #[test]
-    fn other_dumps_are_refused() {
-        for (text, said) in [
-            ("", "no section"),
-            ("SELECT 1;\n", "no section"),
-            ("COPY a.b (c) FROM stdin;\n1\n", "cut off, before"),
-            ("PGDMP\u{1}", "pg_restore -f - FILE | password_verify_export"),
-            ("INSERT INTO password_verify.credential VALUES ('a');\n", "without them"),
-            ("INSERT INTO \"password_verify\".\"credential\" (a) VALUES\n\t('a');\n", "--inserts"),
-            ("SET client_encoding = 'LATIN1';\n", "encoding LATIN1: make it with pg_dump --enc"),
-            ("COPY password_verify.credential (user_id) FROM stdin;\n", "no column blind_index"),
-        ] {
-            assert!(failure(text).contains(said), "{text}: {}", failure(text));
-        }
-        let two = format!("{ACCOUNTS}{HEAD}{}\\.\n", row("a")).repeat(2);
-        let (rows, ended) = read(&two);
-        assert_eq!(rows.len(), 1);
-        assert!(
-            ended.unwrap().starts_with("line 8: the dump has the passwords of another database")
-        );
-    }
-}
+mod tests;

@@ -1,26 +1,25 @@
-//! Exports a dump to the output, row by row.
+//! Exports a dump to the outputs, row by row.
 
 use std::fs;
 
 use password_verify_core::kept::keyring::Keyring;
 
-use crate::args::Options;
-use crate::dump::{Dump, Line};
+use crate::args::{Options, Stream};
+use crate::dump::{At, Dump, Found, Wanted};
 use crate::failure::Failure;
+use crate::hashes::Hashes;
 use crate::keyring;
+use crate::not_exported::NotExported;
 use crate::output::Output;
 use crate::progress::Progress;
-use crate::row::NotExported;
+use crate::secrets::Secrets;
+use crate::vault;
 
-/// The beginning of the hashes that this extension makes. All others were imported.
-const OURS: &str = "$argon2id$";
-
-/// Counts of rows.
-#[derive(Default)]
-struct Count {
-    written: u64,
-    /// Exported rows whose hash is another system's.
-    imported: u64,
+/// Where the rows go.
+struct Outputs<'a> {
+    hashes: Option<Hashes>,
+    secrets: Option<Secrets<'a>>,
+    /// Rows that went nowhere.
     failed: u64,
 }
 
@@ -30,65 +29,90 @@ struct Count {
 /// [`Failure`]. Rows that could be exported are written even then.
 pub fn run(options: &Options) -> Result<(), Failure> {
     let ring = options.keyring.as_deref().map(keyring::read).transpose()?;
-    let mut dump = Dump::open(options.dump.as_deref())?;
-    let mut output = Output::create(options.output.as_deref(), options.format)?;
-    let about = options.dump.as_ref().and_then(|file| fs::metadata(file).ok());
+    let passwords = options.vault_passwords.as_ref().map(vault::passwords).transpose()?;
+    let wanted = Wanted {
+        hashes: options.output.is_some(),
+        secrets: options.secrets.is_some(),
+        vaults: passwords.is_some(),
+    };
+    let mut dump = Dump::open(&options.dump, wanted)?;
+    let hashes = options.output.as_ref().map(Output::create).transpose()?;
+    let secrets = match options.secrets.as_ref().map(Output::create).transpose() {
+        Ok(output) => output,
+        Err(failure) => {
+            hashes.into_iter().for_each(Output::discard);
+            return Err(failure);
+        }
+    };
+    let passwords = passwords.unwrap_or_default();
+    let mut outputs = Outputs {
+        hashes: hashes.map(|output| Hashes::new(output, options.format)),
+        secrets: secrets.map(|output| Secrets::new(output, ring.as_ref(), passwords)),
+        failed: 0,
+    };
+    let about = match &options.dump {
+        Stream::File(file) => fs::metadata(file).ok(),
+        Stream::Standard => None,
+    };
     let progress = Progress::of(about.filter(fs::Metadata::is_file).map(|about| about.len()));
-    let mut count = Count::default();
-    let read = rows(&mut dump, ring.as_ref(), &mut output, &mut count, &progress);
+    let read = outputs.rows(&mut dump, ring.as_ref(), &progress);
     drop(progress);
-    let finished = read.and(output.finish());
-    if count.written > 0 {
-        conclude(&count, &output.name());
-    } else if finished.is_err() {
-        output.discard();
-    }
-    finished?;
-    if count.failed > 0 { Err(Failure::Rows(count.failed)) } else { Ok(()) }
+    outputs.end(read)
 }
 
-fn rows(
-    dump: &mut Dump,
-    ring: Option<&Keyring>,
-    output: &mut Output,
-    count: &mut Count,
-    progress: &Progress,
-) -> Result<(), Failure> {
-    while let Some(line) = dump.next(progress, ring)? {
-        let why = match &line.row {
-            Some(row) if row.is_placeholder() => continue,
-            Some(row) => match row.open(ring) {
-                Ok(hash) => {
-                    output.write(row, &hash)?;
-                    count.written += 1;
-                    count.imported += u64::from(!hash.expose().starts_with(OURS));
-                    continue;
+impl Outputs<'_> {
+    fn rows(
+        &mut self,
+        dump: &mut Dump,
+        ring: Option<&Keyring>,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        let read = self.each(dump, ring, progress);
+        for (at, why) in self.secrets.as_mut().map(Secrets::left).into_iter().flatten() {
+            self.complain(progress, &at, &why);
+        }
+        read
+    }
+
+    fn each(
+        &mut self,
+        dump: &mut Dump,
+        ring: Option<&Keyring>,
+        progress: &Progress,
+    ) -> Result<(), Failure> {
+        while let Some(found) = dump.next(progress, ring)? {
+            let refused = match (found, &mut self.hashes, &mut self.secrets) {
+                (Found::Hash(at, row), Some(hashes), _) => {
+                    let refused = hashes.write(&row, ring)?;
+                    refused.map(|why| (at, why)).into_iter().collect()
                 }
-                Err(why) => why,
-            },
-            None => NotExported::Malformed,
-        };
-        count.failed += 1;
-        progress.say(&complaint(&line, &why));
+                (Found::Secret(at, row), _, Some(secrets)) => {
+                    secrets.write(at, *row, dump.installations())?
+                }
+                (Found::Vault(row), _, Some(secrets)) => secrets.open_vault(&row)?,
+                (Found::Malformed(at), ..) => vec![(at, NotExported::Malformed)],
+                // Nobody asked for it.
+                _ => vec![],
+            };
+            for (at, why) in refused {
+                self.complain(progress, &at, &why);
+            }
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// Says which row was not exported, and why.
-fn complaint(line: &Line, why: &NotExported) -> String {
-    let number = line.number.as_ref().map_or(String::new(), |id| format!(", blind_index {id}"));
-    format!("line {}{number}: {}", line.line, why.why())
-}
-
-fn conclude(count: &Count, name: &str) {
-    crate::say(&format!("{} rows were written to {name}", count.written));
-    if count.imported > 0 {
-        crate::say(&format!(
-            "{} records are in formats of this extension's importer",
-            count.imported
-        ));
+    /// Says which row was not exported, and why.
+    fn complain(&mut self, progress: &Progress, at: &At, why: &NotExported) {
+        self.failed += 1;
+        let number = at.number.as_ref().map_or(String::new(), |id| format!(", {} {id}", at.column));
+        progress.say(&format!("line {}{number}: {}", at.line, why.why()));
     }
-    crate::say(&format!(
-        "warning: {name} holds password hashes, which whoever has them can attack; delete it after use"
-    ));
+
+    fn end(self, read: Result<(), Failure>) -> Result<(), Failure> {
+        let whole = read.is_ok();
+        let hashes = self.hashes.map_or(Ok(()), |hashes| hashes.end(whole));
+        let secrets = self.secrets.map_or(Ok(()), |secrets| secrets.end(whole));
+        read.and(hashes).and(secrets)?;
+        if self.failed > 0 { Err(Failure::Rows(self.failed)) } else { Ok(()) }
+    }
 }

@@ -27,6 +27,6 @@ pub fn read(path: &Path) -> Result<Keyring, Failure> {
 }
 
 /// Whether the file is as private as the server demands.
-fn is_private(file: &Metadata) -> bool {
+pub fn is_private(file: &Metadata) -> bool {
     file.mode() & if file.uid() == 0 { 0o027 } else { 0o077 } == 0
 }

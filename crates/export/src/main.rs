@@ -1,4 +1,4 @@
-//! `password_verify_export` writes the passwords in a dump as plain PHC strings.
+//! `password_verify_export` writes the passwords in a dump as plain PHC strings, and the secrets in it in the clear.
 #![forbid(unsafe_code)]
 
 mod account;
@@ -7,14 +7,20 @@ mod copy_text;
 mod dump;
 mod export;
 mod failure;
+mod field;
+mod hashes;
 mod input;
+mod kept;
 mod keyring;
+mod not_exported;
 mod output;
 mod progress;
 mod row;
+mod secrets;
 mod sql;
 mod statement;
 mod timestamp;
+mod vault;
 
 use std::io::{self, Write};
 use std::process::ExitCode;

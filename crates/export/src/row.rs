@@ -1,22 +1,13 @@
 //! One row of `password_verify.credential` in a dump.
 
 use password_verify_core::kept::keyring::Keyring;
-use password_verify_core::kept::seal::{Binding, NotOpened, Owner, Sealed};
-use password_verify_core::rules::account::{Terms, Timestamp};
+use password_verify_core::kept::seal::{Binding, Owner};
+use password_verify_core::rules::account::Terms;
 use password_verify_core::rules::secret::Secret;
 
 use crate::account::Account;
-use crate::copy_text::decode;
-use crate::timestamp;
-
-/// The beginning of every sealed text, in any version.
-const ANY_SEALED: &str = "$sealed$";
-
-/// The positions of the columns. A later version may have more columns, in another order.
-pub struct Columns {
-    all: usize,
-    places: [usize; 7],
-}
+use crate::field::{Columns, Time, boolean, optional, text, time};
+use crate::not_exported::{NotExported, unseal};
 
 /// The columns of the credentials that are read.
 pub const CREDENTIAL: [&str; 7] =
@@ -46,93 +37,13 @@ pub struct Row {
     pub changed_at: Time,
 }
 
-/// A point in time: the dump's text, and its value.
-#[derive(Clone)]
-pub struct Time {
-    pub text: String,
-    pub at: Timestamp,
-}
-
-/// Why a row has no hash to write.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum NotExported {
-    /// The row is cut off, or was changed so that it is no longer a row.
-    Malformed,
-    /// The keyring has no key with this id.
-    UnknownKey(String),
-    /// The keyring has another key with this id.
-    OtherKey(String),
-    /// The sealed text was changed or moved, and does not open.
-    Broken,
-    /// The secret is sealed in an unknown version.
-    Version,
-    /// The state of the account is missing, or was changed.
-    Account,
-}
-
-impl NotExported {
-    /// A description that contains nothing secret, only the id of a key.
-    pub fn why(&self) -> String {
-        match self {
-            Self::Malformed => "it is not a row of this table, or is cut off".into(),
-            Self::UnknownKey(id) => {
-                format!("it is sealed with the key {id}, which the keyring does not have")
-            }
-            Self::OtherKey(id) => {
-                format!(
-                    "it is sealed with a key {id}, and the key {id} of the keyring is another one"
-                )
-            }
-            Self::Broken => "it does not open: it was changed, or belongs to another row".into(),
-            Self::Account => {
-                "its row of password_verify.account is missing, was changed, or belongs to another row".into()
-            }
-            Self::Version => {
-                "it is sealed in a way that a later version of this command knows".into()
-            }
-        }
-    }
-}
-
-impl Columns {
-    /// Finds the wanted columns among `names`.
-    ///
-    /// # Errors
-    /// The name of a missing column.
-    pub fn of(names: &[String], wanted: [&'static str; 7]) -> Result<Self, &'static str> {
-        let mut places = [0; 7];
-        for (place, name) in places.iter_mut().zip(wanted) {
-            *place = names.iter().position(|other| other == name).ok_or(name)?;
-        }
-        Ok(Self { all: names.len(), places })
-    }
-
-    /// The wanted fields of a line, if the line is complete.
-    pub fn fields<'a>(&self, line: &'a [u8]) -> Option<[&'a [u8]; 7]> {
-        let fields: Vec<&[u8]> = line.split(|byte| *byte == b'\t').collect();
-        (fields.len() == self.all).then(|| self.places.map(|place| fields[place]))
-    }
-}
-
-/// The number of a row for messages, if it has one.
-pub fn number(line: &[u8], columns: &Columns) -> Option<String> {
-    let number = line.split(|byte| *byte == b'\t').nth(columns.places[0])?;
-    let plain = |byte: &u8| byte.is_ascii_hexdigit() || *byte == b'-';
-    let is_one = number.len() == 36 && number.iter().all(plain);
-    is_one.then(|| String::from_utf8_lossy(number).into_owned())
-}
-
 impl Row {
     /// Reads a line. `None` if it is not a row.
-    pub fn read(line: &[u8], columns: &Columns) -> Option<Self> {
+    pub fn read(line: &[u8], columns: &Columns<7>) -> Option<Self> {
         let [_, user_id, verifier, must_change, expires_at, created_at, changed_at] =
             columns.fields(line)?;
-        let must_change = match must_change {
-            b"t" => true,
-            b"f" => false,
-            _ => return None,
-        };
-        let expires_at = optional(expires_at)?;
+        let must_change = boolean(must_change)?;
+        let expires_at = optional(expires_at, time)?;
         Some(Self {
             user_id: text(user_id)?,
             verifier: Secret::new(text(verifier)?),
@@ -173,46 +84,19 @@ impl Row {
     }
 
     fn open_verifier(&self, ring: Option<&Keyring>) -> Result<Secret, NotExported> {
-        let text = self.verifier.expose();
-        let Some(sealed) = Sealed::parse(text) else {
-            return match text {
-                "" => Err(NotExported::Malformed),
-                _ if password_verify_core::kept::seal::is_sealed(text) => Err(NotExported::Broken),
-                _ if text.starts_with(ANY_SEALED) => Err(NotExported::Version),
-                _ => Ok(Secret::new(text.to_owned())),
-            };
-        };
         let owner = Owner {
             user_id: &self.user_id,
             created_at: self.created_at.at,
             changed_at: self.changed_at.at,
         };
         let binding = Binding::verifier(owner, self.terms);
-        sealed.open(&binding, ring).map_err(|why| not_opened(why, sealed.key_id))
+        let text = self.verifier.expose();
+        match unseal(text, &binding, ring)? {
+            Some(hash) => Ok(hash),
+            None if text.is_empty() => Err(NotExported::Malformed),
+            None => Ok(Secret::new(text.to_owned())),
+        }
     }
-}
-
-/// Why a text that is sealed with this key does not open.
-pub fn not_opened(why: NotOpened, key_id: &str) -> NotExported {
-    match why {
-        NotOpened::UnknownKey => NotExported::UnknownKey(key_id.to_owned()),
-        NotOpened::OtherKey => NotExported::OtherKey(key_id.to_owned()),
-        NotOpened::Broken => NotExported::Broken,
-    }
-}
-
-pub fn text(field: &[u8]) -> Option<String> {
-    String::from_utf8(decode(field)?).ok()
-}
-
-pub fn time(field: &[u8]) -> Option<Time> {
-    let text = text(field)?;
-    timestamp::parse(&text).map(|at| Time { text, at })
-}
-
-/// A time that may be NULL. `None` if the field is not a time at all.
-pub fn optional(field: &[u8]) -> Option<Option<Time>> {
-    if field == b"\\N" { Some(None) } else { time(field).map(Some) }
 }
 
 #[cfg(test)]
@@ -223,7 +107,7 @@ mod tests {
     const NUMBER: &str = "0123abcd-0000-0000-0000-000000000000";
     const NOW: &str = "2026-01-02 03:04:05+00";
 
-    fn columns(names: &[&str]) -> Result<Columns, &'static str> {
+    fn columns(names: &[&str]) -> Result<Columns<7>, &'static str> {
         Columns::of(&names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>(), CREDENTIAL)
     }
 
@@ -277,7 +161,7 @@ mod tests {
         let line = fields.join("\t").into_bytes();
         let row = Row::read(&line, &columns).unwrap();
         assert_eq!(row.user_id, "42");
-        assert_eq!(number(&line, &columns).as_deref(), Some(NUMBER));
+        assert_eq!(columns.number(&line).as_deref(), Some(NUMBER));
         assert_eq!(super::tests::columns(&CREDENTIAL[..6]).err(), Some("changed_at"));
     }
 
@@ -301,15 +185,6 @@ mod tests {
             assert!(read(fields).is_none(), "{place} {field}");
         }
         assert!(Row::read(b"", &columns(&CREDENTIAL).ok().unwrap()).is_none());
-    }
-
-    #[test]
-    fn a_number_is_said_only_if_it_is_one() {
-        let columns = columns(&CREDENTIAL).ok().unwrap();
-        assert_eq!(number(NUMBER.as_bytes(), &columns).as_deref(), Some(NUMBER));
-        for text in ["", "secret\tx", "$argon2id$v=19$m=65536,t=3,p=4$c2l4dG"] {
-            assert_eq!(number(text.as_bytes(), &columns), None);
-        }
     }
 
     #[test]

@@ -1,21 +1,41 @@
 //! Interprets the statements of a dump.
 
-/// The names of the schema, and of its tables of credentials and of accounts.
 const SCHEMA: &str = "password_verify";
-const CREDENTIAL: &str = "credential";
-const ACCOUNT: &str = "account";
+
+/// A table of that schema which is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Table {
+    Account,
+    BlindIndexKey,
+    Credential,
+    Secret,
+    Vault,
+}
+
+impl Table {
+    const ALL: [Self; 5] =
+        [Self::Account, Self::BlindIndexKey, Self::Credential, Self::Secret, Self::Vault];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Account => "account",
+            Self::BlindIndexKey => "blind_index_key",
+            Self::Credential => "credential",
+            Self::Secret => "secret",
+            Self::Vault => "vault",
+        }
+    }
+}
 
 /// The meaning of a statement.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Statement {
-    /// A COPY of credentials with these columns: rows follow.
-    Credentials(Vec<String>),
-    /// A COPY of accounts with these columns: rows follow.
-    Accounts(Vec<String>),
+    /// A COPY of a table of ours with these columns: rows follow.
+    Ours(Table, Vec<String>),
     /// A COPY of another table: rows follow.
     Copy,
-    /// An INSERT of credentials, which is not read.
-    Insert,
+    /// An INSERT into a table of ours, which is not read.
+    Insert(Table),
     /// `SET client_encoding`.
     Encoding(String),
     /// `SET standard_conforming_strings`: whether a backslash escapes.
@@ -28,16 +48,15 @@ impl Statement {
         let text = String::from_utf8_lossy(text);
         if let Some(rest) = text.strip_prefix("COPY ") {
             return match rest.strip_suffix(" FROM stdin") {
-                Some(rest) => match (columns(rest, CREDENTIAL), columns(rest, ACCOUNT)) {
-                    (Some(names), _) => Self::Credentials(names),
-                    (None, Some(names)) => Self::Accounts(names),
-                    (None, None) => Self::Copy,
+                Some(rest) => match ours(rest).map(|(table, rest)| (table, columns(rest))) {
+                    Some((table, Some(names))) => Self::Ours(table, names),
+                    _ => Self::Copy,
                 },
                 None => Self::Other,
             };
         }
         if let Some(rest) = text.strip_prefix("INSERT INTO ") {
-            return if is_ours(rest, CREDENTIAL).is_some() { Self::Insert } else { Self::Other };
+            return ours(rest).map_or(Self::Other, |(table, _)| Self::Insert(table));
         }
         match text.strip_prefix("SET ").and_then(|rest| rest.split_once(" = ")) {
             Some(("client_encoding", value)) => Self::Encoding(value.trim_matches('\'').into()),
@@ -47,9 +66,9 @@ impl Statement {
     }
 }
 
-/// The columns of a table of ours: `password_verify.credential (blind_index, user_id)`.
-fn columns(text: &str, table: &str) -> Option<Vec<String>> {
-    let mut rest = is_ours(text, table)?.strip_prefix(" (")?;
+/// The columns after the name of a table: ` (blind_index, user_id)`.
+fn columns(text: &str) -> Option<Vec<String>> {
+    let mut rest = text.strip_prefix(" (")?;
     let mut columns = Vec::new();
     loop {
         let (column, after) = name(rest)?;
@@ -61,11 +80,12 @@ fn columns(text: &str, table: &str) -> Option<Vec<String>> {
     }
 }
 
-/// The text after the name of our table `wanted`, if the text begins with it.
-fn is_ours<'a>(text: &'a str, wanted: &str) -> Option<&'a str> {
+/// The table of ours whose name the text begins with, and the text after that.
+fn ours(text: &str) -> Option<(Table, &str)> {
     let (schema, rest) = name(text)?;
     let (table, rest) = name(rest.strip_prefix('.')?)?;
-    ([schema.as_str(), table.as_str()] == [SCHEMA, wanted]).then_some(rest)
+    let table = Table::ALL.into_iter().find(|it| schema == SCHEMA && it.name() == table)?;
+    Some((table, rest))
 }
 
 /// A name, quoted or not, and the text after it.
@@ -89,26 +109,33 @@ fn name(text: &str) -> Option<(String, &str)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use Statement::{Copy, Credentials, Encoding, Escapes, Insert, Other};
+    use Statement::{Copy, Encoding, Escapes, Insert, Other, Ours};
+    use Table::{BlindIndexKey, Credential, Secret};
 
     #[test]
     fn statements_of_dumps() {
         let columns =
-            |names: &[&str]| Credentials(names.iter().map(|name| (*name).into()).collect());
+            |table, names: &[&str]| Ours(table, names.iter().map(|name| (*name).into()).collect());
         for (text, expected) in [
-            ("COPY password_verify.credential (a, b_1) FROM stdin", columns(&["a", "b_1"])),
+            (
+                "COPY password_verify.credential (a, b_1) FROM stdin",
+                columns(Credential, &["a", "b_1"]),
+            ),
             (
                 r#"COPY "password_verify"."credential" ("a", "b "", c", d) FROM stdin"#,
-                columns(&["a", "b \", c", "d"]),
+                columns(Credential, &["a", "b \", c", "d"]),
             ),
+            ("COPY password_verify.secret (a) FROM stdin", columns(Secret, &["a"])),
+            ("COPY password_verify.blind_index_key (a) FROM stdin", columns(BlindIndexKey, &["a"])),
             ("COPY password_verify.event (a) FROM stdin", Copy),
             ("COPY public.credential (a) FROM stdin", Copy),
             (r#"COPY "password_verify.credential" (a) FROM stdin"#, Copy),
             (r#"COPY public."x password_verify.credential (a)" (a) FROM stdin"#, Copy),
             ("COPY public.empty  FROM stdin", Copy),
             ("COPY public.empty TO stdout", Other),
-            ("INSERT INTO password_verify.credential VALUES ('a')", Insert),
-            (r#"INSERT INTO "password_verify".credential (a) VALUES ('a')"#, Insert),
+            ("INSERT INTO password_verify.credential VALUES ('a')", Insert(Credential)),
+            (r#"INSERT INTO "password_verify".credential (a) VALUES ('a')"#, Insert(Credential)),
+            ("INSERT INTO password_verify.secret VALUES ('a')", Insert(Secret)),
             ("INSERT INTO password_verify.event VALUES ('a')", Other),
             ("SET client_encoding = 'LATIN1'", Encoding("LATIN1".into())),
             ("SET standard_conforming_strings = on", Escapes(false)),

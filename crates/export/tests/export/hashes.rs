@@ -1,18 +1,16 @@
-//! Dumps of real servers: everybody's hash comes out, and verifies elsewhere.
-#![allow(clippy::unwrap_used)]
+//! Everybody's hash comes out, and verifies elsewhere.
 
 use std::fs;
-use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::process::Command;
 use std::sync::Arc;
 
 use argon2::{Argon2, PasswordVerifier};
 use password_verify_tests::calls::{create, manage};
-use password_verify_tests::cluster::{PRELOADED, run};
-use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site};
-use tempfile::TempDir;
+use password_verify_tests::cluster::run;
+use password_verify_tests::{Answer, GOOD, OTHER, Site};
+
+use crate::exporter::{Exporter, Told, key, write_keyring};
 
 /// Users with the password [`GOOD`] and nothing special beside their ids.
 const IDS: [&str; 8] = [
@@ -36,120 +34,29 @@ const ENDS: [(&str, &str); 6] = [
 ];
 const ZONES: [&str; 4] = ["UTC", "Asia/Kolkata", "America/St_Johns", "Europe/Berlin"];
 
-struct Exporter {
-    folder: TempDir,
-    keyring: PathBuf,
-    site: Site,
+fn with_everybody() -> Exporter {
+    let this = Exporter::new();
+    let mut app = this.site.login();
+    for id in IDS {
+        assert_eq!(create(&mut app, id, GOOD), Answer::yes(), "{id}");
+    }
+    let mut login = this.site.login_with(&["registrar", "manager"]);
+    for (id, end) in ENDS {
+        let sql = format!(
+            "SELECT success FROM auth.pv_set_password($1::text, $2, expires_at => '{end}')"
+        );
+        assert!(login.query_one(&sql, &[&id, &GOOD]).unwrap().get::<_, bool>(0), "{id}");
+    }
+    for (id, function) in [("disabled", "pv_disable_user"), ("must change", "pv_require_change")] {
+        assert_eq!(create(&mut app, id, GOOD), Answer::yes());
+        assert!(manage(&mut login, function, id));
+    }
+    this
 }
 
-/// What the command answered.
-struct Told {
-    code: i32,
-    stdout: String,
-    stderr: String,
-}
-
-fn key() -> String {
-    let output = run(Command::new("openssl").args(["rand", "-base64", "32"]));
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
-}
-
-/// A file for the server and for us.
-fn write_keyring(path: &Path, cluster: &Cluster, text: &str) {
-    fs::write(path, text).unwrap();
-    let owner = fs::metadata(cluster.data()).unwrap();
-    let _ = chown(path, Some(owner.uid()), Some(owner.gid()));
-    fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
-}
-
-impl Exporter {
-    /// A server with a keyring, and one user, `unsealed`, from before there was one.
-    fn new() -> Self {
-        let cluster = Arc::new(Cluster::start(PRELOADED));
-        let site = Site::on(Arc::clone(&cluster));
-        site.enroll("unsealed", GOOD);
-        cluster.down();
-        let keyring = cluster.folder().join("keys");
-        write_keyring(&keyring, &cluster, &format!("old:{}\nnew:{}\n", key(), key()));
-        let setting = format!("password_verify.keyring_file = '{}'", keyring.display());
-        cluster.configure(&[&setting, "password_verify.accept_unsealed = 'until_rotated'"]);
-        cluster.up();
-        Self { folder: tempfile::tempdir().unwrap(), keyring, site }
-    }
-
-    fn with_everybody() -> Self {
-        let this = Self::new();
-        let mut app = this.site.login();
-        for id in IDS {
-            assert_eq!(create(&mut app, id, GOOD), Answer::yes(), "{id}");
-        }
-        let mut login = this.site.login_with(&["registrar", "manager"]);
-        for (id, end) in ENDS {
-            let sql = format!(
-                "SELECT success FROM auth.pv_set_password($1::text, $2, expires_at => '{end}')"
-            );
-            assert!(login.query_one(&sql, &[&id, &GOOD]).unwrap().get::<_, bool>(0), "{id}");
-        }
-        for (id, function) in
-            [("disabled", "pv_disable_user"), ("must change", "pv_require_change")]
-        {
-            assert_eq!(create(&mut app, id, GOOD), Answer::yes());
-            assert!(manage(&mut login, function, id));
-        }
-        this
-    }
-
-    fn everybody() -> Vec<&'static str> {
-        let others = ["unsealed", "disabled", "must change"];
-        IDS.into_iter().chain(ENDS.map(|(id, _)| id)).chain(others).collect()
-    }
-
-    fn dump(&self, zone: &str, options: &[&str]) -> Vec<u8> {
-        let mut pg_dump = self.site.cluster.command("pg_dump");
-        run(pg_dump.env("PGTZ", zone).args(options).arg(&self.site.database)).stdout
-    }
-
-    /// A plain dump, as text.
-    fn text(&self) -> String {
-        String::from_utf8(self.dump("UTC", &[])).unwrap()
-    }
-
-    /// Runs the command with that on its standard input.
-    fn run(&self, args: &[&str], input: &[u8]) -> Told {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_password_verify_export"))
-            .args(args)
-            .current_dir(self.folder.path())
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut stdin = child.stdin.take().unwrap();
-        let input = input.to_owned();
-        // It may end without reading everything.
-        let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-        let Output { status, stdout, stderr } = child.wait_with_output().unwrap();
-        writer.join().unwrap();
-        let text = |bytes| String::from_utf8(bytes).unwrap();
-        let told =
-            Told { code: status.code().unwrap(), stdout: text(stdout), stderr: text(stderr) };
-        for secret in ["$argon2id", "$2b$", "$sealed"] {
-            assert!(!told.stderr.contains(secret), "{}", told.stderr);
-        }
-        told
-    }
-
-    /// To standard output, with a keyring.
-    fn export(&self, keyring: &Path, dump: &[u8]) -> Told {
-        self.run(&["--keyring", keyring.to_str().unwrap(), "--output", "-", "-"], dump)
-    }
-
-    /// The same, where all is well.
-    fn exported(&self, dump: &[u8]) -> String {
-        let told = self.export(&self.keyring, dump);
-        assert_eq!(told.code, 0, "{}", told.stderr);
-        told.stdout
-    }
+fn everybody() -> Vec<&'static str> {
+    let others = ["unsealed", "disabled", "must change"];
+    IDS.into_iter().chain(ENDS.map(|(id, _)| id)).chain(others).collect()
 }
 
 /// User id and hash of each line.
@@ -182,10 +89,10 @@ fn verifies(hash: &str, password: &str) -> bool {
 
 #[test]
 fn everybody_takes_their_hash_along() {
-    let this = Exporter::with_everybody();
+    let this = with_everybody();
     let dump = this.dump("UTC", &[]);
     let tsv = this.exported(&dump);
-    assert_eq!(ids(&tsv), sorted(Exporter::everybody()));
+    assert_eq!(ids(&tsv), sorted(everybody()));
     for (id, hash) in rows(&tsv) {
         assert!(hash.starts_with("$argon2id$v=19$m=7168,t=5,p=1$"), "{id}");
         assert!(verifies(&hash, GOOD) && !verifies(&hash, OTHER), "{id}");
@@ -227,7 +134,7 @@ fn everybody_takes_their_hash_along() {
             "password_verify_export: {} rows were written to out\n\
              password_verify_export: warning: out holds password hashes, which whoever has them can \
              attack; delete it after use\n",
-            Exporter::everybody().len()
+            everybody().len()
         )
     );
     let out = this.folder.path().join("out");
