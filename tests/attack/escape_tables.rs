@@ -4,8 +4,10 @@
 
 use password_verify_tests::calls::{create, validate};
 use password_verify_tests::cluster::major;
+use password_verify_tests::keeper;
 use password_verify_tests::victim::{all_refused, unharmed, verifier, victim};
 use password_verify_tests::{Answer, GOOD, OTHER, sqlstate};
+use postgres::Client;
 
 /// They read the table, write it, or copy it out.
 #[test]
@@ -37,14 +39,33 @@ fn touching_the_tables() {
     unharmed(&site, &before);
 }
 
+/// Rows in the keeper's tables that anybody can tell, whether they are sealed or not.
+fn fill_kept(admin: &mut Client) {
+    admin
+        .batch_execute(
+            "INSERT INTO password_verify.secret VALUES (gen_random_uuid(), gen_random_uuid(), 'victim', 'mail', '{}', 'k', false, 's', 'new', NULL, now(), NULL, '');
+             INSERT INTO password_verify.result VALUES (gen_random_uuid(), 's', now(), '');
+             INSERT INTO password_verify.vault (key, id, user_id, sealed, secrets, jobs, created_at, changed_at, mac)
+             VALUES (gen_random_uuid(), gen_random_uuid(), 'victim', 's', 1, 1, now(), now(), '');
+             INSERT INTO password_verify.job (key, due, secret, what, state, leases, leased_by, due_at, attempts, next_seq, acked, created_at, mac)
+             VALUES (gen_random_uuid(), gen_random_uuid(), gen_random_uuid(), 'w', 'waiting', 0, 0, now(), 0, 1, 0, now(), '')",
+        )
+        .unwrap();
+}
+
 /// They have been given pg_read_all_data, "for reporting", which reads every table and reaches every
 /// schema. There is row security without a policy, and that role does not bypass it.
 #[test]
 fn pg_read_all_data() {
     let site = victim();
     site.admin().batch_execute(&format!("GRANT pg_read_all_data TO {}", site.app)).unwrap();
+    fill_kept(&mut site.admin());
     let mut app = site.login();
     for sql in [
+        "SELECT count(*) FROM password_verify.secret",
+        "SELECT count(*) FROM password_verify.job",
+        "SELECT count(*) FROM password_verify.result",
+        "SELECT count(*) FROM password_verify.vault",
         "SELECT count(*) FROM password_verify.credential",
         "SELECT count(*) FROM password_verify.blind_index_key",
         "SELECT count(*) FROM pg_statistic WHERE starelid = 'password_verify.credential'::regclass",
@@ -75,8 +96,15 @@ fn pg_write_all_data() {
     site.admin()
         .batch_execute(&format!("GRANT pg_write_all_data, pg_read_all_data TO {}", site.app))
         .unwrap();
+    fill_kept(&mut site.admin());
     let mut app = site.login();
     for sql in [
+        "UPDATE password_verify.secret SET destination = 'mine'",
+        "DELETE FROM password_verify.secret",
+        "UPDATE password_verify.job SET state = 'leased'",
+        "DELETE FROM password_verify.job",
+        "DELETE FROM password_verify.result",
+        "DELETE FROM password_verify.vault",
         "UPDATE password_verify.credential SET verifier = 'x'",
         "UPDATE password_verify.credential SET user_id = 'mine' WHERE user_id = 'victim'",
         "DELETE FROM password_verify.credential",
@@ -97,6 +125,14 @@ fn pg_write_all_data() {
     let forged = "INSERT INTO password_verify.blind_index_key VALUES (decode(repeat('00', 32), 'hex'), true)";
     assert_eq!(sqlstate(app.execute(forged, &[])), "42501");
     assert_eq!(sqlstate(app.execute("TRUNCATE password_verify.credential", &[])), "42501");
+    for table in keeper::TABLES {
+        assert_eq!(keeper::rows(&mut site.admin(), table), 1, "{table}");
+        let forged =
+            format!("INSERT INTO password_verify.{table} SELECT * FROM password_verify.{table}");
+        assert_eq!(app.execute(&forged, &[]).unwrap(), 0, "{table}");
+        let all = format!("TRUNCATE password_verify.{table}");
+        assert_eq!(sqlstate(app.execute(&all, &[])), "42501", "{table}");
+    }
     unharmed(&site, &before);
 }
 

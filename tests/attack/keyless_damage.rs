@@ -3,6 +3,7 @@
 
 use password_verify_tests::calls::{VALIDATE, change, manage, set, validate};
 use password_verify_tests::in_the_way::stop_worker;
+use password_verify_tests::keeper;
 use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::{assert_intact, settle, verify, wait_until};
@@ -267,24 +268,30 @@ fn a_transaction_does_not_verify_its_own_changes() {
 #[test]
 fn a_row_that_is_kept_out_of_an_index_is_noticed() {
     let hidden = [
-        ("credential", "user_id = 'victim'"),
-        ("account", "user_id = 'victim'"),
-        ("throttle", "kind = 0"),
-        ("event_fold", "true"),
-        ("cost_class", "true"),
-        ("event", "epoch = 1 AND seq = 2"),
+        ("credential_pkey", "credential", "user_id = 'victim'"),
+        ("account_pkey", "account", "user_id = 'victim'"),
+        ("throttle_pkey", "throttle", "kind = 0"),
+        ("event_fold_pkey", "event_fold", "true"),
+        ("cost_class_pkey", "cost_class", "true"),
+        ("event_pkey", "event", "epoch = 1 AND seq = 2"),
+        ("secret_pkey", "secret", "user_id = 'victim'"),
+        ("job_pkey", "job", "true"),
+        ("job_due", "job", "true"),
+        ("result_pkey", "result", "true"),
+        ("vault_pkey", "vault", "user_id = 'victim'"),
     ];
     let site = site();
+    keeper::fill(&mut site.admin(), ["victim", "other"]);
     site.allow_failures();
     for i in 0..3 {
         validate(&mut site.login(), "nobody", &format!("{WRONG} {i}"));
     }
     settle(&mut site.admin());
     let mut admin = site.admin();
-    for (table, which) in hidden {
+    for (index, table, which) in hidden {
         let ready = |ready: bool| {
             format!(
-                "UPDATE pg_index SET indisready = {ready} WHERE indrelid = 'password_verify.{table}'::regclass;"
+                "UPDATE pg_index SET indisready = {ready} WHERE indexrelid = 'password_verify.{index}'::regclass;"
             )
         };
         // The worker would write another row where it finds none.

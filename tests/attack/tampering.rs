@@ -9,7 +9,7 @@ use password_verify_tests::tampering::probe::{
     Answers, case_in_transaction, in_transaction, verdicts,
 };
 use password_verify_tests::tampering::{
-    Case, OF_SESSIONS, Seen, TAMPERED, assert_documented, cases, lines,
+    Case, OF_SESSIONS, OF_THE_KEEPER, Seen, TAMPERED, assert_documented, cases, lines,
 };
 use password_verify_tests::trail::{assert_intact, settle, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, sqlstate};
@@ -25,6 +25,8 @@ struct Site<'a> {
     cluster: Cluster,
     admin: Client,
     app: Client,
+    /// How often the keeper was asked.
+    turn: usize,
 }
 
 impl<'a> Site<'a> {
@@ -33,17 +35,19 @@ impl<'a> Site<'a> {
         let mut admin = cluster.admin(&base.database);
         let app = cluster.connect(&base.app, &base.database);
         admin.batch_execute(LENIENT).unwrap();
-        Self { base, cluster, admin, app }
+        Self { base, cluster, admin, app, turn: 0 }
     }
 
-    fn tokens(&self) -> [&'a str; 2] {
-        [&self.base.token, &self.base.revoked]
+    fn turn(&mut self) -> usize {
+        self.turn += 1;
+        self.turn - 1
     }
 
     fn answers(&mut self) -> Answers {
-        let tokens = self.tokens();
+        let (tokens, turn) = ([&*self.base.token, &*self.base.revoked], self.turn());
         let mut open = self.admin.transaction().unwrap();
-        let answers = in_transaction(&mut open, tokens, true);
+        let mut answers = in_transaction(&mut open, tokens, true);
+        self.base.kept.answers(&mut open, turn, &mut answers);
         open.rollback().unwrap();
         answers
     }
@@ -75,9 +79,8 @@ impl<'a> Site<'a> {
     }
 
     fn case(&mut self, case: &Case, before: &Answers) -> Seen {
-        let told = self.told();
-        let tokens = self.tokens();
-        let mut seen = case_in_transaction(&mut self.admin, case, before, tokens);
+        let (told, turn) = (self.told(), self.turn());
+        let mut seen = case_in_transaction(&mut self.admin, case, before, self.base, turn);
         if self.told() != told {
             seen.noticed.insert(TAMPERED);
         }
@@ -136,6 +139,16 @@ fn tables_that_sessions_read() {
     wait_until("folded events are written", || number(&mut site.admin, folds) == 0);
     all(&mut site, &["event"], &mut document);
     assert_documented(&OF_SESSIONS, &document);
+}
+
+#[test]
+fn tables_of_the_keeper() {
+    let base = Base::make();
+    let mut document = Vec::new();
+    let mut site = Site::new(&base);
+    site.forget();
+    all(&mut site, &OF_THE_KEEPER, &mut document);
+    assert_documented(&OF_THE_KEEPER, &document);
 }
 
 /// The rows that CREATE EXTENSION makes, which belong to nobody and have no MAC. Where there are no users, everybody's

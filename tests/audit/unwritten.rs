@@ -10,8 +10,11 @@ use password_verify_tests::cluster::server;
 use password_verify_tests::in_the_way::{
     HIDE, HOLD_TABLE, SHOW, hold_index, is_no_answer, recovers, stop_worker,
 };
+use password_verify_tests::keeper;
+use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::query::number;
 use password_verify_tests::trail::{assert_intact, epochs, of_user, settle, stat};
+use password_verify_tests::whole::assert_whole;
 use password_verify_tests::{ALL_KINDS, Answer, GOOD, OTHER, Site, WRONG, refused, sqlstate};
 use postgres::Client;
 
@@ -222,6 +225,71 @@ fn a_missing_event_table_fails_every_call_and_recovers() {
         &mut [(Fate::NotInstalled, &mut |admin| admin.batch_execute(HIDE).unwrap())],
         &mut |admin| admin.batch_execute(SHOW).unwrap(),
     );
+}
+
+/// Every function of the keeper that is recorded.
+const OF_THE_KEEPER: [&str; 13] = [
+    "SELECT reason FROM auth.pv_open_secret($)",
+    "SELECT reason FROM auth.pv_unlock_vault('Ann'::text, 'an orchard of brass lanterns')",
+    "SELECT reason FROM auth.pv_store_secret('Ann'::text, 'mail', 'x', '{\"protocol\":\"imaps\",\"host\":\"a.example\",\"port\":993,\"login\":\"a\",\"mechanism\":\"PLAIN\"}')",
+    "SELECT reason FROM auth.pv_create_vault('Cid'::text, 'an orchard of brass lanterns')",
+    "SELECT job::text FROM auth.pv_take_job()",
+    "SELECT auth.pv_deliver($, '{}')::text",
+    "SELECT auth.pv_store_rotated($, 'x')::text",
+    "SELECT auth.pv_finish_job($, 'done')::text",
+    "SELECT auth.pv_ack_results($, 1)::text",
+    "SELECT auth.pv_request('Ann'::text, 'mail', '{}')::text",
+    "SELECT auth.pv_cancel_request($)::text",
+    "SELECT auth.pv_forget_secret('Ann'::text, 'mail')::text",
+    "SELECT auth.pv_delete_vault('Ann'::text)::text",
+];
+
+/// What is opened or changed is on record first.
+#[test]
+fn the_keeper_opens_and_keeps_nothing_while_its_events_cannot_be_written() {
+    let site = sealed_site(&line("a", &fresh_key()));
+    let mut admin = site.admin();
+    keeper::fill(&mut admin, ["Ann", "Bob"]);
+    keeper::store(&mut admin, "Cid", "mail", "hunter3");
+    keeper::request(&mut admin, "Cid", "mail");
+    let job = keeper::requests(&mut admin, "Ann")[0].0;
+    site.configure(&["audit_timeout = '500ms'", "queue_timeout = '1s'"]);
+    let mut blocker = site.admin();
+    for (block, unblock, states) in [
+        (HOLD_TABLE, "COMMIT", &["busy", "55P03"][..]),
+        (HIDE, SHOW, &["55000"]),
+        // Nothing could tell them before: they wait for their events for as long as they may.
+        (&hold_index("event_pkey"), "COMMIT", &["58030", "53400", "busy"]),
+    ] {
+        recovers(&mut site.login());
+        settle(&mut admin);
+        let before = keeper::contents(&mut admin);
+        blocker.batch_execute(block).unwrap();
+        let mut client = site.admin();
+        for sql in OF_THE_KEEPER {
+            let answer = match client.query_opt(&sql.replace('$', &job.to_string()), &[]) {
+                Ok(row) => row.and_then(|row| row.get(0)).unwrap_or_else(|| "done".into()),
+                Err(error) => sqlstate::<()>(Err(error)),
+            };
+            assert!(states.contains(&answer.as_str()), "{block}: {sql}: {answer}");
+        }
+        blocker.batch_execute(unblock).unwrap();
+        recovers(&mut site.login());
+        settle(&mut admin);
+        assert_eq!(keeper::contents(&mut admin), before, "{block}");
+        if block == HIDE {
+            // Nor charged.
+            for _ in 0..2 {
+                assert_eq!(keeper::open(&mut admin, job), Ok("hunter2".into()));
+            }
+        }
+    }
+    // Of three openings, at most one is left.
+    let opened = (0..3).filter(|_| keeper::open(&mut admin, job).is_ok()).count();
+    assert!(opened <= 1, "{opened}");
+    settle(&mut admin);
+    assert_intact(&mut admin);
+    assert_whole(&mut admin);
 }
 
 #[test]

@@ -2,7 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use password_verify_tests::calls::validate;
-use password_verify_tests::{Answer, GOOD, Site, sqlstate};
+use password_verify_tests::{ALL_KINDS, Answer, GOOD, KEEPER_KINDS, Site, refused, sqlstate};
+use postgres::Client;
 
 #[test]
 fn kinds_are_granted_and_revoked_exactly() {
@@ -52,6 +53,73 @@ fn granting_is_refused_for_what_is_not_a_kind_or_not_a_role() {
     assert_eq!(grant("pv_owner", Some("verifier")), "22023");
     assert_eq!(grant("-", Some("verifier")), "22023");
     assert_eq!(grant("nobody_of_that_name", Some("verifier")), "42704");
+}
+
+#[test]
+fn whoever_names_no_kind_is_told_all_of_them() {
+    let site = Site::new();
+    let sql = "SELECT auth.pv_grant($1::text::regrole, 'keeper')";
+    let (state, _, hint) = refused(site.admin().execute(sql, &[&site.app]));
+    assert_eq!(state, "22023");
+    for kind in ALL_KINDS.iter().chain(&KEEPER_KINDS) {
+        assert!(hint.contains(kind), "{hint}");
+    }
+}
+
+fn grant(admin: &mut Client, role: &str, kind: &str) -> String {
+    sqlstate(admin.execute("SELECT auth.pv_grant($1::text::regrole, $2)", &[&role, &kind]))
+}
+
+/// Whoever may ask for a job and take it would open secrets as they please.
+#[test]
+fn no_role_is_depositor_and_connector() {
+    let site = Site::new();
+    let mut admin = site.admin();
+    admin
+        .batch_execute(
+            "CREATE ROLE the_app; CREATE ROLE the_keeper; CREATE ROLE a_group; CREATE ROLE outside;
+             GRANT a_group TO the_app; CREATE ROLE its_login NOINHERIT; GRANT the_app TO its_login",
+        )
+        .unwrap();
+    assert_eq!(grant(&mut admin, "the_app", "depositor"), "no error");
+    // Again is nothing new; and so is a kind about passwords.
+    assert_eq!(grant(&mut admin, "the_app", "depositor"), "no error");
+    assert_eq!(grant(&mut admin, "the_app", "verifier"), "no error");
+    let both = "SELECT auth.pv_grant('the_app', 'connector')";
+    let (state, message, hint) = refused(admin.execute(both, &[]));
+    assert_eq!(state, "22023");
+    assert!(message.contains("both depositor and connector"), "{message}");
+    assert!(hint.contains("login of its own"), "{hint}");
+    // Nor a role that it is a member of, nor one that is a member of it, inheriting or not.
+    for role in ["a_group", "its_login"] {
+        assert_eq!(grant(&mut admin, role, "connector"), "22023", "{role}");
+    }
+    assert_eq!(grant(&mut admin, "the_keeper", "connector"), "no error");
+    for role in ["the_keeper", "a_group"] {
+        let kind = if role == "the_keeper" { "depositor" } else { "connector" };
+        assert_eq!(grant(&mut admin, role, kind), "22023", "{role}");
+    }
+    // Nor two roles of which a third one is a member of both.
+    admin
+        .batch_execute(
+            "CREATE ROLE a_dba; CREATE ROLE another_keeper; GRANT the_app, another_keeper TO a_dba",
+        )
+        .unwrap();
+    assert_eq!(grant(&mut admin, "another_keeper", "connector"), "22023");
+    // Everybody is in PUBLIC, and one function of the other kind is enough.
+    admin.batch_execute("GRANT EXECUTE ON FUNCTION auth.pv_take_job(interval) TO PUBLIC").unwrap();
+    assert_eq!(grant(&mut admin, "outside", "depositor"), "22023");
+    admin
+        .batch_execute("REVOKE EXECUTE ON FUNCTION auth.pv_take_job(interval) FROM PUBLIC")
+        .unwrap();
+    assert_eq!(grant(&mut admin, "outside", "depositor"), "no error");
+    // Whoever is neither any more may be the other one.
+    admin.batch_execute("SELECT auth.pv_revoke('outside', 'depositor')").unwrap();
+    assert_eq!(grant(&mut admin, "outside", "connector"), "no error");
+    // Superusers are members of everybody, which says nothing about any login.
+    let complete = "SELECT count(*) FROM auth.pv_grants WHERE complete
+                      AND (role::text, kind) IN (('the_app', 'depositor'), ('the_keeper', 'connector'))";
+    assert_eq!(admin.query_one(complete, &[]).unwrap().get::<_, i64>(0), 2);
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! The statements of the README work as they are written there.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::{Cluster, Site};
+use password_verify_tests::Site;
+use password_verify_tests::keyring::{fresh_key, line, sealed_server};
 use postgres::{Client, SimpleQueryMessage};
 
 /// Runs statements one by one and gives the rows of each.
@@ -25,7 +26,8 @@ fn run(client: &mut Client, sql: &str) -> Vec<Vec<String>> {
 
 #[test]
 fn the_statements_of_the_readme() {
-    let site = Site::bare(Cluster::shared(), "");
+    // What is kept needs a keyring.
+    let site = Site::bare(sealed_server(&line("a", &fresh_key())), "");
     let readme = include_str!("../../README.md").replace("app'", &format!("{}'", site.app));
     let readme = readme.replace("TO app;", &format!("TO {};", site.app));
     let blocks: Vec<(&str, &str)> = readme
@@ -34,7 +36,7 @@ fn the_statements_of_the_readme() {
         .map(|rest| rest.split_once('\n').unwrap())
         .map(|(who, rest)| (who.trim(), rest.split_once("```").unwrap().0))
         .collect();
-    assert_eq!(blocks.len(), 4);
+    assert_eq!(blocks.len(), 6);
     let mut answers = Vec::new();
     for (who, sql) in blocks {
         let mut client = if who == "app" { site.login() } else { site.admin() };
@@ -43,4 +45,7 @@ fn the_statements_of_the_readme() {
     assert_eq!(answers[2], [["t|"], ["t|"], ["t|"]]);
     let grants = [format!("{}|enroller|t", site.app), format!("{}|verifier|t", site.app)];
     assert_eq!(answers[3][0], grants);
+    assert_eq!(answers[5][0], ["t|"]);
+    assert!(answers[5][1][0].parse::<i64>().is_ok_and(|request| request > 0));
+    assert_eq!(answers[5][2], ["inbox|new"]);
 }

@@ -42,6 +42,9 @@ fn defaults_units_and_contexts() {
             "password_verify.min_strength = 3 [0, 4] superuser",
             "password_verify.queue_length = 256 [0, 100000] postmaster",
             "password_verify.queue_timeout = 5000 ms [10, 60000] superuser",
+            "password_verify.result_retention = 10080 min [1, 525600] superuser",
+            "password_verify.secrets_opened_expected = 1000 [0, 10000] superuser",
+            "password_verify.secrets_per_user = 100 [1, 100] superuser",
             "password_verify.standby_validation = off superuser",
             "password_verify.throttle_caller_hashes = 0 [0, 1000000] superuser",
             "password_verify.throttle_caller_refill = 60 [1, 1000000] superuser",
@@ -54,6 +57,8 @@ fn defaults_units_and_contexts() {
             "password_verify.throttle_free_failures = 5 [1, 100] superuser",
             "password_verify.throttle_lock_after = 100 [1, 100] superuser",
             "password_verify.throttle_max_wait = 3600 s [1, 604800] superuser",
+            "password_verify.vault_places = 1024 [0, 8192] postmaster",
+            "password_verify.vault_unlock_max = 3600 s [10, 86400] superuser",
             "password_verify.workers = 2 [1, 16] postmaster",
         ]
     );
@@ -74,6 +79,14 @@ fn bounds_are_enforced() {
         "min_length = 65",
         "min_strength = -1",
         "min_strength = 5",
+        "secrets_per_user = 0",
+        "secrets_per_user = 101",
+        "secrets_opened_expected = -1",
+        "secrets_opened_expected = 10001",
+        "result_retention = 0",
+        "result_retention = 525601",
+        "vault_unlock_max = 9",
+        "vault_unlock_max = 86401",
     ] {
         let sql = format!("SET password_verify.{setting}");
         assert_eq!(sqlstate(admin.batch_execute(&sql)), "22023", "{setting}");

@@ -2,6 +2,8 @@
 #![allow(clippy::unwrap_used)]
 
 use password_verify_tests::calls::validate;
+use password_verify_tests::keeper;
+use password_verify_tests::keeper::VAULT;
 use password_verify_tests::keyring::{fresh_key, line, open_site, put, sealed_site, setting};
 use password_verify_tests::query::text;
 use password_verify_tests::rotation::{PHC, ROTATE, activate, fill, keys, left};
@@ -16,7 +18,7 @@ fn managers_rotate_with_whatever_settings_and_objects_they_have() {
         site.enroll(user, GOOD);
     }
     activate(&site, &format!("{a}{b}"), "b");
-    let batch = "SELECT * FROM auth.pv_rotate_batch($1::text::uuid, $2)";
+    let batch = "SELECT * FROM auth.pv_rotate_batch(0, $1::text::uuid, $2)";
     let mut manager = site.login_with(&["manager"]);
     // The application may not, nor anybody with another kind.
     let mut others = site.login_with(&["verifier", "enroller", "registrar", "auditor"]);
@@ -56,7 +58,7 @@ fn managers_rotate_with_whatever_settings_and_objects_they_have() {
         function(
             schema,
             "pv_rotate_batch",
-            "pg_catalog.uuid, pg_catalog.int4, OUT last pg_catalog.uuid, OUT sealed pg_catalog.int8, OUT busy pg_catalog.int8, OUT unopened pg_catalog.int8, OUT finished pg_catalog.bool",
+            "pg_catalog.int4, pg_catalog.uuid, pg_catalog.int4, OUT next_step pg_catalog.int4, OUT last pg_catalog.uuid, OUT sealed pg_catalog.int8, OUT busy pg_catalog.int8, OUT unopened pg_catalog.int8, OUT finished pg_catalog.bool",
             "pg_catalog.record",
         );
         function(schema, "pv_rotation_left", "", "pg_catalog.int8");
@@ -149,35 +151,96 @@ fn managers_rotate_with_whatever_settings_and_objects_they_have() {
     }
 }
 
+/// How many rows of a table a batch has sealed, and where the next one begins; whether that was all.
+fn batch(
+    client: &mut Client,
+    step: Option<i32>,
+    after: Option<&str>,
+    size: Option<i32>,
+) -> (i64, i32, bool) {
+    let sql = "SELECT sealed, busy, unopened, next_step, finished
+                 FROM auth.pv_rotate_batch($1, $2::text::uuid, $3)";
+    let row = client.query_one(sql, &[&step, &after, &size]).unwrap();
+    assert_eq!((row.get::<_, i64>(1), row.get::<_, i64>(2)), (0, 0));
+    (row.get(0), row.get(3), row.get(4))
+}
+
+/// One table after the other: credentials, and what the keeper keeps.
+#[test]
+fn every_table_is_a_step() {
+    let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
+    let site = sealed_site(&a);
+    let mut admin = site.admin();
+    site.enroll("Ann", GOOD);
+    for name in ["mail", "chat", "news"] {
+        keeper::store(&mut admin, "Ann", name, "hunter2");
+        keeper::request(&mut admin, "Ann", name);
+    }
+    let job = keeper::take(&mut admin).unwrap();
+    for _ in 0..4 {
+        keeper::deliver(&mut admin, job, "{}");
+    }
+    assert_eq!(keeper::create_vault(&mut admin, "Ann", VAULT), Answer::yes());
+    keeper::store_in_vault(&mut admin, "Ann", "bank", "hunter3");
+    activate(&site, &format!("{a}{b}"), "b");
+    let mut manager = site.login_with(&["manager"]);
+    let rows = [1, 4, 3, 4, 1];
+    assert_eq!(left(&mut manager), 13);
+    assert_eq!(keys(&mut admin), "a 13, b active 0");
+    // In any order, and from any place on.
+    assert_eq!(batch(&mut manager, Some(3), None, Some(2)), (2, 3, false));
+    assert_eq!(batch(&mut manager, Some(2), None, Some(1)), (1, 2, false));
+    assert_eq!(left(&mut manager), 10);
+    for (step, rows) in (0..).zip(rows) {
+        let left_of_it = rows - [0, 0, 1, 2, 0][step as usize];
+        let next = if step < 4 { (step + 1, false) } else { (4, true) };
+        let told = batch(&mut manager, Some(step), None, Some(i32::MAX));
+        assert_eq!(told, (left_of_it, next.0, next.1), "{step}");
+        assert_eq!(batch(&mut manager, Some(step), None, None).0, 0, "{step}");
+    }
+    assert_eq!((left(&mut manager), keys(&mut admin)), (0, "b active 13".into()));
+    // What is no step is the last one, or the first.
+    for step in [Some(5), Some(i32::MAX), Some(i32::MIN)] {
+        let (sealed, _, finished) = batch(&mut manager, step, None, Some(1));
+        assert_eq!((sealed, finished), (0, true), "{step:?}");
+    }
+    assert_eq!(batch(&mut manager, None, None, Some(1)), (0, 1, false));
+    // Without the old key everything still opens.
+    put(&site.cluster, &b);
+    site.cluster.down();
+    site.cluster.up();
+    let mut admin = site.admin();
+    assert_eq!(validate(&mut site.login(), "Ann", GOOD), Answer::yes());
+    assert_eq!(keeper::open(&mut admin, job), Ok("hunter2".into()));
+    assert_eq!(keeper::results(&mut admin, job, 0).len(), 4);
+    assert!(keeper::try_unlock(&mut admin, "Ann", VAULT, "1 minute").unwrap().is_ok());
+    assert_eq!(left(&mut admin), 0);
+}
+
 #[test]
 fn batches_are_of_any_size_and_take_a_server_that_writes() {
     let (a, b) = (line("a", &fresh_key()), line("b", &fresh_key()));
     let site = open_site(&a);
     fill(&site, PHC, 40);
     let mut manager = site.login_with(&["manager"]);
-    type Batch = (i64, bool);
-    let batch = |client: &mut Client, after: Option<&str>, size: Option<i32>| -> Batch {
-        let sql =
-            "SELECT sealed, busy, unopened, finished FROM auth.pv_rotate_batch($1::text::uuid, $2)";
-        let row = client.query_one(sql, &[&after, &size]).unwrap();
-        assert_eq!((row.get::<_, i64>(1), row.get::<_, i64>(2)), (0, 0));
-        (row.get(0), row.get(3))
+    let batch = |client: &mut Client, after: Option<&str>, size: Option<i32>| {
+        batch(client, Some(0), after, size)
     };
     // At least one, and at most what there is.
     for (size, sealed) in
         [(None, 1), (Some(-1), 1), (Some(i32::MIN), 1), (Some(0), 1), (Some(5), 5)]
     {
-        assert_eq!(batch(&mut manager, None, size), (sealed, false), "{size:?}");
+        assert_eq!(batch(&mut manager, None, size), (sealed, 0, false), "{size:?}");
     }
     assert_eq!(left(&mut manager), 31);
     let end = Some("ffffffff-ffff-ffff-ffff-ffffffffffff");
-    assert_eq!(batch(&mut manager, end, Some(5)), (0, true));
+    assert_eq!(batch(&mut manager, end, Some(5)), (0, 1, false));
     // What is rolled back was not sealed.
     manager.batch_execute("BEGIN").unwrap();
-    assert_eq!(batch(&mut manager, None, Some(i32::MAX)), (31, true));
+    assert_eq!(batch(&mut manager, None, Some(i32::MAX)), (31, 1, false));
     manager.batch_execute("ROLLBACK").unwrap();
     assert_eq!(left(&mut manager), 31);
-    assert_eq!(batch(&mut manager, None, Some(i32::MAX)), (31, true));
+    assert_eq!(batch(&mut manager, None, Some(i32::MAX)), (31, 1, false));
     assert_eq!((left(&mut manager), batch(&mut manager, None, Some(1)).0), (0, 0));
     activate(&site, &format!("{a}{b}"), "b");
     manager.batch_execute("CALL auth.pv_rotate_keys(NULL)").unwrap();
@@ -198,7 +261,7 @@ fn batches_are_of_any_size_and_take_a_server_that_writes() {
     standby.up();
     let mut admin = standby.admin(&site.database);
     assert_eq!((left(&mut admin), keys(&mut admin)), (41, "a 41, b active 0".into()));
-    for sql in [ROTATE, "SELECT auth.pv_rotate_batch(NULL, 1)"] {
+    for sql in [ROTATE, "SELECT auth.pv_rotate_batch(0, NULL, 1)"] {
         assert_eq!(sqlstate(admin.batch_execute(sql)), "25006", "{sql}");
     }
     assert_eq!(

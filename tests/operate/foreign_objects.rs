@@ -7,6 +7,8 @@ use std::sync::Arc;
 use password_verify_tests::calls::{VALIDATE, ask, change, create, manage, rename, set, validate};
 use password_verify_tests::cluster::{PRELOADED, server};
 use password_verify_tests::in_the_way::hold_index;
+use password_verify_tests::keeper;
+use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::trail::{assert_intact, of_user, settle, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, refused};
 
@@ -119,6 +121,77 @@ fn an_index_of_a_dba_on_the_credentials_crashes_nobody() {
             ("credential", "user_id = 'Ann'"),
         ],
     );
+}
+
+#[test]
+fn an_index_of_a_dba_on_what_the_keeper_keeps_crashes_nobody() {
+    let site = sealed_site(&line("a", &fresh_key()));
+    site.admin()
+        .batch_execute(
+            "CREATE INDEX ON password_verify.secret (lower(user_id));
+             CREATE UNIQUE INDEX ON password_verify.secret (user_id, name);
+             CREATE INDEX ON password_verify.secret (opened_at) WHERE state = 'verified';
+             CREATE INDEX ON password_verify.job (created_at) INCLUDE (state);
+             CREATE INDEX ON password_verify.job USING hash (secret);
+             CREATE INDEX ON password_verify.result USING brin (delivered_at);
+             CREATE INDEX ON password_verify.vault (user_id)",
+        )
+        .unwrap();
+    let mut admin = site.admin();
+    keeper::fill(&mut admin, ["Ann", "Bob"]);
+    for name in ["mail", "chat"] {
+        keeper::store(&mut admin, "Cid", name, "hunter3");
+    }
+    keeper::request(&mut admin, "Cid", "chat");
+    let (job, opened) = keeper::work_once(&mut admin);
+    assert_eq!(opened, Ok("hunter3".into()));
+    assert!(keeper::acknowledge(&mut admin, job, 1));
+    assert!(keeper::forget(&mut admin, "Cid", "mail"));
+    assert_eq!(rename(&mut admin, "Ann", "Dora"), Answer::yes());
+    assert!(manage(&mut admin, "pv_delete_user", "Bob"));
+    settle(&mut admin);
+    assert_intact(&mut admin);
+    agree(
+        &site,
+        &[
+            ("secret", "lower(user_id) = 'dora'"),
+            ("secret", "user_id = 'Cid' AND name = 'chat'"),
+            ("secret", "state = 'verified' AND opened_at > '2000-01-01'::timestamptz"),
+            ("job", "created_at > '2000-01-01'::timestamptz"),
+            ("result", "delivered_at > '2000-01-01'::timestamptz"),
+            ("vault", "user_id = 'Dora'"),
+        ],
+    );
+    let (_, job, _) = keeper::requests(&mut admin, "Dora").swap_remove(0);
+    assert!(job.contains("leased"), "{job}");
+}
+
+#[test]
+fn a_check_of_a_dba_on_what_the_keeper_keeps_is_kept_and_tells_no_value() {
+    let site = sealed_site(&line("a", &fresh_key()));
+    let mut admin = site.admin();
+    admin
+        .batch_execute(
+            "ALTER TABLE password_verify.secret ADD CONSTRAINT no_bobs CHECK (user_id <> 'Bob');
+             ALTER TABLE password_verify.job ADD CONSTRAINT never CHECK (leases = 0)",
+        )
+        .unwrap();
+    keeper::store(&mut admin, "Ann", "mail", "hunter2");
+    let job = keeper::request(&mut admin, "Ann", "mail");
+    for (error, name) in [
+        (keeper::try_store(&mut admin, "Bob", "mail", "hunter3", None).unwrap_err(), "no_bobs"),
+        (keeper::try_take(&mut admin, "1 minute").unwrap_err(), "never"),
+    ] {
+        let error = error.as_db_error().unwrap();
+        assert_eq!(error.code().code(), "23000", "{error:?}");
+        assert!(error.hint().unwrap().contains(name), "{error:?}");
+        assert_eq!((error.detail(), error.where_()), (None, None));
+    }
+    let log = site.cluster.log();
+    assert!(!log.contains("$sealed$") && !log.contains("$kept$"), "a secret is in the server log");
+    admin.batch_execute("ALTER TABLE password_verify.job DROP CONSTRAINT never").unwrap();
+    assert_eq!(keeper::take(&mut admin), Some(job));
+    assert_eq!(keeper::open(&mut admin, job), Ok("hunter2".into()));
 }
 
 #[test]

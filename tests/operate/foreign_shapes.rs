@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use password_verify_tests::calls::validate;
 use password_verify_tests::cluster::{major, server};
+use password_verify_tests::keeper;
+use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::trail::{settle, wait_until};
 use password_verify_tests::{Answer, GOOD, Site, refused};
 use postgres::Client;
@@ -15,8 +17,11 @@ struct Change(String, String, &'static str);
 
 fn changes(table: &str) -> Vec<Change> {
     let t = format!("password_verify.{table}");
-    let (first, text) =
-        if table == "event" { ("epoch", "detail") } else { ("blind_index", "former") };
+    let (first, text, named) = match table {
+        "event" => ("epoch", "detail", "\"detail\""),
+        "secret" => ("key", "why", "\"why\""),
+        _ => ("blind_index", "former", "\"former\""),
+    };
     let mut all = vec![];
     let mut add = |make: String, undo: String, name| all.push(Change(make, undo, name));
     for (when, each) in
@@ -47,8 +52,11 @@ fn changes(table: &str) -> Vec<Change> {
         format!("DROP RULE swallow ON {t}"),
         "\"swallow\"",
     );
-    let key = if table == "event" { "epoch bigint, seq bigint" } else { "blind_index uuid" };
-    let columns = if table == "event" { "epoch, seq" } else { "blind_index" };
+    let key = match table {
+        "event" => "epoch bigint, seq bigint".into(),
+        _ => format!("{first} uuid"),
+    };
+    let columns = if table == "event" { "epoch, seq" } else { first };
     add(
         format!(
             "CREATE TABLE public.friend ({key}, FOREIGN KEY ({columns}) REFERENCES {t} ON DELETE CASCADE)"
@@ -75,12 +83,12 @@ fn changes(table: &str) -> Vec<Change> {
         format!(
             "ALTER TABLE {t} ALTER {text} TYPE text COLLATE \"C\" USING encode({text}, 'escape')"
         ),
-        if table == "event" { "\"detail\"" } else { "\"former\"" },
+        named,
     );
     add(
         format!("ALTER TABLE {t} ALTER {text} TYPE varchar(5000)"),
         format!("ALTER TABLE {t} ALTER {text} TYPE text COLLATE \"C\""),
-        if table == "event" { "\"detail\"" } else { "\"former\"" },
+        named,
     );
     add(
         format!("CREATE TABLE public.child () INHERITS ({t})"),
@@ -121,13 +129,15 @@ fn make(admin: &mut Client, sql: &str) {
     assert!(made.is_ok(), "{sql}: {made:?}");
 }
 
+const SPY: &str = "CREATE TABLE public.seen (what text);
+    CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (TG_OP); RETURN NULL; END $$";
+
 fn refuses_and_recovers(table: &str) {
     let cluster = server(&[]);
     let site = Site::on(Arc::clone(&cluster));
     site.enroll("Ann", GOOD);
     let mut admin = site.admin();
-    make(&mut admin, "CREATE TABLE public.seen (what text);
-         CREATE FUNCTION public.spy() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN INSERT INTO public.seen VALUES (TG_OP); RETURN NULL; END $$");
+    make(&mut admin, SPY);
     // Its session knows the tables from before each change.
     let mut app = site.login();
     for Change(sql, undo, name) in changes(table) {
@@ -158,6 +168,33 @@ fn refuses_and_recovers(table: &str) {
 #[test]
 fn what_is_put_on_the_credentials_is_refused_by_name_and_forgotten_when_it_is_gone() {
     refuses_and_recovers("credential");
+}
+
+/// What the keeper keeps is refused to the keeper and its application only.
+#[test]
+fn what_is_put_on_a_table_of_the_keeper_is_refused_by_name_and_forgotten_when_it_is_gone() {
+    let site = sealed_site(&line("a", &fresh_key()));
+    site.enroll("Ann", GOOD);
+    let mut admin = site.admin();
+    make(&mut admin, SPY);
+    let (mut app, mut depositor) = (site.login(), site.login_with(&["depositor"]));
+    for Change(sql, undo, name) in changes("secret") {
+        keeper::store(&mut depositor, "Ann", "mail", "hunter2");
+        make(&mut admin, &sql);
+        for call in [
+            "pv_secrets('Ann')",
+            "pv_forget_secret('Ann', 'mail')",
+            "pv_store_secret('Ann', 'mail', 'x', '{\"protocol\":\"imaps\",\"host\":\"a.example\",\"port\":993,\"login\":\"a\",\"mechanism\":\"PLAIN\"}')",
+        ] {
+            let (state, _, hint) = refused(depositor.simple_query(&format!("SELECT auth.{call}")));
+            assert_eq!(state, "55000", "{sql}: {call}");
+            assert!(hint.contains(name) && hint.contains("secret"), "{sql}: {hint}");
+        }
+        assert_eq!(validate(&mut app, "Ann", GOOD), Answer::yes(), "{sql}");
+        if !undo.is_empty() {
+            make(&mut admin, &undo);
+        }
+    }
 }
 
 #[test]

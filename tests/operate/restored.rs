@@ -253,6 +253,10 @@ fn a_move_to_a_keyring_cannot_be_declared_in_sql_and_is_on_record() {
         "cost_class",
         "account",
         "credential",
+        "secret",
+        "job",
+        "result",
+        "vault",
         "blind_index_key",
     ] {
         admin.batch_execute(&format!("DELETE FROM password_verify.{table}")).unwrap();

@@ -7,12 +7,16 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::calls::{change, create, set, validate};
+use password_verify_tests::calls::{change, create, rename, set, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::pid;
+use password_verify_tests::keeper;
+use password_verify_tests::keeper::VAULT;
+use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::stall::Clock;
 use password_verify_tests::trail::{assert_intact, settle, wait_until};
+use password_verify_tests::whole::assert_whole;
 use password_verify_tests::{Answer, GOOD, OTHER, Site, sqlstate};
 use postgres::Client;
 
@@ -104,6 +108,71 @@ fn a_login_behind_lock_table_is_busy_in_time() {
         holder.batch_execute("ROLLBACK").unwrap();
         recovers(&site);
     }
+}
+
+/// The tables that it needs, and what a call comes to that cannot have one.
+const OF_THE_KEEPER: [(&str, &[&str], &str); 12] = [
+    ("pv_secrets('Ann'::text)", &["secret"], "55P03"),
+    ("pv_requests('Ann'::text)", &["secret", "job"], "55P03"),
+    ("pv_results($)", &["result"], "55P03"),
+    ("pv_request('Ann'::text, 'mail', '{}')", &["secret", "job", "result", "vault"], "55P03"),
+    ("pv_cancel_request($)", &["secret", "job", "result", "vault"], "55P03"),
+    ("pv_forget_secret('Ann'::text, 'mail')", &["secret", "job", "result", "vault"], "55P03"),
+    ("pv_take_job()", &["job"], "55P03"),
+    ("pv_deliver($, '{}')", &["secret", "job", "result", "vault"], "55P03"),
+    ("pv_finish_job($, 'done')", &["secret", "job", "result", "vault"], "55P03"),
+    ("pv_delete_user('Ann'::text)", &["secret", "job", "result", "vault"], "55P03"),
+    ("pv_open_secret($)", &["job"], "55P03"),
+    ("pv_delete_vault('Ann'::text)", &["secret", "job", "result", "vault"], "55P03"),
+];
+
+/// Logins need none of the keeper's tables, and whoever does need them is told in time.
+#[test]
+fn the_keeper_behind_lock_table_is_busy_in_time_and_logins_go_on() {
+    let site = sealed_site(&line("a", &fresh_key()));
+    site.configure(&["queue_timeout = '1500ms'", "audit_timeout = '20s'"]);
+    site.enroll("Ann", GOOD);
+    let mut admin = site.admin();
+    keeper::fill(&mut admin, ["Ann", "Bob"]);
+    let job = keeper::requests(&mut admin, "Ann")[0].0.to_string();
+    settle(&mut admin);
+    for table in keeper::TABLES {
+        let mut holder = site.admin();
+        holder
+            .batch_execute(&format!(
+                "BEGIN; LOCK TABLE password_verify.{table} IN ACCESS EXCLUSIVE MODE"
+            ))
+            .unwrap();
+        let (mut app, mut admin) = (site.login(), site.admin());
+        let what = |call: &str| format!("{call} behind {table}");
+        let login = in_time(&what("validate"), || validate(&mut app, "Ann", GOOD));
+        assert_eq!(login, Answer::yes(), "{table}");
+        let set = in_time(&what("set"), || set(&mut admin, "Ann", GOOD));
+        assert_eq!(set, Answer::yes(), "{table}");
+        for (call, _, state) in OF_THE_KEEPER.iter().filter(|call| call.1.contains(&table)) {
+            let sql = format!("SELECT * FROM auth.{}", call.replace('$', &job));
+            let found = in_time(&what(call), || sqlstate(admin.query(&sql, &[])));
+            assert_eq!(found, *state, "{}", what(call));
+        }
+        // Those that have a reason.
+        let stored = in_time(&what("store"), || {
+            keeper::try_store(&mut admin, "Ann", "mail", "hunter3", None).unwrap()
+        });
+        assert_eq!(stored, Answer::no("busy"), "{table}");
+        let renamed = in_time(&what("rename"), || rename(&mut admin, "Ann", "Dora"));
+        assert_eq!(renamed, Answer::no("busy"), "{table}");
+        if table == "vault" {
+            let unlocked = in_time(&what("unlock"), || {
+                keeper::try_unlock(&mut admin, "Ann", VAULT, "1 minute").unwrap()
+            });
+            assert_eq!(unlocked, Err("busy".into()));
+        }
+        holder.batch_execute("ROLLBACK").unwrap();
+        recovers(&site);
+    }
+    assert_eq!(keeper::secrets(&mut admin, "Ann"), ["mail new"]);
+    assert_eq!(keeper::open(&mut admin, job.parse().unwrap()), Ok("hunter2".into()));
+    assert_whole(&mut admin);
 }
 
 #[test]

@@ -8,8 +8,10 @@ pub mod calls;
 pub mod cluster;
 pub mod crowd;
 pub mod hold;
+pub mod hunt;
 pub mod imports;
 pub mod in_the_way;
+pub mod keeper;
 pub mod keyring;
 pub mod kill;
 pub mod query;
@@ -43,7 +45,9 @@ pub const OTHER: &str = "velvet anvil under monsoon";
 /// One that is never right.
 pub const WRONG: &str = "seven wet umbrellas hum";
 
-/// Everything that a login may be given.
+/// Everything about passwords that a login may be given.
 pub const ALL_KINDS: [&str; 5] = ["verifier", "enroller", "registrar", "manager", "auditor"];
-/// The same without reading the audit.
+/// The kinds of the keeper: no login may be given both.
+pub const KEEPER_KINDS: [&str; 2] = ["depositor", "connector"];
+/// Those about passwords without reading the audit.
 pub const ALL_BUT_AUDITOR: [&str; 4] = ["verifier", "enroller", "registrar", "manager"];

@@ -7,11 +7,13 @@ use std::fs;
 use postgres::GenericClient;
 
 pub mod base;
+pub mod kept;
 pub mod probe;
 pub mod restart;
 
-/// Tables that sessions read, and those that only the worker does.
+/// Tables that sessions read, what the keeper keeps in among them, and those that only the worker does.
 pub const OF_SESSIONS: [&str; 4] = ["credential", "account", "blind_index_key", "event"];
+pub const OF_THE_KEEPER: [&str; 4] = ["secret", "job", "result", "vault"];
 pub const OF_WORKERS: [&str; 5] = ["throttle", "event_fold", "open_change", "cost_class", "anchor"];
 /// What the worker reads of `event` when it comes.
 pub const AT_A_START: &str = "at a start: event";
@@ -68,8 +70,14 @@ fn key(table: &str) -> &'static [&'static str] {
     }
 }
 
-/// The primary key is taken away for that, and put back.
-fn unkeyed(table: &str, sql: &str) -> String {
+/// The unique index is taken away for that, and put back.
+fn unkeyed(table: &str, column: &str, sql: &str) -> String {
+    if (table, column) == ("job", "due") {
+        return format!(
+            "DROP INDEX password_verify.job_due; {sql};
+             CREATE UNIQUE INDEX job_due ON password_verify.job (due)"
+        );
+    }
     let (alter, key) = (format!("ALTER TABLE password_verify.{table}"), key(table).join(", "));
     format!(
         "{alter} DROP CONSTRAINT {table}_pkey; {sql};
@@ -84,7 +92,11 @@ const SOME_EVENTS: &str = "(epoch = 1 AND seq BETWEEN 1 AND 20
 /// What the rows of two databases have in common by which they are paired, and their order where that is not enough.
 fn pairs(table: &str) -> [&'static str; 2] {
     match table {
-        "credential" | "account" | "event_fold" => ["user_id", "1"],
+        "credential" | "account" | "event_fold" | "vault" => ["user_id", "1"],
+        "secret" => ["(user_id, name)", "1"],
+        "job" => ["state", "created_at"],
+        // The number of the result.
+        "result" => ["right(key::text, 17)", "delivered_at"],
         "throttle" => ["kind", "count, at"],
         "event" => ["(epoch, seq)", "1"],
         "open_change" => ["by_session", "top_xid, xid"],
@@ -103,8 +115,9 @@ pub fn cases(client: &mut impl GenericClient, table: &'static str) -> Vec<Case> 
     for (column, kind) in &columns {
         for how in TO_A_COLUMN {
             for sql in column_sql(table, column, kind, how) {
-                let sql =
-                    if key(table).contains(&column.as_str()) { unkeyed(table, &sql) } else { sql };
+                let is_key = key(table).contains(&column.as_str())
+                    || (table, column.as_str()) == ("job", "due");
+                let sql = if is_key { unkeyed(table, column, &sql) } else { sql };
                 cases.push(Case { table, column: Some(column.clone()), how, sql });
             }
         }

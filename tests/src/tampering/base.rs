@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
-use super::{OF_SESSIONS, OF_WORKERS};
+use super::kept::Kept;
+use super::{OF_SESSIONS, OF_THE_KEEPER, OF_WORKERS, kept};
 use crate::calls::{Answer, VALIDATE_FROM, ask, change, manage, reset, set};
 use crate::cluster::{PRELOADED, run};
 use crate::keyring::{fresh_key, keyring, line, put, setting};
@@ -62,6 +63,7 @@ pub struct Base {
     pub exhausted: String,
     pub token: String,
     pub revoked: String,
+    pub kept: Kept,
     folded: Instant,
 }
 
@@ -86,18 +88,22 @@ impl Base {
         let cluster = Arc::new(cluster);
         let here = Site::on(Arc::clone(&cluster));
         let there = Site::on(Arc::clone(&cluster));
+        let mut all_kept = Vec::new();
         for site in [&here, &there] {
             site.configure(&["history = 3", "queue_timeout = '30s'", "audit_timeout = '30s'"]);
             populate(site);
+            all_kept.push(kept::populate(&mut site.admin()));
             save(&mut site.admin(), "week", &["credential", "account", "blind_index_key"]);
+            save(&mut site.admin(), "week", &OF_THE_KEEPER);
             save(&mut site.admin(), "week", &["throttle", "cost_class", "anchor"]);
         }
         cluster.down();
         put(&cluster, &(line("older", &older) + &line("newer", &newer)));
         cluster.up();
         let mut tokens = Vec::new();
-        for site in [&here, &there] {
+        for (site, kept) in [&here, &there].into_iter().zip(&mut all_kept) {
             site.admin().batch_execute(ROTATE).unwrap();
+            kept::change(&mut site.admin(), kept);
             tokens.push(change_everybody(site));
             site.configure(&["throttle_free_failures = 50", "throttle_lock_after = 100"]);
             let (mut admin, mut folders) = (site.admin(), folders(site));
@@ -115,6 +121,7 @@ impl Base {
         end(&here, &mut a);
         end(&there, &mut b);
         let (token, revoked) = tokens.swap_remove(0);
+        let kept = all_kept.swap_remove(0);
         let exhausted = format!("{}_exhausted", here.app);
         let (database, app) = (here.database.clone(), here.app.clone());
         let other = there.database.clone();
@@ -122,7 +129,7 @@ impl Base {
         drop((a, b, admin, here, there));
         let cluster = Arc::into_inner(cluster).unwrap();
         recover(&cluster, &other);
-        Self { cluster, database, app, exhausted, token, revoked, folded }
+        Self { cluster, database, app, exhausted, token, revoked, kept, folded }
     }
 
     /// Waits until a worker that comes writes the folded events.
@@ -292,7 +299,7 @@ fn save(admin: &mut Client, schema: &str, tables: &[&str]) {
 /// Takes the constraints away that PostgreSQL would refuse rows for: whoever tampers does that first. Primary keys stay,
 /// without which the library refuses a table, but for that of `blind_index_key`, by which it finds nothing.
 fn loosen(admin: &mut Client) {
-    for table in OF_SESSIONS.iter().chain(&OF_WORKERS) {
+    for table in OF_SESSIONS.iter().chain(&OF_THE_KEEPER).chain(&OF_WORKERS) {
         let kinds = if *table == "blind_index_key" { "IN ('c', 'p')" } else { "= 'c'" };
         let sql = format!(
             "DO $$ DECLARE t regclass := 'password_verify.{table}'; c record; BEGIN
@@ -345,7 +352,7 @@ fn end(site: &Site, open: &mut Open) {
 /// Brings the rows of another database.
 fn fetch(to: &mut Client, from: &mut Client) {
     to.batch_execute("CREATE SCHEMA elsewhere").unwrap();
-    for table in OF_SESSIONS.iter().chain(&OF_WORKERS) {
+    for table in OF_SESSIONS.iter().chain(&OF_THE_KEEPER).chain(&OF_WORKERS) {
         let make = format!("CREATE TABLE elsewhere.{table} (LIKE password_verify.{table})");
         to.batch_execute(&make).unwrap();
         let copy = format!("COPY password_verify.{table} TO STDOUT");

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use postgres::{Client, GenericClient, Row};
 
-use super::base::USERS;
-use super::{CREDENTIALS, Case, EVENTS, Seen};
+use super::base::{Base, USERS};
+use super::kept::NOTHING_DUE;
+use super::{CREDENTIALS, Case, EVENTS, OF_THE_KEEPER, Seen};
 use crate::throttle::BUSY;
 use crate::{GOOD, OTHER, WRONG};
 
@@ -68,7 +69,7 @@ pub fn in_transaction(
     note("former takes a former password", &[(CHANGE, &["former", GOOD, OTHER])]);
     note("token resets", &[(RESET, &[token, "seven dry umbrellas hum"])]);
     note("revoked resets", &[(RESET, &[revoked, "seven dry umbrellas hum"])]);
-    let rotate = "SELECT (auth.pv_rotate_batch('00000000-0000-0000-0000-000000000000', 1000)).finished::text";
+    let rotate = "SELECT (auth.pv_rotate_batch(0, '00000000-0000-0000-0000-000000000000', 1000)).finished::text";
     note("plain logs in after a rotation", &[(rotate, &[]), (LOGIN, &["plain", GOOD])]);
     let rename = "SELECT success::text FROM auth.pv_rename_user($1::text, $2::text)";
     let renamed: [(&str, &[&str]); 2] =
@@ -110,7 +111,7 @@ pub fn compare(before: &Answers, now: &Answers, seen: &mut Seen) {
             continue;
         }
         let text = format!("{what}: {answer}, not {was}");
-        let is_refused = answer.starts_with(ERROR) || answer == BUSY;
+        let is_refused = answer.starts_with(ERROR) || [BUSY, NOTHING_DUE].contains(&&**answer);
         if is_refused { &mut seen.refused } else { &mut seen.otherwise }.push(text);
     }
 }
@@ -136,12 +137,14 @@ pub fn touched(open: &mut impl GenericClient, table: &str, schema: &str) -> Vec<
     open.query(&sql, &[&USERS.as_slice()]).unwrap().iter().map(|row| row.get(0)).collect()
 }
 
-/// Tampers with a table in a transaction, looks at what comes of it, and undoes it.
+/// Tampers with a table in a transaction, looks at what comes of it, and undoes it. `turn`: how often the keeper was
+/// asked before.
 pub fn case_in_transaction(
     admin: &mut Client,
     case: &Case,
     before: &Answers,
-    tokens: [&str; 2],
+    base: &Base,
+    turn: usize,
 ) -> Seen {
     let mut seen = Seen::default();
     let of_users = ["credential", "account"].contains(&case.table);
@@ -159,7 +162,12 @@ pub fn case_in_transaction(
     if case.table == "event" && case.sql.contains("DROP CONSTRAINT") {
         return seen;
     }
-    let answers = in_transaction(&mut open, tokens, case.table != "event");
+    let tokens = [&*base.token, &*base.revoked];
+    let of_keeper = OF_THE_KEEPER.contains(&case.table);
+    let mut answers = in_transaction(&mut open, tokens, case.table != "event" && !of_keeper);
+    if case.table != "event" {
+        base.kept.answers(&mut open, turn, &mut answers);
+    }
     compare(before, &answers, &mut seen);
     if of_users {
         let touched = touched(&mut open, case.table, "kept");
