@@ -9,6 +9,7 @@
 #   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
 #   make tampering          tamper with every column of every table: docs/tampering.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
+#   make keeper-figures     what the keeper's tables cost: docs/keeper-figures.md
 #   make million            a million rows imported beside logins: docs/million.md
 #   make verification       what verifying and the keyring cost: docs/verification.md
 #   make bench              everything against other libraries and applications: docs/bench/
@@ -20,7 +21,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo figures million verification attacks tampering test setup build install uninstall installcheck lint clean
+.PHONY: all bench tables demo figures million keeper-figures verification attacks tampering test setup build install uninstall installcheck lint clean
 
 all: build
 
@@ -47,6 +48,9 @@ tampering: install
 
 figures: install
 	@scripts/figures.sh
+
+keeper-figures: install
+	@scripts/keeper.sh
 
 million: install
 	@scripts/million.sh

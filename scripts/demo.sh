@@ -18,7 +18,7 @@ answers() { succeeds "$1" "$2"; grep -qE "^ *$3" <<<"$output" || die "the answer
 is_refused() {
     runs "$1" "$2"
     [ -n "$failed" ] || die "this should have been refused"
-    grep -qE "ERROR:  .*(permission denied|row-level security)" <<<"$output" || die "refused, but not for the right reason"
+    grep -qE "ERROR:  .*(permission denied|row-level security|${3:-permission denied})" <<<"$output" || die "refused, but not for the right reason"
 }
 
 "$bin/psql" -X -q -h "$folder" -U admin -d postgres -c 'CREATE DATABASE shop'
@@ -87,6 +87,35 @@ answers admin "SELECT success, reason FROM auth.pv_import_hash(45::bigint, '{SHA
 answers admin "SELECT algorithm FROM auth.pv_users WHERE user_id = '45'" "argon2id\+ldap-sha1"
 answers app "SELECT valid, reason FROM auth.pv_validate_password(45::bigint, 'password')" "t +\|"
 answers admin "SELECT algorithm FROM auth.pv_users WHERE user_id = '45'" "argon2id$"
+
+say "11. The keeper: a password for another server goes in, and the application that put it in cannot get it out"
+succeeds admin "CREATE ROLE webmail LOGIN; CREATE ROLE keeper LOGIN;
+GRANT USAGE ON SCHEMA auth TO webmail, keeper;
+SELECT auth.pv_grant('webmail', 'depositor');
+SELECT auth.pv_grant('keeper', 'connector');"
+answers webmail "SELECT success, reason FROM auth.pv_store_secret('42', 'mail', 'eagle-lantern-77',
+  '{\"protocol\": \"imaps\", \"host\": \"mail.example.org\", \"port\": 993, \"login\": \"anna\", \"mechanism\": \"PLAIN\"}')" "t +\|"
+answers webmail "SELECT name, state, destination ->> 'host' AS host FROM auth.pv_secrets('42')" "mail +\| new +\| mail.example.org"
+is_refused webmail "SELECT * FROM password_verify.secret"
+is_refused webmail "SELECT * FROM auth.pv_take_job()"
+is_refused webmail "SELECT * FROM auth.pv_open_secret(1)"
+is_refused admin "SELECT auth.pv_grant('webmail', 'connector')" "no role can be both depositor and connector"
+succeeds admin "GRANT pg_read_all_data TO webmail"
+answers webmail "SELECT count(*) FROM password_verify.secret" "0"
+succeeds admin "REVOKE pg_read_all_data FROM webmail"
+answers admin "SELECT count(*) FROM password_verify.secret s WHERE s::text LIKE '%eagle-lantern-77%'" "0"
+
+say "12. Only a job opens it, for the keeper's own login, and on record"
+answers webmail "SELECT auth.pv_request('42', 'mail', '{\"mailbox\": \"INBOX\"}') > 0 AS asked" "t"
+succeeds keeper "SELECT job, user_id, destination ->> 'host' AS host, what FROM auth.pv_take_job()"
+job=$(grep -oE "^ *[0-9]+ \|" <<<"$output" | tr -d ' |')
+answers keeper "SELECT secret, reason FROM auth.pv_open_secret($job)" "eagle-lantern-77 +\|"
+succeeds keeper "SELECT auth.pv_deliver($job, '{\"subject\": \"Lunch?\"}'), auth.pv_finish_job($job, 'done')"
+answers keeper "SELECT secret, reason FROM auth.pv_open_secret($job)" "\| not_leased"
+is_refused keeper "SELECT * FROM auth.pv_results($job)"
+answers webmail "SELECT seq, result FROM auth.pv_results($job)" '1 +\| \{"subject": "Lunch\?"\}'
+answers webmail "SELECT auth.pv_ack_results($job, 1)" "t"
+answers admin "SELECT action, outcome, user_id, login_role FROM auth.pv_events WHERE action = 'open_secret' ORDER BY epoch, seq LIMIT 1" "open_secret +\| valid +\| 42 +\| keeper"
 
 say "The end. What happens to a password: src/gate/mod.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
 if [ -n "${KEEP:-}" ]; then
