@@ -18,4 +18,4 @@ pub mod reset;
 pub mod rotate;
 pub mod validate;
 
-pub use crate::account::new_password::accept;
+pub use crate::account::new_password::{accept, in_slot};

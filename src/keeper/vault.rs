@@ -1,7 +1,7 @@
 //! `pv_create_vault`, `pv_change_vault_password`, `pv_delete_vault`, `pv_unlock_vault`, `pv_lock_vault`.
 
 use core::net::IpAddr;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use password_verify_core::keeper::handle::Handle;
 use password_verify_core::keeper::vault::Lock;
@@ -13,8 +13,8 @@ use password_verify_core::rules::secret::Secret;
 use password_verify_core::rules::user_id::UserId;
 
 use super::or_busy;
-use crate::account::accept;
 use crate::account::recorded::{recorded, refused};
+use crate::account::{accept, in_slot};
 use crate::answer::Stop;
 use crate::error::Error;
 use crate::gate::attempt;
@@ -24,10 +24,9 @@ use crate::pg::heap::lock::Access;
 use crate::pg::kept::holder::Holder;
 use crate::pg::kept::{Room, opening, patiently};
 use crate::pg::server;
-use crate::pg::session::slot::HashSlot;
 use crate::pg::session::transaction;
 use crate::pg::shared::unlocked;
-use crate::{salt, settings};
+use crate::salt;
 
 /// Makes a vault for a user who has none.
 ///
@@ -62,12 +61,8 @@ pub fn create(user: &UserId, password: Submitted) -> Result<(), Stop> {
 
 /// Hashes a new vault password, and locks the vault's key with it.
 fn lock(new: &NewPassword, key: &VaultKey, id: &[u8; 16]) -> Result<Lock, Stop> {
-    let cost = settings::cost()?;
-    let slot = HashSlot::take(Instant::now() + settings::queue_timeout());
-    let mut slot = slot.ok_or(Reason::Busy)?;
-    let mut workspace = slot.workspace(Some(cost))?;
     let (salt, nonce) = (salt::random()?, salt::random()?);
-    Ok(Lock::make(new.password(), cost, salt, key, id, nonce, &mut workspace)?)
+    in_slot(|cost, space| Ok(Lock::make(new.password(), cost, salt, key, id, nonce, space)?))
 }
 
 /// Replaces a vault password by another. What was unlocked is locked.

@@ -22,7 +22,6 @@ use crate::pg::server;
 use crate::pg::shared::opened;
 use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::vault::store::Store;
-use crate::pg::vault::store::look::Found;
 use crate::settings;
 
 /// A lease that the keeper claims to hold.
@@ -69,10 +68,7 @@ impl Authenticator for Lease {
         if !job.is_with(&row) || !job.is_of(&row) {
             return Ok(Err(Reason::NotLeased));
         }
-        let account = match store.find(&row.user()?)? {
-            Found::Own(own) => own.account()?,
-            Found::Neighbour(_) | Found::Nothing => Account::default(),
-        };
+        let account = store.account(&row.user()?)?;
         let data_key = room.data_key(&row, self.job)?;
         Ok(data_key.map(|key| (row, key, account)).ok_or(Reason::VaultLocked))
     }

@@ -19,7 +19,6 @@ use crate::pg::kept::Room;
 use crate::pg::kept::vaults::VaultRow;
 use crate::pg::server;
 use crate::pg::vault::store::Store;
-use crate::pg::vault::store::look::Found;
 use crate::settings;
 
 /// A vault password that the claimant presents for a user.
@@ -83,10 +82,7 @@ impl Authenticator for VaultPassword {
 
     fn find(&self, store: &Store) -> Result<Target, Error> {
         let decoy = Lock::decoy(settings::cost()?);
-        let account = match store.find(&self.user)? {
-            Found::Own(row) => row.account()?,
-            Found::Neighbour(_) | Found::Nothing => Account::default(),
-        };
+        let account = store.account(&self.user)?;
         // The attempt holds a hash slot, and waits for no lock.
         let vault = Room::at_once()?.vault(&self.user)?.filter(VaultRow::is_locked);
         let lock = vault.as_ref().map(VaultRow::lock).transpose()?.unwrap_or(decoy);

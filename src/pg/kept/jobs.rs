@@ -16,7 +16,7 @@ use pgrx::pg_sys;
 use super::MOST_JOBS;
 use super::secrets::SecretRow;
 use super::table::{Kept, Reseal, RowKey, Rows};
-use crate::error::{Error, Name};
+use crate::error::Error;
 use crate::pg::heap::row::Row;
 use crate::pg::heap::text;
 use crate::pg::keys::keyring;
@@ -161,11 +161,9 @@ impl JobRow {
     /// What is asked for.
     ///
     /// # Errors
-    /// [`Error::Altered`]; those of [`keyring::unseal`] for a missing key.
+    /// Those of [`Kept::unseal`].
     pub fn what(&self) -> Result<Secret, Error> {
-        let opened = keyring::unseal(self.what.expose(), &Binding::job(self.number), [0; 16]);
-        let altered = Error::Altered(Name::of(Self::TABLE));
-        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { altered } else { why })
+        self.unseal(&self.what, &Binding::job(self.number))
     }
 
     /// Is it leased now? If the clock was set back, no lease lasts longer than it can.

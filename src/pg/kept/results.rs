@@ -8,7 +8,7 @@ use password_verify_core::rules::secret::Secret;
 use pgrx::datum::{IntoDatum, Uuid};
 
 use super::table::{Kept, Locked, Reseal, RowKey, Rows};
-use crate::error::{Error, Name};
+use crate::error::Error;
 use crate::pg::heap::row::Row;
 use crate::pg::heap::text;
 use crate::pg::keys::keyring;
@@ -101,12 +101,9 @@ impl ResultRow {
     /// The result.
     ///
     /// # Errors
-    /// [`Error::Altered`]; those of [`keyring::unseal`] for a missing key.
+    /// Those of [`Kept::unseal`].
     pub fn open(&self) -> Result<Secret, Error> {
-        let binding = Binding::result(self.job, self.seq);
-        let altered = Error::Altered(Name::of(Self::TABLE));
-        let opened = keyring::unseal(self.sealed.expose(), &binding, self.key());
-        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { altered } else { why })
+        self.unseal(&self.sealed, &Binding::result(self.job, self.seq))
     }
 }
 

@@ -161,8 +161,7 @@ impl SecretRow {
     }
 
     fn unwrap(&self) -> Result<Secret, Error> {
-        let opened = keyring::unseal(self.data_key.expose(), &self.binding(), self.key);
-        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { altered() } else { why })
+        self.unseal(&self.data_key, &self.binding())
     }
 
     /// The secret itself.

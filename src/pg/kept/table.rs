@@ -13,7 +13,7 @@ use password_verify_core::rules::account::Timestamp;
 use password_verify_core::rules::secret::Secret;
 use pgrx::{PgMemoryContexts, pg_sys};
 
-use crate::error::Error;
+use crate::error::{Error, Name};
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::row;
 use crate::pg::heap::row::{Formed, Row};
@@ -60,6 +60,16 @@ pub trait Kept<const N: usize>: Sized {
     /// # Errors
     /// Those of `each`.
     fn sealed(&mut self, each: &mut Reseal) -> Result<(), Error>;
+
+    /// Opens a sealed text of the row. One that was moved or changed makes it a changed row.
+    ///
+    /// # Errors
+    /// [`Error::Altered`]; those of [`keyring::unseal`] for a missing key.
+    fn unseal(&self, text: &Secret, binding: &Binding) -> Result<Secret, Error> {
+        let opened = keyring::unseal(text.expose(), binding, self.key());
+        let altered = Error::Altered(Name::of(Self::TABLE));
+        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { altered } else { why })
+    }
 }
 
 /// A row that is locked by this transaction: where it lies, and what it adds to the sum of the table.

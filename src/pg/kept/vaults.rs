@@ -13,7 +13,7 @@ use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::table::{Kept, Reseal, RowKey, Rows};
-use crate::error::{Error, Name};
+use crate::error::Error;
 use crate::pg::heap::row::Row;
 use crate::pg::heap::text;
 use crate::pg::keys::keyring;
@@ -96,7 +96,7 @@ impl VaultRow {
     /// The lock.
     ///
     /// # Errors
-    /// [`Error::Altered`]; those of [`keyring::unseal`] for a missing key, and of a lock above the limits.
+    /// Those of [`Kept::unseal`], and of a lock above the limits.
     pub fn lock(&self) -> Result<Lock, Error> {
         let text = self.unwrap()?;
         let lock = Lock::parse(text.expose(), settings::hash_memory_limit());
@@ -104,9 +104,7 @@ impl VaultRow {
     }
 
     fn unwrap(&self) -> Result<Secret, Error> {
-        let altered = Error::Altered(Name::of(Self::TABLE));
-        let opened = keyring::unseal(self.sealed.expose(), &self.binding(), self.key);
-        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { altered } else { why })
+        self.unseal(&self.sealed, &self.binding())
     }
 
     /// The row under another user's id.

@@ -1,5 +1,6 @@
 //! Reads of credentials, which must not show whether the user exists.
 
+use password_verify_core::rules::account::Account;
 use password_verify_core::rules::user_id::UserId;
 
 use super::Store;
@@ -27,6 +28,17 @@ const SIGNED: usize = 1000;
 const LOOKS: usize = 4;
 
 impl Store {
+    /// The state of the user's account: for a user without a password, that of a new one.
+    ///
+    /// # Errors
+    /// Those of [`Store::find`] and [`Credential::account`].
+    pub fn account(&self, user: &UserId) -> Result<Account, Error> {
+        match self.find(user)? {
+            Found::Own(own) => own.account(),
+            Found::Neighbour(_) | Found::Nothing => Ok(Account::default()),
+        }
+    }
+
     /// The row at or before the user's place, with the state of its account.
     ///
     /// # Errors
