@@ -60,6 +60,23 @@ fn no_secret_is_stored_while_a_vault_password_is_changed() {
     kept.assert_sound();
 }
 
+/// The vault password was right when it was tested, and is another one by the time that the secret is written.
+#[test]
+fn a_vault_password_that_is_changed_before_the_secret_is_written() {
+    let kept = KeptSite::shared();
+    let (mut app, mut other) = (kept.depositor(), kept.depositor());
+    assert_eq!(create_vault(&mut app, "42", VAULT), Answer::yes());
+    app.batch_execute("BEGIN").unwrap();
+    assert_eq!(change_vault(&mut app, "42", VAULT, VAULT2), Answer::yes());
+    let waits = thread::spawn(move || try_store(&mut other, "42", "s1", "x", Some(VAULT)).unwrap());
+    // Less than a call waits for a row that another one holds, and more than the hash takes.
+    thread::sleep(Duration::from_millis(500));
+    app.batch_execute("COMMIT").unwrap();
+    assert_eq!(waits.join().unwrap(), Answer::wrong());
+    assert_eq!(secrets(&mut app, "42"), [""; 0]);
+    kept.assert_sound();
+}
+
 /// Stores so many secrets, and says how often there was which answer: yes, busy or too many.
 fn store_many(app: &mut Client, prefix: &str, count: usize) -> (usize, usize, usize) {
     let answers: Vec<Answer> = (0..count)
