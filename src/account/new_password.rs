@@ -7,6 +7,7 @@ use password_verify_core::kept::workspace::Workspace;
 use password_verify_core::rules::cost::Cost;
 use password_verify_core::rules::policy::{NewPassword, Password, Submitted};
 use password_verify_core::rules::reason::Reason;
+use password_verify_core::rules::secret::leaving_nothing;
 use password_verify_core::rules::user_id::UserId;
 
 use super::blocklist;
@@ -40,7 +41,7 @@ pub fn in_slot<T>(hash: impl FnOnce(Cost, &mut Workspace) -> Result<T, Stop>) ->
     let slot = HashSlot::take(Instant::now() + settings::queue_timeout());
     let mut slot = slot.ok_or(Reason::Busy)?;
     let mut workspace = slot.workspace(Some(cost))?;
-    hash(cost, &mut workspace)
+    leaving_nothing(|| hash(cost, &mut workspace))
 }
 
 /// Turns the result of a write into an answer; `unchanged` is the reason if nothing was written.

@@ -4,6 +4,8 @@
 //! ([`stages`]), so code that leaves a stage out does not compile. Each kind of secret is an
 //! [`Authenticator`], a file of `authenticators/`.
 
+use password_verify_core::rules::secret::leaving_nothing;
+
 use crate::answer::Stop;
 use crate::gate::authenticators::Authenticator;
 use crate::gate::stages::{Claim, Settled};
@@ -37,5 +39,5 @@ pub fn attempt<A: Authenticator>(claim: Claim<A>) -> Result<A::Proof, Stop> {
         Ok(tested.settle())
     };
     // audit: commit the event before the answer leaves.
-    Settled::or_ended(way())?.audit()
+    Settled::or_ended(leaving_nothing(way))?.audit()
 }

@@ -1,4 +1,4 @@
-//! What is left of a password and its hash in the memory of a session.
+//! What is left of a password, of its hash, and of what the keeper keeps in the memory of a session.
 #![allow(clippy::unwrap_used)]
 
 use std::fs::{self, File};
@@ -7,6 +7,7 @@ use std::os::unix::fs::FileExt;
 use password_verify_tests::Answer;
 use password_verify_tests::calls::{create, validate};
 use password_verify_tests::hold::{ONE_SLOT, pid};
+use password_verify_tests::keeper::{DESTINATION, KeptSite, create_vault, store, try_store};
 use postgres::Client;
 
 /// How often these bytes are in the memory of a process that is its alone and can be written. `None`
@@ -76,5 +77,64 @@ fn no_tag_stays_in_memory_and_no_copy_of_the_password_that_is_ours() {
         let [password, tag @ ..] = copies(call).unwrap();
         assert!(password <= theirs, "{password} copies, of which {theirs} are not ours");
         assert_eq!(tag, [0, 0, 0]);
+    }
+}
+
+/// A secret that was stored, and a vault password that was set or tested: no more copies than after a
+/// function of PostgreSQL's own that is called like ours.
+#[test]
+fn no_copy_of_a_kept_secret_or_a_vault_password_that_is_ours_stays_in_memory() {
+    let kept = KeptSite::new();
+    // Long enough that what is freed is not soon used again.
+    let canary: String = (0..25).map(|i| format!("canary{:02x}-", i * 7 + 3)).collect();
+    let canary = canary.as_str();
+    let like_ours =
+        "CREATE FUNCTION auth.like_ours(text, text, text, jsonb, text, OUT boolean) AS 'texteq'
+                         LANGUAGE internal VOLATILE SECURITY DEFINER SET search_path = pg_catalog;
+                     CREATE FUNCTION auth.like_ours(text, text, OUT boolean) AS 'texteq'
+                         LANGUAGE internal VOLATILE SECURITY DEFINER SET search_path = pg_catalog";
+    kept.admin().batch_execute(like_ours).unwrap();
+    let copies = |call: &dyn Fn(&mut Client)| {
+        let mut app = kept.depositor();
+        call(&mut app);
+        // Over what was received last.
+        app.query("SELECT length($1::text)", &[&"x".repeat(9000)]).unwrap();
+        let pid = pid(&mut app);
+        // The end, over which no allocator writes. Values of PostgreSQL's own, which have a header, do
+        // not count: chance decides how many of them are overwritten.
+        let header = (u32::try_from(canary.len()).unwrap() + 4) << 2;
+        let value = [&header.to_le_bytes(), canary.as_bytes()].concat();
+        let [all, values] = [in_memory(pid, &canary.as_bytes()[16..])?, in_memory(pid, &value)?];
+        assert!(all > 0, "the search finds something");
+        Some(all - values)
+    };
+    let storing = |app: &mut Client, secret: &str, vault: &str| {
+        let sql = "SELECT * FROM auth.like_ours($1::text, $2, $3, $4::text::jsonb, $5)";
+        app.query(sql, &[&"42", &"mail", &secret, &DESTINATION, &vault]).unwrap();
+    };
+    let naming = "SELECT * FROM auth.like_ours($1::text, $2)";
+    let unlock = "SELECT handle FROM auth.pv_unlock_vault($1::text, $2)";
+    type Call<'a> = &'a dyn Fn(&mut Client);
+    // What PostgreSQL leaves, and what is left after ours.
+    let pairs: [(Call<'_>, Call<'_>); 4] = [
+        (&|app| storing(app, canary, "-"), &|app| store(app, "42", "mail", canary)),
+        (&|app| drop(app.query(naming, &[&"42", &canary]).unwrap()), &|app| {
+            assert_eq!(create_vault(app, "42", canary), Answer::yes());
+        }),
+        (&|app| drop(app.query(naming, &[&"42", &canary]).unwrap()), &|app| {
+            let handle: Option<String> = app.query_one(unlock, &[&"42", &canary]).unwrap().get(0);
+            assert!(handle.is_some());
+        }),
+        (&|app| storing(app, "hunter2", canary), &|app| {
+            let stored = try_store(app, "42", "mail", "hunter2", Some(canary)).unwrap();
+            assert_eq!(stored, Answer::yes());
+        }),
+    ];
+    for (number, (theirs, ours)) in pairs.into_iter().enumerate() {
+        let Some(theirs) = copies(theirs) else {
+            return println!("nobody may look into the memory of a process here");
+        };
+        let seen = copies(ours).unwrap();
+        assert!(seen <= theirs, "call {number}: {seen} copies, of which {theirs} are not ours");
     }
 }

@@ -1,7 +1,7 @@
 //! A plaintext in memory, which must never be printed, copied or compared by accident.
 
 use subtle::ConstantTimeEq;
-use zeroize::Zeroizing;
+use zeroize::{Zeroize, Zeroizing};
 
 /// A secret text: wiped when dropped, and without `Debug`, `Display`, `Clone` or `PartialEq`.
 ///
@@ -27,6 +27,29 @@ impl Secret {
     pub fn expose(&self) -> &str {
         &self.0
     }
+}
+
+/// How much of the stack [`leaving_nothing`] wipes, in bytes: far less than the 512 kB that PostgreSQL
+/// keeps free beyond `max_stack_depth`.
+const STACK: usize = 32 * 1024;
+
+/// Does some work, and wipes the stack that it took. What libraries copied there, and registers that
+/// were saved there, no type can wipe.
+pub fn leaving_nothing<T>(work: impl FnOnce() -> T) -> T {
+    let result = apart(work);
+    wipe_stack();
+    result
+}
+
+/// A frame of its own, below that of the caller, where [`wipe_stack`] has its own afterwards.
+#[inline(never)]
+fn apart<T>(work: impl FnOnce() -> T) -> T {
+    work()
+}
+
+#[inline(never)]
+fn wipe_stack() {
+    [0_u64; STACK / 8].zeroize();
 }
 
 #[cfg(test)]
