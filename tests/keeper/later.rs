@@ -298,3 +298,19 @@ fn jobs_whose_secrets_were_changed_keep_nobody_from_theirs_and_are_left_alone() 
     assert_eq!(open(&mut keeper, job), Err("not_leased".into()));
     kept.assert_sound();
 }
+
+/// A lease that was given while the clock was a day ahead does not last a day longer.
+#[test]
+fn a_lease_ends_although_the_clock_was_set_back() {
+    let later = Later::new();
+    let kept = &later.kept;
+    let (mut app, mut keeper) = (kept.depositor(), kept.connector());
+    store(&mut app, "42", "imap", "x");
+    let job = request(&mut app, "42", "imap");
+    later.pass(DAY);
+    assert_eq!(take(&mut keeper), Some(job));
+    later.pass(-DAY);
+    assert_eq!(open(&mut keeper, job), Err("not_leased".into()));
+    assert_eq!(work_once(&mut keeper), (job, Ok("x".into())));
+    kept.assert_sound();
+}

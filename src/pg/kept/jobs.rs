@@ -172,6 +172,15 @@ impl JobRow {
         self.state == JobState::Leased && now < self.at && self.at - now <= longest
     }
 
+    /// May it be leased, by itself? A lease that has ended makes it due.
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        match self.state {
+            JobState::Waiting => self.at <= now,
+            JobState::Leased => !self.is_leased(now),
+            JobState::Blocked | JobState::Ended => false,
+        }
+    }
+
     /// Is its number one of this secret?
     pub fn is_of(&self, secret: &SecretRow) -> bool {
         let (first, shared) = of_secret(&secret.id);

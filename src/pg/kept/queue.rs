@@ -115,13 +115,12 @@ pub enum Leased {
 /// Leases a job that is due, without waiting for anybody.
 ///
 /// # Errors
-/// Those of [`All::delete_job`] and of rows that cannot be read.
+/// Those of rows that cannot be read.
 pub fn lease(all: &All, number: i64, now: i64, lease: i64) -> Result<Leased, Error> {
     let Locked::Row(mut job, held) = all.jobs.lock(jobs::key(number))? else {
         return Ok(Leased::Not);
     };
-    let may_be = matches!(job.state, JobState::Waiting | JobState::Leased);
-    if !may_be || job.at > now {
+    if !job.is_due(now) {
         return Ok(Leased::Not);
     }
     let (mut secret, held_secret) = match all.secrets.lock(job.secret)? {
@@ -167,7 +166,7 @@ pub fn lease(all: &All, number: i64, now: i64, lease: i64) -> Result<Leased, Err
 /// Those of rows that cannot be read.
 pub fn set_aside(all: &All, number: i64, now: i64) -> Result<bool, Error> {
     let Locked::Row(mut job, held) = all.jobs.lock(jobs::key(number))? else { return Ok(false) };
-    if job.at > now {
+    if !job.is_due(now) {
         return Ok(false);
     }
     job.wait_until(now.saturating_add(ASIDE));
