@@ -13,7 +13,8 @@ use crate::pg::heap::lock::Access;
 use crate::pg::kept::holder::Holder;
 use crate::pg::kept::jobs::JobRow;
 use crate::pg::kept::results::MOST_RESULTS;
-use crate::pg::kept::{Room, job_of, jobs, patiently};
+use crate::pg::kept::table::Held;
+use crate::pg::kept::{All, Room, job_of, jobs, patiently};
 use crate::pg::server;
 use crate::pg::session::notify;
 
@@ -52,20 +53,8 @@ pub fn request(
 /// # Errors
 /// [`Error::Held`].
 pub fn cancel(number: i64) -> Result<bool, Error> {
-    let (_, secret, user) = match job_of(number) {
-        Err(Error::NoJob) => return Ok(false),
-        found => found?,
-    };
-    recorded_about(Action::CancelRequest, Some(&user), (&secret.name, number), || {
-        let room = Room::open(Access::Write)?;
-        let all = room.all()?;
-        let done = patiently(|| {
-            let Some(mut holder) = Holder::take(&room, &all, &user)? else { return Ok(None) };
-            let Some((job, held)) = all.lock_job(number)? else { return Ok(None) };
-            all.delete_job(&mut holder, &job, held)?;
-            holder.put(&room, &all).map(|()| Some(true))
-        });
-        if done == Err(Error::NoJob) { Ok(false) } else { done }
+    change(Action::CancelRequest, number, |room, all, holder, job, held| {
+        all.remove_job(room, holder, &job, held).map(|()| true)
     })
 }
 
@@ -75,30 +64,43 @@ pub fn cancel(number: i64) -> Result<bool, Error> {
 /// # Errors
 /// [`Error::Held`].
 pub fn acknowledge(number: i64, up_to: i64) -> Result<bool, Error> {
+    change(Action::AckResults, number, |room, all, holder, mut job, held| {
+        let last = up_to.min(job.next_seq - 1);
+        let is_over = job.state == JobState::Ended && last == job.next_seq - 1;
+        if is_over {
+            return all.remove_job(room, holder, &job, held).map(|()| true);
+        }
+        if last <= job.acked {
+            return Ok(false);
+        }
+        if !all.results.delete_up_to(number, last, MOST_RESULTS + 1)? {
+            return Err(Error::Held);
+        }
+        job.acked = last;
+        all.jobs.update(held, &mut job).map(|()| true)
+    })
+}
+
+/// Changes a job, or deletes it, as part of the transaction; false if there is no such job, or `make` says that there was
+/// nothing to do.
+fn change(
+    action: Action,
+    number: i64,
+    make: impl Fn(&Room, &All, Holder, JobRow, Held) -> Result<bool, Error>,
+) -> Result<bool, Error> {
     let (_, secret, user) = match job_of(number) {
         Err(Error::NoJob) => return Ok(false),
         found => found?,
     };
-    recorded_about(Action::AckResults, Some(&user), (&secret.name, number), || {
+    recorded_about(action, Some(&user), (&secret.name, number), || {
         let room = Room::open(Access::Write)?;
         let all = room.all()?;
-        patiently(|| {
-            let Some(mut holder) = Holder::take(&room, &all, &user)? else { return Ok(None) };
-            let Some((mut job, held)) = all.lock_job(number)? else { return Ok(None) };
-            let last = up_to.min(job.next_seq - 1);
-            let is_over = job.state == JobState::Ended && last == job.next_seq - 1;
-            if is_over {
-                all.delete_job(&mut holder, &job, held)?;
-                return holder.put(&room, &all).map(|()| Some(true));
-            }
-            if last <= job.acked {
-                return Ok(Some(false));
-            }
-            if !all.results.delete_up_to(number, last, MOST_RESULTS + 1)? {
-                return Err(Error::Held);
-            }
-            job.acked = last;
-            all.jobs.update(held, &mut job).map(|()| Some(true))
-        })
+        let done = patiently(|| {
+            let Some(holder) = Holder::take(&room, &all, &user)? else { return Ok(None) };
+            let Some((job, held)) = all.lock_job(number)? else { return Ok(None) };
+            make(&room, &all, holder, job, held).map(Some)
+        });
+        // Somebody else was first.
+        if done == Err(Error::NoJob) { Ok(false) } else { done }
     })
 }

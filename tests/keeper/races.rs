@@ -9,9 +9,9 @@ use password_verify_tests::calls::{manage, rename, validate};
 use password_verify_tests::crowd::at_once;
 use password_verify_tests::in_the_way::hold_index;
 use password_verify_tests::keeper::{
-    KeptSite, VAULT, VAULT2, cancel, change_vault, contents, create_vault, finish, forget,
-    lock_vault, open, request, requests, rows, secrets, store, store_in_vault, take, try_request,
-    try_store, try_unlock, unlock, work_once,
+    KeptSite, VAULT, VAULT2, acknowledge, cancel, change_vault, contents, create_vault, deliver,
+    finish, forget, lock_vault, open, request, requests, rows, secrets, store, store_in_vault,
+    take, try_request, try_store, try_unlock, unlock, work_once,
 };
 use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::{SOON, stat};
@@ -328,5 +328,30 @@ fn what_is_asked_for_while_a_vault_is_locked_does_not_open() {
     println!("{before} before the lock, {after} after it, {between} of these in between");
     assert!(before >= 40 && after >= 40);
     assert_eq!(stat(&mut kept.admin(), "vault_places_used"), 0);
+    kept.assert_sound();
+}
+
+/// Two that acknowledge or cancel the same: the second finds that there is nothing left to do.
+#[test]
+fn whoever_comes_second_has_nothing_to_acknowledge_or_cancel() {
+    let kept = KeptSite::shared();
+    let (mut app, mut keeper) = (kept.depositor(), kept.connector());
+    store(&mut app, "42", "imap", "x");
+    let calls: [fn(&mut Client, i64) -> bool; 2] =
+        [|client, job| acknowledge(client, job, 1), |client, job| cancel(client, job)];
+    for call in calls {
+        let job = request(&mut app, "42", "imap");
+        assert_eq!(take(&mut keeper), Some(job));
+        deliver(&mut keeper, job, "{}");
+        finish(&mut keeper, job, "done", "ok");
+        app.batch_execute("BEGIN").unwrap();
+        assert!(call(&mut app, job));
+        let mut other = kept.depositor();
+        let second = thread::spawn(move || call(&mut other, job));
+        // Less than a call waits for a row that another one holds.
+        thread::sleep(Duration::from_millis(500));
+        app.batch_execute("COMMIT").unwrap();
+        assert!(!second.join().unwrap());
+    }
     kept.assert_sound();
 }

@@ -160,13 +160,28 @@ impl All {
     ///
     /// # Errors
     /// [`Error::Held`] if somebody holds one of them.
-    pub fn delete_job(&self, holder: &mut Holder, job: &JobRow, held: Held) -> Result<(), Error> {
+    fn delete_job(&self, holder: &mut Holder, job: &JobRow, held: Held) -> Result<(), Error> {
         if !self.results.delete_up_to(job.number, i64::MAX, MOST_RESULTS + 1)? {
             return Err(Error::Held);
         }
         unlocked::close(job.number);
         holder.row.jobs -= 1;
         self.jobs.delete(held)
+    }
+
+    /// Deletes a job, its results, and the user's row if nothing else is kept.
+    ///
+    /// # Errors
+    /// Those of [`All::delete_job`].
+    pub fn remove_job(
+        &self,
+        room: &Room,
+        mut holder: Holder,
+        job: &JobRow,
+        held: Held,
+    ) -> Result<(), Error> {
+        self.delete_job(&mut holder, job, held)?;
+        holder.put(room, self)
     }
 
     /// Locks a job; `None` if another transaction holds it.
@@ -373,13 +388,12 @@ impl All {
             return Ok(());
         }
         let Some(secret) = room.secret_at(job.secret)? else { return Ok(()) };
-        let Some(mut holder) = Holder::take(room, self, &secret.user()?)? else { return Ok(()) };
+        let Some(holder) = Holder::take(room, self, &secret.user()?)? else { return Ok(()) };
         if let Locked::Row(job, held) = self.jobs.lock(job.key())?
             && matches!(job.state, JobState::Ended | JobState::Blocked)
             && job.at < before
         {
-            self.delete_job(&mut holder, &job, held)?;
-            holder.put(room, self)?;
+            self.remove_job(room, holder, &job, held)?;
         }
         Ok(())
     }
