@@ -5,7 +5,7 @@ use password_verify_core::rules::user_id::UserId;
 use super::table::{Held, Kept, Locked};
 use super::vaults::VaultRow;
 use super::{All, Room};
-use crate::error::{Error, Name};
+use crate::error::Error;
 use crate::pg::heap::place::PlaceLock;
 use crate::pg::server;
 
@@ -27,7 +27,7 @@ impl Holder {
         let key = room.vault_place(user);
         Ok(match all.vaults.lock(key)? {
             Locked::Row(row, _) if row.user_id != user.as_str() => {
-                return Err(Error::Altered(Name::of(VaultRow::TABLE)));
+                return Err(VaultRow::altered());
             }
             Locked::Row(row, held) => Some(Self { row, held: Some(held), _place }),
             Locked::Absent => {
@@ -63,7 +63,7 @@ impl Holder {
         let more =
             |(count, found): &(i32, usize)| usize::try_from(*count).is_ok_and(|it| it < *found);
         if counts.iter().any(more) {
-            return Err(Error::Altered(Name::of(VaultRow::TABLE)));
+            return Err(VaultRow::altered());
         }
         let is = |count: i32, found: usize| usize::try_from(count) == Ok(found);
         Ok(is(self.row.secrets, secrets) && jobs.is_none_or(|jobs| is(self.row.jobs, jobs)))

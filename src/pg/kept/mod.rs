@@ -17,7 +17,7 @@ use std::time::Instant;
 use password_verify_core::keeper::data_key::DataKey;
 use password_verify_core::rules::user_id::UserId;
 
-use crate::error::{Error, Name};
+use crate::error::Error;
 use crate::pg::heap::lock;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::place::PlaceLock;
@@ -213,7 +213,7 @@ impl Room {
         let row = self.secret_at(self.place(user, name))?;
         let is_its = |row: &SecretRow| row.user_id == user.as_str() && row.name == name;
         match row {
-            Some(row) if !is_its(&row) => Err(Error::Altered(Name::of(SecretRow::TABLE))),
+            Some(row) if !is_its(&row) => Err(SecretRow::altered()),
             row => Ok(row),
         }
     }
@@ -224,9 +224,7 @@ impl Room {
     /// As [`Room::secret`].
     pub fn vault(&self, user: &UserId) -> Result<Option<VaultRow>, Error> {
         match self.vaults()?.find(self.vault_place(user))? {
-            Some(row) if row.user_id != user.as_str() => {
-                Err(Error::Altered(Name::of(VaultRow::TABLE)))
-            }
+            Some(row) if row.user_id != user.as_str() => Err(VaultRow::altered()),
             row => Ok(row),
         }
     }

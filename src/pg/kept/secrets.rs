@@ -17,8 +17,8 @@ use password_verify_core::rules::user_id::UserId;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::table::{Kept, Reseal, RowKey, Rows};
-use crate::error::{Error, Name};
+use super::table::{Kept, Reseal, RowKey, Rows, later_than};
+use crate::error::Error;
 use crate::pg::heap::row::Row;
 use crate::pg::heap::text;
 use crate::pg::keys::keyring;
@@ -95,13 +95,8 @@ impl SecretRow {
         };
         self.data_key = keyring::seal(&inner, LABEL, &self.binding())?;
         (self.state, self.why) = (SecretState::New, None);
-        self.stored_at = self.next_time(now);
+        self.stored_at = later_than(self.stored_at, now);
         Ok(())
-    }
-
-    /// No two secrets of a row are stored at the same time, whatever the clock says.
-    fn next_time(&self, now: Timestamp) -> Timestamp {
-        now.max(self.stored_at.saturating_add(1))
     }
 
     /// Encrypts another secret for the same destination with the same data key: the keeper has used the one before,
@@ -117,7 +112,7 @@ impl SecretRow {
     ) -> Result<(), Error> {
         let sealed = data_key.seal(secret, &self.id, &self.destination, salt::random()?);
         self.sealed = Secret::new(sealed);
-        self.stored_at = self.next_time(now);
+        self.stored_at = later_than(self.stored_at, now);
         Ok(())
     }
 
@@ -138,7 +133,7 @@ impl SecretRow {
     /// # Errors
     /// [`Error::Altered`] when it was moved or changed; those of [`keyring::unseal`] for a missing key.
     pub fn data_key(&self) -> Result<DataKey, Error> {
-        DataKey::parse(self.unwrap()?.expose()).ok_or_else(altered)
+        DataKey::parse(self.unwrap()?.expose()).ok_or_else(Self::altered)
     }
 
     /// That of one in the vault with this key; `None` if it is that of another vault.
@@ -154,7 +149,7 @@ impl SecretRow {
     /// # Errors
     /// [`Error::Altered`] if it is not locked with the old one; those of [`SecretRow::data_key`].
     pub fn relock(&mut self, old: &VaultKey, new: &VaultKey) -> Result<(), Error> {
-        let data_key = self.data_key_in(old)?.ok_or_else(altered)?;
+        let data_key = self.data_key_in(old)?.ok_or_else(Self::altered)?;
         let inner = new.lock(&data_key, &self.id, salt::random()?);
         self.data_key = keyring::seal(&inner, LABEL, &self.binding())?;
         Ok(())
@@ -170,7 +165,7 @@ impl SecretRow {
     /// [`Error::Altered`] when secret, id or destination is not what it was.
     pub fn open(&self, data_key: &DataKey) -> Result<Secret, Error> {
         let opened = data_key.open(self.sealed.expose(), &self.id, &self.destination);
-        opened.ok_or_else(altered)
+        opened.ok_or_else(Self::altered)
     }
 
     /// The row under another user's id. Opens nothing but the wrapping.
@@ -183,10 +178,6 @@ impl SecretRow {
         self.data_key = keyring::seal(&inner, LABEL, &self.binding())?;
         Ok(())
     }
-}
-
-fn altered() -> Error {
-    Error::Altered(Name::of(SecretRow::TABLE))
 }
 
 impl Kept<COLUMNS> for SecretRow {

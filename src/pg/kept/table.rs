@@ -61,14 +61,18 @@ pub trait Kept<const N: usize>: Sized {
     /// Those of `each`.
     fn sealed(&mut self, each: &mut Reseal) -> Result<(), Error>;
 
+    /// What a row is called that is not as it was written.
+    fn altered() -> Error {
+        Error::Altered(Name::of(Self::TABLE))
+    }
+
     /// Opens a sealed text of the row. One that was moved or changed makes it a changed row.
     ///
     /// # Errors
     /// [`Error::Altered`]; those of [`keyring::unseal`] for a missing key.
     fn unseal(&self, text: &Secret, binding: &Binding) -> Result<Secret, Error> {
         let opened = keyring::unseal(text.expose(), binding, self.key());
-        let altered = Error::Altered(Name::of(Self::TABLE));
-        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { altered } else { why })
+        opened.map_err(|why| if matches!(why, Error::Corrupt(_)) { Self::altered() } else { why })
     }
 }
 
@@ -81,6 +85,25 @@ pub enum Locked<T> {
     Absent,
     /// Another transaction holds it, or is inserting or deleting it.
     Busy,
+}
+
+impl<T> Locked<T> {
+    /// The row, which has to be there; `None` if another transaction holds it.
+    ///
+    /// # Errors
+    /// `absent`.
+    pub fn required(self, absent: Error) -> Result<Option<(T, Held)>, Error> {
+        match self {
+            Self::Row(row, held) => Ok(Some((row, held))),
+            Self::Absent => Err(absent),
+            Self::Busy => Ok(None),
+        }
+    }
+}
+
+/// No two versions of a row have the same time, whatever the clock says.
+pub fn later_than(before: Timestamp, now: Timestamp) -> Timestamp {
+    now.max(before.saturating_add(1))
 }
 
 /// An open table.

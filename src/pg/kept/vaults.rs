@@ -12,7 +12,7 @@ use password_verify_core::rules::user_id::UserId;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
-use super::table::{Kept, Reseal, RowKey, Rows};
+use super::table::{Kept, Reseal, RowKey, Rows, later_than};
 use crate::error::Error;
 use crate::pg::heap::row::Row;
 use crate::pg::heap::text;
@@ -73,7 +73,7 @@ impl VaultRow {
     /// Takes the lock away.
     pub fn open(&mut self, now: Timestamp) {
         self.sealed = Secret::new(String::new());
-        self.changed_at = now.max(self.changed_at.saturating_add(1));
+        self.changed_at = later_than(self.changed_at, now);
     }
 
     /// Puts a lock on it, in place of any other.
@@ -85,7 +85,7 @@ impl VaultRow {
             return Err(Error::NoKeyring);
         }
         self.sealed = keyring::seal(&lock.expose(), LABEL, &self.binding())?;
-        self.changed_at = now.max(self.changed_at.saturating_add(1));
+        self.changed_at = later_than(self.changed_at, now);
         Ok(())
     }
 

@@ -189,11 +189,7 @@ impl All {
     /// # Errors
     /// [`Error::NoJob`].
     pub fn lock_job(&self, number: i64) -> Result<Option<(JobRow, Held)>, Error> {
-        match self.jobs.lock(jobs::key(number))? {
-            Locked::Row(job, held) => Ok(Some((job, held))),
-            Locked::Absent => Err(Error::NoJob),
-            Locked::Busy => Ok(None),
-        }
+        self.jobs.lock(jobs::key(number))?.required(Error::NoJob)
     }
 
     /// Locks the secret of a job; `None` if another transaction holds it.
@@ -201,11 +197,7 @@ impl All {
     /// # Errors
     /// [`Error::NoJob`] if it is gone.
     pub fn lock_secret(&self, job: &JobRow) -> Result<Option<(SecretRow, Held)>, Error> {
-        match self.secrets.lock(job.secret)? {
-            Locked::Row(row, held) => Ok(Some((row, held))),
-            Locked::Absent => Err(Error::NoJob),
-            Locked::Busy => Ok(None),
-        }
+        self.secrets.lock(job.secret)?.required(Error::NoJob)
     }
 
     /// Changes a job, or something of it, while it is leased: by this lease, if one is named. `make` says whether the job

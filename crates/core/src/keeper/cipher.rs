@@ -6,8 +6,6 @@
 //! ```
 
 use base64ct::{Base64Unpadded, Encoding};
-use blake2::Blake2bMac;
-use blake2::digest::{FixedOutput, Update, consts::U32};
 use chacha20poly1305::aead::AeadInOut;
 use chacha20poly1305::{KeyInit, Tag, XChaCha20Poly1305};
 use zeroize::{Zeroize, Zeroizing};
@@ -27,20 +25,6 @@ pub(super) fn take_over(mut bytes: [u8; KEY_BYTES]) -> Zeroizing<[u8; KEY_BYTES]
     let key = Zeroizing::new(bytes);
     bytes.zeroize();
     key
-}
-
-/// Derives the key for one purpose, unrelated to those for others: BLAKE2b-256 (RFC 7693), keyed
-/// with `key`, over `password_verify ` and the purpose. The same as
-/// [`crate::kept::keyring::Key::derive`], for keys that are in no keyring.
-pub(super) fn derive(key: &[u8; KEY_BYTES], purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
-    // Invariant: BLAKE2b takes keys of up to 64 bytes, and this one has 32.
-    #[allow(clippy::expect_used)]
-    let mut mac = Blake2bMac::<U32>::new_from_slice(key).expect("a 32-byte key");
-    mac.update(b"password_verify ");
-    mac.update(purpose.as_bytes());
-    let mut derived = Zeroizing::new([0; KEY_BYTES]);
-    mac.finalize_into((&mut *derived).into());
-    derived
 }
 
 /// Seals `secret`. It opens only with the same key and the same `parts`, the first of which should

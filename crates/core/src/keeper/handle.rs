@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::keeper::cipher::{self, KEY_BYTES, NONCE_BYTES, SEALED_KEY_BYTES};
 use crate::keeper::vault::VaultKey;
+use crate::kept::keyring::derive;
 use crate::rules::secret::Secret;
 
 /// The beginning of every handle.
@@ -56,18 +57,18 @@ impl Handle {
     /// Finds the unlocked vault: BLAKE2b-256 keyed with the handle. A handle with 256 bits of
     /// entropy needs no slow hash.
     pub fn digest(&self) -> [u8; 32] {
-        *cipher::derive(&self.0, DIGEST)
+        *derive(&self.0, DIGEST)
     }
 
     /// Seals a vault key under a key that is derived from the handle: nonce, ciphertext and tag,
     /// [`HIDDEN_BYTES`] long. `nonce` must come from the operating system's generator.
     pub fn hide(&self, key: &VaultKey, nonce: [u8; NONCE_BYTES]) -> Vec<u8> {
-        cipher::seal(key.bytes(), &[HIDING.as_bytes()], &cipher::derive(&self.0, HIDING), nonce)
+        cipher::seal(key.bytes(), &[HIDING.as_bytes()], &derive(&self.0, HIDING), nonce)
     }
 
     /// Opens what [`Handle::hide`] made. `None` for any other bytes.
     pub fn reveal(&self, hidden: &[u8]) -> Option<VaultKey> {
-        let hiding = cipher::derive(&self.0, HIDING);
+        let hiding = derive(&self.0, HIDING);
         cipher::open_key(hidden, &[HIDING.as_bytes()], &hiding).map(VaultKey::from_bytes)
     }
 }

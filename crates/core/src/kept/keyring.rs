@@ -26,17 +26,9 @@ pub const LOG: &str = "log line v1";
 pub struct Key(Box<Zeroizing<[u8; KEY_BYTES]>>);
 
 impl Key {
-    /// Derives the key for one purpose, unrelated to those for others: BLAKE2b-256, keyed with this
-    /// key, over `password_verify ` and the purpose.
+    /// Derives the key for one purpose, as [`derive()`] does.
     pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
-        // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
-        #[allow(clippy::expect_used)]
-        let mut mac = Blake2bMac::<U32>::new_from_slice(&self.0[..]).expect("a 32-byte key");
-        mac.update(b"password_verify ");
-        mac.update(purpose.as_bytes());
-        let mut derived = Zeroizing::new([0; KEY_BYTES]);
-        mac.finalize_into((&mut *derived).into());
-        derived
+        derive(&self.0, purpose)
     }
 
     /// Reads exactly [`KEY_BYTES`] in strict standard base64 with padding.
@@ -45,6 +37,19 @@ impl Key {
         let decoded = Base64::decode(text, &mut bytes[..]).ok()?.len();
         (decoded == KEY_BYTES).then_some(Self(bytes))
     }
+}
+
+/// Derives the key for one purpose, unrelated to those for others: BLAKE2b-256 (RFC 7693), keyed with
+/// `key`, over `password_verify ` and the purpose.
+pub(crate) fn derive(key: &[u8; KEY_BYTES], purpose: &str) -> Zeroizing<[u8; KEY_BYTES]> {
+    // Invariant: BLAKE2b takes keys of up to 64 bytes, and ours has 32.
+    #[allow(clippy::expect_used)]
+    let mut mac = Blake2bMac::<U32>::new_from_slice(key).expect("a 32-byte key");
+    mac.update(b"password_verify ");
+    mac.update(purpose.as_bytes());
+    let mut derived = Zeroizing::new([0; KEY_BYTES]);
+    mac.finalize_into((&mut *derived).into());
+    derived
 }
 
 /// The keys of one keyring, at least one.

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use crate::keeper::cipher::{self, KEY_BYTES, NONCE_BYTES, SEALED_KEY_BYTES};
 use crate::keeper::vault::VaultKey;
+use crate::kept::keyring::derive;
 use crate::kept::verifier::{NotAVerifier, SALT_BYTES, Verifier};
 use crate::kept::workspace::{OutOfMemory, Workspace};
 use crate::rules::cost::Cost;
@@ -52,9 +53,9 @@ impl Lock {
     ) -> Result<Self, OutOfMemory> {
         let output = output(password, cost, &salt, workspace)?;
         let parts: [&[u8]; 2] = [LOCK.as_bytes(), id];
-        let wrapped = cipher::seal(key.bytes(), &parts, &cipher::derive(&output, LOCK), nonce);
+        let wrapped = cipher::seal(key.bytes(), &parts, &derive(&output, LOCK), nonce);
         let wrapped = Base64Unpadded::encode_string(&wrapped);
-        Ok(Self { cost, salt, check: cipher::derive(&output, CHECK), wrapped })
+        Ok(Self { cost, salt, check: derive(&output, CHECK), wrapped })
     }
 
     /// Opens the vault with that id. `None` if the password is wrong, which is compared in constant
@@ -69,12 +70,12 @@ impl Lock {
         workspace: &mut Workspace,
     ) -> Result<Option<VaultKey>, OutOfMemory> {
         let output = output(password, self.cost, &self.salt, workspace)?;
-        if !bool::from(cipher::derive(&output, CHECK).ct_eq(&self.check[..])) {
+        if !bool::from(derive(&output, CHECK).ct_eq(&self.check[..])) {
             return Ok(None);
         }
         let parts: [&[u8]; 2] = [LOCK.as_bytes(), id];
         let key = cipher::from_text("", &self.wrapped)
-            .and_then(|wrapped| cipher::open_key(&wrapped, &parts, &cipher::derive(&output, LOCK)));
+            .and_then(|wrapped| cipher::open_key(&wrapped, &parts, &derive(&output, LOCK)));
         Ok(key.map(VaultKey::from_bytes))
     }
 
