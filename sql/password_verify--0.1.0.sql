@@ -332,6 +332,7 @@ CREATE TABLE password_verify.job (
     due         uuid NOT NULL,
     secret      uuid NOT NULL,
     what        text COLLATE "C" NOT NULL,
+    progress    text COLLATE "C",
     state       text COLLATE "C" NOT NULL,
     every       bigint,
     until       timestamptz,
@@ -353,6 +354,7 @@ COMMENT ON TABLE password_verify.job IS 'what is to be done with secrets, and wh
 COMMENT ON COLUMN password_verify.job.key IS 'the number of the request';
 COMMENT ON COLUMN password_verify.job.due IS 'its place in the order of time: waiting jobs, leased ones by the end of the lease, those that are over';
 COMMENT ON COLUMN password_verify.job.what IS 'sealed with a key of the keyring';
+COMMENT ON COLUMN password_verify.job.progress IS 'what the keeper noted with its last result, sealed as well';
 COMMENT ON COLUMN password_verify.job.every IS 'in microseconds';
 COMMENT ON COLUMN password_verify.job.leased_with IS 'when the secret was stored that it was leased with: another is not opened';
 COMMENT ON COLUMN password_verify.job.leased_by IS 'the transaction that leased it last: until it is committed, nothing is opened';
@@ -742,6 +744,10 @@ CREATE FUNCTION password_verify.kept_seals()
 SELECT kept.text
   FROM (SELECT s.data_key FROM password_verify.secret s
         UNION ALL SELECT j.what FROM password_verify.job j
+        -- A row counts once for each key it needs.
+        UNION ALL SELECT j.progress FROM password_verify.job j
+         WHERE (pg_catalog.split_part(j.progress, '$', 4), pg_catalog.split_part(j.progress, '$', 5))
+               OPERATOR(pg_catalog.<>) (pg_catalog.split_part(j.what, '$', 4), pg_catalog.split_part(j.what, '$', 5))
         UNION ALL SELECT r.sealed FROM password_verify.result r
         UNION ALL SELECT v.sealed FROM password_verify.vault v WHERE v.sealed OPERATOR(pg_catalog.<>) '') kept (text)
  -- Without a keyring nothing is kept.
@@ -1038,12 +1044,257 @@ CREATE FUNCTION @extschema@.pv_lock_vault(vault_handle text)
     AS 'MODULE_PATHNAME', 'pv_lock_vault_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_lock_vault(text) IS 'lock what a handle has unlocked, at once; false if that was nothing';
 
+-- Mail, in the words of the keeper that speaks IMAP. These run as their caller, and do nothing that it could not do without
+-- them. Names in their bodies are looked up once, here, whatever search_path a caller has.
+
+CREATE FUNCTION @extschema@.pv_register_imap_account(
+        user_id text, name text, host text, port integer, login text, password text,
+        mechanism text DEFAULT 'PLAIN', protocol text DEFAULT 'imaps', ca text DEFAULT NULL,
+        token_endpoint text DEFAULT NULL, scopes text[] DEFAULT NULL,
+        vault_password text DEFAULT NULL, client_addr inet DEFAULT NULL, vault_handle text DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval, OUT request bigint)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT stored.success, stored.reason, stored.retry_after,
+           -- To unlock the vault here would cost another hash, and leave it unlocked for nobody.
+           CASE WHEN stored.success AND (vault_password IS NULL OR vault_handle IS NOT NULL)
+                THEN @extschema@.pv_request(user_id, name, '{"imap": "verify"}'::pg_catalog.jsonb, NULL, NULL, vault_handle)
+           END
+      FROM @extschema@.pv_store_secret(
+               user_id, name, password,
+               pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                   'protocol', protocol, 'host', host, 'port', port, 'login', login, 'mechanism', mechanism,
+                   'ca', ca, 'token_endpoint', token_endpoint,
+                   -- A token endpoint needs scopes; none is those that the token was made for.
+                   'scopes', COALESCE(scopes, CASE WHEN token_endpoint IS NOT NULL THEN '{}'::pg_catalog.text[] END))),
+               vault_password, client_addr) stored;
+    END;
+CREATE FUNCTION @extschema@.pv_register_imap_account(
+        user_id bigint, name text, host text, port integer, login text, password text,
+        mechanism text DEFAULT 'PLAIN', protocol text DEFAULT 'imaps', ca text DEFAULT NULL,
+        token_endpoint text DEFAULT NULL, scopes text[] DEFAULT NULL,
+        vault_password text DEFAULT NULL, client_addr inet DEFAULT NULL, vault_handle text DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval, OUT request bigint)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT r.success, r.reason, r.retry_after, r.request
+      FROM @extschema@.pv_register_imap_account(
+               user_id::pg_catalog.text, name, host, port, login, password, mechanism, protocol, ca,
+               token_endpoint, scopes, vault_password, client_addr, vault_handle) r;
+    END;
+CREATE FUNCTION @extschema@.pv_register_imap_account(
+        user_id uuid, name text, host text, port integer, login text, password text,
+        mechanism text DEFAULT 'PLAIN', protocol text DEFAULT 'imaps', ca text DEFAULT NULL,
+        token_endpoint text DEFAULT NULL, scopes text[] DEFAULT NULL,
+        vault_password text DEFAULT NULL, client_addr inet DEFAULT NULL, vault_handle text DEFAULT NULL,
+        OUT success boolean, OUT reason text, OUT retry_after interval, OUT request bigint)
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT r.success, r.reason, r.retry_after, r.request
+      FROM @extschema@.pv_register_imap_account(
+               user_id::pg_catalog.text, name, host, port, login, password, mechanism, protocol, ca,
+               token_endpoint, scopes, vault_password, client_addr, vault_handle) r;
+    END;
+COMMENT ON FUNCTION @extschema@.pv_register_imap_account(bigint, text, text, integer, text, text, text, text, text, text, text[], text, inet, text) IS 'keep the password of a mailbox, and have the keeper try it once';
+COMMENT ON FUNCTION @extschema@.pv_register_imap_account(uuid, text, text, integer, text, text, text, text, text, text, text[], text, inet, text) IS 'keep the password of a mailbox, and have the keeper try it once';
+COMMENT ON FUNCTION @extschema@.pv_register_imap_account(text, text, text, integer, text, text, text, text, text, text, text[], text, inet, text) IS 'keep the password of a mailbox, and have the keeper try it once';
+
+-- Arguments that are NULL and must not be make `what` NULL, which pv_request refuses.
+CREATE FUNCTION @extschema@.pv_request_mail(
+        user_id text, name text, mailbox text DEFAULT 'INBOX', since date DEFAULT NULL, parts text DEFAULT 'text',
+        max_bytes integer DEFAULT NULL, max_mails integer DEFAULT NULL,
+        every interval DEFAULT NULL, until timestamptz DEFAULT NULL, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_request(
+               user_id, name,
+               CASE WHEN pg_catalog.num_nulls(mailbox, parts) OPERATOR(pg_catalog.=) 0
+                    -- A date is written as ISO 8601 does, whatever DateStyle says.
+                    THEN pg_catalog.jsonb_strip_nulls(pg_catalog.jsonb_build_object(
+                        'imap', 'fetch', 'mailbox', mailbox, 'since', since, 'parts', parts,
+                        'max_bytes', max_bytes, 'max_mails', max_mails)) END,
+               every, until, vault_handle);
+    END;
+CREATE FUNCTION @extschema@.pv_request_mail(
+        user_id bigint, name text, mailbox text DEFAULT 'INBOX', since date DEFAULT NULL, parts text DEFAULT 'text',
+        max_bytes integer DEFAULT NULL, max_mails integer DEFAULT NULL,
+        every interval DEFAULT NULL, until timestamptz DEFAULT NULL, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_request_mail(
+               user_id::pg_catalog.text, name, mailbox, since, parts, max_bytes, max_mails, every, until, vault_handle);
+    END;
+CREATE FUNCTION @extschema@.pv_request_mail(
+        user_id uuid, name text, mailbox text DEFAULT 'INBOX', since date DEFAULT NULL, parts text DEFAULT 'text',
+        max_bytes integer DEFAULT NULL, max_mails integer DEFAULT NULL,
+        every interval DEFAULT NULL, until timestamptz DEFAULT NULL, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_request_mail(
+               user_id::pg_catalog.text, name, mailbox, since, parts, max_bytes, max_mails, every, until, vault_handle);
+    END;
+COMMENT ON FUNCTION @extschema@.pv_request_mail(bigint, text, text, date, text, integer, integer, interval, timestamptz, text) IS 'have new mail read, once or again and again until a time; the number of the request';
+COMMENT ON FUNCTION @extschema@.pv_request_mail(uuid, text, text, date, text, integer, integer, interval, timestamptz, text) IS 'have new mail read, once or again and again until a time; the number of the request';
+COMMENT ON FUNCTION @extschema@.pv_request_mail(text, text, text, date, text, integer, integer, interval, timestamptz, text) IS 'have new mail read, once or again and again until a time; the number of the request';
+
+CREATE FUNCTION @extschema@.pv_request_attachment(
+        user_id text, name text, mailbox text, uidvalidity bigint, uid bigint, part text, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_request(
+               user_id, name,
+               CASE WHEN pg_catalog.num_nulls(mailbox, uidvalidity, uid, part) OPERATOR(pg_catalog.=) 0
+                    THEN pg_catalog.jsonb_build_object(
+                        'imap', 'attachment', 'mailbox', mailbox, 'uidvalidity', uidvalidity, 'uid', uid, 'part', part) END,
+               NULL, NULL, vault_handle);
+    END;
+CREATE FUNCTION @extschema@.pv_request_attachment(
+        user_id bigint, name text, mailbox text, uidvalidity bigint, uid bigint, part text, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_request_attachment(user_id::pg_catalog.text, name, mailbox, uidvalidity, uid, part, vault_handle);
+    END;
+CREATE FUNCTION @extschema@.pv_request_attachment(
+        user_id uuid, name text, mailbox text, uidvalidity bigint, uid bigint, part text, vault_handle text DEFAULT NULL)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_request_attachment(user_id::pg_catalog.text, name, mailbox, uidvalidity, uid, part, vault_handle);
+    END;
+COMMENT ON FUNCTION @extschema@.pv_request_attachment(bigint, text, text, bigint, bigint, text, text) IS 'have one part of one mail read; the number of the request';
+COMMENT ON FUNCTION @extschema@.pv_request_attachment(uuid, text, text, bigint, bigint, text, text) IS 'have one part of one mail read; the number of the request';
+COMMENT ON FUNCTION @extschema@.pv_request_attachment(text, text, text, bigint, bigint, text, text) IS 'have one part of one mail read; the number of the request';
+
+-- Of what is in results: NULL for what it is not, and never an error, or one mail could keep all others from being read.
+
+CREATE FUNCTION password_verify.mail_number(value jsonb)
+    RETURNS bigint
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN value::pg_catalog.text COLLATE pg_catalog."C" OPERATOR(pg_catalog.~) '^[0-9]{1,18}$'
+                THEN value::pg_catalog.text::pg_catalog.int8 END;
+    END;
+COMMENT ON FUNCTION password_verify.mail_number(jsonb) IS 'a number of a result; NULL if it is none';
+
+CREATE FUNCTION password_verify.mail_texts(value jsonb)
+    RETURNS text[]
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN pg_catalog.jsonb_typeof(value) OPERATOR(pg_catalog.=) 'array'
+                THEN ARRAY(SELECT each.text FROM pg_catalog.jsonb_array_elements_text(value) each (text)) END;
+    END;
+COMMENT ON FUNCTION password_verify.mail_texts(jsonb) IS 'texts of a result; NULL if it has none';
+
+CREATE FUNCTION password_verify.mail_bytes(value text)
+    RETURNS bytea
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN value COLLATE pg_catalog."C" OPERATOR(pg_catalog.~)
+                     '^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$'
+                THEN pg_catalog.decode(value, 'base64') END;
+    END;
+COMMENT ON FUNCTION password_verify.mail_bytes(text) IS 'bytes of a result, which are there in base64; NULL if they are not';
+
+-- Added up instead of cast, because a stranger can write any date. The year is one that every client knows.
+CREATE FUNCTION password_verify.mail_time(value text)
+    RETURNS timestamptz
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT CASE WHEN pg_catalog.date_part('month', days.day) OPERATOR(pg_catalog.=) found.part[2]::pg_catalog.float8
+                 AND found.part[1] OPERATOR(pg_catalog.<>) '9999'
+                THEN pg_catalog.to_timestamp(pg_catalog.date_part('epoch',
+                         days.day
+                         OPERATOR(pg_catalog.+) pg_catalog.make_interval(
+                             hours => found.part[4]::pg_catalog.int4, mins => found.part[5]::pg_catalog.int4,
+                             secs => found.part[6]::pg_catalog.float8)
+                         OPERATOR(pg_catalog.-) COALESCE(pg_catalog.make_interval(
+                             hours => (found.part[7] OPERATOR(pg_catalog.||) found.part[8])::pg_catalog.int4,
+                             mins => (found.part[7] OPERATOR(pg_catalog.||) found.part[9])::pg_catalog.int4), '0'))) END
+      FROM (SELECT pg_catalog.regexp_match(
+                value COLLATE pg_catalog."C",
+                '^([1-9][0-9]{3})-([0-9]{2})-([0-9]{2})T([01][0-9]|2[0-3]):([0-5][0-9]):([0-5][0-9]|60)(?:Z|([+-])([01][0-9]|2[0-3]):([0-5][0-9]))$')) found (part)
+     CROSS JOIN LATERAL (SELECT '0001-01-01'::pg_catalog.timestamp OPERATOR(pg_catalog.+) pg_catalog.make_interval(
+                years => found.part[1]::pg_catalog.int4 OPERATOR(pg_catalog.-) 1,
+                months => found.part[2]::pg_catalog.int4 OPERATOR(pg_catalog.-) 1,
+                days => found.part[3]::pg_catalog.int4 OPERATOR(pg_catalog.-) 1)) days (day);
+    END;
+COMMENT ON FUNCTION password_verify.mail_time(text) IS 'a time as RFC 3339 writes it, from the year 1000 to 9998; NULL if it is none';
+
+-- Each result has a row at least: whoever goes on after the last number comes to the end.
+CREATE FUNCTION @extschema@.pv_read_mail(
+        request bigint, after bigint DEFAULT 0,
+        OUT seq bigint, OUT mailbox text, OUT uidvalidity bigint, OUT uid bigint, OUT received timestamptz,
+        OUT date timestamptz, OUT sender text, OUT recipients text[], OUT cc text[], OUT subject text, OUT message_id text,
+        OUT text text, OUT raw bytea, OUT size bigint, OUT attachments jsonb, OUT truncated boolean, OUT note text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT r.seq,
+           r.result OPERATOR(pg_catalog.->>) 'mailbox',
+           password_verify.mail_number(r.result OPERATOR(pg_catalog.->) 'uidvalidity'),
+           known.uid,
+           password_verify.mail_time(m.mail OPERATOR(pg_catalog.->>) 'received'),
+           password_verify.mail_time(m.mail OPERATOR(pg_catalog.->>) 'date'),
+           m.mail OPERATOR(pg_catalog.->>) 'from',
+           password_verify.mail_texts(m.mail OPERATOR(pg_catalog.->) 'to'),
+           password_verify.mail_texts(m.mail OPERATOR(pg_catalog.->) 'cc'),
+           m.mail OPERATOR(pg_catalog.->>) 'subject',
+           m.mail OPERATOR(pg_catalog.->>) 'message_id',
+           m.mail OPERATOR(pg_catalog.->>) 'text',
+           password_verify.mail_bytes(m.mail OPERATOR(pg_catalog.->>) 'raw'),
+           password_verify.mail_number(m.mail OPERATOR(pg_catalog.->) 'size'),
+           m.mail OPERATOR(pg_catalog.->) 'attachments',
+           COALESCE(m.mail OPERATOR(pg_catalog.@>) '{"truncated": true}'
+                    OR m.mail OPERATOR(pg_catalog.@>) '{"text_truncated": true}', false),
+           CASE WHEN known.uid IS NOT NULL THEN m.mail OPERATOR(pg_catalog.->>) 'note'
+                WHEN r.result OPERATOR(pg_catalog.@>) '{"reset": true}' THEN 'mailbox_reset'
+                ELSE 'other' END
+      FROM @extschema@.pv_results(request, after) r
+      LEFT JOIN LATERAL pg_catalog.jsonb_array_elements(
+               CASE WHEN pg_catalog.jsonb_typeof(r.result OPERATOR(pg_catalog.->) 'mails') OPERATOR(pg_catalog.=) 'array'
+                    THEN r.result OPERATOR(pg_catalog.->) 'mails' END) m (mail) ON true
+     CROSS JOIN LATERAL (SELECT password_verify.mail_number(m.mail OPERATOR(pg_catalog.->) 'uid')) known (uid);
+    END;
+COMMENT ON FUNCTION @extschema@.pv_read_mail(bigint, bigint) IS 'the mails in the results of a request after a number, about 2 MB of them at most';
+
+CREATE FUNCTION @extschema@.pv_read_attachment(
+        request bigint, after bigint DEFAULT 0,
+        OUT seq bigint, OUT mailbox text, OUT uidvalidity bigint, OUT uid bigint, OUT part text,
+        OUT "position" bigint, OUT data bytea, OUT last boolean)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT r.seq,
+           r.result OPERATOR(pg_catalog.->>) 'mailbox',
+           password_verify.mail_number(r.result OPERATOR(pg_catalog.->) 'uidvalidity'),
+           password_verify.mail_number(r.result OPERATOR(pg_catalog.->) 'uid'),
+           r.result OPERATOR(pg_catalog.->>) 'part',
+           password_verify.mail_number(r.result OPERATOR(pg_catalog.->) 'offset'),
+           password_verify.mail_bytes(r.result OPERATOR(pg_catalog.->>) 'data'),
+           r.result OPERATOR(pg_catalog.@>) '{"last": true}'
+      FROM @extschema@.pv_results(request, after) r;
+    END;
+COMMENT ON FUNCTION @extschema@.pv_read_attachment(bigint, bigint) IS 'the pieces of an attachment in the results of a request after a number, about 2 MB of them at most';
+
+CREATE FUNCTION @extschema@.pv_ack_mail(request bigint, up_to bigint)
+    RETURNS boolean
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    BEGIN ATOMIC
+    SELECT @extschema@.pv_ack_results(request, up_to);
+    END;
+COMMENT ON FUNCTION @extschema@.pv_ack_mail(bigint, bigint) IS 'delete the results of a request up to a number, whose mails are in hand';
+
 -- The connector.
 
 CREATE FUNCTION @extschema@.pv_take_job(
         lease_for interval DEFAULT '5 minutes',
         OUT job bigint, OUT user_id text, OUT name text, OUT destination jsonb, OUT what jsonb,
-        OUT lease bigint, OUT lease_ends timestamptz)
+        OUT lease bigint, OUT lease_ends timestamptz, OUT progress jsonb)
     RETURNS SETOF pg_catalog.record
     LANGUAGE c COST 1000000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_take_job_wrapper';
@@ -1063,11 +1314,12 @@ CREATE FUNCTION @extschema@.pv_store_rotated(job bigint, secret text, lease bigi
     AS 'MODULE_PATHNAME', 'pv_store_rotated_wrapper';
 COMMENT ON FUNCTION @extschema@.pv_store_rotated(bigint, text, bigint) IS 'keep what the use of the secret of a leased job has made of it';
 
-CREATE FUNCTION @extschema@.pv_deliver(job bigint, result jsonb, lease bigint DEFAULT NULL)
+CREATE FUNCTION @extschema@.pv_deliver(
+        job bigint, result jsonb, lease bigint DEFAULT NULL, progress jsonb DEFAULT NULL)
     RETURNS bigint
     LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS 'MODULE_PATHNAME', 'pv_deliver_wrapper';
-COMMENT ON FUNCTION @extschema@.pv_deliver(bigint, jsonb, bigint) IS 'deliver a result of a leased job; its number';
+COMMENT ON FUNCTION @extschema@.pv_deliver(bigint, jsonb, bigint, jsonb) IS 'deliver a result of a leased job, and note how far it has come; the number of the result';
 
 CREATE FUNCTION @extschema@.pv_finish_job(job bigint, outcome text, detail text DEFAULT 'ok', lease bigint DEFAULT NULL)
     RETURNS pg_catalog.void
@@ -1294,6 +1546,16 @@ SELECT k.kind, k.object
                ('depositor', 'pv_delete_vault'),
                ('depositor', 'pv_unlock_vault'),
                ('depositor', 'pv_lock_vault'),
+               ('depositor', 'pv_register_imap_account'),
+               ('depositor', 'pv_request_mail'),
+               ('depositor', 'pv_request_attachment'),
+               ('depositor', 'pv_read_mail'),
+               ('depositor', 'pv_read_attachment'),
+               ('depositor', 'pv_ack_mail'),
+               ('depositor', 'mail_number'),
+               ('depositor', 'mail_texts'),
+               ('depositor', 'mail_bytes'),
+               ('depositor', 'mail_time'),
                ('connector', 'pv_take_job'),
                ('connector', 'pv_open_secret'),
                ('connector', 'pv_store_rotated'),
@@ -1461,7 +1723,8 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 -- run as pv_owner and look names up in pg_catalog only. Some run as their caller: the procedure
 -- must, because it commits, and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
 -- would need USAGE on the schema of the functions to name them, and granting that here would make
--- all earlier grants on that schema part of the extension, which a dump leaves out.
+-- all earlier grants on that schema part of the extension, which a dump leaves out. Those about mail
+-- need nothing that a depositor has not.
 -- tests/contract/surface.expected lists the privileges of each object.
 --------------------------------------------------------------------------------
 

@@ -23,7 +23,7 @@ use crate::pg::session::result_row::{Given, Json, ResultRow};
 use crate::pg::shared::queued_event::MAX_NAME;
 use crate::settings;
 
-/// The longest description of what is to be done, in bytes.
+/// The longest description of what is to be done, and of how far it has come, in bytes.
 const MAX_WHAT: usize = 2048;
 /// About the most bytes of results that one call returns.
 const AT_ONCE: usize = 2 << 20;
@@ -199,6 +199,7 @@ fn pv_take_job(
             name!(what, Json),
             name!(lease, i64),
             name!(lease_ends, Option<TimestampWithTimeZone>),
+            name!(progress, Option<Json>),
         ),
     >,
 > {
@@ -207,10 +208,11 @@ fn pv_take_job(
     let lease = lease.ok_or(Error::Null("lease"))?.as_micros();
     let lease = i64::try_from(lease).ok().filter(|it| (MIN_LEASE..=MAX_LEASE).contains(it));
     let lease = lease.ok_or(Error::Bounds("lease", "It is between 1 second and 1 hour."))?;
-    let rows = work::take(lease)?.into_iter().map(|work::Taken { job, secret, what }| {
+    let rows = work::take(lease)?.into_iter().map(|work::Taken { job, secret, what, progress }| {
         let destination = Json(Secret::new(secret.destination));
         let (number, lease, ends) = (job.number, job.leases, time(Some(job.at)));
-        (number, secret.user_id, secret.name, destination, Json(what), lease, ends)
+        let (what, progress) = (Json(what), progress.map(Json));
+        (number, secret.user_id, secret.name, destination, what, lease, ends, progress)
     });
     Ok(TableIterator::new(rows))
 }
@@ -239,11 +241,18 @@ fn pv_store_rotated(job: Option<i64>, secret: Option<SecretArg>, lease: Option<i
 }
 
 #[pg_extern(sql = false)]
-fn pv_deliver(job: Option<i64>, result: Option<JsonArg>, lease: Option<i64>) -> Sql<i64> {
+fn pv_deliver(
+    job: Option<i64>,
+    result: Option<JsonArg>,
+    lease: Option<i64>,
+    progress: Option<JsonArg>,
+) -> Sql<i64> {
     server::require_ready()?;
     let held = held(job, lease)?;
     let result = json(result, ("result", usize::MAX), "It has 1 MiB at most.")?;
-    Ok(work::deliver(held, &result)?)
+    let noted = |it| json(Some(it), ("progress", MAX_WHAT), "It has 2048 bytes at most.");
+    let progress = progress.map(noted).transpose()?;
+    Ok(work::deliver(held, &result, progress.as_ref())?)
 }
 
 #[pg_extern(sql = false)]

@@ -31,6 +31,7 @@ pub struct Taken {
     pub job: JobRow,
     pub secret: SecretRow,
     pub what: Secret,
+    pub progress: Option<Secret>,
 }
 
 /// Leases the next job that is due, the oldest first; but a user of whom another job is leased comes after all others.
@@ -85,7 +86,7 @@ fn take_one(number: i64, now: i64, lease: i64) -> Result<Option<Taken>, Error> {
     let secret = room.secret_at(job.secret)?;
     let user = secret.as_ref().map(SecretRow::user).transpose()?;
     let name = secret.as_ref().map_or("", |secret| &secret.name);
-    let what = job.what()?;
+    let (what, _) = (job.what()?, job.progress()?);
     let mut taken = None;
     recorded_about(Action::TakeJob, user.as_ref(), (name, number), || {
         let all = Room::open(Access::Write)?.all()?;
@@ -96,7 +97,10 @@ fn take_one(number: i64, now: i64, lease: i64) -> Result<Option<Taken>, Error> {
         }
         Ok::<_, Error>(changed)
     })?;
-    Ok(taken.map(|(job, secret)| Taken { job, secret, what }))
+    // What was noted since it was read counts.
+    let taken =
+        taken.map(|(job, secret)| Ok(Taken { progress: job.progress()?, job, secret, what }));
+    taken.transpose()
 }
 
 /// Opens the secret of a job that is leased: a few times, and recorded before the answer leaves.
@@ -131,11 +135,11 @@ pub fn store_rotated(held: Leasehold, secret: &Secret) -> Result<(), Error> {
     })
 }
 
-/// Delivers a result of a job.
+/// Delivers a result of a job, and notes how far it has come.
 ///
 /// # Errors
 /// [`Error::NotLeased`], [`Error::ResultsFull`], [`Error::Held`].
-pub fn deliver(held: Leasehold, result: &Secret) -> Result<i64, Error> {
+pub fn deliver(held: Leasehold, result: &Secret, progress: Option<&Secret>) -> Result<i64, Error> {
     let mut seq = 0;
     change(Action::Deliver, held, |all, job, now| {
         if job.next_seq - 1 - job.acked >= MOST_RESULTS as i64 {
@@ -144,6 +148,7 @@ pub fn deliver(held: Leasehold, result: &Secret) -> Result<i64, Error> {
         seq = job.next_seq;
         all.results.insert(&mut ResultRow::new(job.number, seq, result, now)?)?;
         job.next_seq += 1;
+        progress.map_or(Ok(()), |progress| job.note(progress))?;
         Ok(Some(true))
     })?;
     Ok(seq)

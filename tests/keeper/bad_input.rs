@@ -46,6 +46,19 @@ fn null_is_an_error_never_silent() {
         ("pv_unlock_vault(NULL::T, 'x')".into(), "user id"),
         ("pv_unlock_vault(ID, NULL)".into(), "vault password"),
         ("pv_unlock_vault(ID, 'x', NULL)".into(), "duration"),
+        ("pv_register_imap_account(NULL::T, 'n', 'h.example', 993, 'l', 'p')".into(), "user id"),
+        ("pv_register_imap_account(ID, NULL, 'h.example', 993, 'l', 'p')".into(), "name"),
+        ("pv_register_imap_account(ID, 'n', 'h.example', 993, 'l', NULL)".into(), "secret"),
+        ("pv_request_mail(NULL::T, 'n')".into(), "user id"),
+        ("pv_request_mail(ID, NULL)".into(), "name"),
+        ("pv_request_mail(ID, 'n', NULL)".into(), "what"),
+        ("pv_request_mail(ID, 'n', parts => NULL)".into(), "what"),
+        ("pv_request_attachment(NULL::T, 'n', 'INBOX', 1, 1, '2')".into(), "user id"),
+        ("pv_request_attachment(ID, NULL, 'INBOX', 1, 1, '2')".into(), "name"),
+        ("pv_request_attachment(ID, 'n', NULL, 1, 1, '2')".into(), "what"),
+        ("pv_request_attachment(ID, 'n', 'INBOX', NULL, 1, '2')".into(), "what"),
+        ("pv_request_attachment(ID, 'n', 'INBOX', 1, NULL, '2')".into(), "what"),
+        ("pv_request_attachment(ID, 'n', 'INBOX', 1, 1, NULL)".into(), "what"),
     ];
     let (mut app, mut keeper) = (kept.depositor(), kept.connector());
     for (call, missing) in &of_user {
@@ -61,6 +74,12 @@ fn null_is_an_error_never_silent() {
         (&mut kept.depositor(), "pv_results(1, NULL)", "after"),
         (&mut kept.depositor(), "pv_ack_results(NULL, 1)", "request"),
         (&mut kept.depositor(), "pv_ack_results(1, NULL)", "up_to"),
+        (&mut kept.depositor(), "pv_read_mail(NULL)", "request"),
+        (&mut kept.depositor(), "pv_read_mail(1, NULL)", "after"),
+        (&mut kept.depositor(), "pv_read_attachment(NULL)", "request"),
+        (&mut kept.depositor(), "pv_read_attachment(1, NULL)", "after"),
+        (&mut kept.depositor(), "pv_ack_mail(NULL, 1)", "request"),
+        (&mut kept.depositor(), "pv_ack_mail(1, NULL)", "up_to"),
         (&mut kept.depositor(), "pv_lock_vault(NULL)", "handle"),
         (&mut keeper, "pv_take_job(NULL)", "lease"),
         (&mut kept.connector(), "pv_open_secret(NULL)", "job"),
@@ -145,7 +164,14 @@ fn every_text_has_its_bounds() {
             refused(keeper.query(deliver, &[&job, &(mebibyte.clone() + &"x".repeat(longer))]));
         assert_eq!((&*state, &*message), ("22023", "result is out of bounds"));
     }
-    let sql = "SELECT length(result #>> '{}') FROM auth.pv_results($1)";
+    let note = "SELECT auth.pv_deliver($1, '{}', NULL, to_jsonb($2::text))";
+    keeper.query(note, &[&job, &&canary[..2046]]).unwrap();
+    for longer in [&canary[..2047], &canary.repeat(1000)] {
+        let (state, message, hint) = refused(keeper.query(note, &[&job, &longer]));
+        assert_eq!((&*state, &*message), ("22023", "progress is out of bounds"));
+        assert_eq!(hint, "It has 2048 bytes at most.");
+    }
+    let sql = "SELECT length(result #>> '{}') FROM auth.pv_results($1) WHERE seq = 1";
     assert_eq!(app.query_one(sql, &[&job]).unwrap().get::<_, i32>(0), (1 << 20) - 2);
     kept.assert_sound();
 }
@@ -281,6 +307,12 @@ fn without_a_keyring_nothing_is_kept() {
         "pv_cancel_request(1)".into(),
         "pv_results(1)".into(),
         "pv_ack_results(1, 1)".into(),
+        "pv_register_imap_account('42'::text, 'n', 'h.example', 993, 'l', 'p')".into(),
+        "pv_request_mail('42'::text, 'n')".into(),
+        "pv_request_attachment('42'::text, 'n', 'INBOX', 1, 1, '2')".into(),
+        "pv_read_mail(1)".into(),
+        "pv_read_attachment(1)".into(),
+        "pv_ack_mail(1, 1)".into(),
         format!("pv_create_vault('42'::text, '{VAULT}')"),
         format!("pv_change_vault_password('42'::text, '{VAULT}', '{VAULT2}')"),
         "pv_delete_vault('42'::text)".into(),

@@ -83,6 +83,9 @@ const TAKE: &str = "SELECT job::text FROM auth.pv_take_job()";
 const OPEN: &str = "SELECT COALESCE(secret, reason) FROM auth.pv_open_secret($1::text::bigint)";
 const ROTATED: &str = "SELECT auth.pv_store_rotated($1::text::bigint, $2)::text";
 const DELIVER: &str = "SELECT auth.pv_deliver($1::text::bigint, $2::text::jsonb)::text";
+const NOTE: &str = "SELECT auth.pv_deliver($1::text::bigint, '{}', NULL, $2::text::jsonb)::text";
+const REGISTER: &str = "SELECT COALESCE(reason, request::text)
+    FROM auth.pv_register_imap_account($1::text, $2, $3, 993, 'alice', $4)";
 const FINISH: &str = "SELECT auth.pv_finish_job($1::text::bigint, $2, $3)::text";
 const RESULTS: &str = "SELECT string_agg(result::text, '') FROM auth.pv_results($1::text::bigint)";
 const ACK: &str = "SELECT auth.pv_ack_results($1::text::bigint, 99)::text";
@@ -147,6 +150,9 @@ fn live(kept: &KeptSite, way: Way, hunt: &mut Hunt, name: &str) {
     for result in [&result, &long] {
         way.call(keeper, DELIVER, &[&job, &json(result)]);
     }
+    let progress = hunt.canary("what was noted");
+    way.call(keeper, NOTE, &[&job, &json(&progress)]);
+    way.fails(keeper, "22023", NOTE, &[&job, &json(&many(&refused, 2048))]);
     way.call(keeper, FINISH, &[&job, "done", "ok"]);
     let read = way.call(app, RESULTS, &[&job]);
     assert_eq!(read.matches(&result).count(), 2);
@@ -154,6 +160,22 @@ fn live(kept: &KeptSite, way: Way, hunt: &mut Hunt, name: &str) {
     assert!(way.call(app, sql, &["42"]).contains(&what));
     assert_eq!(way.call(app, "SELECT state FROM auth.pv_secrets($1::text)", &["42"]), "verified");
     way.fails(keeper, "55000", DELIVER, &[&job, &json(&refused)]);
+
+    // By what is written in SQL.
+    let (mailbox, address) = (hunt.canary("a mailbox's password"), "mail.example.org");
+    for (state, args) in [
+        ("22023", ["42", "", address, &refused]),
+        ("22023", ["", name, address, &refused]),
+        ("22023", ["42", name, address, &many(&refused, 8192)]),
+        ("22023", ["42", name, "no host", &refused]),
+    ] {
+        way.fails(app, state, REGISTER, &args);
+    }
+    let job = way.call(app, REGISTER, &["42", "a mailbox", address, &mailbox]);
+    assert_eq!(way.call(keeper, TAKE, &[]), job);
+    assert_eq!(way.call(keeper, OPEN, &[&job]), mailbox);
+    way.call(keeper, FINISH, &[&job, "done", "ok"]);
+    assert_eq!(way.call(app, ACK, &[&job]), "true");
 
     // In one.
     let [vault, vault2, wrong] =

@@ -91,6 +91,10 @@ fn what_only_reads_changes_nothing() {
             "pv_request('42'::text, 'imap', '{}')".into(),
             format!("pv_cancel_request({job})"),
             format!("pv_ack_results({job}, 1)"),
+            "pv_register_imap_account('42'::text, 'n', 'a.example', 993, 'l', 'x')".into(),
+            "pv_request_mail('42'::text, 'imap')".into(),
+            "pv_request_attachment('42'::text, 'imap', 'INBOX', 1, 1, '2')".into(),
+            format!("pv_ack_mail({job}, 1)"),
             format!("pv_create_vault('44'::text, '{VAULT}')"),
             format!("pv_change_vault_password('42'::text, '{VAULT}', '{VAULT2}')"),
             "pv_delete_vault('42'::text)".into(),
@@ -100,7 +104,10 @@ fn what_only_reads_changes_nothing() {
         }
         assert_eq!(secrets(&mut app, "42"), ["imap new"]);
         assert_eq!(app.query("SELECT auth.pv_requests('42'::text)", &[]).unwrap().len(), 1);
-        assert_eq!(app.query("SELECT auth.pv_results($1)", &[&job]).unwrap().len(), 1);
+        for call in ["pv_results", "pv_read_mail", "pv_read_attachment"] {
+            let sql = format!("SELECT auth.{call}($1)");
+            assert_eq!(app.query(&sql, &[&job]).unwrap().len(), 1, "{call}");
+        }
     }
     for mut keeper in connectors {
         for call in [

@@ -3,7 +3,7 @@
 
 use password_verify_tests::Answer;
 use password_verify_tests::keeper::{
-    DESTINATION, KeptSite, VAULT, VAULT2, acknowledge, create_vault, deliver, finish, open,
+    DESTINATION, KeptSite, VAULT, VAULT2, acknowledge, create_vault, deliver, finish, note, open,
     request, store, take,
 };
 use password_verify_tests::trail::settle;
@@ -112,15 +112,27 @@ fn a_job_whose_row_was_changed_opens_nothing_and_is_not_taken() {
         store(&mut app, user, "imap", &format!("canary of {user}"));
     }
     let jobs = ["a", "b"].map(|user| request(&mut app, user, "imap"));
+    for job in [take(&mut keeper), take(&mut keeper)].map(Option::unwrap) {
+        note(&mut keeper, job, Some(&format!("{{\"of\":{job}}}")));
+    }
+    // As if their secrets had been stored anew meanwhile: they are due again at once.
+    for (user, job) in ["a", "b"].into_iter().zip(jobs) {
+        store(&mut app, user, "imap", &format!("canary of {user}"));
+        finish(&mut keeper, job, "done", "ok");
+    }
     let mut tampers = vec![
         exchange("job", &["secret"]),
         exchange("job", &["secret", "mac"]),
         exchange("job", &["what"]),
+        exchange("job", &["progress"]),
+        exchange("job", &["progress", "mac"]),
     ];
     for set in [
         "state = 'ended'",
         "leases = leases + 1",
         "attempts = 3",
+        "progress = NULL",
+        "progress = what",
         "next_seq = 9",
         "acked = 1",
         "until = now()",

@@ -228,11 +228,13 @@ pub struct Taken {
     pub name: String,
     pub destination: String,
     pub what: String,
+    /// What was noted with its last result.
+    pub progress: Option<String>,
 }
 
 /// `pv_take_job`.
 pub fn try_take(client: &mut impl GenericClient, lease: &str) -> Result<Option<Taken>, Error> {
-    let sql = "SELECT job, lease, user_id, name, destination::text, what::text
+    let sql = "SELECT job, lease, user_id, name, destination::text, what::text, progress::text
                  FROM auth.pv_take_job($1::text::interval)";
     let row = client.query_opt(sql, &[&lease])?;
     Ok(row.map(|row| Taken {
@@ -242,6 +244,7 @@ pub fn try_take(client: &mut impl GenericClient, lease: &str) -> Result<Option<T
         name: row.get(3),
         destination: row.get(4),
         what: row.get(5),
+        progress: row.get(6),
     }))
 }
 
@@ -280,6 +283,22 @@ pub fn open(client: &mut impl GenericClient, job: i64) -> Result<String, String>
 pub fn deliver(client: &mut impl GenericClient, job: i64, result: &str) -> i64 {
     let sql = "SELECT auth.pv_deliver($1, $2::text::jsonb)";
     client.query_one(sql, &[&job, &result]).unwrap().get(0)
+}
+
+/// The same, with what is noted of how far it has come.
+pub fn try_note(
+    client: &mut impl GenericClient,
+    job: i64,
+    result: &str,
+    progress: Option<&str>,
+) -> Result<i64, Error> {
+    let sql = "SELECT auth.pv_deliver($1, $2::text::jsonb, NULL, $3::text::jsonb)";
+    Ok(client.query_one(sql, &[&job, &result, &progress])?.get(0))
+}
+
+/// The same, where it must succeed.
+pub fn note(client: &mut impl GenericClient, job: i64, progress: Option<&str>) -> i64 {
+    try_note(client, job, "{}", progress).unwrap()
 }
 
 /// `pv_finish_job`.

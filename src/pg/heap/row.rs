@@ -16,7 +16,7 @@ use crate::pg::keys::rows::{self, Stored};
 use crate::pg::shared::databases;
 
 /// More columns than any table has.
-const MAX: usize = 20;
+const MAX: usize = 24;
 
 /// The columns of a row, without its MAC.
 pub type Row<const N: usize> = [Option<pg_sys::Datum>; N];

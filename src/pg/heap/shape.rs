@@ -129,10 +129,10 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         name: c"job",
-        names: "key due secret what state every until leases leased_by leased_with due_at attempts next_seq acked outcome detail created_at finished_at mac",
+        names: "key due secret what progress state every until leases leased_by leased_with due_at attempts next_seq acked outcome detail created_at finished_at mac",
         columns: &[
-            UUID, UUID, UUID, TEXT, TEXT, INT8, TIME, INT8, INT8, TIME, TIME, INT4, INT8, INT8,
-            TEXT, TEXT, TIME, TIME, BYTES,
+            UUID, UUID, UUID, TEXT, TEXT, TEXT, INT8, TIME, INT8, INT8, TIME, TIME, INT4, INT8,
+            INT8, TEXT, TEXT, TIME, TIME, BYTES,
         ],
         key: 1,
         is_signed: true,

@@ -23,11 +23,12 @@ use crate::pg::keys::keyring;
 use crate::pg::server;
 use crate::salt;
 
-const COLUMNS: usize = 18;
+const COLUMNS: usize = 19;
 /// Two calls need not have looked at the clock in the order in which they came. Microseconds.
 const SKEW: Timestamp = 60_000_000;
 /// The readable part of the seal.
 const LABEL: &str = "job -";
+const PROGRESS: &str = "progress -";
 
 pub type Jobs = Rows<COLUMNS, JobRow>;
 
@@ -38,6 +39,7 @@ pub struct JobRow {
     /// The place of the secret.
     pub secret: RowKey,
     what: Secret,
+    progress: Option<Secret>,
     pub state: JobState,
     pub repeat: Option<Repeat>,
     /// When its current round was due, or is.
@@ -142,6 +144,7 @@ impl JobRow {
             at: now,
             secret,
             what: keyring::seal(what, LABEL, &Binding::job(number))?,
+            progress: None,
             state: JobState::Waiting,
             repeat,
             due_at: now,
@@ -164,6 +167,25 @@ impl JobRow {
     /// Those of [`Kept::unseal`].
     pub fn what(&self) -> Result<Secret, Error> {
         self.unseal(&self.what, &Binding::job(self.number))
+    }
+
+    /// What the keeper noted with its last result.
+    ///
+    /// # Errors
+    /// Those of [`Kept::unseal`].
+    pub fn progress(&self) -> Result<Option<Secret>, Error> {
+        let open = |text| self.unseal(text, &Binding::progress(self.number));
+        self.progress.as_ref().map(open).transpose()
+    }
+
+    /// Notes how far the keeper has come.
+    ///
+    /// # Errors
+    /// Those of [`keyring::seal`].
+    pub fn note(&mut self, progress: &Secret) -> Result<(), Error> {
+        let sealed = keyring::seal(progress, PROGRESS, &Binding::progress(self.number))?;
+        self.progress = Some(sealed);
+        Ok(())
     }
 
     /// Is it leased now? If the clock was set back, no lease lasts longer than it can.
@@ -301,6 +323,7 @@ impl Kept<COLUMNS> for JobRow {
             due,
             secret,
             what,
+            progress,
             state,
             every,
             until,
@@ -335,6 +358,7 @@ impl Kept<COLUMNS> for JobRow {
                 at: (high(&due) & ((1 << 61) - 1)).cast_signed(),
                 secret: uuid(secret)?,
                 what: secret_text(what)?,
+                progress: progress.map(|it| secret_text(Some(it))).transpose()?,
                 state: state.as_deref().and_then(JobState::from_str).ok_or(wrong)?,
                 repeat: repeat.map(|(every, until)| Repeat { every, until }),
                 leases: number(leases).ok_or(wrong)?,
@@ -361,6 +385,7 @@ impl Kept<COLUMNS> for JobRow {
             uuid(due),
             uuid(self.secret),
             Some(text::to_datum(self.what.expose())?),
+            self.progress.as_ref().map(|it| text::to_datum(it.expose())).transpose()?,
             Some(text::to_datum(self.state.as_str())?),
             self.repeat.as_ref().and_then(|repeat| repeat.every.into_datum()),
             self.repeat.as_ref().and_then(|repeat| repeat.until.into_datum()),
@@ -379,6 +404,8 @@ impl Kept<COLUMNS> for JobRow {
     }
 
     fn sealed(&mut self, each: &mut Reseal) -> Result<(), Error> {
-        each(&mut self.what, LABEL, &Binding::job(self.number))
+        each(&mut self.what, LABEL, &Binding::job(self.number))?;
+        let binding = Binding::progress(self.number);
+        self.progress.as_mut().map_or(Ok(()), |progress| each(progress, PROGRESS, &binding))
     }
 }

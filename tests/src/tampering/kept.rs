@@ -5,8 +5,8 @@ use postgres::{Client, GenericClient};
 use super::probe::{Answers, ask};
 use crate::Answer;
 use crate::keeper::{
-    Taken, VAULT, VAULT2, acknowledge, change_vault, create_vault, deliver, finish, request,
-    store_in_vault, take, try_request, try_take, unlock,
+    Taken, VAULT, VAULT2, acknowledge, change_vault, create_vault, finish, request, store_in_vault,
+    take, try_note, try_request, try_take, unlock,
 };
 
 /// Users of whom jobs are leased. A lease opens a secret three times, and each case opens one of each.
@@ -61,7 +61,8 @@ pub(super) fn populate(admin: &mut Client) -> Kept {
     of.iter().for_each(|of| assert!(take(admin).is_some(), "{of:?}"));
     for (job, results) in [(feed, 3), (once, 1), (bank, 1)] {
         for i in 0..results {
-            deliver(admin, job, &format!("{{\"i\":{i}}}"));
+            let (result, progress) = (format!("{{\"i\":{i}}}"), format!("{{\"next\":{i}}}"));
+            try_note(admin, job, &result, Some(&progress)).unwrap();
         }
     }
     finish(admin, feed, "done", "ok");
@@ -112,7 +113,7 @@ const OPEN: &str =
     "SELECT CASE WHEN secret = $2 THEN 'yes' ELSE COALESCE(reason, 'another secret') END
     FROM auth.pv_open_secret($1::text::bigint)";
 const TAKE: &str =
-    "SELECT COALESCE((SELECT concat_ws(' ', user_id, name, destination->>'host', what)
+    "SELECT COALESCE((SELECT concat_ws(' ', user_id, name, destination->>'host', what, progress)
     FROM auth.pv_take_job('1 minute')), 'nothing is due')";
 const SECRETS: &str = "SELECT COALESCE(string_agg(concat_ws(' ', name, destination->>'host', in_vault, state, why, stored_at, opened_at), ', ' ORDER BY name), 'none')
     FROM auth.pv_secrets($1::text)";

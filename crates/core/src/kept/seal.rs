@@ -112,6 +112,11 @@ impl<'a> Binding<'a> {
         Self { purpose: "job", user_id: "", times, flag: false }
     }
 
+    /// Binds what the keeper notes of a job.
+    pub fn progress(number: i64) -> Self {
+        Self { purpose: "progress", ..Self::job(number) }
+    }
+
     /// Binds a result of a job.
     pub fn result(job: i64, seq: i64) -> Self {
         let times = [Some(job), Some(seq), None, None];
@@ -379,6 +384,8 @@ mod tests {
             Binding::vault("42", &TURNED),
             Binding::job(1),
             Binding::job(2),
+            Binding::progress(1),
+            Binding::progress(2),
             Binding::result(1, 2),
             Binding::result(2, 1),
             Binding::opening(1, &ID),
