@@ -1,0 +1,127 @@
+//! Takes jobs, as long as nobody says stop.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rand::RngExt;
+use tokio::sync::{Notify, Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, timeout};
+
+use crate::backoff::Backoff;
+use crate::database::Stop;
+use crate::work::Work;
+
+/// Jobs at once, most of which wait for their turn at a host.
+const JOBS: u32 = 1000;
+/// How long nobody asks for jobs that are due by now, if nothing wakes the keeper.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// What whoever takes jobs hears.
+pub struct Taking {
+    /// What jobs need now. A reload sends another one.
+    pub work: watch::Receiver<Arc<Work>>,
+    pub stop: watch::Receiver<bool>,
+    /// Jobs have to end.
+    pub cut: watch::Receiver<bool>,
+    pub wake: Arc<Notify>,
+    pub pulse: Arc<Pulse>,
+}
+
+/// When the loop last went round, for the watchdog.
+pub struct Pulse {
+    begun: Instant,
+    last: AtomicU64,
+}
+
+impl Pulse {
+    pub fn new() -> Self {
+        Self { begun: Instant::now(), last: AtomicU64::new(0) }
+    }
+
+    fn beat(&self) {
+        self.last.store(self.begun.elapsed().as_secs(), Ordering::Relaxed);
+    }
+
+    /// How long ago it was.
+    pub fn age(&self) -> Duration {
+        let last = Duration::from_secs(self.last.load(Ordering::Relaxed));
+        self.begun.elapsed().saturating_sub(last)
+    }
+}
+
+impl Taking {
+    /// Takes jobs until it is to stop. Returns those that are not over.
+    pub async fn run(mut self) -> JoinSet<()> {
+        let places = Arc::new(Semaphore::new(JOBS as usize));
+        let mut jobs = JoinSet::new();
+        let mut wait = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+        while !*self.stop.borrow() {
+            self.pulse.beat();
+            while jobs.try_join_next().is_some() {}
+            let free = timeout(PAUSE, Arc::clone(&places).acquire_owned()).await;
+            let Ok(Ok(place)) = free else { continue };
+            let work = Arc::clone(&self.work.borrow());
+            // Never cut off: a job that is leased and not begun waits for the end of its lease.
+            let taken = work.database.take(work.lease).await;
+            work.metrics.database_up.set(i64::from(taken.is_ok()));
+            match taken {
+                Ok(found) => {
+                    wait.reset();
+                    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                    work.metrics.last_take.set(now.as_secs());
+                    match found {
+                        Some(job) => {
+                            let (cut, wake) = (self.cut.clone(), Arc::clone(&self.wake));
+                            work.metrics.running.inc();
+                            jobs.spawn(async move {
+                                work.run(job, cut).await;
+                                work.metrics.running.dec();
+                                drop(place);
+                                // Another job may have waited for the same secret.
+                                wake.notify_one();
+                            });
+                        }
+                        None => {
+                            work.metrics.resting.set(work.imap.ways.hosts.resting() as i64);
+                            let pause = PAUSE.mul_f64(rand::rng().random_range(0.5..=1.0));
+                            let _ = timeout(pause, self.woken()).await;
+                        }
+                    }
+                }
+                Err(why) => {
+                    self.mend(&work, why).await;
+                    let _ = timeout(wait.next(), self.stop.wait_for(|stop| *stop)).await;
+                }
+            }
+        }
+        jobs
+    }
+
+    async fn woken(&mut self) {
+        tokio::select! {
+            () = self.wake.notified() => {}
+            _ = self.stop.wait_for(|stop| *stop) => {}
+        }
+    }
+
+    /// Looks again for the extension and the right to use it.
+    async fn mend(&self, work: &Work, why: Stop) {
+        match work.database.meet().await {
+            Ok(()) => tracing::info!("the database is there"),
+            Err(what) => tracing::warn!(?why, what, "the database gives no jobs"),
+        }
+    }
+}
+
+/// Pings the service manager as long as the loop goes round and the runtime has time for it.
+pub async fn watchdog(pulse: Arc<Pulse>, every: Duration) {
+    loop {
+        // The longest that one round takes, with everything late.
+        if pulse.age() < Duration::from_secs(200) {
+            let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
+        }
+        sleep(every / 3).await;
+    }
+}
