@@ -42,6 +42,7 @@ RINGS = [
     ("V, what verifies", ["src/pg/verify"], 550),
     ("the border", ["src/lib.rs", "src/api.rs", "src/api", "src/answer.rs", "src/error.rs", "src/settings",
                     "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 1850),
+    ("K, the program beside the server", ["crates/keeper/src"], 4500),
 ]
 
 SRC = pathlib.Path("src")

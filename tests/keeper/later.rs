@@ -115,11 +115,6 @@ impl Later {
     }
 }
 
-/// Nearly so many seconds: the machine may be slow.
-fn about(seconds: f64, expected: f64) -> bool {
-    (expected - 30.0..=expected).contains(&seconds)
-}
-
 #[test]
 fn results_are_shown_and_kept_for_their_time() {
     let later = Later::new();
@@ -218,7 +213,9 @@ fn a_job_whose_leases_end_unfinished_waits_longer_each_time_and_fails() {
     let expected = expected.into_iter().chain([3600.0; 12]);
     assert_eq!(waits.len(), 18);
     for (wait, expected) in waits.iter().zip(expected) {
-        assert!(about(*wait, expected), "{wait} for {expected} in {waits:?}");
+        // Up to a quarter less, and the seconds of the test.
+        let is_so = *wait > 0.74 * expected - 5.0 && *wait <= expected;
+        assert!(is_so, "{wait} for {expected} in {waits:?}");
     }
     assert_eq!(requests(&mut app, "42"), [(job, "imap ended failed timeout".into(), 0)]);
     later.pass(2 * HOUR);

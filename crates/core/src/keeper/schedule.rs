@@ -95,11 +95,14 @@ pub fn next(due: Timestamp, now: Timestamp, repeat: Option<Repeat>) -> Option<Ti
 }
 
 /// When to try again after `attempts` attempts, the one that has just failed among them: 30 seconds
-/// after the first, doubled with each further one, at most 1 hour.
+/// after the first, doubled with each further one, at most 1 hour; and up to a quarter less, so that those
+/// who have failed together do not come again together.
 pub fn retry_at(now: Timestamp, attempts: u32) -> Timestamp {
     // After 2^7 times 30 seconds it is more than an hour already.
-    let wait = FIRST_WAIT << attempts.saturating_sub(1).min(7);
-    now.saturating_add(wait.min(MAX_WAIT))
+    let wait = (FIRST_WAIT << attempts.saturating_sub(1).min(7)).min(MAX_WAIT);
+    // No two of them have the same microsecond: the fractional part of its product with the golden ratio, in 1024ths.
+    let less = now.cast_unsigned().wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54;
+    now.saturating_add(wait - wait / 4 / 1024 * less.cast_signed())
 }
 
 /// After so many rounds in a row that were to be tried again, a round has failed.
@@ -179,9 +182,24 @@ mod tests {
 
     #[test]
     fn a_wait_doubles_up_to_an_hour() {
-        let waits = [0, 1, 2, 3, 7, 8, 9, u32::MAX].map(|it| retry_at(NOW, it) - NOW);
-        assert_eq!(waits.map(|it| it / SECOND), [30, 30, 60, 120, 1920, 3600, 3600, 3600]);
+        let longest = |attempts| {
+            let waits = (0..10_000).map(|it| retry_at(NOW + it, attempts) - NOW - it);
+            let (least, most) = (waits.clone().min().unwrap_or(0), waits.max().unwrap_or(0));
+            // All of the last quarter is used, and nothing else.
+            assert_eq!(least * 100 / most, 75, "{attempts}: {least} to {most}");
+            most / SECOND
+        };
+        let waits = [0, 1, 2, 3, 7, 8, 9, u32::MAX].map(longest);
+        assert_eq!(waits, [30, 30, 60, 120, 1920, 3600, 3600, 3600]);
         assert_eq!(retry_at(i64::MAX, 1), i64::MAX);
+    }
+
+    #[test]
+    fn those_who_fail_together_do_not_come_again_together() {
+        let mut times: Vec<_> = (0..64).map(|it| retry_at(NOW + 10 * it, 1)).collect();
+        times.sort_unstable();
+        let gaps = times.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(gaps.max().is_some_and(|gap| gap < SECOND), "{times:?}");
     }
 
     #[test]
@@ -226,8 +244,8 @@ mod tests {
         assert_eq!(after(Outcome::Done, 0, 3, None, 5), Next::End);
         assert_eq!(after(Outcome::Failed, 0, 0, repeat, 5), Next::Due(MINUTE));
         assert_eq!(after(Outcome::Rejected, 0, 0, repeat, 5), Next::Block);
-        assert_eq!(after(Outcome::Retry, 0, 0, None, 5), Next::Retry(5 + 30 * SECOND));
-        assert_eq!(after(Outcome::Retry, 0, 19, None, 5), Next::Retry(5 + 60 * MINUTE));
+        assert_eq!(after(Outcome::Retry, 0, 0, None, 5), Next::Retry(retry_at(5, 1)));
+        assert_eq!(after(Outcome::Retry, 0, 19, None, 5), Next::Retry(retry_at(5, 20)));
         assert_eq!(after(Outcome::Retry, 0, 20, None, 5), Next::End);
         assert_eq!(after(Outcome::Retry, 0, 20, repeat, 5), Next::Due(MINUTE));
     }
