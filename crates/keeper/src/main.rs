@@ -9,6 +9,8 @@
 //! | [`ways`], [`hosts`], [`net`] | how it gets there, and whose turn it is |
 //! | [`settings`], [`logs`], [`metrics`], [`hardening`], [`backoff`] | operation |
 
+#![forbid(unsafe_code)]
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 

@@ -94,7 +94,7 @@ fn a_server_that_does_not_answer_has_not_refused() {
         (Fault::Refused, "unavailable"),
         (Fault::Reset, "disconnected"),
         (Fault::Silence, "timeout"),
-        (Fault::CutAfter { to_server: 700, to_client: usize::MAX }, "disconnected"),
+        (Fault::CutAfter { to_server: 420, to_client: usize::MAX }, "disconnected"),
     ] {
         network.set(fault);
         let request = ann.request(&mut app);

@@ -1,10 +1,14 @@
 //! Mail is read, once each, and nothing is changed where it lies.
 #![allow(clippy::unwrap_used)]
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
 use password_verify_tests::keeper::KeptSite;
 use password_verify_tests::mail::{Certificates, Dovecot, messages};
 use password_verify_tests::mail_app::{Mailbox, fetch, read};
 use password_verify_tests::pv_keeper::PvKeeper;
+use password_verify_tests::trail::wait_until;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
 
@@ -35,4 +39,48 @@ fn an_account_is_verified_and_its_mail_read_once() {
     assert_eq!(dovecot.status("ann", "INBOX").unseen, 2);
     assert!(keeper.stop().success());
     kept.assert_sound();
+}
+
+/// A mail that the server itself cannot read is said to be unreadable, if it can read others; if it cannot read any, it
+/// is the server that is ill, and nothing is given up.
+#[test]
+fn a_mail_that_the_server_cannot_read_keeps_no_other_back() {
+    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
+    let dovecot = Dovecot::start(&certificates, &[("ann", "velvet-anvil-under")]);
+    let _keeper = PvKeeper::start(KEEPER, &kept, &certificates);
+    let mut app = kept.depositor();
+    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", "velvet-anvil-under");
+    ann.register(&mut app);
+    let mode = |number: usize, mode: u32| {
+        let names = dovecot.files("ann", "INBOX");
+        let mut names: Vec<_> = names.iter().collect();
+        names.sort_unstable_by_key(|name| name.split_once('/').unwrap().1.to_owned());
+        let path = dovecot.folder().join("mail/ann").join(names[number]);
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    for number in 0..5 {
+        dovecot.deliver("ann", &messages::plain(&format!("mail {number}"), "hello"));
+    }
+    // It knows their sizes, and then loses the third.
+    let all = ann.request(&mut app);
+    ann.await_end(&mut app, all, "ended done ok");
+    mode(2, 0);
+    let some = ann.request(&mut app);
+    ann.await_end(&mut app, some, "ended done ok");
+    let notes: Vec<_> =
+        read(&mut app, some).into_iter().map(|mail| (mail.subject, mail.note)).collect();
+    let expected = (0..5).map(|number| match number {
+        2 => (None, Some("unreadable".to_owned())),
+        _ => (Some(format!("mail {number}")), None),
+    });
+    assert_eq!(notes, expected.collect::<Vec<_>>());
+
+    (0..5).for_each(|number| mode(number, 0));
+    let none = ann.request(&mut app);
+    wait_until("it fails", || ann.end(&mut app, none).starts_with("waiting retry"));
+    assert_eq!(read(&mut app, none), []);
+    (0..5).for_each(|number| mode(number, 0o600));
+    let later = ann.request(&mut app);
+    ann.await_end(&mut app, later, "ended done ok");
+    assert_eq!(fetch(&mut app, later).len(), 5);
 }

@@ -30,6 +30,8 @@ const AROUND: usize = 2000;
 const NUMBERS: usize = 1_200_000;
 /// So many numbers are searched at once, and more where there are few mails.
 const WINDOW: u32 = 100_000;
+/// So many other mails are asked for, to know whether a server hands out any.
+const OTHERS: usize = 3;
 /// So many connections in a row may come to nothing. Servers lock out whoever logs in again and again.
 const IN_VAIN: u8 = 3;
 
@@ -62,6 +64,9 @@ pub struct Round<'a> {
     singly_to: u32,
     /// Which mail is read at present, if it is one alone.
     alone: Option<u32>,
+    /// With which mail alone a connection has ended, and whether in this one another mail was handed out before it.
+    suspect: Option<u32>,
+    vouched: bool,
     /// How many numbers are searched at present, and at most: fewer after an answer that was too long.
     searched: Option<u32>,
     widest: u32,
@@ -81,6 +86,8 @@ impl<'a> Round<'a> {
             left,
             singly_to: 0,
             alone: None,
+            suspect: None,
+            vouched: false,
             searched: None,
             widest: u32::MAX,
             reached: None,
@@ -168,22 +175,87 @@ impl<'a> Round<'a> {
         known: &BTreeMap<u32, Known>,
         desk: &mut D,
     ) -> Result<(), Trouble> {
-        let bytes: usize = match group {
-            // It may be longer than it was said to be.
-            [uid] => {
-                self.alone = Some(*uid);
-                self.wanted.max_bytes as usize
+        if let [uid] = group {
+            if self.suspect.take_if(|it| it == uid).is_some() {
+                self.vouched = self.hands_out_others(talk, group, known).await?;
             }
-            _ => group.iter().map(|uid| self.expected(known.get(uid))).sum::<usize>() * 5 / 4,
+            self.alone = Some(*uid);
+        }
+        let mut mails = self.bodies(talk, group, known).await?;
+        let missing = missing(group, &mails);
+        if !missing.is_empty() {
+            // Deleted meanwhile, or kept back by the server?
+            let mut there = talk.search(&format!("UID {}", set(&missing)), NUMBERS).await?;
+            there.retain(|uid| missing.contains(uid));
+            self.read_singly(talk, group, &there, known, &mut mails).await?;
+        }
+        for uid in group {
+            if let Some(mail) = mails.remove(uid) {
+                self.add(mail, desk).await?;
+            }
+            self.pass(*uid);
+        }
+        self.alone = None;
+        Ok(())
+    }
+
+    /// Some of a group were not handed out, and are there. Is it they, or is it the server? A mail is called unreadable
+    /// only by a server that hands out others.
+    async fn read_singly(
+        &self,
+        talk: &mut Talk,
+        group: &[u32],
+        there: &[u32],
+        known: &BTreeMap<u32, Known>,
+        mails: &mut BTreeMap<u32, Value>,
+    ) -> Result<(), Trouble> {
+        for uid in there.iter().filter(|_| group.len() > 1) {
+            mails.extend(self.bodies(talk, &[*uid], known).await?);
+        }
+        let kept_back: Vec<u32> =
+            there.iter().copied().filter(|uid| !mails.contains_key(uid)).collect();
+        let is_healthy = kept_back.is_empty()
+            || !mails.is_empty()
+            || self.hands_out_others(talk, group, known).await?;
+        mails.extend(kept_back.into_iter().map(|uid| (uid, unreadable(uid))));
+        if is_healthy { Ok(()) } else { Err(Trouble::ServerBug) }
+    }
+
+    /// Does the server hand out any other mail?
+    async fn hands_out_others(
+        &self,
+        talk: &mut Talk,
+        group: &[u32],
+        known: &BTreeMap<u32, Known>,
+    ) -> Result<bool, Trouble> {
+        for uid in known.keys().filter(|uid| !group.contains(uid)).take(OTHERS) {
+            if !self.bodies(talk, &[*uid], known).await?.is_empty() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Those of these mails that the server hands out.
+    async fn bodies(
+        &self,
+        talk: &mut Talk,
+        uids: &[u32],
+        known: &BTreeMap<u32, Known>,
+    ) -> Result<BTreeMap<u32, Value>, Trouble> {
+        let bytes: usize = match uids {
+            // It may be longer than it was said to be.
+            [_] => self.wanted.max_bytes as usize,
+            _ => uids.iter().map(|uid| self.expected(known.get(uid))).sum::<usize>() * 5 / 4,
         };
         let section = if self.wanted.parts == Parts::Headers { "HEADER" } else { "" };
-        let (set, most) = (set(group), self.wanted.max_bytes);
+        let (set, most) = (set(uids), self.wanted.max_bytes);
         let command = format!("UID FETCH {set} (UID BODY.PEEK[{section}]<0.{most}>)");
         let mut mails = BTreeMap::new();
         let (parts, max, scrub) = (self.wanted.parts, most as usize, Arc::clone(&talk.scrub));
-        let answer = talk.say(&command, bytes + group.len() * AROUND, |response| {
+        let answer = talk.say(&command, bytes + uids.len() * AROUND, |response| {
             let Some((uid, Some(body))) = body_of(response) else { return };
-            if group.contains(&uid) {
+            if uids.contains(&uid) {
                 let known = known.get(&uid).cloned().unwrap_or_default();
                 let mut body = body[..body.len().min(max)].to_vec();
                 scrub.clean(&mut body);
@@ -194,32 +266,11 @@ impl<'a> Round<'a> {
                 mails.insert(uid, mail);
             }
         });
-        match answer.await {
-            Ok(()) => {}
-            // What was there when it was asked for may be gone by now; what came nevertheless counts below.
-            Err(why @ async_imap::error::Error::No(_)) => match of_command(&why) {
-                Trouble::ServerBug => {}
-                other => return Err(other),
-            },
-            Err(why) => return Err(of_command(&why)),
+        match answer.await.map_err(|why| of_command(&why)) {
+            // Whoever has asked looks at what is missing.
+            Ok(()) | Err(Trouble::ServerBug) => Ok(mails),
+            Err(why) => Err(why),
         }
-        let missing: Vec<u32> =
-            group.iter().copied().filter(|uid| !mails.contains_key(uid)).collect();
-        if !missing.is_empty() {
-            // Deleted meanwhile, or kept back by the server?
-            let there = talk.search(&format!("UID {}", self::set(&missing)), NUMBERS).await?;
-            for uid in there.into_iter().filter(|uid| missing.contains(uid)) {
-                mails.insert(uid, unreadable(uid));
-            }
-        }
-        for uid in group {
-            if let Some(mail) = mails.remove(uid) {
-                self.add(mail, desk).await?;
-            }
-            self.pass(*uid);
-        }
-        self.alone = None;
-        Ok(())
     }
 
     fn pass(&mut self, uid: u32) {
@@ -272,23 +323,28 @@ impl<'a> Round<'a> {
         if let Some(width) = self.searched.take().filter(|_| garbled) {
             self.widest = WINDOW.max(width / 256);
         }
+        let ended = matches!(why, Trouble::Disconnected | Trouble::Timeout);
         match self.alone.take() {
             // This mail alone cannot be read, whoever has sent it. The others can.
-            Some(uid) if garbled => {
+            Some(uid) if garbled || ended && self.vouched => {
                 self.add(unreadable(uid), desk).await?;
                 self.pass(uid);
             }
-            _ if garbled && self.progress.is_some() => {
+            Some(uid) if ended => self.suspect = Some(uid),
+            _ => {
                 let next = self.progress.as_ref().map_or(0, |it| it.next);
-                self.singly_to = next.saturating_add(10 * GROUP as u32).max(self.singly_to);
+                let singly = if garbled { 10 * GROUP } else { GROUP };
+                if garbled || ended {
+                    self.singly_to = next.saturating_add(singly as u32).max(self.singly_to);
+                }
             }
-            _ => {}
         }
+        self.vouched = false;
         self.deliver(desk).await?;
         let Some(next) = self.progress.as_ref().map(|it| it.next) else { return Ok(false) };
         self.in_vain = if self.reached == Some(next) { self.in_vain + 1 } else { 1 };
         self.reached = Some(next);
-        Ok((garbled || why == Trouble::Disconnected) && self.in_vain < IN_VAIN)
+        Ok((garbled || ended) && self.in_vain < IN_VAIN)
     }
 }
 
@@ -296,6 +352,10 @@ impl<'a> Round<'a> {
 fn window(from: u32, width: u32, next: Option<u32>) -> Option<(u32, u32)> {
     let end = next.map_or(u32::MAX, |next| next.saturating_sub(1));
     (from <= end).then(|| (from, from.saturating_add(width - 1).min(end)))
+}
+
+fn missing(group: &[u32], mails: &BTreeMap<u32, Value>) -> Vec<u32> {
+    group.iter().copied().filter(|uid| !mails.contains_key(uid)).collect()
 }
 
 fn unreadable(uid: u32) -> Value {
