@@ -60,7 +60,13 @@ impl Certificates {
             expired: sign(at, "expired", expired, &authority),
             foreign: sign(at, "foreign", good, &stranger),
             other_name: sign(at, "other_name", other_name, &authority),
-            client: sign_for(ExtendedKeyUsagePurpose::ClientAuth, at, "client", visitor, &authority),
+            client: sign_for(
+                ExtendedKeyUsagePurpose::ClientAuth,
+                at,
+                "client",
+                visitor,
+                &authority,
+            ),
             folder,
         }
     }

@@ -1,6 +1,7 @@
 //! Runs a table of cases: all at once, on one keeper, beside a server that is good.
 
 use std::collections::BTreeSet;
+use std::env;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,9 @@ use postgres::Client;
 
 use super::case::Case;
 use super::room::{PASSWORD, Room, end};
+
+/// The table as it is printed.
+const DOCUMENT: &str = include_str!("../../../../docs/hostile-servers.md");
 
 /// One case at work.
 struct Run<'a> {
@@ -107,9 +111,13 @@ impl Run<'_> {
         let case = self.case;
         let (end, state) = (self.end.clone().unwrap_or_default(), self.mailbox.state(app));
         let (outcome, detail) = end.split_once(' ').unwrap_or((&end, ""));
-        println!("hostile: {} | {outcome} | {detail} | {state}", case.what);
+        let line = format!("{} | {outcome} | {detail} | {state}", case.what);
+        println!("hostile: {line}");
         let seen = self.server.seen();
         let mut wrong = Vec::new();
+        if env::var_os("PV_HOSTILE_WRITE").is_none() && !DOCUMENT.contains(&line) {
+            wrong.push("not in docs/hostile-servers.md: make hostile-servers".into());
+        }
         if end != case.end {
             wrong.push(format!("{end} instead of {}", case.end));
         }
