@@ -1,13 +1,18 @@
 # password_verify, with the habits of PGXS: PG_CONFIG names the server.
 #
 #   make demo               see it work, in a throw-away cluster   (KEEP=1 leaves it running)
+#   make demo-keeper        the same for the keeper, with a mail server of its own
 #   make test               set up, build, install, run every test
 #   make install            build in release mode and install into the server of PG_CONFIG
 #   make installcheck       run the tests against what is installed
 #                           (WITHOUT_IMPORT=1 leaves other systems' hashes out: less code to trust)
 #   make uninstall          remove it from there again
+#   make install-keeper     build pv-keeper and install it on this machine, as a service: docs/keeper.md
+#   make uninstall-keeper   remove it again, and leave its configuration
+#   make test-keeper-long   kill keeper, PostgreSQL and mail server fifty times each
 #   make attacks            run the attacks on the throttle and the audit: docs/attacks.md
 #   make tampering          tamper with every column of every table: docs/tampering.md
+#   make hostile-servers    what hostile mail servers do, and what comes of it: docs/hostile-servers.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make keeper-figures     what the keeper's tables cost: docs/keeper-figures.md
 #   make million            a million rows imported beside logins: docs/million.md
@@ -21,7 +26,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo figures million keeper-figures verification attacks tampering test setup build install uninstall installcheck lint clean
+.PHONY: all bench tables demo demo-keeper figures million keeper-figures verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
 
 all: build
 
@@ -40,11 +45,26 @@ uninstall:
 demo: install
 	@scripts/demo.sh
 
+demo-keeper: install
+	@scripts/mail-servers.sh --dovecot
+	@scripts/demo_keeper.sh
+
+# Without the set-up: where the keeper runs, there need not be a server.
+install-keeper:
+	@scripts/install_keeper.sh
+
+uninstall-keeper:
+	@scripts/install_keeper.sh --remove
+
 attacks: install
 	@scripts/attacks.sh
 
 tampering: install
 	@scripts/tampering.sh
+
+hostile-servers: install
+	@scripts/mail-servers.sh
+	@scripts/hostile_servers.sh
 
 figures: install
 	@scripts/figures.sh
@@ -63,6 +83,11 @@ bench: install
 
 test: install
 	@scripts/installcheck.sh
+
+test-keeper-long: install
+	@scripts/mail-servers.sh
+	@bash -c '. scripts/lib.sh; need_pg_config; say "killing each of the three 50 times (usually 7 minutes, once it is built)"; \
+	    PV_KILLS=50 exec cargo test --locked -p password-verify-keeper --test kills -- --nocapture'
 
 installcheck:
 	@scripts/installcheck.sh

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# scripts/mail-servers.sh [FOLDER]: installs the servers that the keeper reads from in tests: Dovecot as a package of
-# Debian, Cyrus unpacked into a folder (Debian has one IMAP server at a time), and an OpenID provider with node in the same
-# folder. None of them runs afterwards: every test starts its own, and looks for them in PV_MAIL_SERVERS.
+# scripts/mail-servers.sh [FOLDER | --dovecot]: installs the servers that the keeper reads from in tests: Dovecot as a
+# package of Debian, Cyrus unpacked into a folder (Debian has one IMAP server at a time), and an OpenID provider with node
+# in the same folder. None of them runs afterwards: every test starts its own, and looks for them in PV_MAIL_SERVERS. With
+# --dovecot that one alone.
 . "$(dirname "$0")/lib.sh"
 
 folder=${1:-${PV_MAIL_SERVERS:-/tmp/password_verify-mail}}
@@ -14,10 +15,6 @@ install() {
 }
 
 command -v apt-get >/dev/null || die "this script knows apt-get only"
-missing=()
-command -v node >/dev/null || missing+=(nodejs)
-command -v npm >/dev/null || missing+=(npm)
-[ ${#missing[@]} = 0 ] || install "${missing[@]}"
 
 if [ ! -x /usr/lib/dovecot/imap ]; then
     install dovecot-imapd
@@ -28,6 +25,12 @@ if [ ! -x /usr/lib/dovecot/imap ]; then
         as_root doveadm stop
     fi
 fi
+[ "${1:-}" != --dovecot ] || exit 0
+
+missing=()
+command -v node >/dev/null || missing+=(nodejs)
+command -v npm >/dev/null || missing+=(npm)
+[ ${#missing[@]} = 0 ] || install "${missing[@]}"
 
 mkdir -p "$folder"
 work=
