@@ -137,14 +137,18 @@ impl PvKeeper {
     pub fn restart(&self) {
         let log = OpenOptions::new().create(true).append(true).open(self.path("log")).unwrap();
         let before = self.log().matches("\"ready\"").count();
-        let mut command = self.command();
-        let child = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
+        let child = self.spawn(log.into());
         *self.running.lock().unwrap() = Some(child);
         wait_until("the keeper is ready", || {
             let ended = self.running.lock().unwrap().as_mut().unwrap().try_wait().unwrap();
             assert!(ended.is_none(), "it does not start:\n{}", self.log());
             self.log().matches("\"ready\"").count() > before
         });
+    }
+
+    /// Starts it with that for its log, and does not wait for it. Whoever does that ends it.
+    pub fn spawn(&self, log: Stdio) -> Child {
+        self.command().stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap()
     }
 
     /// `pv-keeper --check`.
