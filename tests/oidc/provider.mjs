@@ -6,7 +6,7 @@ import { createServer as createAdmin } from 'node:http';
 import { createServer } from 'node:https';
 import { Provider } from 'oidc-provider';
 
-const settings = { accessTtl: 3600, rotating: true, trouble: null, delay: 0 };
+const settings = { accessTtl: 3600, rotating: true, trouble: null, delay: 0, closing: false };
 const counts = { token: 0, refused: 0, introspection: 0 };
 const scope = 'offline_access mail';
 const grants = ['refresh_token', 'authorization_code'];
@@ -61,6 +61,7 @@ provider.use(async (ctx, next) => {
   if (settings.trouble === 'cut before') return ctx.req.socket.destroy();
   await next();
   if (ctx.status >= 400) counts.refused += 1;
+  if (settings.closing) ctx.set('Connection', 'close');
   // The token is rotated, and nobody learns of it.
   if (settings.trouble === 'cut after') ctx.req.socket.destroy();
   return undefined;

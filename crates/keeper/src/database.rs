@@ -7,7 +7,7 @@ use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, R
 use password_verify_core::keeper::schedule::Outcome;
 use password_verify_core::rules::secret::Secret;
 use serde_json::Value;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::types::ToSql;
 use tokio_postgres::{Config, Row};
@@ -29,6 +29,8 @@ pub enum Stop {
     Lost,
     /// The application has not acknowledged what was delivered.
     Full,
+    /// Not now: a deadlock, a full disk, a limit on time or memory.
+    Busy,
     /// It says no: the SQLSTATE is in the log.
     Refused,
 }
@@ -176,17 +178,17 @@ impl Database {
     /// is done twice: for calls of which the second changes nothing.
     async fn insist(&self, sql: &str, arguments: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Stop> {
         let mut wait = Backoff::new(Duration::from_millis(250), Duration::from_secs(8));
-        let again = async {
-            loop {
-                // One that is silent is asked again, too.
-                let end = Instant::now() + self.patience / 3;
-                match self.call_until(end, sql, arguments, None).await {
-                    Err(Stop::Away) => sleep(wait.next()).await,
-                    done => return done,
+        let last = Instant::now() + self.patience;
+        loop {
+            // One that is silent is asked again, too.
+            let end = last.min(Instant::now() + self.patience / 3);
+            match self.call_until(end, sql, arguments, None).await {
+                Err(Stop::Away | Stop::Busy) if Instant::now() < last => {
+                    sleep_until(last.min(Instant::now() + wait.next())).await;
                 }
+                done => return done,
             }
-        };
-        timeout(self.patience, again).await.unwrap_or(Err(Stop::Away))
+        }
     }
 }
 
@@ -200,9 +202,7 @@ impl Calls {
             ),
             open: format!("SELECT secret, reason FROM {schema}.pv_open_secret($1, $2)"),
             rotate: format!("SELECT {schema}.pv_store_rotated($1, $2, $3)::text"),
-            deliver: format!(
-                "SELECT {schema}.pv_deliver($1, $2::text::jsonb, $3, $4::text::jsonb)"
-            ),
+            deliver: format!("SELECT {schema}.pv_deliver($1, $2, $3, $4)"),
             finish: format!("SELECT {schema}.pv_finish_job($1, $2, $3, $4)::text"),
         }
     }
@@ -241,8 +241,8 @@ impl Desk for AtDatabase<'_> {
     async fn deliver(&mut self, result: &Value, progress: &Value) -> Result<(), Trouble> {
         let Held { number, lease } = self.held;
         let calls = self.database.calls()?;
-        let (result, progress) = (result.to_string(), progress.to_string());
-        let arguments: [&(dyn ToSql + Sync); 4] = [&number, &result, &lease, &progress];
+        // Not as text: many may wait for a connection, each with a result, and the text is as long again.
+        let arguments: [&(dyn ToSql + Sync); 4] = [&number, result, &lease, progress];
         // Once: whether it was done, if nobody answers, the next lease says.
         self.database.call(&calls.deliver, &arguments).await?;
         self.delivered += 1;
@@ -281,7 +281,10 @@ fn stop_of(why: &tokio_postgres::Error) -> Stop {
         }
         Some(code) => {
             tracing::warn!(sqlstate = code.code(), "the database refuses a call");
-            Stop::Refused
+            // Deadlocks, full disks and limits of memory, time and the system pass.
+            let passes =
+                ["40", "53", "57", "58"].iter().any(|class| code.code().starts_with(class));
+            if passes { Stop::Busy } else { Stop::Refused }
         }
     }
 }

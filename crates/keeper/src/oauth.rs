@@ -5,6 +5,7 @@
 //! access token is used; and no request is sent a second time. A crash between the provider's answer and our commit
 //! loses that one token. The provider then refuses the old one, and the user has to consent again: `reconsent`.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,6 +16,7 @@ use hyper::{Request, StatusCode};
 use hyper_util::rt::TokioIo;
 use password_verify_core::rules::secret::Secret;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use tokio::time::{Instant, timeout, timeout_at};
 use zeroize::Zeroize;
 
@@ -28,7 +30,7 @@ use crate::ways::Ways;
 /// The longest answer of a token endpoint, in bytes.
 const MOST: usize = 64 << 10;
 /// An access token is not used in its last seconds.
-const MARGIN: u64 = 30;
+const MARGIN: Duration = Duration::from_secs(30);
 
 /// What is kept for OAuth: JSON. Wiped on drop.
 #[derive(Serialize, Deserialize, Zeroize)]
@@ -45,11 +47,23 @@ struct Kept {
 #[derive(Deserialize, Zeroize)]
 #[zeroize(drop)]
 struct Answer {
-    access_token: String,
+    #[serde(default)]
+    access_token: Option<String>,
     #[serde(default)]
     refresh_token: Option<String>,
+    /// Seconds. Some providers write them as a text, or with a fraction.
     #[serde(default)]
-    expires_in: Option<u64>,
+    #[zeroize(skip)]
+    expires_in: Value,
+}
+
+impl Answer {
+    /// How long the access token is good; `None` if that is not said in a way that can be read.
+    fn life(&self) -> Option<Duration> {
+        let seconds = self.expires_in.as_f64();
+        let seconds = seconds.or_else(|| self.expires_in.as_str()?.trim().parse().ok())?;
+        Duration::try_from_secs_f64(seconds).ok().map(|life| life.saturating_sub(MARGIN))
+    }
 }
 
 /// An access token, and until when it is good.
@@ -81,9 +95,13 @@ pub async fn renew<D: Desk>(
     let form = form(&kept, to.scopes.as_deref().unwrap_or_default());
     let place = place(to)?;
     let turn = timeout_at(end, ways.providers.enter(place.route(to))).await;
-    let mut pass = turn.map_err(|_| Trouble::Timeout)??;
+    let mut pass = turn.map_err(|_| Trouble::OutOfTime)??;
     // From here to the end of this function nothing is cut off: a token that was rotated would be lost.
     let _renewal = ways.renewals.acquire().await.map_err(|_| Trouble::Disconnected)?;
+    // Later the lease may be over before it is done, and another keeper may use the same token.
+    if Instant::now() >= end {
+        return Err(Trouble::OutOfTime);
+    }
     let asked = timeout(ways.renewal, post(ways, to, &place, form)).await;
     let asked = asked.unwrap_or(Err(Trouble::Timeout));
     if asked.is_ok() {
@@ -98,9 +116,10 @@ pub async fn renew<D: Desk>(
         *secret = Secret::new(serde_json::to_string(&kept).map_err(|_| Trouble::Internal)?);
         desk.store_rotated(secret).await?;
     }
-    let life = answer.expires_in.map(|life| Duration::from_secs(life.saturating_sub(MARGIN)));
-    let until = life.and_then(|life| Instant::now().checked_add(life));
-    Ok(Access { token: Secret::new(answer.access_token.clone()), until })
+    // Judged after the new refresh token is kept: without that, the user would have to consent again.
+    let token = answer.access_token.as_ref().ok_or(Trouble::Protocol)?;
+    let until = answer.life().and_then(|life| Instant::now().checked_add(life));
+    Ok(Access { token: Secret::new(token.clone()), until })
 }
 
 /// The request's body. Long enough from the beginning, so that no copies are left as it grows.
@@ -185,10 +204,11 @@ async fn post(
         let body = Limited::new(response.into_body(), MOST).collect().await;
         Ok((status, body.map_err(|_| Trouble::Protocol)?.to_bytes()))
     };
+    let mut exchange = pin!(exchange);
     tokio::select! {
-        answer = exchange => answer,
-        // It ends before the answer only if the connection does.
-        _ = connection => Err(Trouble::Disconnected),
+        answer = &mut exchange => answer,
+        // It ends as well when all of an answer has come and nothing more will: that is in `exchange` then.
+        _ = connection => exchange.await,
     }
 }
 
@@ -259,7 +279,26 @@ mod tests {
             StatusCode::OK,
             br#"{"access_token":"x","token_type":"Bearer","expires_in":3600}"#,
         );
-        assert_eq!(answer.ok().map(|it| it.expires_in), Some(Some(3600)));
+        assert_eq!(answer.ok().and_then(|it| it.life()), Some(Duration::from_secs(3570)));
+    }
+
+    #[test]
+    fn a_new_token_is_not_lost_to_a_field_that_does_not_matter() {
+        for (field, life) in [
+            (r#""expires_in":"3599""#, Some(3569)),
+            (r#""expires_in":3600.0"#, Some(3570)),
+            (r#""expires_in":10"#, Some(0)),
+            (r#""expires_in":-1"#, None),
+            (r#""expires_in":1e300"#, None),
+            (r#""expires_in":[]"#, None),
+            (r#""expires_in":null"#, None),
+            (r#""scope":7"#, None),
+        ] {
+            let body = format!(r#"{{"refresh_token":"new",{field}}}"#);
+            let answer = read(StatusCode::OK, body.as_bytes()).ok().unwrap();
+            assert_eq!(answer.refresh_token.as_deref(), Some("new"), "{body}");
+            assert_eq!(answer.life(), life.map(Duration::from_secs), "{body}");
+        }
     }
 
     #[tokio::test]

@@ -61,9 +61,10 @@ pub async fn serve(path: &Path, settings: &Settings, log: &Log) -> Result<(), Fa
     let mut signals = Signals::new().map_err(|why| why.to_string())?;
     let (stop, stopped) = watch::channel(false);
     let (cut, cut_off) = watch::channel(false);
-    let (current, works) = watch::channel(Arc::clone(&first));
     let (wake, pulse) = (Arc::new(Notify::new()), Arc::new(Pulse::new()));
     let mut listening = tokio::spawn(listen(Arc::clone(&first.database), Arc::clone(&wake)));
+    // Held nowhere else: after a reload the connections of before end with their last job.
+    let (current, works) = watch::channel(first);
     let taking = Taking {
         work: works,
         stop: stopped,
@@ -71,13 +72,18 @@ pub async fn serve(path: &Path, settings: &Settings, log: &Log) -> Result<(), Fa
         wake: Arc::clone(&wake),
         pulse: Arc::clone(&pulse),
     };
-    let taking = tokio::spawn(taking.run());
+    let mut taking = tokio::spawn(taking.run());
     if let Some(every) = sd_notify::watchdog_enabled() {
         tokio::spawn(watchdog(pulse, every));
     }
     tell(&[NotifyState::Ready]);
     tracing::info!(version = env!("CARGO_PKG_VERSION"), "ready");
-    while !signals.next_is_stop().await {
+    loop {
+        tokio::select! {
+            is_stop = signals.next_is_stop() => if is_stop { break },
+            // Whoever has started it starts it again.
+            _ = &mut taking => return Err("it takes no more jobs: see the log".into()),
+        }
         // Not borrowed for longer: `send_replace` would wait for it.
         let before = Arc::clone(&current.borrow());
         if let Some(next) = keeper.reload(&before) {

@@ -54,7 +54,7 @@ pub struct Connect {
     /// Connections to one host, and one more that tries whether it answers: 1 to 100.
     #[serde(default = "four")]
     pub per_host: u8,
-    /// The longest wait for an address, and for a connection to one. Seconds, 1 to 60.
+    /// The longest wait for an address, for a connection to one, and for its greeting. Seconds, 1 to 60.
     #[serde(default = "ten")]
     pub connect_timeout: u16,
     /// The longest wait for a byte. Seconds, 1 to 300.
@@ -139,7 +139,11 @@ impl Settings {
     pub fn read(path: &Path) -> Result<Self, Fault> {
         let text = fs::read_to_string(path).map_err(|why| unreadable(path, &why))?;
         let settings: Self =
-            toml::from_str(&text).map_err(|why| format!("{}: {why}", path.display()))?;
+            // Without the line itself: somebody may have put a password there.
+            toml::from_str(&text).map_err(|why| {
+                let line = why.span().map_or(0, |at| text[..at.start].lines().count().max(1));
+                format!("{}, line {line}: {}", path.display(), why.message())
+            })?;
         match settings.wrong() {
             None => Ok(settings.within(path.parent().unwrap_or(Path::new(".")))),
             Some(what) => Err(format!("{}: {what}", path.display())),

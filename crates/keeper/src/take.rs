@@ -91,8 +91,14 @@ impl Taking {
                     }
                 }
                 Err(why) => {
-                    self.mend(&work, why).await;
-                    let _ = timeout(wait.next(), self.stop.wait_for(|stop| *stop)).await;
+                    let mut stop = self.stop.clone();
+                    tokio::select! {
+                        () = async {
+                            mend(&work, why).await;
+                            sleep(wait.next()).await;
+                        } => {}
+                        _ = stop.wait_for(|stop| *stop) => {}
+                    }
                 }
             }
         }
@@ -105,13 +111,13 @@ impl Taking {
             _ = self.stop.wait_for(|stop| *stop) => {}
         }
     }
+}
 
-    /// Looks again for the extension and the right to use it.
-    async fn mend(&self, work: &Work, why: Stop) {
-        match work.database.meet().await {
-            Ok(()) => tracing::info!("the database is there"),
-            Err(what) => tracing::warn!(?why, what, "the database gives no jobs"),
-        }
+/// Looks again for the extension and the right to use it.
+async fn mend(work: &Work, why: Stop) {
+    match work.database.meet().await {
+        Ok(()) => tracing::info!("the database is there"),
+        Err(what) => tracing::warn!(?why, what, "the database gives no jobs"),
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Trouble {
     /// No trust: the certificate, or no TLS at all.
     Tls,
     Timeout,
+    /// The job's own time is over: nobody's fault.
+    OutOfTime,
     Disconnected,
     /// An answer that is none.
     Protocol,
@@ -54,7 +56,7 @@ impl Trouble {
             Self::Limited => (Outcome::Retry, "limited"),
             Self::InUse => (Outcome::Retry, "in_use"),
             Self::Dns => (Outcome::Retry, "dns"),
-            Self::Timeout => (Outcome::Retry, "timeout"),
+            Self::Timeout | Self::OutOfTime => (Outcome::Retry, "timeout"),
             Self::Disconnected => (Outcome::Retry, "disconnected"),
             Self::ServerBug => (Outcome::Retry, "server_bug"),
             Self::Internal => (Outcome::Retry, "internal"),

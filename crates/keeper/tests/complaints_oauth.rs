@@ -70,6 +70,23 @@ fn one_at_a_time_holds_a_token_and_the_new_one_is_kept() {
     }
 }
 
+/// The answer and the end of the connection come together, and the new token is in it.
+#[test]
+fn a_provider_that_closes_each_connection_loses_no_token() {
+    let office = Office::new();
+    office.oidc.set_closing(true);
+    let _keeper = office.keeper();
+    let mut app = office.kept.depositor();
+    let ann = office.mailbox("XOAUTH2");
+    let verify = ann.register(&mut app);
+    ann.await_end(&mut app, verify, "ended done ok");
+    for _ in 0..10 {
+        let request = ann.request(&mut app);
+        ann.await_end(&mut app, request, "ended done ok");
+    }
+    assert_eq!(office.oidc.requests().refused, 0);
+}
+
 /// 8. simonrob/email-oauth2-proxy #387, OfflineIMAP #667, imapsync #250: a token expires in the middle of a long fetch.
 #[test]
 fn a_token_that_expires_in_the_middle_of_a_fetch_is_renewed() {

@@ -51,6 +51,8 @@ fn the_check_says_what_is_wrong() {
         (good().connect("domains = []"), "connect.domains is empty"),
         (good().connect("verify = false"), "unknown field `verify`"),
         (good().connect("ports = [70000]"), "keeper.toml"),
+        // A password in the wrong place is not repeated.
+        (good().database("password = 'hush-now'"), "unknown field `password`"),
         (good().dsn("host=/nowhere user=x password=hush-now dbname=y"), "no connection"),
         (good().dsn("password=hush-now"), "no connection string with a host"),
         (good().dsn("host=localhost user=x password=hush-now"), "needs sslmode=verify-full"),
@@ -89,6 +91,16 @@ fn a_reload_takes_what_is_new_and_keeps_what_was_if_that_is_wrong() {
     let again = office.ann.request(&mut app);
     office.ann.await_end(&mut app, again, "ended done ok");
 
+    // Nothing holds on to the connections of before.
+    let pids = |only: &str| -> Vec<i32> {
+        let sql = format!("SELECT pid FROM pg_stat_activity WHERE usename = '{user}'{only}");
+        office.kept.admin().query(&sql, &[]).unwrap().iter().map(|row| row.get(0)).collect()
+    };
+    let before = pids("");
+    assert!(!before.is_empty());
+    assert!(keeper.reload());
+    wait_until("they have ended", || pids("").iter().all(|pid| !before.contains(pid)));
+
     keeper.write_files("nothing that can be read", "");
     assert!(!keeper.reload());
     keeper.write_files(&dsn, "domains = ['mail.example.org'] nonsense");
@@ -103,7 +115,9 @@ fn a_stop_waits_for_jobs_and_gives_back_those_that_are_too_slow() {
     let mut app = office.kept.depositor();
     let network = Faults::before(office.dovecot.imaps_port());
     let slow = Mailbox { port: network.port(), ..office.ann.clone() };
-    let keeper = PvKeeper::start(KEEPER, &office.kept, &office.certificates);
+    let keeper = Setup::new(KEEPER, &office.kept, &office.certificates)
+        .connect("connect_timeout = 60")
+        .start();
     let verify = slow.register(&mut app);
     slow.await_end(&mut app, verify, "ended done ok");
     for number in 0..50 {

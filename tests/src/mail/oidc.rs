@@ -170,6 +170,11 @@ impl Oidc {
         self.ask("/settings", &json!({ "delay": ms }));
     }
 
+    /// Does the token endpoint close each connection after its answer?
+    pub fn set_closing(&self, closing: bool) {
+        self.ask("/settings", &json!({ "closing": closing }));
+    }
+
     /// How many requests there were.
     pub fn requests(&self) -> Requests {
         let counts = self.ask("/counts", &json!({}));

@@ -55,7 +55,7 @@ pub async fn say<S: Wire>(
     }
 }
 
-/// Shows who somebody is, as the server asks for it (RFC 9051 section 6.2.2).
+/// Shows who somebody is, as the server asks for it (RFC 9051 section 6.2.2). `shown`: did it ask?
 ///
 /// # Errors
 /// As [`say`].
@@ -64,6 +64,7 @@ pub async fn authenticate<S: Wire>(
     tag: &str,
     mechanism: &str,
     mut shows: impl Authenticator<Response = Message>,
+    shown: &mut bool,
 ) -> Result<(), Error> {
     send(client, &format!("{tag} AUTHENTICATE {mechanism}\r\n")).await?;
     loop {
@@ -81,6 +82,7 @@ pub async fn authenticate<S: Wire>(
             let mut line = Zeroizing::new(String::with_capacity(message.len().div_ceil(3) * 4 + 2));
             line.push_str(&Zeroizing::new(Base64::encode_string(&message)));
             line.push_str("\r\n");
+            *shown = true;
             send(client, &line).await?;
         } else if let Some(end) = end {
             return end;

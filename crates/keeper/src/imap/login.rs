@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use async_imap::Client;
+use async_imap::error::Error;
 use async_imap::imap_proto::{Capability, Response, Status};
 use password_verify_core::rules::secret::Secret;
 use tokio::net::TcpStream;
@@ -30,7 +31,18 @@ pub async fn connect(
     to: &Destination,
     end: Instant,
 ) -> Result<Client<Stream>, Trouble> {
-    let mut stream = ways.dialer.dial(&to.host, to.port).await?;
+    let stream = ways.dialer.dial(&to.host, to.port).await?;
+    // A server that says nothing, or little by little, is soon found out: others wait for its place.
+    let greeted = tokio::time::timeout(ways.dialer.patience, greeted(ways, to, stream, end));
+    greeted.await.map_err(|_| Trouble::Timeout)?
+}
+
+async fn greeted(
+    ways: &Ways,
+    to: &Destination,
+    mut stream: TcpStream,
+    end: Instant,
+) -> Result<Client<Stream>, Trouble> {
     let starts = to.protocol == Protocol::Imap;
     if starts {
         stream = start_tls(stream, ways.silence, end).await?;
@@ -87,7 +99,7 @@ pub async fn log_in(
         return Err(Trouble::Protocol);
     }
     client.get_mut().allow(0);
-    let login = &to.login;
+    let (login, mut shown) = (&to.login, false);
     let mut single = match to.mechanism {
         Mechanism::Login => {
             let (login, password) = (quoted(login)?, quoted(secret.expose())?);
@@ -97,10 +109,11 @@ pub async fn log_in(
         }
         Mechanism::ScramSha256 => {
             let mut scram = Scram::new(login, secret).ok_or(Trouble::Protocol)?;
-            let done = exchange::authenticate(client, LOGIN, "SCRAM-SHA-256", &mut scram).await;
+            let name = name(to.mechanism);
+            let done = exchange::authenticate(client, LOGIN, name, &mut scram, &mut shown).await;
             // A refusal of what the keeper has broken off says nothing of the secret.
             let refused =
-                |why| if scram.is_at_fault() { Trouble::Protocol } else { of_login(&why) };
+                |why| if scram.is_at_fault() { Trouble::Protocol } else { of_answer(&why, shown) };
             done.map_err(refused)?;
             return if scram.is_proved() { Ok(()) } else { Err(Trouble::Protocol) };
         }
@@ -109,8 +122,14 @@ pub async fn log_in(
         Mechanism::Xoauth2 => Single::xoauth2(login, secret),
         Mechanism::Basic | Mechanism::Bearer => return Err(Trouble::Unknown),
     };
-    let done = exchange::authenticate(client, LOGIN, name(to.mechanism), &mut single).await;
-    done.map_err(|why| of_login(&why))
+    let name = name(to.mechanism);
+    let done = exchange::authenticate(client, LOGIN, name, &mut single, &mut shown).await;
+    done.map_err(|why| of_answer(&why, shown))
+}
+
+/// A server that says NO before it was shown anything has refused no secret.
+fn of_answer(why: &Error, shown: bool) -> Trouble {
+    if shown { of_login(why) } else { of_command(why) }
 }
 
 /// The tag of whatever logs in.

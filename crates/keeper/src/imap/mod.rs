@@ -13,7 +13,7 @@
 //! | [`attachment`], `transfer` | one part of one mail |
 
 use password_verify_core::rules::secret::Secret;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use crate::connector::{Connector, Desk};
 use crate::hosts::{Pass, Route};
@@ -63,7 +63,7 @@ impl Connector for Imap {
         // Before the secret is opened: a host that is not allowed is not worth an opening, and nobody waits for a turn
         // with an open secret.
         self.ways.dialer.is_listed(&job.destination.host, job.destination.port)?;
-        let pass = self.enter(job).await?;
+        let pass = self.enter(job, end).await?;
         let mut shown = Shown { secret: desk.open().await?, access: None };
         match &ask {
             Ask::Verify {} => self.verify(pass, job, &mut shown, desk, end).await,
@@ -77,7 +77,7 @@ impl Connector for Imap {
                 let (mut talk, pass) = self.session(pass, job, &mut shown, desk, end).await?;
                 let which = (mailbox.as_str(), *uidvalidity, *uid, part.as_str());
                 let done = attachment::read(&mut talk, job, which, desk).await;
-                leave(talk, pass, done).await
+                leave(talk, pass, done, end).await
             }
         }
     }
@@ -93,7 +93,7 @@ impl Imap {
         end: Instant,
     ) -> Result<(), Trouble> {
         let (talk, pass) = self.session(pass, job, shown, desk, end).await?;
-        leave(talk, pass, Ok(())).await
+        leave(talk, pass, Ok(()), end).await
     }
 
     async fn fetch<D: Desk>(
@@ -110,19 +110,20 @@ impl Imap {
         loop {
             let (mut talk, held) = self.session(pass, job, shown, desk, end).await?;
             let done = round.read(&mut talk, job, desk).await;
-            let Err(why) = leave(talk, held, done).await else { return Ok(()) };
+            let Err(why) = leave(talk, held, done, end).await else { return Ok(()) };
             // What was read so far counts. A token whose time was over in the middle ends here as well.
             let worth_it = round.go_on(why, desk).await?;
             if !worth_it || connections >= CONNECTIONS {
                 return Err(why);
             }
             connections += 1;
-            pass = self.enter(job).await?;
+            pass = self.enter(job, end).await?;
         }
     }
 
-    async fn enter(&self, job: &Job) -> Result<Pass, Trouble> {
-        self.ways.hosts.enter(Route::of(&job.destination)).await
+    async fn enter(&self, job: &Job, end: Instant) -> Result<Pass, Trouble> {
+        let turn = self.ways.hosts.enter(Route::of(&job.destination));
+        timeout_at(end, turn).await.unwrap_or(Err(Trouble::OutOfTime))
     }
 
     /// Connects and logs in.
@@ -163,18 +164,34 @@ impl Imap {
         pass: &mut Pass,
         end: Instant,
     ) -> Result<Talk, Trouble> {
-        let mut client = login::connect(&self.ways, to, end).await?;
+        let connected = timeout_at(end, login::connect(&self.ways, to, end)).await;
+        let mut client = in_time(connected.unwrap_or(Err(Trouble::OutOfTime)), end)?;
         pass.connected();
-        login::log_in(&mut client, to, secret).await?;
+        in_time(login::log_in(&mut client, to, secret).await, end)?;
         Ok(Talk::new(client, secret))
     }
 }
 
 /// Ends a session. After trouble there is nothing more to say.
-async fn leave(talk: Talk, pass: Pass, done: Result<(), Trouble>) -> Result<(), Trouble> {
+async fn leave(
+    talk: Talk,
+    pass: Pass,
+    done: Result<(), Trouble>,
+    end: Instant,
+) -> Result<(), Trouble> {
+    let done = in_time(done, end);
     if done.is_ok() {
         talk.leave().await;
     }
     pass.back(done.err());
     done
+}
+
+/// What breaks when the job's time is over breaks for that, and says nothing of the server or of a mail.
+fn in_time<T>(done: Result<T, Trouble>, end: Instant) -> Result<T, Trouble> {
+    let of_time = |why| matches!(why, Trouble::Timeout | Trouble::Disconnected);
+    match done {
+        Err(why) if of_time(why) && Instant::now() >= end => Err(Trouble::OutOfTime),
+        other => other,
+    }
 }

@@ -102,9 +102,8 @@ const ANSWERS: &[Case] = &[
     Case::new(
         "says NO before it was shown anything",
         &[(Mechanism, &[Say(b"%t NO x\r\n")])],
-        "rejected credential_refused",
-    )
-    .refused(),
+        "retry server_bug",
+    ),
     Case::new(
         "says [UNAVAILABLE] before it was shown anything",
         &[(Mechanism, &[Say(b"%t NO [UNAVAILABLE] x\r\n")])],

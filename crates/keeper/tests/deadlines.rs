@@ -1,0 +1,46 @@
+//! A job has its time. When that is over, what was read counts, and nobody is blamed for it.
+#![allow(clippy::unwrap_used)]
+
+use password_verify_tests::keeper::KeptSite;
+use password_verify_tests::mail::{Certificates, Dovecot, Fault, Faults, messages};
+use password_verify_tests::mail_app::{Mailbox, fetch};
+use password_verify_tests::pv_keeper::Setup;
+use password_verify_tests::trail::wait_until;
+
+const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
+const PASSWORD: &str = "velvet-anvil-under";
+
+#[test]
+fn a_job_whose_time_is_over_goes_on_where_it_was() {
+    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
+    let dovecot = Dovecot::start(&certificates, &[("ann", PASSWORD)]);
+    let network = Faults::before(dovecot.imaps_port());
+    let setup = Setup::new(KEEPER, &kept, &certificates);
+    let keeper = setup.connect("job_timeout = 5").start();
+    let mut app = kept.depositor();
+    let ann = Mailbox::new(&certificates, network.port(), "ann", PASSWORD);
+    let verify = ann.register(&mut app);
+    ann.await_end(&mut app, verify, "ended done ok");
+    // Ten seconds and more.
+    for number in 0..100 {
+        dovecot.deliver("ann", &messages::of_size(&format!("mail {number}"), 50_000));
+    }
+    network.set(Fault::Slow(400_000));
+    let before = network.accepted();
+    let request = ann.request(&mut app);
+    ann.await_end(&mut app, request, "waiting retry timeout");
+    assert_eq!(network.accepted() - before, 1, "no other connection in vain");
+    assert_eq!(keeper.metric("pv_keeper_routes_resting"), 0.0);
+    let some = fetch(&mut app, request);
+    assert!(!some.is_empty() && some.len() < 100, "{}", some.len());
+    // The rest comes when it is tried again, which a request of its own cannot hasten.
+    network.set(Fault::None);
+    let mut all = some;
+    wait_until("it is tried again", || ann.end(&mut app, request) != "waiting retry timeout");
+    wait_until("the rest has come", || {
+        all.extend(fetch(&mut app, request));
+        all.len() == 100
+    });
+    let expected: Vec<String> = (0..100).map(|number| format!("mail {number}")).collect();
+    assert_eq!(all, expected);
+}
