@@ -3,7 +3,8 @@
 //! The library would parse them, one within the other as often as somebody has written it: with a stack that overflows
 //! when they are freed, and where they are encoded with a copy of the whole for each of them, 5 GB for a mail of 400 KB.
 //! It knows them by the words that follow `message/` and `multipart/`, which it takes as they stand in the mail. So the
-//! last letter of these words is another one while it reads.
+//! last letter of these words is another one while it reads. Within a longer word it is not: that is something else for
+//! the library, and may be a piece of base64, which would not be read any more.
 
 use std::borrow::Cow;
 
@@ -18,13 +19,25 @@ const CAPITAL: u8 = 2;
 pub fn hide(bytes: &[u8]) -> Cow<'_, [u8]> {
     let mut hidden = Cow::Borrowed(bytes);
     for (at, found) in bytes.windows(LENGTH).enumerate() {
-        if WORDS.iter().any(|word| found.eq_ignore_ascii_case(word)) {
+        let is_whole = !at.checked_sub(1).is_some_and(|it| goes_on_after(bytes[it]))
+            && !bytes.get(at + LENGTH).is_some_and(|it| goes_on_with(*it));
+        if is_whole && WORDS.iter().any(|word| found.eq_ignore_ascii_case(word)) {
             let last = at + LENGTH - 1;
             let mark = if bytes[last].is_ascii_uppercase() { CAPITAL } else { SMALL };
             hidden.to_mut()[last] = mark;
         }
     }
     hidden
+}
+
+/// Is what follows this byte a piece of the word in which it is? `/` comes before the word that is looked for.
+const fn goes_on_after(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || byte == b'+'
+}
+
+/// Is it a piece of the word before it?
+const fn goes_on_with(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=')
 }
 
 /// As it was written.
@@ -51,6 +64,7 @@ pub fn show(text: &str) -> Cow<'_, str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use mail_parser::MimeHeaders;
     use proptest::prelude::*;
 
     #[test]
@@ -72,6 +86,37 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn what_is_a_piece_of_a_longer_word_stays(
+            before in "[A-Za-z0-9+]", word in "(?i:global|digest|rfc822)", after in "[A-Za-z0-9+/=]",
+        ) {
+            for text in [format!("{before}{word}"), format!("{word}{after}"), format!("x/{word}{after}")] {
+                prop_assert!(matches!(hide(text.as_bytes()), Cow::Borrowed(_)), "{}", text);
+            }
+        }
+
+        #[test]
+        fn the_library_never_finds_a_mail_within_a_mail(
+            parts in prop::collection::vec(
+                prop::sample::select(vec![
+                    "message/", "multipart/", "rfc822", "Rfc822", "global", "GLOBAL", "digest", "Digest", " ", "\t", "\r\n ",
+                    "\n\t", ";", "(", ")", "\"", "\\", "/", "+", "=", ".", "a", "1", "\0", "é",
+                ]),
+                0..12,
+            ),
+        ) {
+            let parts = parts.concat();
+            for kind in [format!("message/{parts}"), format!("multipart/{parts}"), parts] {
+                let mail = format!("Subject: x\r\nContent-Type: {kind}\r\n\r\nSubject: y\r\n\r\n");
+                let hidden = hide(mail.as_bytes());
+                let message = mail_parser::MessageParser::default().parse(&*hidden);
+                if let Some(kind) = message.as_ref().and_then(|it| it.parts[0].content_type()) {
+                    let found = kind.subtype().unwrap_or_default().as_bytes();
+                    prop_assert!(!WORDS.iter().any(|it| it.eq_ignore_ascii_case(found)), "{:?}", mail);
+                }
+            }
+        }
+
         #[test]
         fn what_is_hidden_is_shown_again(text in "([a-z ]|rfc822|RFC822|global|GlobaL|digest|digesT){0,20}") {
             let hidden = hide(text.as_bytes());

@@ -32,8 +32,8 @@ pub struct Raw<'a> {
     pub uid: u32,
     /// When the server got it, as it says: RFC 3339.
     pub received: Option<String>,
-    /// The length of the whole, as the server says.
-    pub size: u32,
+    /// The length of the whole, if it is known.
+    pub size: Option<u32>,
     pub bytes: &'a [u8],
 }
 
@@ -41,7 +41,9 @@ pub struct Raw<'a> {
 pub fn to_json(raw: &Raw<'_>, parts: Parts) -> Value {
     let mut mail = Map::new();
     mail.insert("uid".into(), raw.uid.into());
-    mail.insert("size".into(), raw.size.into());
+    if let Some(size) = raw.size {
+        mail.insert("size".into(), size.into());
+    }
     if let Some(received) = &raw.received {
         mail.insert("received".into(), received.as_str().into());
     }
@@ -56,7 +58,8 @@ pub fn to_json(raw: &Raw<'_>, parts: Parts) -> Value {
     if parts == Parts::Raw || !is_parsed {
         mail.insert("raw".into(), Base64::encode_string(raw.bytes).into());
     }
-    if raw.bytes.len() < raw.size as usize && parts != Parts::Headers {
+    let is_whole = raw.size.is_some_and(|size| raw.bytes.len() >= size as usize);
+    if !is_whole && parts != Parts::Headers {
         mail.insert("truncated".into(), true.into());
     }
     Value::Object(mail)
@@ -177,7 +180,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn of(bytes: &[u8], parts: Parts) -> Value {
-        let raw = Raw { uid: 7, received: None, size: bytes.len() as u32, bytes };
+        let raw = Raw { uid: 7, received: None, size: Some(bytes.len() as u32), bytes };
         to_json(&raw, parts)
     }
 
@@ -204,6 +207,19 @@ mod tests {
         assert_eq!((headers.get("text"), &headers["subject"]), (None, &text["subject"]));
         let raw = of(MIXED, Parts::Raw);
         assert_eq!(Base64::decode_vec(raw["raw"].as_str().unwrap()).unwrap(), MIXED);
+    }
+
+    #[test]
+    fn what_may_have_been_cut_off_is_said_to_be() {
+        let with = |size| to_json(&Raw { uid: 7, received: None, size, bytes: MIXED }, Parts::Text);
+        let length = MIXED.len() as u32;
+        for (size, truncated) in
+            [(Some(length), None), (Some(length + 1), Some(true)), (None, Some(true))]
+        {
+            let mail = with(size);
+            assert_eq!(mail.get("size").and_then(Value::as_u64), size.map(u64::from));
+            assert_eq!(mail.get("truncated").and_then(Value::as_bool), truncated);
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use crate::database::Stop;
 use crate::work::Work;
 
 /// Jobs at once, most of which wait for their turn at a host.
-const JOBS: u32 = 1000;
+const JOBS: u32 = 2000;
 /// How long nobody asks for jobs that are due by now, if nothing wakes the keeper.
 const PAUSE: Duration = Duration::from_secs(5);
 

@@ -3,6 +3,8 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
 
 use password_verify_tests::keeper::KeptSite;
 use password_verify_tests::mail::{Certificates, Dovecot, messages};
@@ -83,4 +85,43 @@ fn a_mail_that_the_server_cannot_read_keeps_no_other_back() {
     let later = ann.request(&mut app);
     ann.await_end(&mut app, later, "ended done ok");
     assert_eq!(fetch(&mut app, later).len(), 5);
+}
+
+/// The only new mail cannot be read. That the server hands out others is seen with one that was read long ago.
+#[test]
+fn a_mail_that_the_server_cannot_read_is_not_taken_for_an_ill_server_because_it_is_the_only_new_one()
+ {
+    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
+    let dovecot = Dovecot::start(&certificates, &[("ann", "velvet-anvil-under")]);
+    let _keeper = PvKeeper::start(KEEPER, &kept, &certificates);
+    let mut app = kept.depositor();
+    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", "velvet-anvil-under");
+    ann.register(&mut app);
+    let path = || {
+        let files = dovecot.files("ann", "INBOX");
+        files.into_iter().map(|name| dovecot.folder().join("mail/ann").join(name))
+    };
+    dovecot.deliver("ann", &messages::plain("old", "hello"));
+    for path in path() {
+        let day = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+        fs::File::options().write(true).open(path).unwrap().set_modified(day).unwrap();
+    }
+    let all = ann.request(&mut app);
+    ann.await_end(&mut app, all, "ended done ok");
+    let old: Vec<_> = path().collect();
+    dovecot.deliver("ann", &messages::plain("new", "hello"));
+    let since = "since => current_date - 30";
+    let new = ann.request_with(&mut app, since);
+    ann.await_end(&mut app, new, "ended done ok");
+    assert_eq!(fetch(&mut app, new), ["new"]);
+    let name = |path: &Path| {
+        path.file_name().unwrap().to_string_lossy().split(':').next().unwrap().to_owned()
+    };
+    for path in path().filter(|it| old.iter().all(|other| name(other) != name(it))) {
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o0)).unwrap();
+    }
+    let again = ann.request_with(&mut app, since);
+    ann.await_end(&mut app, again, "ended done ok");
+    let notes: Vec<_> = read(&mut app, again).into_iter().map(|mail| mail.note).collect();
+    assert_eq!(notes, [Some("unreadable".to_owned())]);
 }

@@ -33,6 +33,12 @@ pub enum Step {
     Sizes,
     /// The mails themselves are asked for.
     Bodies,
+    /// One of these mails is asked for, whether or not with others.
+    Mails(&'static [u32]),
+    /// The header of a part is asked for.
+    Header,
+    /// A piece of a part is asked for.
+    Piece,
     Logout,
 }
 
@@ -45,10 +51,14 @@ pub enum Act {
     Say(&'static [u8]),
     /// The same so many times.
     Flood(&'static [u8], u64),
+    /// The same, each byte in a record of its own.
+    Crumbs(&'static [u8], u64),
     /// Again and again, a byte each second.
     Drip(&'static [u8]),
     /// Nothing more until the client goes.
     Silence,
+    /// From now on, at this step of this connection.
+    Then(&'static [Act]),
     /// An orderly end.
     Cut,
     /// The end of a process that was killed.

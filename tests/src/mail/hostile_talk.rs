@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -18,6 +18,7 @@ pub(super) fn serve(shared: &Shared, manner: &Manner, stream: TcpStream) -> io::
     let mut talk = Talk {
         shared,
         manner,
+        acts: manner.acts,
         wire,
         tag: String::new(),
         line: String::new(),
@@ -36,6 +37,8 @@ pub(super) fn serve(shared: &Shared, manner: &Manner, stream: TcpStream) -> io::
 struct Talk<'a> {
     shared: &'a Shared,
     manner: &'a Manner,
+    /// At the step at which it is not good.
+    acts: &'static [Act],
     wire: Wire<'a>,
     /// Of the present command.
     tag: String,
@@ -48,7 +51,7 @@ struct Talk<'a> {
 impl Talk<'_> {
     /// Does what is to be done at a step.
     fn step(&mut self, at: Step) -> io::Result<()> {
-        let acts = if self.manner.at == at { self.manner.acts } else { &[Act::Usual] };
+        let acts = if self.manner.at == at { self.acts } else { &[Act::Usual] };
         acts.iter().try_for_each(|act| self.act(*act, at))
     }
 
@@ -68,6 +71,10 @@ impl Talk<'_> {
                 }
                 Ok(())
             }
+            Act::Crumbs(text, times) => {
+                let each = self.filled(text);
+                (0..times).try_for_each(|_| self.wire.write_in_crumbs(&each))
+            }
             Act::Drip(text) => loop {
                 for byte in text {
                     self.wire.write(&[*byte])?;
@@ -77,6 +84,10 @@ impl Talk<'_> {
             Act::Silence => loop {
                 self.wire.read()?;
             },
+            Act::Then(acts) => {
+                self.acts = acts;
+                Ok(())
+            }
             Act::Cut => self.wire.cut(),
             Act::Reset => {
                 reset(self.wire.socket())?;
@@ -127,10 +138,17 @@ impl Talk<'_> {
                 self.wire.write(format!("* SEARCH{found}\r\n").as_bytes())?;
                 self.say(b"%t OK done\r\n")
             }
-            Step::Sizes | Step::Bodies => {
+            Step::Sizes | Step::Bodies | Step::Mails(_) => {
                 let wanted: Vec<u32> = self.wanted("FETCH ").collect();
                 for uid in wanted {
-                    self.mail(uid, at == Step::Bodies)?;
+                    self.mail(uid, at != Step::Sizes)?;
+                }
+                self.say(b"%t OK done\r\n")
+            }
+            Step::Header | Step::Piece => {
+                let wanted: Vec<u32> = self.wanted("FETCH ").collect();
+                for uid in wanted {
+                    self.part(uid, at == Step::Piece)?;
                 }
                 self.say(b"%t OK done\r\n")
             }
@@ -161,7 +179,14 @@ impl Talk<'_> {
             _ if asked.starts_with("EXAMINE ") => self.step(Step::Examine),
             _ if asked.starts_with("UID SEARCH ") => self.step(Step::Search),
             _ if asked.contains("RFC822.SIZE") => self.step(Step::Sizes),
-            _ if asked.starts_with("UID FETCH ") => self.step(Step::Bodies),
+            _ if asked.contains(".MIME]") => self.step(Step::Header),
+            _ if asked.contains("[1]") => self.step(Step::Piece),
+            _ if asked.starts_with("UID FETCH ") => match self.manner.at {
+                Step::Mails(some) if self.wanted("FETCH ").any(|uid| some.contains(&uid)) => {
+                    self.step(Step::Mails(some))
+                }
+                _ => self.step(Step::Bodies),
+            },
             _ => self.say(b"%t BAD what?\r\n"),
         }
     }
@@ -182,11 +207,32 @@ impl Talk<'_> {
                 format!("* {uid} FETCH (UID {uid} RFC822.SIZE {size} INTERNALDATE \"{date}\")\r\n");
             return self.wire.write(line.as_bytes());
         }
-        let most =
-            self.asked.rsplit("<0.").next().and_then(|it| it.split('>').next()?.parse().ok());
-        let mail = &mail[..mail.len().min(most.unwrap_or(usize::MAX))];
+        let mail = &mail[self.range(mail.len())];
         let line = format!("* {uid} FETCH (UID {uid} BODY[]<0> {{{}}}\r\n", mail.len());
         self.wire.write(&[line.as_bytes(), mail, b")\r\n"].concat())
+    }
+
+    /// The only part of a mail, or its header.
+    fn part(&mut self, uid: u32, content: bool) -> io::Result<()> {
+        let mail = (self.manner.shelf.mail)(uid);
+        let end = mail.windows(4).position(|it| it == b"\r\n\r\n").unwrap_or(mail.len() - 4) + 4;
+        let (header, body) = mail.split_at(end);
+        let (name, bytes) = if content {
+            let range = self.range(body.len());
+            (format!("[1]<{}>", range.start), &body[range])
+        } else {
+            ("[1.MIME]".to_owned(), header)
+        };
+        let line = format!("* {uid} FETCH (UID {uid} BODY{name} {{{}}}\r\n", bytes.len());
+        self.wire.write(&[line.as_bytes(), bytes, b")\r\n"].concat())
+    }
+
+    /// Which bytes are asked for of so many: `<first.count>`.
+    fn range(&self, length: usize) -> Range<usize> {
+        let asked = self.asked.rsplit_once('<').and_then(|(_, it)| it.split_once('>'));
+        let (first, count) = asked.and_then(|(it, _)| it.split_once('.')).unwrap_or(("0", ""));
+        let first = first.parse().unwrap_or(0).min(length);
+        first..count.parse().map_or(length, |count: usize| length.min(first + count))
     }
 
     /// The mails that there are of a set of numbers after a word.

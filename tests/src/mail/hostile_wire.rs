@@ -47,6 +47,17 @@ impl<'a> Wire<'a> {
         }
     }
 
+    /// Sends each byte in a record of its own.
+    pub fn write_in_crumbs(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let Stream::Tls(tls) = &mut self.stream else { return self.write(bytes) };
+        self.shared.seen().sent += bytes.len() as u64;
+        for byte in bytes {
+            // Makes a record, and sends nothing yet.
+            tls.conn.writer().write_all(&[*byte])?;
+        }
+        tls.flush()
+    }
+
     /// What comes next, which is not nothing.
     pub fn read(&mut self) -> io::Result<Vec<u8>> {
         let mut buffer = [0; 4096];

@@ -10,6 +10,7 @@
 //! | [`answer`] | what a server's answers mean |
 //! | [`progress`] | how far it has come |
 //! | [`fetch`] | new mail |
+//! | [`mails`] | what is asked of mails, and what comes |
 //! | [`attachment`], `transfer` | one part of one mail |
 
 use password_verify_core::rules::secret::Secret;
@@ -31,6 +32,7 @@ pub mod attachment;
 pub mod exchange;
 pub mod fetch;
 pub mod login;
+pub mod mails;
 pub mod progress;
 pub mod sasl;
 pub mod talk;
@@ -113,8 +115,12 @@ impl Imap {
             let Err(why) = leave(talk, held, done, end).await else { return Ok(()) };
             // What was read so far counts. A token whose time was over in the middle ends here as well.
             let worth_it = round.go_on(why, desk).await?;
-            if !worth_it || connections >= CONNECTIONS {
+            if !worth_it {
                 return Err(why);
+            }
+            // It has come further with each of them, and goes on when it is tried again.
+            if connections >= CONNECTIONS {
+                return Err(Trouble::OutOfTime);
             }
             connections += 1;
             pass = self.enter(job, end).await?;

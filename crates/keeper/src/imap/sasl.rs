@@ -90,6 +90,11 @@ impl Authenticator for &mut Scram {
     fn process(&mut self, challenge: &[u8]) -> Message {
         let mut message = Zeroizing::new(Vec::new());
         let challenge = Some(challenge).filter(|_| self.state.is_some());
+        if challenge.is_some_and(|it| it.starts_with(b"e=")) {
+            // An error of the exchange (RFC 5802 section 7), such as a wrong proof. The refusal follows.
+            self.state = Some(State::Running);
+            return message;
+        }
         self.is_at_fault |= challenge.is_some_and(|it| rounds(it) > MOST_ROUNDS);
         if !self.is_at_fault {
             match self.session.step(challenge, &mut *message) {
@@ -150,6 +155,17 @@ mod tests {
         assert_eq!(*(&mut scram).process(b"v=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="), b"");
         assert!(!scram.is_proved());
         assert!(scram.is_at_fault());
+    }
+
+    #[test]
+    fn a_server_that_says_why_it_refuses_is_not_at_fault() {
+        let mut scram = Scram::new("user", &secret()).unwrap();
+        let nonce = String::from_utf8((&mut scram).process(b"")[12..].to_vec()).unwrap();
+        let challenge = format!("r={nonce}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096");
+        assert!(!(&mut scram).process(challenge.as_bytes()).is_empty());
+        assert_eq!(*(&mut scram).process(b"e=invalid-proof"), b"");
+        assert!(!scram.is_at_fault());
+        assert!(!scram.is_proved());
     }
 
     #[test]

@@ -2,22 +2,25 @@
 //! one, which for a mailbox means mail that is lost.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_imap::Client;
 use async_imap::error::Error;
 use async_imap::imap_proto::{MailboxDatum, Response, ResponseCode};
 use password_verify_core::rules::secret::Secret;
+use tokio::time::timeout;
 
 use super::answer::{of_command, of_mailbox};
 use super::exchange;
 use super::login::Stream;
 use super::utf7;
-use crate::net::tls::of_io;
 use crate::scrub::Scrub;
 use crate::trouble::Trouble;
 
 /// The longest name of a mailbox, in bytes as they are sent.
 const MAX_MAILBOX: usize = 1000;
+/// The longest wait for the answer to LOGOUT.
+const GOODBYE: Duration = Duration::from_secs(5);
 
 /// A session in which somebody is logged in.
 pub struct Talk {
@@ -99,11 +102,8 @@ impl Talk {
         Ok(found)
     }
 
-    /// Says good-bye. Nobody needs the answer.
+    /// Says good-bye. Nobody needs the answer, and others wait for their turn.
     pub async fn leave(mut self) {
-        let _ = self.say("LOGOUT", 0, |_| {}).await.map_err(|why| match why {
-            Error::Io(why) => of_io(&why),
-            _ => Trouble::Disconnected,
-        });
+        let _ = timeout(GOODBYE, self.say("LOGOUT", 0, |_| {})).await;
     }
 }

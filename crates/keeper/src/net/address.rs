@@ -82,10 +82,11 @@ fn check_v6(v6: Ipv6Addr) -> Result<(), Refused> {
         // Site-local (RFC 3879): was private, and is no more than that.
         [0xfec0..=0xfeff, ..] => Err(Refused::Private),
         [0xff00..=0xffff, ..] => Err(Refused::Multicast),
-        // Protocol assignments with Teredo and ORCHID (2001::/23), documentation.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x3fff, 0..=0xfff, ..] => {
-            Err(Refused::Special)
-        }
+        // Protocol assignments with Teredo and ORCHID (2001::/23), documentation, AS112.
+        [0x2001, 0..=0x1ff, ..]
+        | [0x2001, 0xdb8, ..]
+        | [0x3fff, 0..=0xfff, ..]
+        | [0x2620, 0x4f, 0x8000, ..] => Err(Refused::Special),
         // Global unicast (RFC 4291 section 2.4) is 2000::/3, and nothing else has been given out.
         [0x2000..=0x3fff, ..] => Ok(()),
         _ => Err(Refused::Special),
@@ -136,6 +137,7 @@ mod tests {
             ("2001::1", R::Special),
             ("2001:db8::1", R::Special),
             ("3fff::1", R::Special),
+            ("2620:4f:8000::1", R::Special),
             ("100::1", R::Special),
             ("5f00::1", R::Special),
             ("4000::1", R::Special),

@@ -7,8 +7,8 @@ use std::io;
 
 use super::shape::{Misshapen, Shape};
 
-/// The longest line that is no literal, in bytes, unless it is the list of numbers of a search: the parser begins anew
-/// with every 4 KiB of a line.
+/// The most of one response beside its literals, in bytes, unless it is the list of numbers of a search: the parser begins
+/// anew with every 4 KiB of a response.
 pub const LONGEST_LINE: usize = 64 << 10;
 /// What a server may send before it is asked for anything, and beside what it was asked for, in bytes.
 pub const SMALL_TALK: usize = 64 << 10;
@@ -54,7 +54,7 @@ pub struct Guard {
     allowance: usize,
     /// Bytes of the present literal that are still to come.
     literal: usize,
-    /// Length of the present line so far.
+    /// Length of the present response so far, without its literals.
     line: usize,
     /// What may be the announcement of a literal at the end of the present line: its number, once `{` has come.
     announced: Option<Announced>,
@@ -92,35 +92,40 @@ impl Guard {
         self.allowance = bytes.saturating_add(SMALL_TALK);
     }
 
-    /// More has come.
+    /// More has come. So many of these bytes, from the first, belong to responses that are whole now.
     ///
     /// # Errors
     /// [`TooMuch`].
-    pub fn see(&mut self, bytes: &[u8]) -> Result<(), TooMuch> {
+    pub fn see(&mut self, bytes: &[u8]) -> Result<usize, TooMuch> {
         self.allowance = self.allowance.checked_sub(bytes.len()).ok_or(TooMuch::Answer)?;
-        let mut rest = bytes;
+        if self.shape.is_none() {
+            return Ok(bytes.len());
+        }
+        let (mut rest, mut whole) = (bytes, 0);
         while !rest.is_empty() {
             let of_literal = self.literal.min(rest.len());
             self.literal -= of_literal;
             rest = &rest[of_literal..];
             let Some((byte, after)) = rest.split_first() else { break };
-            self.read(*byte)?;
             rest = after;
+            if self.read(*byte)? {
+                whole = bytes.len() - rest.len();
+            }
         }
-        Ok(())
+        Ok(whole)
     }
 
-    fn read(&mut self, byte: u8) -> Result<(), TooMuch> {
-        let Some(shape) = &mut self.shape else { return Ok(()) };
-        if byte == b'\n' {
-            self.line = 0;
-        } else {
+    /// Is it the last byte of a response?
+    fn read(&mut self, byte: u8) -> Result<bool, TooMuch> {
+        let Some(shape) = &mut self.shape else { return Ok(false) };
+        if byte != b'\n' {
             shape.read(byte)?;
             self.line += 1;
             if self.line > LONGEST_LINE && !shape.is_search() {
                 return Err(TooMuch::Line);
             }
         }
+        let mut is_last = false;
         self.announced = match (byte, self.announced) {
             (b'{', _) => Some(Announced { number: 0, closed: false }),
             (b'0'..=b'9', Some(it)) if !it.closed => {
@@ -138,13 +143,17 @@ impl Guard {
                         shape.literal()?;
                         self.literal = it.number;
                     }
-                    None => shape.end()?,
+                    None => {
+                        shape.end()?;
+                        self.line = 0;
+                        is_last = true;
+                    }
                 }
                 None
             }
             _ => None,
         };
-        Ok(())
+        Ok(is_last)
     }
 }
 
@@ -157,8 +166,8 @@ mod tests {
         let (mut whole, mut single) = (Guard::default(), Guard::default());
         whole.allow(allowed);
         single.allow(allowed);
-        let at_once = whole.see(text);
-        let one_by_one = text.iter().try_for_each(|byte| single.see(&[*byte]));
+        let at_once = whole.see(text).map(drop);
+        let one_by_one = text.iter().try_for_each(|byte| single.see(&[*byte]).map(drop));
         assert_eq!(at_once.is_err(), one_by_one.is_err());
         at_once
     }
@@ -194,6 +203,27 @@ mod tests {
             assert_eq!(seen(0, text.as_bytes()), Ok(()), "{text}");
         }
         assert_eq!(seen(0, b"* OK {1{4294967295}\n"), Err(TooMuch::Literal));
+    }
+
+    #[test]
+    fn what_is_whole_ends_with_a_response() {
+        let whole = |text: &[u8]| Guard::default().see(text);
+        assert_eq!(whole(b"* 1 EXISTS\r\n* 2 EXI"), Ok(12));
+        assert_eq!(whole(b"* 1 EXISTS\r\n* 2 EXISTS\r\n"), Ok(24));
+        assert_eq!(whole(b"* 1 EXISTS\r"), Ok(0));
+        assert_eq!(whole(b"* 1 FETCH (X {4}\r\n\r\n\r\n"), Ok(0));
+        assert_eq!(whole(b"* 1 FETCH (X {4}\r\n\r\n\r\n)\r\n"), Ok(25));
+        assert_eq!(Guard::of_bytes().see(b"* 1 EXI"), Ok(7));
+    }
+
+    #[test]
+    fn a_line_that_literals_divide_is_one() {
+        let half = "x".repeat(LONGEST_LINE / 2);
+        let text = format!("* 1 FETCH (X {{0}}\r\n {half} {{0}}\r\n {half}");
+        assert_eq!(seen(LONGEST_LINE, text.as_bytes()), Err(TooMuch::Line));
+        // The same in two responses.
+        let text = format!("* 1 FETCH (X {{0}}\r\n {half})\r\n* 1 FETCH ({half})\r\n");
+        assert_eq!(seen(LONGEST_LINE, text.as_bytes()), Ok(()));
     }
 
     #[test]

@@ -7,6 +7,11 @@
 
 /// Brackets within brackets. What is asked for has two or three.
 const DEEPEST: u8 = 20;
+/// Spaces in a response that begins with a number, but for those in values with quotes. The parser makes half a kilobyte
+/// of each value, however short it is. What is asked for has ten, and a mail may have many flags.
+const MOST_SPACES: u16 = 500;
+/// Literals in a response. What is asked for has two.
+const MOST_LITERALS: u8 = 8;
 
 /// How the list of numbers begins that a search finds.
 const SEARCH: &[u8] = b"* SEARCH";
@@ -24,6 +29,8 @@ pub struct Shape {
     search: usize,
     depth: u8,
     quoted: Quoted,
+    spaces: u16,
+    literals: u8,
     /// The byte before, and the one before the last `{`.
     before: u8,
     before_brace: u8,
@@ -75,6 +82,10 @@ impl Shape {
             (Quoted::Escape, b'\\' | b'"') => return Some(Quoted::Value),
             (Quoted::Inner, b'(' | b')' | b'\\') | (Quoted::Escape, _) => return None,
             (Quoted::Value | Quoted::Inner, b'\0' | b'\r') => return None,
+            // At any depth: within brackets that it does not know, the parser's depth is another.
+            (Quoted::Not | Quoted::Inner, b' ') => {
+                self.spaces = Some(self.spaces + 1).filter(|it| *it <= MOST_SPACES)?;
+            }
             _ => {}
         }
         Some(self.quoted)
@@ -90,9 +101,11 @@ impl Shape {
     }
 
     /// A line ends with the announcement of a literal.
-    pub fn literal(&self) -> Result<(), Misshapen> {
+    pub fn literal(&mut self) -> Result<(), Misshapen> {
         let is_value = self.depth == 1 && self.quoted == Quoted::Not && self.before_brace == b' ';
-        if self.is_numbered() && is_value { Ok(()) } else { Err(Misshapen) }
+        let fits = self.literals < MOST_LITERALS;
+        self.literals += 1;
+        if self.is_numbered() && is_value && fits { Ok(()) } else { Err(Misshapen) }
     }
 
     /// A line ends without one, and the response with it.
@@ -159,6 +172,32 @@ mod tests {
         ] {
             assert_eq!(read(parts), Err(Misshapen), "{parts:?}");
         }
+    }
+
+    #[test]
+    fn values_have_an_end() {
+        let spaces = |many: u16| format!("* 1 FETCH ({}X 1)", "X ".repeat(usize::from(many) - 3));
+        assert_eq!(read(&[&spaces(MOST_SPACES)]), Ok(()));
+        assert_eq!(read(&[&spaces(MOST_SPACES + 1)]), Err(Misshapen));
+        let many = "X 1 ".repeat(MOST_SPACES.into());
+        for text in [
+            // The first end of a bracket is for the parser that of the first beginning.
+            format!("* 1 FETCH (X (a(b) {many}X 1))"),
+            format!("* 1 FETCH (X a\"{many}\")"),
+            format!("* 1 FETCH (X 1) {many}"),
+        ] {
+            assert_eq!(read(&[&text]), Err(Misshapen), "{text}");
+        }
+        assert_eq!(read(&[&format!("* 1 FETCH (BODY[1] \"{many}\")")]), Ok(()));
+        assert_eq!(read(&[&format!("* OK {many}")]), Ok(()));
+        let literals = |many: u8| {
+            let mut parts = vec!["* 1 FETCH (X {0}\r"];
+            parts.extend(vec![" X {0}\r"; usize::from(many) - 1]);
+            parts.push(")");
+            read(&parts)
+        };
+        assert_eq!(literals(MOST_LITERALS), Ok(()));
+        assert_eq!(literals(MOST_LITERALS + 1), Err(Misshapen));
     }
 
     #[test]

@@ -44,6 +44,8 @@ pub struct Case {
     pub is_new: bool,
     pub shown: Shown,
     pub shelf: Option<Shelf>,
+    /// Not mails are asked for, but the only part of mail 1. What comes of it.
+    pub part: Option<fn() -> Vec<u8>>,
 }
 
 impl Case {
@@ -51,9 +53,19 @@ impl Case {
         // Before the login nobody sees the secret, and what breaks later is tried again a few times.
         let logins = match does {
             [(Step::Login, _), ..] => (1, 1),
-            [(Step::Examine | Step::Search | Step::Sizes | Step::Bodies | Step::Logout, _), ..] => {
-                (1, 3)
-            }
+            [
+                (
+                    Step::Examine
+                    | Step::Search
+                    | Step::Sizes
+                    | Step::Bodies
+                    | Step::Mails(_)
+                    | Step::Logout,
+                    _,
+                ),
+                ..,
+            ] => (1, 3),
+            [(Step::Header | Step::Piece, _), ..] => (1, 1),
             _ => (0, 0),
         };
         Self {
@@ -70,6 +82,7 @@ impl Case {
             is_new: false,
             shown: Shown::Good,
             shelf: None,
+            part: None,
         }
     }
 
@@ -113,6 +126,11 @@ impl Case {
 
     pub const fn shelf(self, shelf: Shelf) -> Self {
         Self { shelf: Some(shelf), ..self }
+    }
+
+    /// A part is asked for, and this is what comes of it.
+    pub const fn part(self, comes: fn() -> Vec<u8>) -> Self {
+        Self { part: Some(comes), logins: (1, 1), ..self }
     }
 
     /// As the server is as long as it is good.

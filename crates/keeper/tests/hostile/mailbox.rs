@@ -1,6 +1,6 @@
 //! What a server says of a mailbox, once somebody is logged in.
 
-use password_verify_tests::mail::hostile::Act::{Flood, Say, Usual};
+use password_verify_tests::mail::hostile::Act::{Flood, Say, Then, Usual};
 use password_verify_tests::mail::hostile::Step::{Bodies, Examine, Logout, Search, Sizes};
 
 use super::case::Case;
@@ -8,6 +8,9 @@ use super::run::run;
 
 const NO: &[u8] = b"%t NO no\r\n";
 const BAD: &[u8] = b"%t BAD what?\r\n";
+const ILL: &[u8] = b"%t NO [SERVERBUG] Internal error occurred\r\n";
+const TWO: &[u8] =
+    b"* 1 FETCH (UID 1 BODY[] {4}\r\n\r\n\r\n)\r\n* 2 FETCH (UID 2 BODY[] {4}\r\n\r\n\r\n)\r\n";
 
 const REFUSALS: &[Case] = &[
     Case::new("says NO to EXAMINE", &[(Examine, &[Say(NO)])], "failed mailbox_missing"),
@@ -20,16 +23,25 @@ const REFUSALS: &[Case] = &[
         "retry unavailable",
     ),
     Case::new("says NO when asked for sizes", &[(Sizes, &[Say(NO)])], "retry server_bug"),
-    Case::new("says BAD when asked for sizes", &[(Sizes, &[Say(BAD)])], "failed protocol"),
+    // It is asked for less each time, and then for nothing.
+    Case::new("says BAD when asked for sizes", &[(Sizes, &[Say(BAD)])], "done ok")
+        .mails(3, 0)
+        .logins(3, 3),
     // It may be ill: nothing is given up.
     Case::new(
         "says NO when asked for mails that it has",
         &[(Bodies, &[Say(NO)])],
         "retry server_bug",
     ),
-    Case::new("says BAD when asked for mails", &[(Bodies, &[Say(BAD)])], "done ok")
-        .mails(3, 3)
-        .logins(5, 5),
+    Case::new("says BAD when asked for mails", &[(Bodies, &[Say(BAD)])], "failed protocol")
+        .mails(0, 0)
+        .logins(3, 3),
+    Case::new(
+        "becomes ill while it hands out mails",
+        &[(Bodies, &[Say(TWO), Say(ILL), Then(&[Say(ILL)])])],
+        "retry server_bug",
+    )
+    .mails(0, 0),
     Case::new(
         "says [UNAVAILABLE] when asked for mails",
         &[(Bodies, &[Say(b"%t NO [UNAVAILABLE] x\r\n")])],

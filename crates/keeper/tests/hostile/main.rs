@@ -4,6 +4,7 @@
 //! Each test prints the table of its cases, one line each: `hostile: what it does | outcome | detail | the secret`.
 #![allow(clippy::unwrap_used, clippy::panic)]
 
+mod attachments;
 mod case;
 mod content;
 mod echoes;

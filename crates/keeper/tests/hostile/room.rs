@@ -31,20 +31,25 @@ pub struct Room {
 
 impl Room {
     pub fn new() -> Self {
-        Self::with(10)
+        Self::with(10, SILENCE)
     }
 
     /// For jobs that last longer because there is much to do.
     pub fn patient() -> Self {
-        Self::with(60)
+        Self::with(60, SILENCE)
     }
 
-    fn with(job: u64) -> Self {
+    /// For servers that may be silent for longer.
+    pub fn still(silence: u64) -> Self {
+        Self::with(60, silence)
+    }
+
+    fn with(job: u64, silence: u64) -> Self {
         let (kept, certificates) = (KeptSite::shared(), Certificates::new());
         let mut setup = Setup::new(env!("CARGO_BIN_EXE_pv-keeper"), &kept, &certificates);
         for line in [
             format!("job_timeout = {job}"),
-            format!("silence_timeout = {SILENCE}"),
+            format!("silence_timeout = {silence}"),
             "connect_timeout = 2".into(),
             // All servers have the same name.
             "at_once = 1000".into(),

@@ -11,6 +11,7 @@ use password_verify_tests::mail::hostile::{Hostile, Manner};
 use password_verify_tests::mail_app::{Mailbox, read};
 use postgres::Client;
 
+use super::attachments::{ask, content};
 use super::case::Case;
 use super::room::{PASSWORD, Room, end};
 
@@ -86,6 +87,8 @@ impl Run<'_> {
         self.server.behave(&self.case.bad(&room.certificates));
         self.request = if self.case.is_new {
             self.mailbox.register(app)
+        } else if self.case.part.is_some() {
+            ask(app, &self.mailbox)
         } else {
             self.mailbox.request_with(app, self.case.asks)
         };
@@ -145,6 +148,13 @@ impl Run<'_> {
             }
             if results(app, self.request, 0).iter().any(|(_, result)| result.contains(secret)) {
                 wrong.push("the secret is in the results".into());
+            }
+        }
+        if let Some(comes) = case.part {
+            let (whole, expected) = (content(app, self.request), comes());
+            if whole != expected {
+                let of = expected.len();
+                wrong.push(format!("{} bytes of a part, which are not these {of}", whole.len()));
             }
         }
         if let Some(mails) = case.mails {

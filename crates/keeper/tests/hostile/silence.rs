@@ -1,11 +1,15 @@
 //! Servers that fall silent, end, or break off.
 
+use std::time::{Duration, Instant};
+
 use password_verify_tests::mail::hostile::Act::{Cut, Drip, Reset, Say, Silence, Usual};
 use password_verify_tests::mail::hostile::Step::{
     Accept, Bodies, Capability, Examine, Greeting, Login, Logout, Mechanism, Search, Sizes,
 };
+use password_verify_tests::mail::hostile::{Hostile, Manner};
 
 use super::case::Case;
+use super::room::Room;
 use super::run::run;
 
 const HALF: &[u8] = b"* 1 FETCH (UID 1 BODY[]<0> {100}\r\nSubject: half of";
@@ -104,4 +108,21 @@ const ENDED: &[Case] = &[
 #[test]
 fn who_says_nothing_more() {
     run(&[SILENT, ENDED].concat());
+}
+
+/// Others wait for their turn at the same server meanwhile.
+#[test]
+fn nobody_waits_long_for_a_good_bye() {
+    let room = Room::still(40);
+    let good = Manner::good(&room.certificates.good);
+    let server = Hostile::start(good.clone());
+    let mut app = room.kept.depositor();
+    let mailbox = room.mailbox(&server, "good-bye");
+    let first = mailbox.register(&mut app);
+    assert_eq!(room.await_end(&mut app, &mailbox, first), "done ok");
+    server.behave(&[good.but(Logout, &[Silence])]);
+    let (request, start) = (mailbox.request(&mut app), Instant::now());
+    assert_eq!(room.await_end(&mut app, &mailbox, request), "done ok");
+    assert!(start.elapsed() < Duration::from_secs(15), "{:?}", start.elapsed());
+    room.close();
 }

@@ -3,95 +3,83 @@
 //!
 //! So a hundred slow servers hold up each other, and not a quick one. A route is a host with all else that whoever stores
 //! a secret may choose, such as port and certificates: whoever chooses wrong ones spoils nobody else's.
+//!
+//! | module | |
+//! | --- | --- |
+//! | here | whose turn it is |
+//! | [`routes`] | what is known of a route |
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use rand::RngExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout};
 
-use crate::job::Destination;
 use crate::trouble::Trouble;
+pub use routes::Route;
+use routes::{Routes, State};
 
-/// Failures in a row after which a route is left alone.
-const FAILURES: u32 = 5;
-/// For how long, at first and at most.
-const FIRST_REST: Duration = Duration::from_secs(60);
-const LONGEST_REST: Duration = Duration::from_secs(15 * 60);
-/// Hosts and routes that are remembered.
+mod routes;
+
+/// Hosts that are remembered.
 const REMEMBERED: usize = 10_000;
-/// How many wait for a host of which nothing is known yet, and for one that has failed. Others are told to come later, so
-/// that they do not take the places of those who wait for other hosts.
+/// How many wait for a host that answers, for one of which nothing is known yet, and for one that has failed. Others are
+/// told to come later, so that they do not take the places of those who wait for other hosts.
+const WAITING_PROVEN: usize = 500;
 const WAITING: usize = 100;
 const WAITING_AFTER_FAILURE: usize = 8;
+/// How many wait for all hosts that have yet to answer: a quarter of the jobs at once, so that places are left for jobs at
+/// hosts that answer.
+const WAITING_IN_ALL: usize = 500;
+/// A route answers if a session there takes less than this. A server could hold its places for as long as it likes
+/// otherwise, and the work would still come to a good end each time. A large fetch that takes longer does no harm: the
+/// next one on that route goes alone, and if it is quick, all is as before.
+const QUICK: Duration = Duration::from_secs(10);
 /// The longest wait for one's turn.
 pub const TURN: Duration = Duration::from_secs(90);
 
 /// All hosts.
 pub struct Hosts {
     known: Mutex<HashMap<String, Arc<Host>>>,
-    routes: Mutex<HashMap<Route, Arc<Mutex<State>>>>,
+    routes: Routes,
     per_host: usize,
-    proven: Arc<Semaphore>,
-    unproven: Arc<Semaphore>,
+    proven: Queue,
+    unproven: Queue,
 }
 
 /// One of them.
 struct Host {
     /// For a route that answers.
-    many: Arc<Semaphore>,
+    many: Queue,
     /// For one that has yet to.
-    one: Arc<Semaphore>,
-    /// How many wait for that.
+    one: Queue,
+}
+
+/// Places, and how many wait for one.
+struct Queue {
+    places: Arc<Semaphore>,
     waiting: AtomicUsize,
-}
-
-/// A way to a host.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Route {
-    pub host: String,
-    pub port: u16,
-    /// Protocol and certificates.
-    pub rest: String,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    /// Its last answer was one.
-    proven: bool,
-    failures: u32,
-    rests_until: Option<Instant>,
 }
 
 /// The right to connect once; ends with [`Pass::back`], or by being dropped.
 pub struct Pass {
     route: Arc<Mutex<State>>,
-    connected: bool,
+    /// Since when, if the server has greeted.
+    connected: Option<Instant>,
     _permits: [OwnedSemaphorePermit; 2],
-}
-
-impl Route {
-    /// The way to a mail server.
-    pub fn of(to: &Destination) -> Self {
-        let ca = to.ca.as_deref().unwrap_or_default();
-        let rest = format!("{:?} {ca}", to.protocol);
-        Self { host: to.host.clone(), port: to.port, rest }
-    }
 }
 
 impl Hosts {
     /// `at_once`: connections in all; `per_host`: to one.
     pub fn new(at_once: usize, per_host: usize) -> Self {
-        let unproven = (at_once / 2).max(1);
         Self {
             known: Mutex::default(),
-            routes: Mutex::default(),
+            routes: Routes::new(),
             per_host,
-            proven: Arc::new(Semaphore::new((at_once - at_once / 2).max(1))),
-            unproven: Arc::new(Semaphore::new(unproven)),
+            proven: Queue::new((at_once - at_once / 2).max(1)),
+            unproven: Queue::new((at_once / 2).max(1)),
         }
     }
 
@@ -105,27 +93,31 @@ impl Hosts {
     }
 
     async fn wait(&self, route: Route) -> Result<Pass, Trouble> {
-        let (host, route) = (self.host(&route.host), self.route(route));
+        let (host, route) = (self.host(&route.host), self.routes.of(&route));
         loop {
             let (proven, failed) = lock(&route).seen()?;
-            let (of_host, of_all) =
-                if proven { (&host.many, &self.proven) } else { (&host.one, &self.unproven) };
-            let (of_host, of_all) = (Arc::clone(of_host), Arc::clone(of_all));
-            let most = if failed { WAITING_AFTER_FAILURE } else { WAITING };
-            let _waits = if proven { None } else { Some(Waits::at(&host, most)?) };
+            let (at_host, in_all) = match (proven, failed) {
+                (true, _) => ((&host.many, WAITING_PROVEN), (&self.proven, usize::MAX)),
+                (false, false) => ((&host.one, WAITING), (&self.unproven, WAITING_IN_ALL)),
+                (false, true) => {
+                    ((&host.one, WAITING_AFTER_FAILURE), (&self.unproven, WAITING_IN_ALL))
+                }
+            };
+            let _waits = [Waits::at(at_host)?, Waits::at(in_all)?];
+            let (of_host, of_all) = (Arc::clone(&at_host.0.places), Arc::clone(&in_all.0.places));
             // Never closed.
             let first = of_host.acquire_owned().await.map_err(|_| Trouble::Internal)?;
             let second = of_all.acquire_owned().await.map_err(|_| Trouble::Internal)?;
             // What others have found out meanwhile.
             if lock(&route).seen()? == (proven, failed) {
-                return Ok(Pass { route, connected: false, _permits: [first, second] });
+                return Ok(Pass { route, connected: None, _permits: [first, second] });
             }
         }
     }
 
     /// How many routes are left alone at present.
     pub fn resting(&self) -> usize {
-        lock(&self.routes).values().filter(|route| lock(route).seen().is_err()).count()
+        self.routes.resting()
     }
 
     fn host(&self, name: &str) -> Arc<Host> {
@@ -134,29 +126,25 @@ impl Hosts {
             known.retain(|_, host| Arc::strong_count(host) > 1);
         }
         let host = known.entry(name.to_owned()).or_insert_with(|| {
-            let (many, one) =
-                (Arc::new(Semaphore::new(self.per_host)), Arc::new(Semaphore::new(1)));
-            Arc::new(Host { many, one, waiting: AtomicUsize::new(0) })
+            Arc::new(Host { many: Queue::new(self.per_host), one: Queue::new(1) })
         });
         Arc::clone(host)
     }
+}
 
-    fn route(&self, route: Route) -> Arc<Mutex<State>> {
-        let mut routes = lock(&self.routes);
-        if routes.len() >= REMEMBERED && !routes.contains_key(&route) {
-            routes.retain(|_, it| Arc::strong_count(it) > 1 || lock(it).seen().is_err());
-        }
-        Arc::clone(routes.entry(route).or_default())
+impl Queue {
+    fn new(places: usize) -> Self {
+        Self { places: Arc::new(Semaphore::new(places)), waiting: AtomicUsize::new(0) }
     }
 }
 
-/// One of those who wait for a host that has yet to answer.
-struct Waits<'a>(&'a Host);
+/// One of those who wait.
+struct Waits<'a>(&'a Queue);
 
 impl<'a> Waits<'a> {
-    fn at(host: &'a Host, most: usize) -> Result<Self, Trouble> {
-        let waits = Self(host);
-        let before = host.waiting.fetch_add(1, Ordering::Relaxed);
+    fn at((queue, most): (&'a Queue, usize)) -> Result<Self, Trouble> {
+        let waits = Self(queue);
+        let before = queue.waiting.fetch_add(1, Ordering::Relaxed);
         if before < most { Ok(waits) } else { Err(Trouble::Limited) }
     }
 }
@@ -167,48 +155,20 @@ impl Drop for Waits<'_> {
     }
 }
 
-impl State {
-    /// Does it answer, and did it fail before?
-    fn seen(&mut self) -> Result<(bool, bool), Trouble> {
-        match self.rests_until {
-            Some(until) if Instant::now() < until => Err(Trouble::Unavailable),
-            Some(_) => {
-                self.rests_until = None;
-                Ok((false, true))
-            }
-            None => Ok((self.proven, self.failures > 0)),
-        }
-    }
-
-    fn failed(&mut self) {
-        self.proven = false;
-        self.failures = self.failures.saturating_add(1);
-        if let Some(times) = self.failures.checked_sub(FAILURES) {
-            let rest = FIRST_REST.saturating_mul(1 << times.min(10)).min(LONGEST_REST);
-            // Not all keepers at the same moment.
-            self.rests_until =
-                Some(Instant::now() + rest.mul_f64(rand::rng().random_range(0.75..1.25)));
-        }
-    }
-}
-
 impl Pass {
     /// The server has greeted. What happens now may be the user's doing, and keeps nobody else away.
     pub fn connected(&mut self) {
-        self.connected = true;
-        let mut state = lock(&self.route);
-        state.failures = 0;
-        state.rests_until = None;
+        self.connected = Some(Instant::now());
+        lock(&self.route).connected();
     }
 
     /// What came of it.
     pub fn back(self, trouble: Option<Trouble>) {
         let mut state = lock(&self.route);
         match trouble {
-            Some(why) if why.is_of_the_host() && !self.connected => state.failed(),
+            Some(why) if why.is_of_the_host() && self.connected.is_none() => state.failed(),
             Some(why) if why.is_of_the_host() => state.proven = false,
-            _ if self.connected => state.proven = true,
-            _ => {}
+            _ => state.proven = self.connected.map_or(state.proven, |it| it.elapsed() < QUICK),
         }
     }
 }
@@ -219,6 +179,7 @@ fn lock<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
 
 #[cfg(test)]
 mod tests {
+    use super::routes::{FAILURES, FIRST_REST};
     use super::*;
     use tokio::time::advance;
 
@@ -281,6 +242,63 @@ mod tests {
         // Those who have waited in vain are not counted any more.
         tokio::time::sleep(TURN).await;
         assert!(timeout(SOON, hosts.enter(route("a"))).await.is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_crowd_for_a_host_that_answers_leaves_places_as_well() {
+        let hosts = Arc::new(Hosts::new(10, 3));
+        answers(&hosts, "a").await;
+        let mut held = Vec::new();
+        for _ in 0..3 {
+            held.extend(enters(&hosts, "a").await);
+        }
+        for _ in 0..WAITING_PROVEN {
+            let hosts = Arc::clone(&hosts);
+            tokio::spawn(async move { hosts.enter(route("a")).await.is_ok() });
+        }
+        tokio::time::sleep(SOON).await;
+        let late = timeout(SOON, hosts.enter(route("a"))).await;
+        assert_eq!(late.map(|it| it.err()), Ok(Some(Trouble::Limited)));
+        answers(&hosts, "b").await;
+        // A wrong port at the same host has a queue of its own.
+        let wrong = Route { port: 443, ..route("a") };
+        assert!(timeout(SOON, hosts.enter(wrong)).await.unwrap().is_ok());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_holds_a_place_for_long_has_to_prove_itself_again() {
+        let hosts = Hosts::new(10, 3);
+        for (took, at_once) in [(QUICK - SOON, 3), (QUICK, 1), (SOON, 3)] {
+            let mut pass = enters(&hosts, "a").await.unwrap();
+            pass.connected();
+            advance(took).await;
+            // It has come to a good end, each time.
+            pass.back(None);
+            let mut held = Vec::new();
+            while let Some(pass) = enters(&hosts, "a").await {
+                held.push(pass);
+            }
+            assert_eq!(held.len(), at_once, "{took:?}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn crowds_for_many_hosts_that_have_yet_to_answer_leave_places() {
+        let hosts = Arc::new(Hosts::new(10, 3));
+        for number in 0..2 * WAITING_IN_ALL {
+            let hosts = Arc::clone(&hosts);
+            let host = format!("slow{}", number % 50);
+            tokio::spawn(async move {
+                // Holds its place for ever if it gets one.
+                let _pass = hosts.enter(route(&host)).await;
+                std::future::pending::<()>().await;
+            });
+        }
+        tokio::time::sleep(SOON).await;
+        let late = timeout(SOON, hosts.enter(route("another"))).await;
+        assert_eq!(late.map(|it| it.err()), Ok(Some(Trouble::Limited)));
+        tokio::time::sleep(TURN).await;
+        assert!(timeout(SOON, hosts.enter(route("another"))).await.is_err());
     }
 
     #[tokio::test(start_paused = true)]
