@@ -15,6 +15,7 @@
 #   make hostile-servers    what hostile mail servers do, and what comes of it: docs/hostile-servers.md
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make keeper-figures     what the keeper's tables cost: docs/keeper-figures.md
+#   make keeper-program-figures  what the keeper's program costs: docs/keeper-program-figures.md
 #   make million            a million rows imported beside logins: docs/million.md
 #   make verification       what verifying and the keyring cost: docs/verification.md
 #   make bench              everything against other libraries and applications: docs/bench/
@@ -26,7 +27,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo demo-keeper figures million keeper-figures verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
+.PHONY: all bench tables demo demo-keeper figures million keeper-figures keeper-program-figures verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
 
 all: build
 
@@ -71,6 +72,10 @@ figures: install
 
 keeper-figures: install
 	@scripts/keeper.sh
+
+keeper-program-figures: install
+	@scripts/mail-servers.sh --dovecot
+	@scripts/keeper_program.sh
 
 million: install
 	@scripts/million.sh
