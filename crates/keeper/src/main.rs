@@ -5,7 +5,7 @@
 //! | --- | --- |
 //! | [`serve`], [`take`], [`listen`], [`work`] | from start to stop, and a job from its lease to its end |
 //! | [`database`], [`dsn`], [`connector`], [`job`], [`trouble`] | what is asked of PostgreSQL, and what it is told |
-//! | [`imap`], [`mail`], [`inner`], [`oauth`], [`scrub`] | what is done elsewhere |
+//! | [`imap`], [`mail`], [`inner`], [`oauth`] | what is done elsewhere |
 //! | [`ways`], [`hosts`], [`net`] | how it gets there, and whose turn it is |
 //! | [`settings`], [`logs`], [`metrics`], [`hardening`], [`backoff`] | operation |
 
@@ -32,7 +32,6 @@ mod mail;
 mod metrics;
 mod net;
 mod oauth;
-mod scrub;
 mod serve;
 mod settings;
 mod take;

@@ -7,7 +7,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rand::RngExt;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::task::JoinSet;
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use crate::backoff::Backoff;
 use crate::database::Stop;
@@ -17,6 +17,8 @@ use crate::work::Work;
 const JOBS: u32 = 2000;
 /// How long nobody asks for jobs that are due by now, if nothing wakes the keeper.
 const PAUSE: Duration = Duration::from_secs(5);
+/// The shortest time from a call that has found nothing to the next.
+const BREATH: Duration = Duration::from_millis(100);
 
 /// What whoever takes jobs hears.
 pub struct Taking {
@@ -86,7 +88,10 @@ impl Taking {
                         None => {
                             work.metrics.resting.set(work.imap.ways.hosts.resting() as i64);
                             let pause = PAUSE.mul_f64(rand::rng().random_range(0.5..=1.0));
+                            // Anybody may notify, as often as they like.
+                            let not_before = Instant::now() + BREATH;
                             let _ = timeout(pause, self.woken()).await;
+                            sleep_until(not_before).await;
                         }
                     }
                 }

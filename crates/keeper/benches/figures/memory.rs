@@ -45,7 +45,9 @@ pub fn print_many() {
 pub fn print_large() {
     println!("## Memory with much mail\n");
     println!(
-        "{LARGE_MAILBOXES} mailboxes with mails and files of 10 MB, and one with {MANY} mails, are read by as many connections as may\n         be, seen for {} seconds. Half of `at_once` is kept for servers that have not answered yet, of which there are none here.\n         The target is {CONNECTION} MB for each connection that is allowed.\n",
+        "{LARGE_MAILBOXES} mailboxes with mails and files of 10 MB, and one with {MANY} mails, are read by as many connections\n\
+         as may be, seen for {} seconds. Half of `at_once` is kept for servers that have yet to answer, of which there are none\n\
+         here. The target is {CONNECTION} MB for each connection that is allowed.\n",
         WATCHED.as_secs()
     );
     head();

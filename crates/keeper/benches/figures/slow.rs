@@ -54,8 +54,9 @@ pub fn print() {
     println!(
         "{HOSTS} servers with names of their own take every connection and say nothing. Beside them four jobs a second are for\n\
          one server that answers, each a login. The time is from the request to its end. The target is a median of no more than\n\
-         {TARGET} times that of the row before it; where the keeper was just started and has yet to learn who answers, it is that\n\
-         the first job is over in {} seconds.\n",
+         {TARGET} times that of the row before it. A keeper that has just started does not know who answers, and the quick server\n\
+         waits for its turn among the others: the target is that the first job is over in {} seconds. Jobs are taken in the\n\
+         order in which they are due: those for the slow servers come first.\n",
         FIRST / 1000.0
     );
     println!(

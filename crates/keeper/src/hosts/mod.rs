@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
 use crate::trouble::Trouble;
 pub use routes::Route;
@@ -33,10 +33,6 @@ const WAITING_AFTER_FAILURE: usize = 8;
 /// How many wait for all hosts that have yet to answer: a quarter of the jobs at once, so that places are left for jobs at
 /// hosts that answer.
 const WAITING_IN_ALL: usize = 500;
-/// A route answers if a session there takes less than this. A server could hold its places for as long as it likes
-/// otherwise, and the work would still come to a good end each time. A large fetch that takes longer does no harm: the
-/// next one on that route goes alone, and if it is quick, all is as before.
-const QUICK: Duration = Duration::from_secs(10);
 /// The longest wait for one's turn.
 pub const TURN: Duration = Duration::from_secs(90);
 
@@ -66,8 +62,8 @@ struct Queue {
 /// The right to connect once; ends with [`Pass::back`], or by being dropped.
 pub struct Pass {
     route: Arc<Mutex<State>>,
-    /// Since when, if the server has greeted.
-    connected: Option<Instant>,
+    /// The server has greeted.
+    connected: bool,
     _permits: [OwnedSemaphorePermit; 2],
 }
 
@@ -110,7 +106,7 @@ impl Hosts {
             let second = of_all.acquire_owned().await.map_err(|_| Trouble::Internal)?;
             // What others have found out meanwhile.
             if lock(&route).seen()? == (proven, failed) {
-                return Ok(Pass { route, connected: None, _permits: [first, second] });
+                return Ok(Pass { route, connected: false, _permits: [first, second] });
             }
         }
     }
@@ -158,7 +154,7 @@ impl Drop for Waits<'_> {
 impl Pass {
     /// The server has greeted. What happens now may be the user's doing, and keeps nobody else away.
     pub fn connected(&mut self) {
-        self.connected = Some(Instant::now());
+        self.connected = true;
         lock(&self.route).connected();
     }
 
@@ -166,9 +162,9 @@ impl Pass {
     pub fn back(self, trouble: Option<Trouble>) {
         let mut state = lock(&self.route);
         match trouble {
-            Some(why) if why.is_of_the_host() && self.connected.is_none() => state.failed(),
+            Some(why) if why.is_of_the_host() && !self.connected => state.failed(),
             Some(why) if why.is_of_the_host() => state.proven = false,
-            _ => state.proven = self.connected.map_or(state.proven, |it| it.elapsed() < QUICK),
+            _ => state.proven |= self.connected,
         }
     }
 }
@@ -263,23 +259,6 @@ mod tests {
         // A wrong port at the same host has a queue of its own.
         let wrong = Route { port: 443, ..route("a") };
         assert!(timeout(SOON, hosts.enter(wrong)).await.unwrap().is_ok());
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn who_holds_a_place_for_long_has_to_prove_itself_again() {
-        let hosts = Hosts::new(10, 3);
-        for (took, at_once) in [(QUICK - SOON, 3), (QUICK, 1), (SOON, 3)] {
-            let mut pass = enters(&hosts, "a").await.unwrap();
-            pass.connected();
-            advance(took).await;
-            // It has come to a good end, each time.
-            pass.back(None);
-            let mut held = Vec::new();
-            while let Some(pass) = enters(&hosts, "a").await {
-                held.push(pass);
-            }
-            assert_eq!(held.len(), at_once, "{took:?}");
-        }
     }
 
     #[tokio::test(start_paused = true)]

@@ -69,13 +69,15 @@ impl Ask {
                     && (1..=MOST_BYTES).contains(max_bytes)
                     && (1..=MOST_MAILS).contains(max_mails)
             }
-            Self::Attachment { part, .. } => {
-                part.len() <= 100
-                    && part.split('.').all(|it| it.parse::<u16>().is_ok_and(|it| it > 0))
-            }
+            Self::Attachment { part, .. } => part.len() <= 100 && part.split('.').all(is_number),
         };
         if fits { Ok(ask) } else { Err(Trouble::Unknown) }
     }
+}
+
+/// A number as IMAP writes it: no sign, and no zero before it.
+fn is_number(text: &str) -> bool {
+    text.parse::<u16>().is_ok_and(|it| it > 0 && it.to_string() == text)
 }
 
 /// `2026-11-27` as IMAP writes it: `27-Nov-2026`.

@@ -71,8 +71,7 @@ pub async fn read<D: Desk>(
         progress.complete = piece.len() < PIECE;
         let offset = progress.read;
         progress.read += piece.len();
-        let mut data = transfer.decode(&mut rest, &piece, progress.complete);
-        talk.scrub.clean(&mut data);
+        let data = transfer.decode(&mut rest, &piece, progress.complete);
         progress.rest = String::from_utf8_lossy(&rest).into_owned();
         let result = json!({
             "mailbox": mailbox, "uidvalidity": uidvalidity, "uid": uid, "part": part,

@@ -1,7 +1,6 @@
 //! Mails as a server hands them out: what is asked for, and what comes of the answer.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use async_imap::imap_proto::{AttributeValue, Response};
 use serde_json::Value;
@@ -85,20 +84,16 @@ impl Much {
         let section = if self.parts == Parts::Headers { "HEADER" } else { "" };
         let command = format!("UID FETCH {} (UID BODY.PEEK[{section}]<0.{most}>)", set(uids));
         let mut mails = BTreeMap::new();
-        let scrub = Arc::clone(&talk.scrub);
         let answer = talk.say(&command, bytes + uids.len() * AROUND, |response| {
             let Response::Fetch(_, attributes) = response else { return };
             let Some((uid, body)) = uid_of(attributes).zip(body_of(attributes)) else { return };
             if uids.contains(&uid) {
                 let Known { size, received } = known.get(&uid).cloned().unwrap_or_default();
-                let mut body = body[..body.len().min(most)].to_vec();
-                scrub.clean(&mut body);
+                let body = &body[..body.len().min(most)];
                 // Of one whose size nobody knows, there may be more than was asked for.
                 let size =
                     size.or_else(|| u32::try_from(body.len()).ok().filter(|it| *it < self.most));
-                let mut mail = to_json(&Raw { uid, received, size, bytes: &body }, self.parts);
-                scrub.clean_decoded(&mut mail);
-                mails.insert(uid, mail);
+                mails.insert(uid, to_json(&Raw { uid, received, size, bytes: body }, self.parts));
             }
         });
         match answer.await.map_err(|why| of_command(&why)) {

@@ -146,9 +146,12 @@ impl Imap {
         let mut is_fresh = false;
         loop {
             if with_tokens && shown.access.as_ref().is_none_or(Access::is_over) {
+                // A provider may be slow, and be whoever the user says: nobody waits there with a turn here.
+                drop(pass);
                 shown.access =
                     Some(oauth::renew(&self.ways, to, &mut shown.secret, desk, end).await?);
                 is_fresh = true;
+                pass = self.enter(job, end).await?;
             }
             let secret = shown.access.as_ref().map_or(&shown.secret, |access| &access.token);
             match self.log_in(to, secret, &mut pass, end).await {
@@ -174,7 +177,7 @@ impl Imap {
         let mut client = in_time(connected.unwrap_or(Err(Trouble::OutOfTime)), end)?;
         pass.connected();
         in_time(login::log_in(&mut client, to, secret).await, end)?;
-        Ok(Talk::new(client, secret))
+        Ok(Talk::new(client))
     }
 }
 

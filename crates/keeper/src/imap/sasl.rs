@@ -10,7 +10,7 @@ pub type Message = Zeroizing<Vec<u8>>;
 
 /// The most rounds of SCRAM: more than anybody recommends, and less than a second. A server that wants more would keep
 /// the keeper from everything else for as long as it likes.
-const MOST_ROUNDS: u32 = 1_000_000;
+const MOST_ROUNDS: u32 = 100_000;
 
 /// One message that says everything: PLAIN (RFC 4616), OAUTHBEARER (RFC 7628), XOAUTH2.
 pub struct Single {
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn a_server_that_wants_too_many_rounds_gets_nothing() {
-        for (rounds, is_much) in [("4096", false), ("1000001", true), ("99999999999", true)] {
+        for (rounds, is_much) in [("4096", false), ("100001", true), ("99999999999", true)] {
             let mut scram = Scram::new("user", &secret()).unwrap();
             let nonce = String::from_utf8((&mut scram).process(b"")[12..].to_vec()).unwrap();
             let challenge = format!("r={nonce}x,s=W22ZaJ0SNY7soEsUEjb6gQ==,i={rounds}");

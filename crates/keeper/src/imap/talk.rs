@@ -1,20 +1,17 @@
 //! One command and its answer. The library's own commands take an answer that was cut off, or a refusal, for an empty
 //! one, which for a mailbox means mail that is lost.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_imap::Client;
 use async_imap::error::Error;
 use async_imap::imap_proto::{MailboxDatum, Response, ResponseCode};
-use password_verify_core::rules::secret::Secret;
 use tokio::time::timeout;
 
 use super::answer::{of_command, of_mailbox};
 use super::exchange;
 use super::login::Stream;
 use super::utf7;
-use crate::scrub::Scrub;
 use crate::trouble::Trouble;
 
 /// The longest name of a mailbox, in bytes as they are sent.
@@ -27,8 +24,6 @@ pub struct Talk {
     client: Client<Stream>,
     /// Commands so far.
     commands: u32,
-    /// What must not come back.
-    pub scrub: Arc<Scrub>,
 }
 
 /// What a mailbox is now.
@@ -39,9 +34,8 @@ pub struct Mailbox {
 }
 
 impl Talk {
-    /// `secret`: what was shown to the server.
-    pub fn new(client: Client<Stream>, secret: &Secret) -> Self {
-        Self { client, commands: 0, scrub: Arc::new(Scrub::of(secret)) }
+    pub fn new(client: Client<Stream>) -> Self {
+        Self { client, commands: 0 }
     }
 
     /// Sends a command, and passes on what is answered, to the end. `allowance`: how many bytes the answer may have.

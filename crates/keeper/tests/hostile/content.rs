@@ -1,12 +1,10 @@
 //! Mails that are made to break whoever reads them.
 
-use base64ct::{Base64, Encoding};
 use password_verify_tests::mail::hostile::Act::{Flood, Say, Usual};
 use password_verify_tests::mail::hostile::Shelf;
 use password_verify_tests::mail::hostile::Step::{Bodies, Greeting};
 
 use super::case::Case;
-use super::room::PASSWORD;
 use super::run::run;
 
 /// As much of a mail as can be asked for.
@@ -89,31 +87,6 @@ fn nothing(_: u32) -> Vec<u8> {
     Vec::new()
 }
 
-/// It quotes the password, as does a mail that confirms one.
-fn echo(_: u32) -> Vec<u8> {
-    format!("Subject: it is {PASSWORD}\r\n\r\nYour password {PASSWORD} is {PASSWORD}.\r\n")
-        .into_bytes()
-}
-
-/// The same, in base64 with lines as mail programs make them.
-fn echo_base64(_: u32) -> Vec<u8> {
-    let text = Base64::encode_string(
-        format!("Your password {PASSWORD} is {PASSWORD}, {PASSWORD}").as_bytes(),
-    );
-    let lines: Vec<&str> =
-        text.as_bytes().chunks(32).map(|it| str::from_utf8(it).unwrap()).collect();
-    format!("{HEAD}Content-Transfer-Encoding: base64\r\n\r\n{}\r\n", lines.join("\r\n"))
-        .into_bytes()
-}
-
-/// The same, in quoted-printable and in a header.
-fn echo_quoted(_: u32) -> Vec<u8> {
-    let (begin, end) = PASSWORD.split_at(9);
-    let kind = "Content-Transfer-Encoding: quoted-printable";
-    format!("{HEAD}To: \"=?utf-8?Q?{begin}?= =?utf-8?Q?{end}?=\" <a@example.org>\r\n{kind}\r\n\r\n{begin}=\r\n{end}\r\n")
-        .into_bytes()
-}
-
 const BOMBS: &[Case] = &[
     mails("has a mail with 10,000 parts in each other", nested),
     mails("has a mail with 10,000 mails in each other", forwarded),
@@ -128,9 +101,6 @@ const BOMBS: &[Case] = &[
     mails("has a mail that is no text", bytes),
     mails("has a mail of zeros", zeros),
     mails("has a mail of nothing", nothing),
-    mails("has a mail that quotes the secret", echo),
-    mails("has a mail that quotes the secret in base64", echo_base64),
-    mails("has a mail that quotes the secret in quoted-printable", echo_quoted),
     Case::new(
         "has bytes in a mail that are an answer",
         &[(
