@@ -33,7 +33,7 @@ dovecot=$("$(PATH=$PATH:/usr/sbin command -v dovecot)" --version)
 Measured by \`make keeper-program-figures\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
 ($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version), Dovecot ${dovecot%% *}, a local disk with fsync on.
 PostgreSQL, Dovecot, the keeper and the application are on this one machine, which is shared: compare ratios, not machines.
-All are built in release mode. [docs/keeper-figures.md](keeper-figures.md) has the tables' own part.
+Keeper and extension are built in release mode. [docs/keeper-figures.md](keeper-figures.md) has the tables' own part.
 
 HEAD
     sed '${/^$/d}' "$folder/body"

@@ -48,7 +48,7 @@ pub struct Connect {
     pub domains: Vec<Domain>,
     #[serde(default = "usual_ports")]
     pub ports: Vec<u16>,
-    /// Connections in all, each with 2 MB at most: 1 to 1000.
+    /// Connections in all, half of them to servers that have yet to answer: 1 to 1000.
     #[serde(default = "sixty_four")]
     pub at_once: u16,
     /// Connections to one host, and one more that tries whether it answers: 1 to 100.
