@@ -1,6 +1,6 @@
 //! PostgreSQL, as the connector: the five functions and nothing else.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use deadpool_postgres::{Manager, ManagerConfig, Object, Pool, RecyclingMethod, Runtime};
@@ -17,6 +17,7 @@ use crate::backoff::Backoff;
 use crate::connector::Desk;
 use crate::dsn::{CONNECT, config, trust};
 use crate::job::{Destination, Held, Job};
+use crate::lock::lock;
 use crate::settings::{self, Fault};
 use crate::trouble::Trouble;
 
@@ -48,7 +49,7 @@ struct Calls {
 pub struct Database {
     pool: Pool,
     /// Known once the extension was found.
-    calls: RwLock<Option<Arc<Calls>>>,
+    calls: Mutex<Option<Arc<Calls>>>,
     pub config: Config,
     pub tls: MakeRustlsConnect,
     /// The longest wait for an answer.
@@ -73,7 +74,7 @@ impl Database {
             .create_timeout(Some(patience.min(CONNECT)))
             .recycle_timeout(Some(patience.min(CONNECT)));
         let pool = pool.build().map_err(|why| why.to_string())?;
-        Ok(Self { pool, calls: RwLock::default(), config, tls, patience })
+        Ok(Self { pool, calls: Mutex::default(), config, tls, patience })
     }
 
     /// Connects, and looks for the extension and the right to use it.
@@ -99,7 +100,7 @@ impl Database {
             return Err("this login may not take jobs: grant it the kind connector".into());
         }
         let calls = Some(Arc::new(Calls::of(&schema)));
-        *self.calls.write().unwrap_or_else(PoisonError::into_inner) = calls;
+        *lock(&self.calls) = calls;
         Ok(())
     }
 
@@ -117,7 +118,8 @@ impl Database {
                 // For a keeper that is newer than this one.
                 None => {
                     let held = Held { number: row.get(0), lease: row.get(1) };
-                    self.finish(held, Trouble::Unknown.told().0, Trouble::Unknown.told().1).await?;
+                    let (outcome, detail) = Trouble::Unknown.told();
+                    self.finish(held, outcome, detail).await?;
                 }
             }
         }
@@ -134,7 +136,7 @@ impl Database {
     }
 
     fn calls(&self) -> Result<Arc<Calls>, Stop> {
-        self.calls.read().unwrap_or_else(PoisonError::into_inner).clone().ok_or(Stop::Away)
+        lock(&self.calls).clone().ok_or(Stop::Away)
     }
 
     async fn call(&self, sql: &str, arguments: &[&(dyn ToSql + Sync)]) -> Result<Vec<Row>, Stop> {

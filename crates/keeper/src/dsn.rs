@@ -2,10 +2,8 @@
 
 use std::fs;
 use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, RootCertStore};
@@ -13,6 +11,7 @@ use tokio_postgres::Config;
 use tokio_postgres::config::{ChannelBinding, Host, SslMode};
 use zeroize::Zeroizing;
 
+use crate::net::tls::{system_roots, trusting};
 use crate::settings::{self, Fault, unreadable};
 
 /// The longest wait for a connection, and no longer than for an answer.
@@ -50,20 +49,17 @@ pub fn config(path: &Path, patience: Duration) -> Result<Config, Fault> {
 }
 
 pub fn trust(from: &settings::Database) -> Result<ClientConfig, Fault> {
-    let mut roots = RootCertStore::empty();
-    match &from.ca_file {
+    let roots = match &from.ca_file {
         Some(path) => {
+            let mut roots = RootCertStore::empty();
             for certificate in certificates(path)? {
                 roots.add(certificate).map_err(|why| format!("{}: {why}", path.display()))?;
             }
+            roots
         }
-        None => {
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        }
-    }
-    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-    let builder = builder.with_safe_default_protocol_versions().map_err(|why| why.to_string())?;
-    let builder = builder.with_root_certificates(roots);
+        None => system_roots()?,
+    };
+    let builder = trusting(roots).ok_or("there is no TLS")?;
     let (Some(certificate), Some(key)) = (&from.client_cert_file, &from.client_key_file) else {
         return Ok(builder.with_no_client_auth());
     };

@@ -7,7 +7,7 @@
 //! | [`database`], [`dsn`], [`connector`], [`job`], [`trouble`] | what is asked of PostgreSQL, and what it is told |
 //! | [`imap`], [`mail`], [`inner`], [`oauth`] | what is done elsewhere |
 //! | [`ways`], [`hosts`], [`net`] | how it gets there, and whose turn it is |
-//! | [`settings`], [`logs`], [`metrics`], [`hardening`], [`backoff`] | operation |
+//! | [`settings`], [`logs`], [`metrics`], [`hardening`], [`backoff`], [`lock`] | operation |
 
 #![forbid(unsafe_code)]
 
@@ -27,6 +27,7 @@ mod imap;
 mod inner;
 mod job;
 mod listen;
+mod lock;
 mod logs;
 mod mail;
 mod metrics;

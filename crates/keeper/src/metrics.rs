@@ -1,7 +1,6 @@
 //! What Prometheus reads, over HTTP on loopback. Numbers and codes, and no names of users, hosts or secrets.
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -87,14 +86,6 @@ impl Metrics {
         response.headers_mut().insert(CONTENT_TYPE, hyper::header::HeaderValue::from_static(kind));
         response
     }
-}
-
-/// Binds to the address.
-///
-/// # Errors
-/// The system's.
-pub async fn listen(at: SocketAddr) -> std::io::Result<TcpListener> {
-    TcpListener::bind(at).await
 }
 
 /// Answers for as long as the keeper runs.

@@ -162,7 +162,7 @@ fn work(
 ) -> Result<Work, Fault> {
     let connect = &settings.connect;
     let limits = (usize::from(connect.at_once), usize::from(connect.per_host));
-    let trust = Trust::system().map_err(|_| "the system has no certificates to trust")?;
+    let trust = Trust::system()?;
     let kept = before.filter(|before| before.limits == limits).map(|before| &before.imap.ways);
     let new = || Arc::new(Hosts::new(limits.0, limits.1));
     let hosts = kept.map_or_else(new, |ways| Arc::clone(&ways.hosts));
@@ -191,7 +191,7 @@ fn work(
 
 async fn listener(settings: &Settings) -> Result<Option<TcpListener>, Fault> {
     let Some(metrics) = &settings.metrics else { return Ok(None) };
-    let listener = metrics::listen(metrics.listen).await;
+    let listener = TcpListener::bind(metrics.listen).await;
     listener.map(Some).map_err(|why| format!("{}: {why}", metrics.listen))
 }
 

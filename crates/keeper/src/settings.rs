@@ -150,6 +150,13 @@ impl Settings {
         }
     }
 
+    /// How long a job is leased: longer than it lasts with a renewal of a token that is begun at its end, its storing,
+    /// and all attempts to say in the database what came of it, so that nobody else begins with it meanwhile.
+    pub fn lease(&self) -> Duration {
+        let job = Duration::from_secs(self.connect.job_timeout.into());
+        job + job.min(LONGEST_RENEWAL) + 2 * Duration::from_secs(self.database.timeout.into())
+    }
+
     fn wrong(&self) -> Option<&'static str> {
         let Connect {
             ports, at_once, per_host, connect_timeout, silence_timeout, job_timeout, ..
@@ -190,15 +197,6 @@ impl Settings {
             *path = folder.join(&*path);
         }
         self
-    }
-}
-
-impl Settings {
-    /// How long a job is leased: longer than it lasts with a renewal of a token that is begun at its end, its storing,
-    /// and all attempts to say in the database what came of it, so that nobody else begins with it meanwhile.
-    pub fn lease(&self) -> Duration {
-        let job = Duration::from_secs(self.connect.job_timeout.into());
-        job + job.min(LONGEST_RENEWAL) + 2 * Duration::from_secs(self.database.timeout.into())
     }
 }
 

@@ -3,7 +3,7 @@
 use password_verify_core::keeper::schedule::Outcome;
 
 /// What is in the way. Never holds a text of a server.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Trouble {
     /// The server has said that the secret is wrong. It is not tried again until it is stored anew.
     Refused,

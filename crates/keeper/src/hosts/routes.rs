@@ -8,8 +8,8 @@ use std::time::Duration;
 use rand::RngExt;
 use tokio::time::Instant;
 
-use super::lock;
 use crate::job::Destination;
+use crate::lock::lock;
 use crate::trouble::Trouble;
 
 /// Failures in a row after which a route is left alone.

@@ -6,6 +6,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::answer::of_command;
+use super::mails::{AROUND, uid_of};
+use super::progress;
 use super::talk::Talk;
 use super::transfer::Transfer;
 use crate::connector::Desk;
@@ -16,8 +18,6 @@ use crate::trouble::Trouble;
 const PIECE: usize = 512 << 10;
 /// The longest part, in bytes as it is sent.
 const MOST: usize = 64 << 20;
-/// What a server may write around it.
-const AROUND: usize = 2000;
 
 /// How far it has come.
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -88,7 +88,7 @@ pub async fn read<D: Desk>(
 /// # Errors
 /// [`Trouble::MailboxReset`]: with another mailbox than this.
 fn begin(job: &Job, mailbox: &str) -> Result<Progress, Trouble> {
-    let of = format!("{}/{}/{mailbox}", job.destination.host, job.destination.login);
+    let of = progress::of(&job.destination, mailbox);
     match job.progress.as_ref().and_then(|it| Progress::deserialize(it).ok()) {
         Some(noted) if noted.of == of => Ok(noted),
         // Pieces of it were delivered. These numbers, too, are of that one.
@@ -108,7 +108,7 @@ async fn sections(
     let command = format!("UID FETCH {uid} (UID {query})");
     let answer = talk.say(&command, most + AROUND, |response| {
         let Response::Fetch(_, attributes) = response else { return };
-        if !attributes.iter().any(|it| matches!(it, AttributeValue::Uid(it) if *it == uid)) {
+        if uid_of(attributes) != Some(uid) {
             return;
         }
         is_there = true;

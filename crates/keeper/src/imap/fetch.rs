@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::ask::imap_day;
 use super::mails::{FACTS, Known, Much, facts, set};
-use super::progress::{Progress, start};
+use super::progress::{Progress, noted, start};
 use super::talk::Talk;
 use crate::connector::Desk;
 use crate::job::Job;
@@ -113,11 +113,8 @@ impl<'a> Round<'a> {
         desk: &mut D,
     ) -> Result<(), Trouble> {
         let found = talk.examine(self.wanted.mailbox).await?;
-        let noted = match &self.progress {
-            Some(progress) => serde_json::to_value(progress).ok(),
-            None => job.progress.clone(),
-        };
-        let begin = start(noted.as_ref(), &job.destination, self.wanted.mailbox, found);
+        let known = self.progress.take().or_else(|| noted(job.progress.as_ref()));
+        let begin = start(known, &job.destination, self.wanted.mailbox, found);
         let next = begin.progress.next;
         self.progress = Some(begin.progress);
         if begin.is_reset {

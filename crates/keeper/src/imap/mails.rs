@@ -11,7 +11,7 @@ use crate::mail::{Parts, Raw, to_json};
 use crate::trouble::Trouble;
 
 /// What a server may write around one mail, in bytes.
-const AROUND: usize = 2000;
+pub const AROUND: usize = 2000;
 
 /// What is asked for before mails are read; and what instead after an answer that could not be read. In the end nothing
 /// is.
@@ -103,7 +103,8 @@ impl Much {
     }
 }
 
-fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<u32> {
+/// The number of a mail of which a server says something.
+pub fn uid_of(attributes: &[AttributeValue<'_>]) -> Option<u32> {
     attributes.iter().find_map(|it| match it {
         AttributeValue::Uid(uid) => Some(*uid),
         _ => None,

@@ -26,16 +26,16 @@ use ask::Ask;
 use fetch::{Round, Wanted};
 use talk::Talk;
 
-pub mod answer;
-pub mod ask;
-pub mod attachment;
-pub mod exchange;
-pub mod fetch;
-pub mod login;
-pub mod mails;
-pub mod progress;
-pub mod sasl;
-pub mod talk;
+mod answer;
+mod ask;
+mod attachment;
+mod exchange;
+mod fetch;
+mod login;
+mod mails;
+mod progress;
+mod sasl;
+mod talk;
 mod transfer;
 mod utf7;
 

@@ -26,10 +26,20 @@ pub struct Start {
     pub is_reset: bool,
 }
 
+/// Which mailbox of which server.
+pub fn of(to: &Destination, name: &str) -> String {
+    format!("{}/{}/{name}", to.host, to.login)
+}
+
+/// What was noted, if it can be read.
+pub fn noted(value: Option<&Value>) -> Option<Progress> {
+    value.and_then(|it| Progress::deserialize(it).ok())
+}
+
 /// Where to go on with a mailbox that was found like this.
-pub fn start(noted: Option<&Value>, to: &Destination, name: &str, found: Mailbox) -> Start {
-    let of = format!("{}/{}/{name}", to.host, to.login);
-    let noted = noted.and_then(|it| Progress::deserialize(it).ok()).filter(|it| it.of == of);
+pub fn start(noted: Option<Progress>, to: &Destination, name: &str, found: Mailbox) -> Start {
+    let of = of(to, name);
+    let noted = noted.filter(|it| it.of == of);
     let uidvalidity = found.uid_validity;
     match noted {
         Some(progress) if progress.uidvalidity == uidvalidity => {
@@ -71,7 +81,8 @@ mod tests {
     fn it_goes_on_where_it_was_unless_the_numbers_are_others() {
         let found = Mailbox { uid_validity: 5, uid_next: Some(10) };
         let from = |noted: Value| {
-            let Start { progress, is_reset } = start(Some(&noted), &to(), "INBOX", found);
+            let Start { progress, is_reset } =
+                start(super::noted(Some(&noted)), &to(), "INBOX", found);
             (progress.uidvalidity, progress.next, is_reset)
         };
         let noted =

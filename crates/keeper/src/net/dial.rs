@@ -5,7 +5,7 @@ use core::net::{IpAddr, SocketAddr};
 use std::collections::HashSet;
 use std::io::{self, ErrorKind};
 use std::net::ToSocketAddrs;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{LazyLock, Mutex};
 use std::time::{Duration, Instant};
 
 use tokio::net::{TcpStream, UdpSocket};
@@ -15,6 +15,7 @@ use tokio::time::timeout;
 
 use super::address;
 use super::allowed::Domain;
+use crate::lock::lock;
 use crate::trouble::Trouble;
 
 /// Where to connect, and how long to wait.
@@ -36,7 +37,7 @@ const TRIES: usize = 4;
 static KNOWN: Semaphore = Semaphore::const_new(8);
 static OTHERS: Semaphore = Semaphore::const_new(8);
 /// The names that were found soon the last time, and how many are remembered.
-static NAMES: Mutex<Option<HashSet<String>>> = Mutex::new(None);
+static NAMES: LazyLock<Mutex<HashSet<String>>> = LazyLock::new(Mutex::default);
 const REMEMBERED: usize = 10_000;
 const SOON: Duration = Duration::from_secs(1);
 
@@ -117,13 +118,11 @@ impl Dialer {
 
 /// Was it found soon the last time?
 fn is_known(host: &str) -> bool {
-    let names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    names.as_ref().is_some_and(|names| names.contains(host))
+    lock(&NAMES).contains(host)
 }
 
 fn note(host: &str, was_soon: bool) {
-    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
-    let names = names.get_or_insert_default();
+    let mut names = lock(&NAMES);
     if !was_soon {
         names.remove(host);
     } else if !names.contains(host) {

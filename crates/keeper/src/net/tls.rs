@@ -3,14 +3,16 @@
 use std::io;
 use std::sync::Arc;
 
+use rustls::client::WantsClientCert;
 use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use crate::settings::Fault;
 use crate::trouble::Trouble;
 
 /// Whom to trust, and how.
@@ -23,19 +25,19 @@ pub struct Trust {
 #[derive(Debug)]
 pub struct NoRoots;
 
+impl From<NoRoots> for Fault {
+    fn from(_: NoRoots) -> Self {
+        "the system has no certificates to trust".into()
+    }
+}
+
 impl Trust {
-    /// Reads the system's certificates, or the file that `SSL_CERT_FILE` names.
+    /// Those that [`system_roots`] reads.
     ///
     /// # Errors
     /// [`NoRoots`].
     pub fn system() -> Result<Self, NoRoots> {
-        let mut roots = RootCertStore::empty();
-        let (added, _) =
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if added == 0 {
-            return Err(NoRoots);
-        }
-        Ok(Self { system: Arc::new(config(roots).ok_or(NoRoots)?) })
+        Ok(Self { system: Arc::new(config(system_roots()?).ok_or(NoRoots)?) })
     }
 
     /// Those certificates of a destination, and nobody else.
@@ -64,11 +66,26 @@ impl Trust {
     }
 }
 
-/// TLS 1.2 and 1.3 with the library's own choice of ciphers.
-fn config(roots: RootCertStore) -> Option<ClientConfig> {
+/// The system's certificates, or those of the file that `SSL_CERT_FILE` names.
+///
+/// # Errors
+/// [`NoRoots`].
+pub fn system_roots() -> Result<RootCertStore, NoRoots> {
+    let mut roots = RootCertStore::empty();
+    let (added, _) =
+        roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if added == 0 { Err(NoRoots) } else { Ok(roots) }
+}
+
+/// TLS 1.2 and 1.3 with the library's own choice of ciphers. `None` if it has none.
+pub fn trusting(roots: RootCertStore) -> Option<ConfigBuilder<ClientConfig, WantsClientCert>> {
     let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
     let builder = builder.with_safe_default_protocol_versions().ok()?;
-    Some(builder.with_root_certificates(roots).with_no_client_auth())
+    Some(builder.with_root_certificates(roots))
+}
+
+fn config(roots: RootCertStore) -> Option<ClientConfig> {
+    trusting(roots).map(|it| it.with_no_client_auth())
 }
 
 /// What rustls finds fault with is an `InvalidData` with its error inside; all else is the connection's.
