@@ -2,6 +2,7 @@
 # Shows the keeper at work as a story: PostgreSQL, a mail server and the keeper, all three throw-away. KEEP=1 leaves them
 # running.
 . "$(dirname "$0")/keeper_cluster.sh"
+. scripts/story.sh
 
 say "building pv-keeper (the first time usually 3 to 5 minutes, then seconds)"
 cargo build --release --locked --package password-verify-keeper
@@ -14,13 +15,6 @@ has_password ben cobalt-meadow-58
 asks() { output=$("$bin/psql" -X -q -v ON_ERROR_STOP=1 -h "$folder" -U "$1" -d mail <<<"$2" 2>&1) && failed= || failed=yes; }
 shows() { printf '\n%s=> %s\n%s\n' "$1" "$2" "$output"; }
 runs() { asks "$@"; shows "$@"; }
-succeeds() { runs "$1" "$2"; [ -z "$failed" ] || die "this should have worked"; }
-answers() { succeeds "$1" "$2"; grep -qE "^ *$3" <<<"$output" || die "the answer should have been $3"; }
-is_refused() {
-    runs "$1" "$2"
-    [ -n "$failed" ] || die "this should have been refused"
-    grep -qE "ERROR:  .*${3:-permission denied}" <<<"$output" || die "refused, but not for the right reason"
-}
 # The number of a request.
 number() { grep -oE '^ *[0-9]+$' <<<"$output" | tr -d ' '; }
 # in_time ROLE SQL ANSWER [SECONDS]: asks until that is the answer.

@@ -16,6 +16,7 @@ pub mod keyring;
 pub mod kill;
 pub mod mail;
 pub mod mail_app;
+pub mod office;
 pub mod pv_keeper;
 pub mod query;
 pub mod roles;

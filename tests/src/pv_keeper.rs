@@ -23,7 +23,6 @@ pub struct Setup {
     roots: PathBuf,
     database: String,
     connect: String,
-    level: &'static str,
     environment: Vec<(String, String)>,
 }
 
@@ -46,7 +45,6 @@ impl Setup {
             roots: certificates.authority.clone(),
             database: String::new(),
             connect: String::new(),
-            level: "debug",
             environment: Vec::new(),
         }
     }
@@ -107,7 +105,7 @@ impl PvKeeper {
     /// Other contents, from the next start or [`PvKeeper::reload`] on.
     pub fn write_files(&self, dsn: &str, connect: &str) {
         write(&self.path("dsn"), dsn);
-        let Setup { database, level, .. } = &self.setup;
+        let database = &self.setup.database;
         let mut lines = format!("{}\n", connect.trim_end());
         for (key, usual) in [
             ("domains", "['localhost']".to_owned()),
@@ -122,7 +120,7 @@ impl PvKeeper {
         write(
             &self.path("keeper.toml"),
             format!(
-                "[database]\ndsn_file = 'dsn'\n{database}[connect]\n{lines}[log]\nlevel = '{level}'\n\
+                "[database]\ndsn_file = 'dsn'\n{database}[connect]\n{lines}[log]\nlevel = 'debug'\n\
                  [metrics]\nlisten = '127.0.0.1:{metrics}'\n"
             ),
         );

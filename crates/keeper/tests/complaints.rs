@@ -6,45 +6,25 @@ use std::thread::sleep;
 use std::time::Duration;
 
 use password_verify_tests::keeper::KeptSite;
-use password_verify_tests::mail::{Certificates, Dovecot, Fault, Faults, messages};
+use password_verify_tests::mail::{Fault, Faults, messages};
 use password_verify_tests::mail_app::{Mailbox, fetch, read};
-use password_verify_tests::pv_keeper::{PvKeeper, Setup};
+use password_verify_tests::office::{Office, PASSWORD};
 use password_verify_tests::trail::wait_until;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
-const PASSWORD: &str = "velvet-anvil-under";
 
-/// Everything for one test.
-struct Office {
-    kept: KeptSite,
-    certificates: Certificates,
-    dovecot: Dovecot,
-}
-
-impl Office {
-    fn new() -> Self {
-        let certificates = Certificates::new();
-        let dovecot = Dovecot::start(&certificates, &[("ann", PASSWORD), ("bob", PASSWORD)]);
-        Self { kept: KeptSite::shared(), certificates, dovecot }
-    }
-
-    fn keeper(&self) -> PvKeeper {
-        PvKeeper::start(KEEPER, &self.kept, &self.certificates)
-    }
-
-    fn mailbox(&self, user: &str, password: &str) -> Mailbox {
-        Mailbox::new(&self.certificates, self.dovecot.imaps_port(), user, password)
-    }
+fn office() -> Office {
+    Office::on(KeptSite::shared())
 }
 
 /// 1. HybridAIOne/hybridclaw #1406: a poller that tries a refused password for ever gets the whole address banned.
 /// 4. Foundry376/Mailspring #1178: after a change of the password it "syncs endlessly", and the refusal is in the log.
 #[test]
 fn a_refused_password_is_tried_once_and_seen_to_be_refused() {
-    let office = Office::new();
-    let keeper = office.keeper();
+    let office = office();
+    let keeper = office.setup(KEEPER).start();
     let mut app = office.kept.depositor();
-    let ann = office.mailbox("ann", "not-her-password");
+    let ann = Mailbox { password: "not-her-password".into(), ..office.ann.clone() };
     let verify = ann.register(&mut app);
     ann.await_end(&mut app, verify, "blocked rejected credential_refused");
     assert_eq!(ann.state(&mut app), "rejected credential_refused");
@@ -80,13 +60,11 @@ fn a_refused_password_is_tried_once_and_seen_to_be_refused() {
 /// 3. nextcloud/server #12703: passwords are thrown away when the server does not answer.
 #[test]
 fn a_server_that_does_not_answer_has_not_refused() {
-    let office = Office::new();
+    let office = office();
     let network = Faults::before(office.dovecot.imaps_port());
-    let _keeper = Setup::new(KEEPER, &office.kept, &office.certificates)
-        .connect("silence_timeout = 2")
-        .start();
+    let _keeper = office.setup(KEEPER).connect("silence_timeout = 2").start();
     let mut app = office.kept.depositor();
-    let ann = Mailbox { port: network.port(), ..office.mailbox("ann", PASSWORD) };
+    let ann = Mailbox { port: network.port(), ..office.ann.clone() };
     let first = ann.register(&mut app);
     ann.await_end(&mut app, first, "ended done ok");
     // Enough for the handshake, and not for the login; then at other moments.
@@ -109,10 +87,10 @@ fn a_server_that_does_not_answer_has_not_refused() {
 /// 7. chatmail/core #1725, nextcloud/mail #2979, thunderbird-android #1074: UIDVALIDITY changes, and mail is lost.
 #[test]
 fn other_numbers_of_mails_lose_none_and_are_said() {
-    let office = Office::new();
-    let _keeper = office.keeper();
+    let office = office();
+    let _keeper = office.setup(KEEPER).start();
     let mut app = office.kept.depositor();
-    let ann = office.mailbox("ann", PASSWORD);
+    let ann = office.ann.clone();
     ann.register(&mut app);
     office.dovecot.deliver("ann", &messages::plain("one", "1"));
     office.dovecot.deliver("ann", &messages::plain("two", "2"));

@@ -5,27 +5,24 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::keeper::KeptSite;
-use password_verify_tests::mail::{Certificates, Dovecot, Fault, Faults, messages};
+use password_verify_tests::mail::{Fault, Faults, messages};
 use password_verify_tests::mail_app::{Mailbox, fetch};
-use password_verify_tests::pv_keeper::Setup;
+use password_verify_tests::office::Office;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
-const PASSWORD: &str = "velvet-anvil-under";
 
 #[test]
 fn a_job_whose_time_is_over_goes_on_where_it_was() {
-    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
-    let dovecot = Dovecot::start(&certificates, &[("ann", PASSWORD)]);
-    let network = Faults::before(dovecot.imaps_port());
-    let setup = Setup::new(KEEPER, &kept, &certificates);
-    let keeper = setup.connect("job_timeout = 5").start();
-    let mut app = kept.depositor();
-    let ann = Mailbox::new(&certificates, network.port(), "ann", PASSWORD);
+    let office = Office::on(KeptSite::shared());
+    let network = Faults::before(office.dovecot.imaps_port());
+    let keeper = office.setup(KEEPER).connect("job_timeout = 5").start();
+    let mut app = office.kept.depositor();
+    let ann = Mailbox { port: network.port(), ..office.ann.clone() };
     let verify = ann.register(&mut app);
     ann.await_end(&mut app, verify, "ended done ok");
     // Ten seconds and more.
     for number in 0..100 {
-        dovecot.deliver("ann", &messages::of_size(&format!("mail {number}"), 50_000));
+        office.dovecot.deliver("ann", &messages::of_size(&format!("mail {number}"), 50_000));
     }
     network.set(Fault::Slow(400_000));
     let before = network.accepted();

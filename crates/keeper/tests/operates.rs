@@ -6,30 +6,16 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::keeper::KeptSite;
-use password_verify_tests::mail::{Certificates, Dovecot, Fault, Faults, messages};
+use password_verify_tests::mail::{Fault, Faults, messages};
 use password_verify_tests::mail_app::{Mailbox, fetch};
-use password_verify_tests::pv_keeper::{PvKeeper, Setup};
+use password_verify_tests::office::{Office, PASSWORD};
+use password_verify_tests::pv_keeper::PvKeeper;
 use password_verify_tests::trail::wait_until;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
-const PASSWORD: &str = "velvet-anvil-under";
-
-struct Office {
-    kept: KeptSite,
-    certificates: Certificates,
-    dovecot: Dovecot,
-    ann: Mailbox,
-}
 
 fn office() -> Office {
-    office_on(KeptSite::shared())
-}
-
-fn office_on(kept: KeptSite) -> Office {
-    let certificates = Certificates::new();
-    let dovecot = Dovecot::start(&certificates, &[("ann", PASSWORD)]);
-    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", PASSWORD);
-    Office { kept, certificates, dovecot, ann }
+    Office::on(KeptSite::shared())
 }
 
 fn said(keeper: &PvKeeper) -> (bool, String) {
@@ -41,7 +27,7 @@ fn said(keeper: &PvKeeper) -> (bool, String) {
 #[test]
 fn the_check_says_what_is_wrong() {
     let office = office();
-    let good = || Setup::new(KEEPER, &office.kept, &office.certificates);
+    let good = || office.setup(KEEPER);
     let (fine, text) = said(&good().files());
     assert!(fine, "{text}");
     let database = &office.kept.site.database;
@@ -77,7 +63,7 @@ fn the_check_says_what_is_wrong() {
 fn a_reload_takes_what_is_new_and_keeps_what_was_if_that_is_wrong() {
     let office = office();
     let mut app = office.kept.depositor();
-    let setup = Setup::new(KEEPER, &office.kept, &office.certificates);
+    let setup = office.setup(KEEPER);
     let keeper = setup.connect("domains = ['mail.example.org']").start();
     let verify = office.ann.register(&mut app);
     office.ann.await_end(&mut app, verify, "ended failed address_refused");
@@ -115,9 +101,7 @@ fn a_stop_waits_for_jobs_and_gives_back_those_that_are_too_slow() {
     let mut app = office.kept.depositor();
     let network = Faults::before(office.dovecot.imaps_port());
     let slow = Mailbox { port: network.port(), ..office.ann.clone() };
-    let keeper = Setup::new(KEEPER, &office.kept, &office.certificates)
-        .connect("connect_timeout = 60")
-        .start();
+    let keeper = office.setup(KEEPER).connect("connect_timeout = 60").start();
     let verify = slow.register(&mut app);
     slow.await_end(&mut app, verify, "ended done ok");
     for number in 0..50 {
@@ -145,7 +129,7 @@ fn a_stop_waits_for_jobs_and_gives_back_those_that_are_too_slow() {
 
 #[test]
 fn the_service_manager_hears_of_its_life() {
-    let office = office_on(KeptSite::new());
+    let office = Office::on(KeptSite::new());
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("notify");
     let socket = UnixDatagram::bind(&path).unwrap();
@@ -159,7 +143,7 @@ fn the_service_manager_hears_of_its_life() {
         String::from_utf8_lossy(&buffer[..count]).into_owned()
     };
     let await_word = |word: &str| wait_until(word, || hears(word).contains(word));
-    let setup = Setup::new(KEEPER, &office.kept, &office.certificates);
+    let setup = office.setup(KEEPER);
     let keeper = setup
         .variable("NOTIFY_SOCKET", path.to_str().unwrap())
         .variable("WATCHDOG_USEC", "3000000")
@@ -187,7 +171,7 @@ fn the_service_manager_hears_of_its_life() {
 fn numbers_for_prometheus() {
     let office = office();
     let mut app = office.kept.depositor();
-    let keeper = PvKeeper::start(KEEPER, &office.kept, &office.certificates);
+    let keeper = office.setup(KEEPER).start();
     office.dovecot.deliver("ann", &messages::plain("one", "1"));
     let verify = office.ann.register(&mut app);
     office.ann.await_end(&mut app, verify, "ended done ok");

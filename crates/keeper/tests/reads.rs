@@ -7,20 +7,19 @@ use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
 use password_verify_tests::keeper::KeptSite;
-use password_verify_tests::mail::{Certificates, Dovecot, messages};
-use password_verify_tests::mail_app::{Mailbox, fetch, read};
-use password_verify_tests::pv_keeper::PvKeeper;
+use password_verify_tests::mail::messages;
+use password_verify_tests::mail_app::{fetch, read};
+use password_verify_tests::office::Office;
 use password_verify_tests::trail::wait_until;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
 
 #[test]
 fn an_account_is_verified_and_its_mail_read_once() {
-    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
-    let dovecot = Dovecot::start(&certificates, &[("ann", "velvet-anvil-under")]);
-    let keeper = PvKeeper::start(KEEPER, &kept, &certificates);
+    let office = Office::on(KeptSite::shared());
+    let keeper = office.setup(KEEPER).start();
+    let Office { kept, dovecot, ann, .. } = &office;
     let mut app = kept.depositor();
-    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", "velvet-anvil-under");
     let verify = ann.register(&mut app);
     ann.await_end(&mut app, verify, "ended done ok");
     assert_eq!(ann.state(&mut app), "verified");
@@ -47,11 +46,10 @@ fn an_account_is_verified_and_its_mail_read_once() {
 /// is the server that is ill, and nothing is given up.
 #[test]
 fn a_mail_that_the_server_cannot_read_keeps_no_other_back() {
-    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
-    let dovecot = Dovecot::start(&certificates, &[("ann", "velvet-anvil-under")]);
-    let _keeper = PvKeeper::start(KEEPER, &kept, &certificates);
+    let office = Office::on(KeptSite::shared());
+    let _keeper = office.setup(KEEPER).start();
+    let Office { kept, dovecot, ann, .. } = &office;
     let mut app = kept.depositor();
-    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", "velvet-anvil-under");
     ann.register(&mut app);
     let mode = |number: usize, mode: u32| {
         let names = dovecot.files("ann", "INBOX");
@@ -91,11 +89,10 @@ fn a_mail_that_the_server_cannot_read_keeps_no_other_back() {
 #[test]
 fn a_mail_that_the_server_cannot_read_is_not_taken_for_an_ill_server_because_it_is_the_only_new_one()
  {
-    let (kept, certificates) = (KeptSite::shared(), Certificates::new());
-    let dovecot = Dovecot::start(&certificates, &[("ann", "velvet-anvil-under")]);
-    let _keeper = PvKeeper::start(KEEPER, &kept, &certificates);
+    let office = Office::on(KeptSite::shared());
+    let _keeper = office.setup(KEEPER).start();
+    let Office { kept, dovecot, ann, .. } = &office;
     let mut app = kept.depositor();
-    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", "velvet-anvil-under");
     ann.register(&mut app);
     let path = || {
         let files = dovecot.files("ann", "INBOX");

@@ -3,44 +3,34 @@
 #![allow(clippy::unwrap_used)]
 
 use std::fs::OpenOptions;
+use std::ops::Range;
 
 use password_verify_tests::Cluster;
 use password_verify_tests::cluster::{PRELOADED, run};
 use password_verify_tests::keeper::{KeptSite, results};
-use password_verify_tests::mail::{Certificates, Dovecot, messages};
-use password_verify_tests::mail_app::{Mailbox, fetch};
+use password_verify_tests::mail::messages;
+use password_verify_tests::mail_app::fetch;
+use password_verify_tests::office::Office;
 use password_verify_tests::pv_keeper::Setup;
 use password_verify_tests::trail::wait_until;
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
-const PASSWORD: &str = "velvet-anvil-under";
-
-struct Office {
-    kept: KeptSite,
-    certificates: Certificates,
-    dovecot: Dovecot,
-    ann: Mailbox,
-}
 
 fn office() -> Office {
-    let (kept, certificates) = (KeptSite::new(), Certificates::new());
-    let dovecot = Dovecot::start(&certificates, &[("ann", PASSWORD)]);
-    let ann = Mailbox::new(&certificates, dovecot.imaps_port(), "ann", PASSWORD);
-    Office { kept, certificates, dovecot, ann }
+    Office::on(KeptSite::new())
 }
 
-impl Office {
-    fn setup(&self) -> Setup {
-        Setup::new(KEEPER, &self.kept, &self.certificates).database("timeout = 5")
-    }
+fn setup(office: &Office) -> Setup {
+    office.setup(KEEPER).database("timeout = 5")
+}
 
-    fn deliver(&self, mails: std::ops::Range<u32>) -> Vec<String> {
-        let subjects: Vec<String> = mails.map(|number| format!("mail {number}")).collect();
-        for subject in &subjects {
-            self.dovecot.deliver("ann", &messages::of_size(subject, 20_000));
-        }
-        subjects
+/// Mails arrive: their subjects.
+fn deliver(office: &Office, mails: Range<u32>) -> Vec<String> {
+    let subjects: Vec<String> = mails.map(|number| format!("mail {number}")).collect();
+    for subject in &subjects {
+        office.dovecot.deliver("ann", &messages::of_size(subject, 20_000));
     }
+    subjects
 }
 
 /// Starts the server again, where no process can write a longer file than 16 MiB: as a full disk, but for the error's code.
@@ -60,7 +50,7 @@ fn restart_with_little_room(kept: &KeptSite) {
 #[test]
 fn a_disk_that_is_full_loses_nothing() {
     let office = office();
-    let _keeper = office.setup().start();
+    let _keeper = setup(&office).start();
     let mut app = office.kept.depositor();
     let verify = office.ann.register(&mut app);
     office.ann.await_end(&mut app, verify, "ended done ok");
@@ -105,7 +95,7 @@ fn noise(bytes: u32) -> Vec<u8> {
 #[test]
 fn a_server_that_refuses_is_asked_again() {
     let office = office();
-    let keeper = office.setup().start();
+    let keeper = setup(&office).start();
     let mut app = office.kept.depositor();
     let mut admin = office.kept.admin();
     let verify = office.ann.register(&mut app);
@@ -133,7 +123,7 @@ fn a_server_that_refuses_is_asked_again() {
         admin.batch_execute(&off).unwrap();
         admin.batch_execute(&hang_up).unwrap();
         wait_until(&off, || keeper.metric("pv_keeper_database_up") == 0.0);
-        let expected = office.deliver(number..number + 3);
+        let expected = deliver(&office, number..number + 3);
         number += 3;
         let since = "parts => 'headers'";
         let request = office.ann.request_with(&mut app, since);
@@ -165,8 +155,8 @@ fn after_a_failover_it_goes_on_with_the_other_server() {
     let (user, database) = (&office.kept.connector, &site.database);
     let dsn =
         format!("host={one},{other} user={user} dbname={database} target_session_attrs=read-write");
-    let keeper = office.setup().dsn(&dsn).start();
-    let mut expected = office.deliver(0..20);
+    let keeper = setup(&office).dsn(&dsn).start();
+    let mut expected = deliver(&office, 0..20);
     wait_until("the first round", || results(&mut app, request, 0).len() == 1);
     office.ann.await_state(&mut app, "verified");
 
@@ -174,7 +164,7 @@ fn after_a_failover_it_goes_on_with_the_other_server() {
         "SELECT count(*) = 1 FROM pg_stat_replication WHERE replay_lsn = pg_current_wal_lsn()";
     wait_until("it has all", || office.kept.admin().query_one(caught_up, &[]).unwrap().get(0));
     site.cluster.kill_postmaster();
-    expected.extend(office.deliver(20..30));
+    expected.extend(deliver(&office, 20..30));
     standby.admin("postgres").batch_execute("SELECT pg_promote()").unwrap();
     let mut app = standby.connect(&office.kept.depositor, database);
     let start = std::time::Instant::now();
@@ -189,7 +179,7 @@ fn after_a_failover_it_goes_on_with_the_other_server() {
 #[test]
 fn a_log_that_cannot_be_written_stops_nothing() {
     let office = office();
-    let keeper = office.setup().files();
+    let keeper = setup(&office).files();
     let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
     let mut child = keeper.spawn(full.into());
     let mut app = office.kept.depositor();
