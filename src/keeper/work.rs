@@ -86,6 +86,7 @@ fn take_one(number: i64, now: i64, lease: i64) -> Result<Option<Taken>, Error> {
     let secret = room.secret_at(job.secret)?;
     let user = secret.as_ref().map(SecretRow::user).transpose()?;
     let name = secret.as_ref().map_or("", |secret| &secret.name);
+    // Both, so that what cannot be opened is refused before anything is leased.
     let (what, _) = (job.what()?, job.progress()?);
     let mut taken = None;
     recorded_about(Action::TakeJob, user.as_ref(), (name, number), || {
