@@ -20,6 +20,7 @@ pub mod messages;
 pub mod oidc;
 pub(crate) mod place;
 pub(crate) mod ports;
+mod server;
 
 pub use certificates::{Certificates, Identity};
 pub use client::Imap;
@@ -27,3 +28,4 @@ pub use cyrus::Cyrus;
 pub use dovecot::Dovecot;
 pub use faults::{Fault, Faults};
 pub use oidc::Oidc;
+pub use server::Server;

@@ -2,26 +2,23 @@
 
 use std::fs;
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::Path;
 use std::process::Stdio;
 use std::sync::{Arc, Mutex};
 
 use rustls::ClientConfig;
-use tempfile::TempDir;
 
-use super::certificates::{Certificates, Identity};
-use super::client::{self, Imap};
+use super::certificates::Certificates;
+use super::client::Imap;
 use super::daemon::{Daemon, command};
 use super::place::{self, installed, make_folder, servant, write};
 use super::ports::Port;
+use super::server::Server;
 
 /// A server that runs, unless it was killed.
 pub struct Cyrus {
-    // Before the folder, so that it has ended when that is removed.
-    daemon: Daemon,
-    folder: TempDir,
-    imaps: Port,
-    imap: Port,
+    server: Server,
     libraries: String,
     passwords: Mutex<Vec<(String, String)>>,
     tls: Arc<ClientConfig>,
@@ -48,9 +45,10 @@ impl Cyrus {
         let libraries = libraries();
         let environment = [("LD_LIBRARY_PATH", libraries.as_str())];
         let daemon = Daemon::new(at, &at.join("log"), &words, &environment);
+        let server = Server { daemon, folder, imaps, imap, pid: "pid" };
         let passwords = Mutex::default();
         let tls = certificates.client();
-        let cyrus = Self { daemon, folder, imaps, imap, libraries, passwords, tls };
+        let cyrus = Self { server, libraries, passwords, tls };
         cyrus.present(&certificates.good);
         for (user, password) in users {
             cyrus.set_password(user, password);
@@ -59,36 +57,9 @@ impl Cyrus {
         cyrus
     }
 
-    /// The port that speaks TLS from the start.
-    pub fn imaps_port(&self) -> u16 {
-        self.imaps.number
-    }
-
-    /// The port that wants STARTTLS.
-    pub fn starttls_port(&self) -> u16 {
-        self.imap.number
-    }
-
-    /// `kill -9` of all its processes. Returns when all have ended.
-    pub fn kill(&self) {
-        self.daemon.kill();
-    }
-
-    /// Starts it after that, on the same ports, with the same mails. Returns when it answers.
-    pub fn restart(&self) {
-        let _ = fs::remove_file(self.path("pid"));
-        self.daemon.start(|| client::greets(self.imap.number));
-    }
-
-    /// Another certificate, from the next start on.
-    pub fn present(&self, identity: &Identity) {
-        write(&self.path("cert.pem"), fs::read(&identity.certificate).unwrap());
-        write(&self.path("key.pem"), fs::read(&identity.key).unwrap());
-    }
-
     /// A new user, or a new password of one, from the next login on.
     pub fn set_password(&self, user: &str, password: &str) {
-        let mut program = command(installed("cyrus/usr/sbin/saslpasswd2"), self.folder.path());
+        let mut program = command(installed("cyrus/usr/sbin/saslpasswd2"), self.folder());
         program.env("LD_LIBRARY_PATH", &self.libraries).args(["-c", "-p", "-u", "localhost", "-f"]);
         program.arg(self.path("sasldb2")).arg(user).stdin(Stdio::piped()).stderr(Stdio::piped());
         let mut child = program.spawn().unwrap();
@@ -141,14 +112,13 @@ impl Cyrus {
         assert!(reply.is_ok(), "{reply:?}");
         client
     }
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
+impl Deref for Cyrus {
+    type Target = Server;
 
-    /// Where everything is.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
 

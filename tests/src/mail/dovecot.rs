@@ -2,30 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::ops::Deref;
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Mutex;
 use std::{io, str};
 
-use tempfile::TempDir;
-
-use super::certificates::{Certificates, Identity};
-use super::client::{self, Imap};
+use super::certificates::Certificates;
+use super::client::Imap;
 use super::daemon::{Daemon, command};
 pub use super::dovecot_setup::Setup;
 use super::maildir::Maildir;
 use super::ports::Port;
+use super::server::Server;
 use super::{dovecot_conf, place};
 use crate::cluster::run;
 use crate::trail::wait_until;
 
 /// A server that runs, unless it was killed.
 pub struct Dovecot {
-    // Before the folder, so that it has ended when that is removed.
-    daemon: Daemon,
-    folder: TempDir,
-    imaps: Port,
-    imap: Port,
+    server: Server,
     passwords: Mutex<String>,
 }
 
@@ -60,41 +56,14 @@ impl Dovecot {
         let program = dovecot_conf::program("dovecot");
         let words = [program.to_str().unwrap(), "-F", "-c", conf.to_str().unwrap()];
         let daemon = Daemon::new(at, &at.join("log"), &words, &[]);
-        let dovecot = Self { daemon, folder, imaps, imap, passwords: Mutex::default() };
+        let server = Server { daemon, folder, imaps, imap, pid: "run/master.pid" };
+        let dovecot = Self { server, passwords: Mutex::default() };
         dovecot.present(setup.identity);
         for (user, password) in &setup.users {
             dovecot.set_password(user, password);
         }
         dovecot.restart();
         dovecot
-    }
-
-    /// The port that speaks TLS from the start.
-    pub fn imaps_port(&self) -> u16 {
-        self.imaps.number
-    }
-
-    /// The port that wants STARTTLS.
-    pub fn starttls_port(&self) -> u16 {
-        self.imap.number
-    }
-
-    /// `kill -9` of all its processes. Returns when all have ended.
-    pub fn kill(&self) {
-        self.daemon.kill();
-    }
-
-    /// Starts it after that, on the same ports, with the same mails. Returns when it answers.
-    pub fn restart(&self) {
-        // With a number that may be somebody else's by now.
-        let _ = fs::remove_file(self.path("run/master.pid"));
-        self.daemon.start(|| client::greets(self.imap.number));
-    }
-
-    /// Another certificate, from the next start on.
-    pub fn present(&self, identity: &Identity) {
-        place::write(&self.path("cert.pem"), fs::read(&identity.certificate).unwrap());
-        place::write(&self.path("key.pem"), fs::read(&identity.key).unwrap());
     }
 
     /// A new user, or a new password of one, from the next login on. The server looks once a second, so that this takes
@@ -198,7 +167,7 @@ impl Dovecot {
 
     /// One of its own commands, for the user who runs it.
     fn doveadm(&self) -> Command {
-        let mut doveadm = command(dovecot_conf::program("doveadm"), self.folder.path());
+        let mut doveadm = command(dovecot_conf::program("doveadm"), self.folder());
         doveadm.arg("-c").arg(self.path("dovecot.conf"));
         doveadm
     }
@@ -206,13 +175,12 @@ impl Dovecot {
     fn home(&self, user: &str) -> PathBuf {
         self.path("mail").join(user)
     }
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
+impl Deref for Dovecot {
+    type Target = Server;
 
-    /// Where everything is.
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
+    fn deref(&self) -> &Server {
+        &self.server
     }
 }
