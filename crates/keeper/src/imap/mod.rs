@@ -68,7 +68,10 @@ impl Connector for Imap {
         let pass = self.enter(job, end).await?;
         let mut shown = Shown { secret: desk.open().await?, access: None };
         match &ask {
-            Ask::Verify {} => self.verify(pass, job, &mut shown, desk, end).await,
+            Ask::Verify {} => {
+                let (talk, pass) = self.session(pass, job, &mut shown, desk, end).await?;
+                leave(talk, pass, Ok(()), end).await
+            }
             Ask::Fetch { mailbox, since, parts, max_bytes, max_mails } => {
                 let since = since.as_deref();
                 let (parts, max_bytes, max_mails) = (*parts, *max_bytes, *max_mails);
@@ -86,18 +89,6 @@ impl Connector for Imap {
 }
 
 impl Imap {
-    async fn verify<D: Desk>(
-        &self,
-        pass: Pass,
-        job: &Job,
-        shown: &mut Shown,
-        desk: &mut D,
-        end: Instant,
-    ) -> Result<(), Trouble> {
-        let (talk, pass) = self.session(pass, job, shown, desk, end).await?;
-        leave(talk, pass, Ok(()), end).await
-    }
-
     async fn fetch<D: Desk>(
         &self,
         wanted: Wanted<'_>,
