@@ -28,6 +28,8 @@ fi
 [ "${1:-}" != --dovecot ] || exit 0
 
 missing=()
+# A machine of its own for a test.
+[ -x /sbin/ip ] || [ -x /usr/sbin/ip ] || missing+=(iproute2)
 command -v node >/dev/null || missing+=(nodejs)
 command -v npm >/dev/null || missing+=(npm)
 [ ${#missing[@]} = 0 ] || install "${missing[@]}"

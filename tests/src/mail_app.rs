@@ -19,7 +19,8 @@ pub struct Mailbox {
     pub password: String,
     pub mechanism: &'static str,
     pub protocol: &'static str,
-    pub ca: String,
+    /// `None`: whom the system trusts.
+    pub ca: Option<String>,
     pub token_endpoint: Option<String>,
 }
 
@@ -34,7 +35,7 @@ impl Mailbox {
             password: password.into(),
             mechanism: "PLAIN",
             protocol: "imaps",
-            ca: fs::read_to_string(&certificates.authority).unwrap(),
+            ca: Some(fs::read_to_string(&certificates.authority).unwrap()),
             token_endpoint: None,
         }
     }

@@ -24,6 +24,7 @@ pub struct Setup {
     database: String,
     connect: String,
     environment: Vec<(String, String)>,
+    hosts: Option<String>,
 }
 
 /// A program that runs, unless it was killed.
@@ -46,6 +47,7 @@ impl Setup {
             database: String::new(),
             connect: String::new(),
             environment: Vec::new(),
+            hosts: None,
         }
     }
 
@@ -73,6 +75,12 @@ impl Setup {
         self
     }
 
+    /// On a machine with no network, whose own all addresses in this `/etc/hosts` are.
+    pub fn own(mut self, hosts: &str) -> Self {
+        self.hosts = Some(hosts.to_owned());
+        self
+    }
+
     /// Writes the files. Starts nothing.
     pub fn files(self) -> PvKeeper {
         let keeper = PvKeeper {
@@ -85,6 +93,9 @@ impl Setup {
         let (from, to) = (&keeper.setup.binary, keeper.path("pv-keeper"));
         fs::hard_link(from, &to).or_else(|_| fs::copy(from, &to).map(drop)).unwrap();
         keeper.write_files(&keeper.setup.dsn, &keeper.setup.connect);
+        if let Some(hosts) = &keeper.setup.hosts {
+            keeper.put("hosts", hosts);
+        }
         keeper
     }
 
@@ -155,14 +166,38 @@ impl PvKeeper {
     }
 
     fn command(&self) -> Command {
-        let mut command = Command::new(self.path("pv-keeper"));
-        if let Some((uid, gid)) = servant().ids {
-            command.uid(uid).gid(gid);
-        }
+        let mut command = if self.setup.hosts.is_some() {
+            self.elsewhere()
+        } else {
+            let mut command = Command::new(self.path("pv-keeper"));
+            if let Some((uid, gid)) = servant().ids {
+                command.uid(uid).gid(gid);
+            }
+            command
+        };
         command.current_dir(self.folder.path()).env_clear();
         command.env("SSL_CERT_FILE", &self.setup.roots);
         command.envs(self.setup.environment.iter().map(|(key, value)| (key, value)));
         command.arg("--config").arg(self.path("keeper.toml"));
+        command
+    }
+
+    /// The program on that other machine. Sockets that are files are the same there.
+    fn elsewhere(&self) -> Command {
+        let mut command = Command::new("unshare");
+        command.args(["--net", "--mount"]);
+        let mut becomes = String::new();
+        match servant().ids {
+            Some((uid, gid)) => {
+                becomes = format!("setpriv --reuid={uid} --regid={gid} --clear-groups");
+            }
+            None => drop(command.arg("--map-root-user")),
+        }
+        let script = format!(
+            "PATH=/usr/sbin:/usr/bin:/sbin:/bin; ip link set lo up && mount --bind hosts /etc/hosts &&
+             while read -r address name; do ip address add $address dev lo; done <hosts && exec {becomes} \"$@\""
+        );
+        command.args(["sh", "-c", &script, "sh"]).arg(self.path("pv-keeper"));
         command
     }
 

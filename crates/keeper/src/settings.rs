@@ -208,10 +208,24 @@ pub fn unreadable(path: &Path, why: &io::Error) -> Fault {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use password_verify_core::keeper::schedule::MAX_LEASE;
 
     fn of(text: &str) -> Result<Settings, Fault> {
         let settings: Settings = toml::from_str(text).map_err(|why| why.to_string())?;
         settings.wrong().map_or(Ok(settings), |what| Err(what.to_owned()))
+    }
+
+    #[test]
+    fn a_lease_is_longer_than_all_that_may_be_done_with_it() {
+        for (job, renewal, timeout) in [(5, 5, 2), (200, 30, 50), (3000, 30, 60)] {
+            let text = format!(
+                "[database]\ndsn_file = 'dsn'\ntimeout = {timeout}\n[connect]\ndomains = ['*']\njob_timeout = {job}"
+            );
+            let lease = of(&text).unwrap().lease().as_micros();
+            // The token is stored, and the end is told.
+            assert!(lease >= (job + renewal + 2 * timeout) * 1_000_000, "{lease}");
+            assert!(lease <= MAX_LEASE as u128, "{lease}");
+        }
     }
 
     #[test]

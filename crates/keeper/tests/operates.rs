@@ -86,6 +86,8 @@ fn a_reload_takes_what_is_new_and_keeps_what_was_if_that_is_wrong() {
     assert!(!before.is_empty());
     assert!(keeper.reload());
     wait_until("they have ended", || pids("").iter().all(|pid| !before.contains(pid)));
+    let listens = " AND query = 'LISTEN password_verify_jobs'";
+    wait_until("it listens again", || !pids(listens).is_empty());
 
     keeper.write_files("nothing that can be read", "");
     assert!(!keeper.reload());

@@ -78,6 +78,26 @@ fn cyrus() {
     assert!(!keeper.log().contains("panic"));
 }
 
+/// `ca` is instead of the system's certificates, and not beside them.
+#[test]
+fn an_authority_of_a_destinations_own_is_the_only_one_there() {
+    let (kept, known, other) = (KeptSite::shared(), Certificates::new(), Certificates::new());
+    let mut app = kept.depositor();
+    let _keeper = PvKeeper::start(KEEPER, &kept, &known);
+    for (of, by_system) in [(&known, "ended done ok"), (&other, "ended failed tls")] {
+        let dovecot = Dovecot::start(of, &[("ann", PASSWORD)]);
+        let named = Mailbox::new(of, dovecot.imaps_port(), "ann", PASSWORD);
+        let not_named = Mailbox { ca: None, ..named.clone() };
+        let stranger = Mailbox::new(&Certificates::new(), named.port, "ann", PASSWORD);
+        for (mailbox, end) in
+            [(named, "ended done ok"), (not_named, by_system), (stranger, "ended failed tls")]
+        {
+            let verify = mailbox.register(&mut app);
+            mailbox.await_end(&mut app, verify, end);
+        }
+    }
+}
+
 #[test]
 fn folders_days_sizes_and_attachments() {
     let (kept, certificates) = (KeptSite::shared(), Certificates::new());
@@ -90,6 +110,11 @@ fn folders_days_sizes_and_attachments() {
     let request = ann.request_with(&mut app, "mailbox => 'Archive/2026'");
     ann.await_end(&mut app, request, "ended done ok");
     assert_eq!(fetch(&mut app, request), ["old"]);
+    // A name ends where it ends, and not at a quotation mark.
+    dovecot.deliver_to("ann", "a\" b", &messages::plain("odd", "x"));
+    let request = ann.request_with(&mut app, "mailbox => 'a\" b'");
+    ann.await_end(&mut app, request, "ended done ok");
+    assert_eq!(fetch(&mut app, request), ["odd"]);
     for (more, end) in [
         ("mailbox => 'No such'", "ended failed mailbox_missing"),
         ("mailbox => E'INBOX\\r\\nA9 DELETE INBOX'", "ended failed mailbox_missing"),

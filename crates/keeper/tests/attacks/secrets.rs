@@ -31,6 +31,21 @@ fn a_mail_tells_nobody_which_guess_is_the_password() {
     assert_eq!(told, [false, false], "by the mail, by the attachment");
 }
 
+/// An address that is as good as any other, but the machine's own. Nobody listens there: to be refused is not that.
+#[test]
+fn an_own_address_is_refused_whatever_it_is() {
+    let mut office = Office::new();
+    let of = [("own4.example", "11.1.1.1"), ("own6.example", "2600::1")];
+    let hosts: String = of.iter().map(|(name, address)| format!("{address} {name}\n")).collect();
+    let setup = Setup::new(KEEPER, &office.kept, &office.certificates);
+    let _keeper = setup.connect("domains = ['*']").own(&hosts).start();
+    for (name, _) in of {
+        let mailbox = office.mailbox(10_993, name);
+        let request = register(&mut office.app, &mailbox, name).unwrap();
+        assert_eq!(office.ended(&mailbox, request), "ended failed address_refused", "{name}");
+    }
+}
+
 /// Hosts and token endpoints in odd forms: refused when they are stored, or not connected to.
 #[test]
 fn odd_destinations_lead_nowhere() {
