@@ -19,6 +19,8 @@ const JOBS: u32 = 2000;
 const PAUSE: Duration = Duration::from_secs(5);
 /// The shortest time from a call that has found nothing to the next.
 const BREATH: Duration = Duration::from_millis(100);
+/// The longest that one round takes, with everything late.
+const LONGEST_ROUND: Duration = Duration::from_secs(200);
 
 /// What whoever takes jobs hears.
 pub struct Taking {
@@ -46,10 +48,10 @@ impl Pulse {
         self.last.store(self.begun.elapsed().as_secs(), Ordering::Relaxed);
     }
 
-    /// How long ago it was.
-    pub fn age(&self) -> Duration {
+    /// Does the loop still go round?
+    fn is_alive(&self) -> bool {
         let last = Duration::from_secs(self.last.load(Ordering::Relaxed));
-        self.begun.elapsed().saturating_sub(last)
+        self.begun.elapsed().saturating_sub(last) < LONGEST_ROUND
     }
 }
 
@@ -129,10 +131,25 @@ async fn mend(work: &Work, why: Stop) {
 /// Pings the service manager as long as the loop goes round and the runtime has time for it.
 pub async fn watchdog(pulse: Arc<Pulse>, every: Duration) {
     loop {
-        // The longest that one round takes, with everything late.
-        if pulse.age() < Duration::from_secs(200) {
+        if pulse.is_alive() {
             let _ = sd_notify::notify(&[sd_notify::NotifyState::Watchdog]);
         }
         sleep(every / 3).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::time::advance;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_service_manager_does_not_hear_of_a_loop_that_stands() {
+        let pulse = Pulse::new();
+        assert!(pulse.is_alive());
+        advance(LONGEST_ROUND).await;
+        assert!(!pulse.is_alive());
+        pulse.beat();
+        assert!(pulse.is_alive());
     }
 }

@@ -10,7 +10,7 @@ use password_verify_tests::mail::{Fault, Faults, messages};
 use password_verify_tests::mail_app::{Mailbox, fetch};
 use password_verify_tests::office::{Office, PASSWORD};
 use password_verify_tests::pv_keeper::PvKeeper;
-use password_verify_tests::trail::wait_until;
+use password_verify_tests::trail::{of_user, settle, wait_until};
 
 const KEEPER: &str = env!("CARGO_BIN_EXE_pv-keeper");
 
@@ -68,6 +68,11 @@ fn a_reload_takes_what_is_new_and_keeps_what_was_if_that_is_wrong() {
     let verify = office.ann.register(&mut app);
     office.ann.await_end(&mut app, verify, "ended failed address_refused");
     assert_eq!(office.ann.state(&mut app), "new");
+    // It was not worth an opening.
+    settle(&mut office.kept.admin());
+    let events = of_user(&mut office.kept.admin(), "ann");
+    assert!(events.iter().any(|it| it.starts_with("take_job")), "{events:?}");
+    assert!(!events.iter().any(|it| it.starts_with("open_secret")), "{events:?}");
 
     let (cluster, database) = (&office.kept.site.cluster, &office.kept.site.database);
     let (host, user) = (cluster.folder().display(), &office.kept.connector);
