@@ -193,21 +193,31 @@ fn a_rotation_seals_it_with_the_newest_key() {
     assert_eq!(take(&mut keeper), Some(job));
     note(&mut keeper, job, Some("1"));
     assert!(acknowledge(&mut app, job, 1));
+    // Of this one nothing is noted any more.
+    store(&mut app, "43", "imap", "x");
+    let other = request(&mut app, "43", "imap");
+    assert_eq!(take(&mut keeper), Some(other));
+    note(&mut keeper, other, Some("1"));
     let newer = keyring::line("b", &keyring::fresh_key());
-    let sealed_with = "SELECT concat_ws(' ', split_part(what, '$', 4), split_part(progress, '$', 4)) FROM password_verify.job";
-    assert_eq!(text(&mut admin, sealed_with), "a a");
+    assert!(acknowledge(&mut app, other, 1));
+    let sealed_with = "SELECT string_agg(concat_ws(' ', split_part(what, '$', 4), split_part(progress, '$', 4)), ', ' ORDER BY created_at)
+                         FROM password_verify.job";
+    assert_eq!(text(&mut admin, sealed_with), "a a, a a");
     activate(&kept.site, &format!("{}{newer}", kept.keys), "b");
-    // The secret, and the job, which counts once.
-    assert_eq!((left(&mut admin), keys(&mut admin)), (2, "a 2, b active 0".into()));
+    // The secrets, and the jobs, which count once.
+    assert_eq!((left(&mut admin), keys(&mut admin)), (4, "a 4, b active 0".into()));
     note(&mut keeper, job, Some("2"));
     assert!(acknowledge(&mut app, job, 2));
     // And once for each key that it needs.
-    assert_eq!(text(&mut admin, sealed_with), "a b");
-    assert_eq!((left(&mut admin), keys(&mut admin)), (2, "a 2, b active 1".into()));
+    assert_eq!(text(&mut admin, sealed_with), "a b, a a");
+    assert_eq!((left(&mut admin), keys(&mut admin)), (4, "a 4, b active 1".into()));
     admin.batch_execute(ROTATE).unwrap();
-    assert_eq!(text(&mut admin, sealed_with), "b b");
-    assert_eq!((left(&mut admin), keys(&mut admin)), (0, "b active 2".into()));
+    assert_eq!(text(&mut admin, sealed_with), "b b, b b");
+    assert_eq!((left(&mut admin), keys(&mut admin)), (0, "b active 4".into()));
     again(&mut app, &mut keeper, job);
     assert_eq!(taken(&mut keeper, "1 hour"), (job, Some("2".into())));
+    store(&mut app, "43", "imap", "anew");
+    finish(&mut keeper, other, "done", "ok");
+    assert_eq!(taken(&mut keeper, "1 hour"), (other, Some("1".into())));
     kept.assert_sound();
 }
