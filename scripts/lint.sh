@@ -14,7 +14,7 @@ PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo clippy --release --locked --package passwor
     --no-default-features --features "pg$major" -- -D warnings
 cargo clippy --locked --workspace --exclude password_verify --all-targets -- -D warnings
 
-say "links of the documentation"
+say "links of the comments"
 export RUSTDOCFLAGS="-D rustdoc::broken_intra_doc_links -A rustdoc::private_intra_doc_links"
 PGRX_PG_CONFIG_PATH=$PG_CONFIG cargo doc --quiet --release --locked --package password_verify --no-deps \
     --document-private-items --no-default-features --features "pg$major,import"
@@ -38,6 +38,9 @@ none() {
 none "unsafe code, SPI and pg_sys belong in src/pg" '\bunsafe\b|Spi|pg_sys' src --include='*.rs' --exclude-dir=pg
 grep -q '^#!\[forbid(unsafe_code)\]' crates/core/src/lib.rs || die "crates/core must forbid unsafe code"
 none "crates/core knows no PostgreSQL, no clock, no I/O" 'pgrx|std::(fs|io|net|time|process|env)|SystemTime|Instant' crates/core/src
+
+say "links of the documents"
+python3 scripts/links.py
 
 say "tables in docs/"
 scripts/tables.sh --check

@@ -10,7 +10,7 @@ must_say() {
     local expected=$1 fault=$2 said
     shift 2
     rm -rf "${copy:?}"/*
-    cp -r src crates sql scripts "$copy"
+    cp -r README.md docs src crates sql scripts "$copy"
     (cd "$copy" && eval "$fault")
     if said=$("$@" 2>&1); then die "no failure: $fault"; fi
     grep -qF -- "$expected" <<<"$said" || die "$fault: expected '$expected', but it said"$'\n'"$said"
@@ -26,6 +26,9 @@ must_say "is in no room" 'echo "fn toy() {}" >src/toy.rs' rooms
 must_say "its ceiling is 3500" 'seq 3000 | sed "s,.*,const A: u8 = 0;," >>src/gate/claim.rs' rooms
 must_say "its ceiling is 9300" 'seq 6000 | sed "s,.*,const A: u8 = 0;," >>src/pg/heap/lock.rs' rooms
 must_say "its ceiling is 1700" 'seq 1500 | sed "s,.*,const A: u8 = 0;," >>src/pg/worker/tidy.rs' rooms
+
+links() { python3 scripts/links.py "$copy"; }
+must_say "docs/architecture.md: ../src/gone.rs" 'echo "[x](../src/gone.rs#y)" >>docs/architecture.md' links
 
 spot() { scripts/pgspot.sh "$copy"/sql/password_verify--*.sql; }
 must_say "pv_validate_password" \
