@@ -1,5 +1,6 @@
 //! Takes jobs, as long as nobody says stop.
 
+use std::future::pending;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -17,7 +18,8 @@ use crate::work::Work;
 const JOBS: u32 = 2000;
 /// How long nobody asks for jobs that are due by now, if nothing wakes the keeper.
 const PAUSE: Duration = Duration::from_secs(5);
-/// The shortest time from a call that has found nothing to the next.
+/// The shortest time between two calls that find nothing and were asked for by notifications, of which anybody may send as
+/// many as they like; and from a call that has found nothing to the next that is made because a job has ended.
 const BREATH: Duration = Duration::from_millis(100);
 /// The longest that one round takes, with everything late.
 const LONGEST_ROUND: Duration = Duration::from_secs(200);
@@ -61,6 +63,7 @@ impl Taking {
         let places = Arc::new(Semaphore::new(JOBS as usize));
         let mut jobs = JoinSet::new();
         let mut wait = Backoff::new(Duration::from_millis(500), Duration::from_secs(30));
+        let mut heard = Instant::now();
         while !*self.stop.borrow() {
             self.pulse.beat();
             while jobs.try_join_next().is_some() {}
@@ -77,23 +80,24 @@ impl Taking {
                     work.metrics.last_take.set(now.as_secs());
                     match found {
                         Some(job) => {
-                            let (cut, wake) = (self.cut.clone(), Arc::clone(&self.wake));
+                            let cut = self.cut.clone();
                             work.metrics.running.inc();
                             jobs.spawn(async move {
                                 work.run(job, cut).await;
                                 work.metrics.running.dec();
                                 drop(place);
-                                // Another job may have waited for the same secret.
-                                wake.notify_one();
                             });
                         }
                         None => {
                             work.metrics.resting.set(work.imap.ways.hosts.resting() as i64);
                             let pause = PAUSE.mul_f64(rand::rng().random_range(0.5..=1.0));
-                            // Anybody may notify, as often as they like.
-                            let not_before = Instant::now() + BREATH;
-                            let _ = timeout(pause, self.woken()).await;
-                            sleep_until(not_before).await;
+                            let asked = Instant::now();
+                            tokio::select! {
+                                () = sleep(pause) => {}
+                                () = told(&self.wake, heard + BREATH) => heard = Instant::now(),
+                                () = ended(&mut jobs, asked + BREATH) => {}
+                                _ = self.stop.wait_for(|stop| *stop) => {}
+                            }
                         }
                     }
                 }
@@ -111,12 +115,18 @@ impl Taking {
         }
         jobs
     }
+}
 
-    async fn woken(&mut self) {
-        tokio::select! {
-            () = self.wake.notified() => {}
-            _ = self.stop.wait_for(|stop| *stop) => {}
-        }
+async fn told(wake: &Notify, not_before: Instant) {
+    wake.notified().await;
+    sleep_until(not_before).await;
+}
+
+/// One of them has ended, and another one may have waited for the same secret.
+async fn ended(jobs: &mut JoinSet<()>, not_before: Instant) {
+    match jobs.join_next().await {
+        Some(_) => sleep_until(not_before).await,
+        None => pending().await,
     }
 }
 
