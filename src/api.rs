@@ -26,7 +26,7 @@ use crate::pg::server;
 use crate::pg::server::caller;
 use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
 use crate::pg::session::result_row::{Column, ResultRow};
-use crate::pg::session::{log, statistics};
+use crate::pg::session::{call, log, statistics};
 use crate::pg::verify::{accept_restore, events, rotation, tables, walk};
 
 mod keeper;
@@ -40,7 +40,7 @@ fn pv_validate_password(
     password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<ResultRow<3>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let (user, password) = (user(user_id)?, given(password, "password")?);
     attempted(validate::validate(user, password, client(client_addr)))
 }
@@ -52,7 +52,7 @@ fn pv_change_password(
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<ResultRow<3>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
     attempted(change::change(user, old, new, client(client_addr)))
@@ -63,7 +63,7 @@ fn pv_check_password(
     user_id: Option<UserIdArg>,
     password: Option<PasswordArg>,
 ) -> Sql<ResultRow<2>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     statistics::count_call(counter::CHECK_PASSWORD);
     let accepted = accept(&user(user_id)?, given(password, "password")?);
     Ok(yes_or_no(accepted.map(drop)))
@@ -74,7 +74,7 @@ fn pv_create_password(
     user_id: Option<UserIdArg>,
     password: Option<PasswordArg>,
 ) -> Sql<ResultRow<2>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     answered(enroll::create(&user(user_id)?, given(password, "password")?))
 }
 
@@ -85,7 +85,7 @@ fn pv_set_password(
     must_change: Option<bool>,
     expires_at: Option<TimestampWithTimeZone>,
 ) -> Sql<ResultRow<2>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let (user, new) = (user(user_id)?, given(password, "password")?);
     let must_change = must_change.ok_or(Error::Null("must_change"))?;
     let expires_at = expires_at.map(TimestampWithTimeZone::into_inner);
@@ -94,7 +94,7 @@ fn pv_set_password(
 
 #[pg_extern(sql = false)]
 fn pv_import_hash(user_id: Option<UserIdArg>, hash: Option<PasswordArg>) -> Sql<ResultRow<2>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     answered(import::import(&user(user_id)?, &given(hash, "hash")?))
 }
 
@@ -103,7 +103,7 @@ fn pv_issue_reset_token(
     user_id: Option<UserIdArg>,
     valid_for: Option<Interval>,
 ) -> Sql<Option<String>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let user = user(user_id)?;
     let valid_for = valid_for.ok_or(Error::Null("valid_for"))?.as_micros();
     let bounds = Duration::from_secs(60)..=Duration::from_secs(7 * 24 * 3600);
@@ -131,7 +131,7 @@ fn pv_reset_password(
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<ResultRow<3>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let token = given(token, "token")?;
     let new = given(new_password, "new password")?;
     attempted(reset::reset(&token, new, client(client_addr)))

@@ -47,7 +47,6 @@ compile_error!("PostgreSQL errors pass through this library by unwinding");
 pub extern "C-unwind" fn _PG_init() {
     if pg::server::preloading() {
         pg::server::capture_no_backtraces();
-        pg::server::redaction::install();
         settings::define();
         pg::server::reserve_setting_prefix();
         kernel::choose();
@@ -60,8 +59,10 @@ pub extern "C-unwind" fn _PG_init() {
     }
 }
 
-/// Runs when shared memory is created, at start or after a crash. Values from reloads are lost.
+/// Runs when shared memory is created, at start or after a crash: after all libraries are preloaded.
+/// Values from reloads are lost.
 fn begin_again() {
+    pg::redaction::install();
     pg::keys::keyring::begin_again();
     account::blocklist::begin_again();
 }

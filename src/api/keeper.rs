@@ -19,6 +19,7 @@ use crate::pg::heap::lock::Access;
 use crate::pg::kept::Room;
 use crate::pg::server;
 use crate::pg::session::arg::{JsonArg, LineArg, PasswordArg, SecretArg, UserIdArg};
+use crate::pg::session::call;
 use crate::pg::session::result_row::{Given, Json, ResultRow};
 use crate::pg::shared::queued_event::MAX_NAME;
 use crate::settings;
@@ -37,7 +38,7 @@ fn pv_store_secret(
     vault_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<ResultRow<3>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let (user, name, secret) = (user(user_id)?, name_of(name)?, secret_of(secret)?);
     let json = json(destination, ("destination", MAX_DESTINATION), "It has 16384 bytes at most.")?;
     let destination = Destination::parse(json.expose()).map_err(Error::Destination)?;
@@ -89,7 +90,7 @@ fn pv_request(
     until: Option<TimestampWithTimeZone>,
     vault_handle: Option<PasswordArg>,
 ) -> Sql<i64> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let (user, name) = (user(user_id)?, name_of(name)?);
     let what = json(what, ("what", MAX_WHAT), "It has 2048 bytes at most.")?;
     let every = every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX));
@@ -229,14 +230,14 @@ type Guarded = TableIterator<
 
 #[pg_extern(sql = false)]
 fn pv_open_secret(job: Option<i64>, lease: Option<i64>) -> Sql<Guarded> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     server::require_writable()?;
     guarded(work::open(held(job, lease)?))
 }
 
 #[pg_extern(sql = false)]
 fn pv_store_rotated(job: Option<i64>, secret: Option<SecretArg>, lease: Option<i64>) -> Sql<()> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     Ok(work::store_rotated(held(job, lease)?, &secret_of(secret)?)?)
 }
 
@@ -247,7 +248,7 @@ fn pv_deliver(
     lease: Option<i64>,
     progress: Option<JsonArg>,
 ) -> Sql<i64> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let held = held(job, lease)?;
     let result = json(result, ("result", usize::MAX), "It has 1 MiB at most.")?;
     let noted = |it| json(Some(it), ("progress", MAX_WHAT), "It has 2048 bytes at most.");
@@ -280,7 +281,7 @@ fn pv_create_vault(
     user_id: Option<UserIdArg>,
     vault_password: Option<PasswordArg>,
 ) -> Sql<ResultRow<2>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     answered(vault::create(&user(user_id)?, given(vault_password, "vault password")?))
 }
 
@@ -291,7 +292,7 @@ fn pv_change_vault_password(
     new_password: Option<PasswordArg>,
     client_addr: Option<Inet>,
 ) -> Sql<ResultRow<3>> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let (user, old) = (user(user_id)?, given(old_password, "old password")?);
     let new = given(new_password, "new password")?;
     attempted(vault::change(&user, old, new, client(client_addr)))
@@ -310,7 +311,7 @@ fn pv_unlock_vault(
     duration: Option<Interval>,
     client_addr: Option<Inet>,
 ) -> Sql<Guarded> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     server::require_writable()?;
     let (user, password) = (user(user_id)?, given(vault_password, "vault password")?);
     let duration = duration.ok_or(Error::Null("duration"))?.as_micros();
@@ -325,7 +326,7 @@ fn pv_unlock_vault(
 
 #[pg_extern(sql = false)]
 fn pv_lock_vault(vault_handle: Option<PasswordArg>) -> Sql<bool> {
-    server::require_ready()?;
+    call::require_ready_for_secret()?;
     let handle = handle(vault_handle.ok_or(Error::Null("handle"))?)?;
     Ok(handle.map_or(Ok(false), |handle| vault::lock_again(&handle))?)
 }

@@ -5,6 +5,7 @@
 //! | [`verify`] | whether everything is as it was written |
 //! | [`worker`] | the background workers |
 //! | [`session`] | what a session holds during one call, and releases however the call ends |
+//! | [`redaction`] | what the server logs, shows and keeps of statements |
 //! | [`kept`] | what the keeper keeps: secrets, jobs, results, vaults |
 //! | [`vault`] | stored credentials and accounts, sealed |
 //! | [`tables`] | the worker's tables |
@@ -18,6 +19,7 @@
 pub mod heap;
 pub mod kept;
 pub mod keys;
+pub mod redaction;
 pub mod report;
 pub mod server;
 pub mod session;

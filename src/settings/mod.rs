@@ -9,6 +9,7 @@ mod define;
 mod hashing;
 mod keeper;
 mod keys;
+mod redaction;
 mod throttle;
 
 pub use crate::settings::audit::{
@@ -23,6 +24,7 @@ pub use crate::settings::keeper::{
     result_retention, secrets_opened_expected, secrets_per_user, vault_places, vault_unlock_max,
 };
 pub use crate::settings::keys::{AcceptUnsealed, accept_unsealed, keyring_command, keyring_file};
+pub use crate::settings::redaction::{redact, redact_functions};
 pub use crate::settings::throttle::{
     queue_timeout, throttle, throttle_entries, throttle_forgive_repeats,
 };
@@ -34,4 +36,5 @@ pub fn define() {
     audit::define();
     keys::define();
     keeper::define();
+    redaction::define();
 }

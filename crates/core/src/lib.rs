@@ -10,12 +10,14 @@
 //! | [`keeper`] | what is kept for a keeper: keys, vaults, destinations, times |
 //! | [`trail`] | the encoding of the audit |
 //! | [`decoys`] | unknown users |
+//! | [`redaction`] | what is taken out of logs and views |
 //! | [`strength`] | how easily a password is guessed |
 #![forbid(unsafe_code)]
 
 pub mod decoys;
 pub mod keeper;
 pub mod kept;
+pub mod redaction;
 pub mod rules;
 pub mod strength;
 pub mod trail;

@@ -59,6 +59,12 @@ fn role_name(role: pg_sys::Oid) -> RawName {
     }
 }
 
+/// The name of a role, or its number if it is gone.
+pub fn login_name(role: u32) -> String {
+    let name = role_name(role.into());
+    String::from_utf8_lossy(name.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+}
+
 fn application_name() -> RawName {
     // SAFETY: a C string of this process, or null; copied at once.
     unsafe {

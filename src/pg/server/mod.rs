@@ -10,7 +10,6 @@ use crate::error::Error;
 
 pub mod callbacks;
 pub mod caller;
-pub mod redaction;
 
 /// Set once in the postmaster; every backend is forked with it.
 static PRELOADED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

@@ -4,6 +4,7 @@
 //! | file | wraps | promises |
 //! | --- | --- | --- |
 //! | [`arg`] | function arguments | a user id is canonical, a password is bounded before it is read, copies are wiped |
+//! | [`call`] | what a call requires before anything else | a statement with a secret is redacted before an error can come |
 //! | [`result_row`] | composite results | as many columns as were declared |
 //! | [`attempt`] | an attempt | stays charged and recorded however the session ends |
 //! | [`slot`] | a hash slot | released however the session ends |
@@ -17,6 +18,7 @@
 
 pub mod arg;
 pub mod attempt;
+pub mod call;
 pub mod carried;
 pub mod event;
 pub mod extension;

@@ -2,7 +2,9 @@
 
 use std::time::Duration;
 
-use crate::pg::shared::{board, databases};
+use crate::pg::server;
+use crate::pg::server::caller;
+use crate::pg::shared::{board, databases, redacted};
 use crate::{counter, settings};
 
 fn count(counter: usize, by: i64) {
@@ -71,6 +73,11 @@ pub fn all() -> Vec<(String, i64)> {
     let number = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
     let slots = crate::pg::shared::slots::usage();
     let (size, limit) = (settings::hash_slots(), settings::hash_memory_limit());
+    let database = server::database().to_u32();
+    named.extend(redacted::of(database).into_iter().map(|(login, count)| {
+        let login = if login == 0 { "others".into() } else { caller::login_name(login) };
+        (format!("redacted_statements_of_{login}"), count.cast_signed())
+    }));
     named.extend([
         ("hash_slots".into(), size.into()),
         ("hash_slots_used".into(), slots.taken.into()),

@@ -18,6 +18,7 @@
 //! | [`class_counts`] | moves between cost classes and counts of all records, under one lock |
 //! | [`blocklist`], [`mod@file`] | the list of breached passwords that a reload has put in place |
 //! | [`reloads`], [`log_lines`] | how often a file was reloaded; numbers for lines of the log |
+//! | [`redacted`] | statements whose secrets were redacted, by login |
 
 pub mod blocklist;
 pub mod board;
@@ -32,6 +33,7 @@ pub mod opened;
 pub mod piece;
 pub mod queue;
 pub mod queued_event;
+pub mod redacted;
 pub mod reloads;
 pub mod renewals;
 pub mod segment;

@@ -17,6 +17,7 @@ use super::condition::Condition;
 use super::log_lines::{self, Lines};
 use super::opened::{self, Opened};
 use super::piece::{LOCK_ARRAY, LOCKS, SHARDS};
+use super::redacted::{self, Redacted};
 use super::reloads::{self, Reloads};
 use super::renewals::{self, Renewal};
 use super::slots::{self, Slots, Waiter};
@@ -51,6 +52,7 @@ struct Header {
     moves: [class_counts::Moved; class_counts::PLACES],
     recounts: [DatabaseRecount; MAX_DATABASES],
     opened: Opened,
+    redacted: Redacted,
 }
 
 #[cfg(not(feature = "pg14"))]
@@ -162,6 +164,7 @@ unsafe fn lay_out(base: *mut u8) {
         class_counts::MOVES.lies_at(&raw mut (*header).moves);
         class_counts::RECOUNTS.lies_at(&raw mut (*header).recounts);
         unlocked::UNLOCKED.lies_at(unlocked);
+        redacted::REDACTED.lies_at(&raw mut (*header).redacted);
         opened::OPENED.lies_at(&raw mut (*header).opened);
         reloads::KEYRING.lies_at(&raw mut (*header).keyring);
         blocklist::BLOCKLIST.lies_at(&raw mut (*header).blocklist);

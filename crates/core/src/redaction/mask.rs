@@ -1,0 +1,173 @@
+//! Puts `'<redacted>'` in place of literals and numbers. All else stays as it is: whoever reads a log
+//! still sees what was done, an injection too.
+
+use std::ops::Range;
+
+use super::identifier;
+use super::lexer::{Backslash, Kind, Lexer, Token};
+use super::statement::Reader;
+
+/// What stands in place of a literal: still one, so that the statement stays SQL.
+pub const REDACTED: &[u8] = b"'<redacted>'";
+
+impl Reader<'_> {
+    /// The text with the literals of those statements redacted that call a function that takes or
+    /// gives a secret; `None` if none does. What is not complete is redacted as a whole.
+    pub fn redacted(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.redacted_if(text, false)
+    }
+
+    /// The same for a text that may have been cut off, as in `pg_stat_activity`.
+    pub fn redacted_cut(&self, text: &[u8]) -> Option<Vec<u8>> {
+        self.redacted_if(text, true)
+    }
+
+    fn redacted_if(&self, text: &[u8], may_be_cut: bool) -> Option<Vec<u8>> {
+        if !self.names.may_be_in(text) {
+            return None;
+        }
+        let reading = self.read(text);
+        if reading.calls.is_empty() {
+            return None;
+        }
+        if !reading.is_complete && !may_be_cut {
+            return Some(REDACTED.to_vec());
+        }
+        let mut redacted = Vec::with_capacity(text.len());
+        let mut done = 0;
+        for call in reading.calls {
+            redacted.extend_from_slice(&text[done..call.range.start]);
+            done = call.range.end;
+            replace(&text[call.range], call.is_code, self.backslash, &mut redacted);
+        }
+        redacted.extend_from_slice(&text[done..]);
+        Some(redacted)
+    }
+
+    /// The text with all literals redacted.
+    pub fn all_redacted(&self, text: &[u8]) -> Vec<u8> {
+        let mut redacted = Vec::with_capacity(text.len());
+        if is_complete(text, self.backslash) {
+            replace(text, is_do(text, self.backslash), self.backslash, &mut redacted);
+        } else {
+            redacted.extend_from_slice(REDACTED);
+        }
+        redacted
+    }
+
+    /// [`Reader::redacted`] without a change of length, so that positions in the text stay right.
+    /// False if nothing was to be redacted.
+    pub fn redact_in_place(&self, text: &mut [u8]) -> bool {
+        if !self.names.may_be_in(text) {
+            return false;
+        }
+        let calls = self.read(text).calls;
+        for call in &calls {
+            let hidden: Vec<_> =
+                Hidden::new(&text[call.range.clone()], call.is_code, self.backslash).collect();
+            for range in hidden {
+                fill(&mut text[call.range.start + range.start..call.range.start + range.end]);
+            }
+        }
+        !calls.is_empty()
+    }
+
+    /// [`Reader::all_redacted`] without a change of length.
+    pub fn redact_all_in_place(&self, text: &mut [u8]) {
+        let is_code = is_do(text, self.backslash);
+        let hidden: Vec<_> = Hidden::new(text, is_code, self.backslash).collect();
+        for range in hidden {
+            fill(&mut text[range]);
+        }
+    }
+}
+
+/// Is the text a DO, whose string is code?
+fn is_do(text: &[u8], backslash: Backslash) -> bool {
+    Lexer::new(text, backslash).significant().is_some_and(|first| first.is(text, b"do"))
+}
+
+fn is_complete(text: &[u8], backslash: Backslash) -> bool {
+    Lexer::new(text, backslash).all(|token| token.kind != Kind::Unfinished)
+}
+
+fn replace(text: &[u8], is_code: bool, backslash: Backslash, redacted: &mut Vec<u8>) {
+    let mut done = 0;
+    for range in Hidden::new(text, is_code, backslash) {
+        redacted.extend_from_slice(&text[done..range.start]);
+        redacted.extend_from_slice(REDACTED);
+        done = range.end;
+    }
+    redacted.extend_from_slice(&text[done..]);
+}
+
+/// Fills this space with a literal, cut where there is too little of it.
+fn fill(space: &mut [u8]) {
+    let len = space.len();
+    space.fill(b' ');
+    match len {
+        0 => {}
+        1 => space[0] = b'0',
+        _ => {
+            let content = REDACTED[1..REDACTED.len() - 1].iter().take(len - 2);
+            let literal = [b'\''].iter().chain(content).chain(b"'");
+            space.iter_mut().zip(literal).for_each(|(place, byte)| *place = *byte);
+        }
+    }
+}
+
+/// The ranges of a text that are literals or numbers.
+pub struct Hidden<'a> {
+    text: &'a [u8],
+    lexer: Lexer<'a>,
+    is_code: bool,
+    /// Inside of a string that is code: what follows that string.
+    outer: Option<Lexer<'a>>,
+    backslash: Backslash,
+}
+
+impl<'a> Hidden<'a> {
+    /// `is_code`: dollar-quoted strings are code, of which only the literals are hidden.
+    pub fn new(text: &'a [u8], is_code: bool, backslash: Backslash) -> Self {
+        Self { text, lexer: Lexer::new(text, backslash), is_code, outer: None, backslash }
+    }
+
+    fn literal(&mut self, token: Token) -> Range<usize> {
+        let part = &self.text[token.start..token.end];
+        let national = matches!(part, [b'n' | b'N', ..]);
+        let mut end = token.end;
+        if matches!(part, [b'u' | b'U', b'&', ..]) {
+            let before = self.lexer.at();
+            identifier::escape(self.text, &mut self.lexer);
+            end += self.lexer.at() - before;
+        }
+        token.start + usize::from(national)..end
+    }
+}
+
+impl Iterator for Hidden<'_> {
+    type Item = Range<usize>;
+
+    fn next(&mut self) -> Option<Range<usize>> {
+        loop {
+            let Some(token) = self.lexer.next() else {
+                self.lexer = self.outer.take()?;
+                continue;
+            };
+            match token.kind {
+                Kind::Literal => return Some(self.literal(token)),
+                Kind::Number | Kind::Unfinished => return Some(token.start..token.end),
+                Kind::DollarQuoted(mark) => {
+                    let inside = token.start + mark..token.end - mark;
+                    let code = &self.text[inside.clone()];
+                    if !self.is_code || self.outer.is_some() || !is_complete(code, self.backslash) {
+                        return Some(token.start..token.end);
+                    }
+                    let inner = self.lexer.within(inside);
+                    self.outer = Some(std::mem::replace(&mut self.lexer, inner));
+                }
+                _ => {}
+            }
+        }
+    }
+}

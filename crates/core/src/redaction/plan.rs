@@ -1,0 +1,152 @@
+//! Plans as auto_explain prints them, in each of its formats. Every literal in them is redacted;
+//! costs, times and counts stay.
+
+use super::lexer::{Kind, Lexer};
+use super::mask::REDACTED;
+use super::statement::Reader;
+
+impl Reader<'_> {
+    /// The plan of a statement that calls a function that takes or gives a secret.
+    pub fn redacted_plan(&self, plan: &[u8]) -> Vec<u8> {
+        match plan.trim_ascii_start() {
+            [b'{' | b'[', ..] => self.redacted_strings(plan),
+            [b'<', ..] => self.redacted_elements(plan),
+            rest if rest.starts_with(b"Query Text: \"") => self.redacted_strings(plan),
+            _ => self.redacted_text(plan),
+        }
+    }
+
+    /// The format `text`: the query, and from its first cost on the plan.
+    fn redacted_text(&self, plan: &[u8]) -> Vec<u8> {
+        let mut redacted = Vec::with_capacity(plan.len());
+        let mut in_query = true;
+        for token in Lexer::new(plan, self.backslash) {
+            let part = &plan[token.start..token.end];
+            in_query &= !plan[token.start..].starts_with(b"(cost=");
+            let hide = match token.kind {
+                Kind::Literal | Kind::DollarQuoted(_) | Kind::Unfinished => true,
+                Kind::Number => in_query || !is_measure(plan, token.start),
+                _ => false,
+            };
+            redacted.extend_from_slice(if hide { REDACTED } else { part });
+        }
+        redacted
+    }
+
+    /// JSON and YAML: what stands in strings.
+    fn redacted_strings(&self, plan: &[u8]) -> Vec<u8> {
+        let mut redacted = Vec::with_capacity(plan.len());
+        let mut rest = plan;
+        while let Some(open) = memchr::memchr(b'"', rest) {
+            redacted.extend_from_slice(&rest[..=open]);
+            rest = &rest[open + 1..];
+            let Some((string, after)) = unescape(rest) else {
+                redacted.extend_from_slice(b"<redacted>\"");
+                return redacted;
+            };
+            rest = after;
+            escape(&self.redacted_expression(&string), &mut redacted);
+            redacted.push(b'"');
+        }
+        redacted.extend_from_slice(rest);
+        redacted
+    }
+
+    /// XML: what stands between tags.
+    fn redacted_elements(&self, plan: &[u8]) -> Vec<u8> {
+        const ENTITIES: [(&[u8], u8); 4] =
+            [(b"&lt;", b'<'), (b"&gt;", b'>'), (b"&#x0d;", b'\r'), (b"&amp;", b'&')];
+        let mut redacted = Vec::with_capacity(plan.len());
+        let mut rest = plan;
+        while let Some(tag) = memchr::memchr(b'>', rest) {
+            redacted.extend_from_slice(&rest[..=tag]);
+            rest = &rest[tag + 1..];
+            let end = memchr::memchr(b'<', rest).unwrap_or(rest.len());
+            let mut text = Vec::with_capacity(end);
+            let mut written = &rest[..end];
+            while let Some(first) = written.first() {
+                let entity = ENTITIES.iter().find(|(entity, _)| written.starts_with(entity));
+                text.push(entity.map_or(*first, |(_, meant)| *meant));
+                written = &written[entity.map_or(1, |(entity, _)| entity.len())..];
+            }
+            for byte in self.redacted_expression(&text) {
+                match ENTITIES.iter().find(|(_, meant)| *meant == byte) {
+                    Some((entity, _)) => redacted.extend_from_slice(entity),
+                    None => redacted.push(byte),
+                }
+            }
+            rest = &rest[end..];
+        }
+        redacted.extend_from_slice(rest);
+        redacted
+    }
+
+    /// A value of a plan in JSON, YAML or XML: a query, an expression, a name or a measure.
+    fn redacted_expression(&self, text: &[u8]) -> Vec<u8> {
+        let is_number = |byte: &u8| byte.is_ascii_digit() || b".- ".contains(byte);
+        if text.iter().all(|byte| is_number(byte) || byte.is_ascii_whitespace()) {
+            text.to_vec()
+        } else {
+            self.all_redacted(text)
+        }
+    }
+}
+
+/// Is this number in a plan a cost, time or count, as opposed to a part of an expression? Those
+/// follow a `=` or `..` at once, or are alone with their unit behind a label.
+fn is_measure(plan: &[u8], at: usize) -> bool {
+    let line = memchr::memrchr(b'\n', &plan[..at]).map_or(0, |end| end + 1);
+    let before = &plan[line..at];
+    if before.ends_with(b"=") || before.ends_with(b"..") {
+        return true;
+    }
+    let end = memchr::memchr(b'\n', &plan[at..]).map_or(plan.len(), |n| at + n);
+    let is_expression = before.trim_ascii_start().starts_with(b"Output");
+    let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" .:".contains(byte);
+    before.ends_with(b": ") && !is_expression && plan[at..end].iter().all(is_plain)
+}
+
+/// The string of JSON that begins here, and what follows it.
+fn unescape(text: &[u8]) -> Option<(Vec<u8>, &[u8])> {
+    let mut plain = Vec::new();
+    let mut rest = text;
+    loop {
+        let (first, after) = rest.split_first()?;
+        rest = after;
+        match first {
+            b'"' => return Some((plain, rest)),
+            b'\\' => {
+                let (escaped, after) = rest.split_first()?;
+                rest = after;
+                plain.push(match escaped {
+                    b'n' => b'\n',
+                    b't' => b'\t',
+                    b'r' => b'\r',
+                    b'b' => 8,
+                    b'f' => 12,
+                    // PostgreSQL writes control characters only in this way.
+                    b'u' => {
+                        let hex = std::str::from_utf8(rest.get(..4)?).ok()?;
+                        rest = &rest[4..];
+                        u8::from_str_radix(hex, 16).ok()?
+                    }
+                    other => *other,
+                });
+            }
+            byte => plain.push(*byte),
+        }
+    }
+}
+
+fn escape(text: &[u8], json: &mut Vec<u8>) {
+    for byte in text {
+        match byte {
+            b'"' | b'\\' => json.extend([b'\\', *byte]),
+            b'\n' => json.extend(b"\\n"),
+            b'\t' => json.extend(b"\\t"),
+            b'\r' => json.extend(b"\\r"),
+            0..0x20 => json.extend(format!("\\u{byte:04x}").bytes()),
+            _ => json.push(*byte),
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! A message on its way to the server log, and what has to be redacted in it.
+
+use super::audit;
+use super::statement::Reader;
+use super::values;
+
+/// The fields of a message, as PostgreSQL has them before it prints them.
+#[derive(Default, Clone, Copy)]
+pub struct Report<'a> {
+    pub message: &'a [u8],
+    pub detail: Option<&'a [u8]>,
+    pub detail_log: Option<&'a [u8]>,
+    pub context: Option<&'a [u8]>,
+    pub internal_query: Option<&'a [u8]>,
+    /// The format string of the message, untranslated.
+    pub template: &'a str,
+    pub state: &'a str,
+    /// The C function that reports.
+    pub routine: &'a str,
+    /// The statement of the client that the session is at.
+    pub statement: Option<&'a [u8]>,
+    /// Is it known to call a function that takes or gives a secret, whatever its text says?
+    pub is_call: bool,
+}
+
+/// What the fields become; `None`: stays as it is.
+#[derive(Default, PartialEq, Eq, Debug)]
+pub struct Redacted {
+    pub message: Option<Vec<u8>>,
+    pub detail: Option<Vec<u8>>,
+    pub detail_log: Option<Vec<u8>>,
+    pub context: Option<Vec<u8>>,
+    pub internal_query: Option<Vec<u8>>,
+    pub statement: Option<Vec<u8>>,
+}
+
+/// What a message is about.
+enum About<'a> {
+    /// A statement, which its last part is.
+    Sql { head: &'a [u8], sql: &'a [u8] },
+    /// The plan of one.
+    Plan { head: &'a [u8], plan: &'a [u8] },
+    /// One, as pgaudit writes it.
+    Audit,
+    /// The tree of one.
+    Tree,
+    /// Something else, which may quote one.
+    Other,
+}
+
+/// The format strings of PostgreSQL that end in a statement.
+const ENDS_IN_SQL: [&str; 7] = [
+    "statement: %s",
+    "duration: %s ms  statement: %s",
+    "duration: %s ms  parse %s: %s",
+    "duration: %s ms  bind %s%s%s: %s",
+    "duration: %s ms  %s %s%s%s: %s",
+    "%s %s%s%s: %s",
+    "parse %s: %s",
+];
+
+impl Reader<'_> {
+    /// `None` if nothing has to be redacted, which is found out in one pass for most messages.
+    pub fn redacted_report(&self, report: &Report<'_>) -> Option<Redacted> {
+        let fields = [
+            report.detail,
+            report.detail_log,
+            report.context,
+            report.internal_query,
+            report.statement,
+        ];
+        let may_be = self.names.may_be_in(report.message)
+            || fields.iter().flatten().any(|field| self.names.may_be_in(field));
+        if !may_be && !report.is_call {
+            return None;
+        }
+        let calls = |text: Option<&[u8]>| text.is_some_and(|text| self.calls(text));
+        let is_call = report.is_call || calls(report.statement) || calls(report.detail);
+        let mut redacted = Redacted::default();
+        if let Some(text) = report.statement {
+            redacted.statement =
+                self.redacted(text).or_else(|| is_call.then(|| self.all_redacted(text)));
+        }
+        if let Some(text) = report.internal_query {
+            redacted.internal_query =
+                self.redacted(text).or_else(|| is_call.then(|| self.all_redacted(text)));
+        }
+        redacted.context = report.context.map(|context| self.redacted_context(context, is_call));
+        redacted.detail_log = report.detail_log.map(|detail| self.redacted_processes(detail));
+        let about = about(report);
+        // A statement within a function is the message's own, whatever the client's is.
+        let is_call = is_call
+            || match about {
+                About::Sql { sql, .. } | About::Plan { plan: sql, .. } => self.calls(sql),
+                _ => false,
+            };
+        redacted.message = match about {
+            About::Sql { head, sql } => {
+                let sql = self.redacted(sql).or_else(|| is_call.then(|| self.all_redacted(sql)));
+                sql.map(|sql| [head, &sql].concat())
+            }
+            About::Plan { head, plan } => {
+                is_call.then(|| [head, &self.redacted_plan(plan)].concat())
+            }
+            About::Audit => {
+                let redact = |sql: &[u8]| {
+                    self.redacted(sql).or_else(|| is_call.then(|| self.all_redacted(sql)))
+                };
+                audit::redacted(report.message, redact)
+            }
+            About::Tree => None,
+            About::Other => is_call
+                .then(|| values::redacted(report.message, report.template, report.state))
+                .flatten()
+                .or_else(|| self.redacted_cut(report.message)),
+        };
+        redacted.detail = report.detail.and_then(|detail| match about {
+            About::Tree => is_call.then(|| b"<redacted>".to_vec()),
+            _ => self.redacted_detail(detail, report, is_call),
+        });
+        Some(redacted)
+    }
+
+    fn redacted_detail(
+        &self,
+        detail: &[u8],
+        report: &Report<'_>,
+        is_call: bool,
+    ) -> Option<Vec<u8>> {
+        if report.state == "40P01" {
+            return Some(self.redacted_processes(detail));
+        }
+        // `prepare: PREPARE …`, `Failed process was running: …`
+        if let Some(redacted) = self.redacted_cut(detail) {
+            return Some(redacted);
+        }
+        // `parameters: $1 = '…'`, and other values of the statement's own.
+        is_call.then(|| {
+            values::redacted_detail(detail, report.state).or_else(|| {
+                memchr::memmem::find(detail, b"$1 = ").map(|_| self.all_redacted(detail))
+            })
+        })?
+    }
+}
+
+fn about<'a>(report: &Report<'a>) -> About<'a> {
+    let message = report.message;
+    let split = |at: usize| (&message[..at], &message[at..]);
+    if report.routine == "elog_node_display" {
+        return About::Tree;
+    }
+    if message.starts_with(audit::PREFIX) && report.template.starts_with("AUDIT: ") {
+        return About::Audit;
+    }
+    if report.template.ends_with("plan:\n%s")
+        && let Some(at) = memchr::memmem::find(message, b"plan:\n")
+    {
+        let (head, plan) = split(at + 6);
+        return About::Plan { head, plan };
+    }
+    if ENDS_IN_SQL.contains(&report.template) {
+        // In whatever language: the client's statement, if that is it. Otherwise from the colon on.
+        let whole = report
+            .statement
+            .filter(|sql| message.ends_with(sql))
+            .map(|sql| message.len() - sql.len());
+        let after_time = memchr::memmem::find(message, b" ms  ").unwrap_or(0);
+        let colon =
+            || memchr::memmem::find(&message[after_time..], b": ").map(|n| after_time + n + 2);
+        if let Some(at) = whole.or_else(colon) {
+            let (head, sql) = split(at);
+            return About::Sql { head, sql };
+        }
+    }
+    About::Other
+}

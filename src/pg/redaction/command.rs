@@ -1,0 +1,73 @@
+//! What is known of the command that the client has sent, beside its text.
+
+use std::cell::Cell;
+
+use pgrx::pg_sys;
+
+use super::{activity, text};
+use crate::pg::server;
+use crate::pg::shared::redacted;
+use crate::settings;
+
+thread_local! {
+    /// When the command began in which a call was seen last.
+    static CALLED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
+    /// When the command began that was counted last.
+    static COUNTED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
+}
+
+/// Every message of the client's begins a command.
+fn began() -> Option<pg_sys::TimestampTz> {
+    // SAFETY: a plain value of this process.
+    Some(unsafe { pg_sys::GetCurrentStatementStartTimestamp() })
+}
+
+/// Has a call of a function that takes or gives a secret been seen in this command?
+pub fn is_call() -> bool {
+    CALLED.get().is_some() && CALLED.get() == began()
+}
+
+/// Notes that one was seen.
+pub fn note_call() {
+    CALLED.set(began());
+}
+
+/// Counts a redacted statement for its login, once in a command.
+pub fn count() {
+    if COUNTED.replace(began()) != began() {
+        redacted::count(server::database().to_u32(), server::login_role());
+    }
+}
+
+/// Is this a client's own session, with a statement of the client's?
+pub fn is_client() -> bool {
+    // SAFETY: plain values of this process.
+    unsafe {
+        pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
+            && !pg_sys::debug_query_string.is_null()
+    }
+}
+
+/// Called by every function that takes or gives a secret, before it looks at anything. If the
+/// client's statement does not show that it calls one, as with a wrapper that is not listed, it is
+/// redacted from here on.
+pub fn begin_call() {
+    if !settings::redact() || is_call() {
+        return;
+    }
+    note_call();
+    // SAFETY: values of this process. Both texts may be changed: the first is the client's message
+    // or a copy of a prepared statement's or portal's own, the second always a portal's own.
+    unsafe {
+        if !is_client() || text::calls(pg_sys::debug_query_string) {
+            return;
+        }
+        count();
+        text::redact_in_place(pg_sys::debug_query_string, true);
+        let portal = pg_sys::ActivePortal;
+        if !portal.is_null() && (*portal).sourceText != pg_sys::debug_query_string {
+            text::redact_in_place((*portal).sourceText, true);
+        }
+    }
+    activity::redact();
+}

@@ -1,0 +1,217 @@
+//! Hooks that see a statement before other libraries do: they redact its text, so that what those
+//! keep (pg_stat_statements), print (auto_explain) or pass on (parallel workers) is redacted.
+//!
+//! A text that is the client's message, or that a prepared statement or portal has copied for
+//! itself, is changed where it lies. Any other may be held by SPI, a procedural language or the
+//! catalog and parsed again: those who come next are given a copy.
+
+use core::ffi::{c_char, c_int};
+use std::sync::OnceLock;
+
+use pgrx::pg_sys;
+use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
+
+use super::{activity, command, log, text};
+use crate::settings;
+
+static NEXT_ANALYZE: OnceLock<pg_sys::post_parse_analyze_hook_type> = OnceLock::new();
+static NEXT_PLANNER: OnceLock<pg_sys::planner_hook_type> = OnceLock::new();
+static NEXT_START: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
+static NEXT_UTILITY: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
+
+/// Called in the postmaster whenever shared memory is made; the hooks are installed once.
+pub fn install() {
+    // SAFETY: the postmaster has one thread; every backend is forked with the hooks in place.
+    unsafe {
+        NEXT_ANALYZE.get_or_init(|| {
+            std::mem::replace(&mut *(&raw mut pg_sys::post_parse_analyze_hook), Some(on_analyze))
+        });
+        NEXT_PLANNER.get_or_init(|| {
+            std::mem::replace(&mut *(&raw mut pg_sys::planner_hook), Some(on_plan))
+        });
+        NEXT_START.get_or_init(|| {
+            std::mem::replace(&mut *(&raw mut pg_sys::ExecutorStart_hook), Some(on_start))
+        });
+        NEXT_UTILITY.get_or_init(|| {
+            std::mem::replace(&mut *(&raw mut pg_sys::ProcessUtility_hook), Some(on_utility))
+        });
+    }
+}
+
+/// What has to happen to a text.
+#[derive(PartialEq, Eq)]
+enum Found {
+    /// It calls no function that takes or gives a secret.
+    Nothing,
+    /// It does, and has been redacted where it lies.
+    Redacted,
+    /// It does, and others have to be given a copy.
+    NotOurs,
+}
+
+/// Looks at the text of a statement that is about to be analysed, planned or executed.
+///
+/// # Safety
+/// `text` is null or the C string that PostgreSQL passes to a hook.
+unsafe fn look(text: *const c_char) -> Found {
+    log::restore_statement();
+    // SAFETY: the caller's promise, and values of this process. What is changed in place belongs to
+    // the client's message, to the prepared statement that is being bound, or to a portal.
+    unsafe {
+        if !settings::redact() || !text::calls(text) {
+            return Found::Nothing;
+        }
+        command::note_call();
+        if !command::is_client() {
+            return Found::NotOurs;
+        }
+        let portal = pg_sys::ActivePortal;
+        let is_message = text == pg_sys::debug_query_string;
+        let is_portals = !portal.is_null() && text == (*portal).sourceText;
+        if is_message || is_portals {
+            text::redact_in_place(text, false);
+        }
+        text::redact_in_place(pg_sys::debug_query_string, true);
+        activity::redact();
+        if is_message || is_portals { Found::Redacted } else { Found::NotOurs }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_analyze(
+    state: *mut pg_sys::ParseState,
+    query: *mut pg_sys::Query,
+    jumble: *mut pg_sys::JumbleState,
+) {
+    // SAFETY: PostgreSQL passes valid structures; the text is put back before anybody else looks.
+    unsafe {
+        let text = (*state).p_sourcetext;
+        if look(text) == Found::NotOurs {
+            (*state).p_sourcetext = text::redacted_copy(text);
+        }
+        if let Some(Some(next)) = NEXT_ANALYZE.get() {
+            pg_guard_ffi_boundary(|| next(state, query, jumble));
+        }
+        (*state).p_sourcetext = text;
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_plan(
+    parse: *mut pg_sys::Query,
+    text: *const c_char,
+    options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: PostgreSQL passes valid arguments, which are passed on.
+    unsafe {
+        look(text);
+        match NEXT_PLANNER.get() {
+            Some(Some(next)) => pg_guard_ffi_boundary(|| next(parse, text, options, parameters)),
+            _ => pg_sys::standard_planner(parse, text, options, parameters),
+        }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: PostgreSQL passes a valid structure. It was made in the current memory context, so the
+    // copy lives as long; nothing else points to its text but this field.
+    unsafe {
+        let found = look((*query).sourceText);
+        if found != Found::Nothing {
+            command::count();
+        }
+        if found == Found::NotOurs {
+            (*query).sourceText = text::redacted_copy((*query).sourceText);
+        }
+        match NEXT_START.get() {
+            Some(Some(next)) => pg_guard_ffi_boundary(|| next(query, flags)),
+            _ => pg_sys::standard_ExecutorStart(query, flags),
+        }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    text: *const c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    parameters: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    receiver: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: PostgreSQL passes valid arguments, which are passed on; the copy of the text lives in
+    // the current memory context, as long as the command.
+    unsafe {
+        let found = look(text);
+        let text = if found == Found::NotOurs { text::redacted_copy(text) } else { text };
+        if found != Found::Nothing {
+            command::count();
+            redact_prepared();
+        } else if settings::redact() {
+            note_cursor((*statement).utilityStmt);
+        }
+        match NEXT_UTILITY.get() {
+            Some(Some(next)) => pg_guard_ffi_boundary(|| {
+                next(
+                    statement,
+                    text,
+                    read_only_tree,
+                    context,
+                    parameters,
+                    environment,
+                    receiver,
+                    completion,
+                );
+            }),
+            _ => pg_sys::standard_ProcessUtility(
+                statement,
+                text,
+                read_only_tree,
+                context,
+                parameters,
+                environment,
+                receiver,
+                completion,
+            ),
+        }
+    }
+}
+
+/// Redacts what PostgreSQL keeps of the prepared statement that is being executed, which it would
+/// show again with the next Bind.
+fn redact_prepared() {
+    // SAFETY: values of this process; a portal of a prepared statement has its name. The text is the
+    // statement's own copy.
+    unsafe {
+        let portal = pg_sys::ActivePortal;
+        if portal.is_null() || (*portal).prepStmtName.is_null() {
+            return;
+        }
+        if let Some(source) =
+            text::prepared_source(std::ffi::CStr::from_ptr((*portal).prepStmtName))
+        {
+            text::redact_in_place((*source).query_string, false);
+        }
+    }
+}
+
+/// FETCH says nothing of the query whose rows it computes.
+///
+/// # Safety
+/// `node` is a utility statement.
+unsafe fn note_cursor(node: *mut pg_sys::Node) {
+    // SAFETY: the caller's promise; the tag tells the type.
+    unsafe {
+        if (*node).type_ != pg_sys::NodeTag::T_FetchStmt {
+            return;
+        }
+        let portal = pg_sys::GetPortalByName((*node.cast::<pg_sys::FetchStmt>()).portalname);
+        if !portal.is_null() && text::calls((*portal).sourceText) {
+            command::note_call();
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! Every message on its way to the server log, whatever its destination there. Its fields are those
+//! that the client is sent as well.
+
+use core::ffi::{CStr, c_char};
+use std::cell::RefCell;
+use std::ffi::CString;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
+
+use password_verify_core::redaction::report::{Redacted, Report};
+use pgrx::{PgLogLevel, pg_sys};
+use zeroize::Zeroize;
+
+use super::command;
+use super::text::{bytes, reading};
+use crate::pg::report::ROUTINE;
+use crate::settings;
+
+static NEXT: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
+
+thread_local! {
+    /// The client's statement as PostgreSQL has it, and the text that is printed in its place while
+    /// a message is.
+    static STATEMENT: RefCell<Option<(*const c_char, CString)>> = const { RefCell::new(None) };
+}
+
+/// Called in the postmaster whenever shared memory is made; the hook is installed once.
+pub fn install() {
+    // SAFETY: the postmaster has one thread; every backend is forked with the hook in place.
+    unsafe {
+        NEXT.get_or_init(|| {
+            std::mem::replace(&mut *(&raw mut pg_sys::emit_log_hook), Some(on_message))
+        });
+    }
+}
+
+/// Gives PostgreSQL its own text of the client's statement back, where the last message has put
+/// another one in its place.
+pub fn restore_statement() {
+    STATEMENT.with_borrow_mut(|kept| {
+        let Some((theirs, ours)) = kept.take() else { return };
+        // SAFETY: a plain pointer of this process. If it is still ours, the command that theirs
+        // belongs to goes on.
+        unsafe {
+            if pg_sys::debug_query_string == ours.as_ptr() {
+                pg_sys::debug_query_string = theirs;
+            }
+        }
+    });
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn on_message(error: *mut pg_sys::ErrorData) {
+    restore_statement();
+    // SAFETY: PostgreSQL passes the message that it is about to print; names are C strings or null.
+    unsafe {
+        let is_ours = bytes((*error).funcname) == ROUTINE.as_bytes();
+        // Our own lines stand alone, and so do our errors where nothing is redacted.
+        if is_ours && ((*error).elevel < PgLogLevel::ERROR as i32 || !settings::redact()) {
+            (*error).hide_stmt = true;
+            (*error).hide_ctx = true;
+        }
+        if settings::redact() {
+            redact(error, is_ours);
+        }
+        if is_end_of_worker(error) {
+            (*error).output_to_server = false;
+        }
+        if let Some(Some(next)) = NEXT.get() {
+            pg_sys::ffi::pg_guard_ffi_boundary(|| next(error));
+        }
+    }
+}
+
+/// `is_ours`: it says nothing of the caller's, and may be signed.
+///
+/// # Safety
+/// `error` is being reported.
+unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
+    // SAFETY: the caller's promise; fields are C strings or null, and allocated with palloc, as
+    // PostgreSQL frees them itself.
+    unsafe {
+        let optional = |text: *const c_char| (!text.is_null()).then(|| bytes(text));
+        let state = CStr::from_ptr(pg_sys::unpack_sql_state((*error).sqlerrcode)).to_owned();
+        let report = Report {
+            message: if is_ours { &[] } else { bytes((*error).message) },
+            detail: optional((*error).detail).filter(|_| !is_ours),
+            detail_log: optional((*error).detail_log),
+            context: optional((*error).context),
+            internal_query: optional((*error).internalquery),
+            template: CStr::from_ptr(or_empty((*error).message_id)).to_str().unwrap_or_default(),
+            state: state.to_str().unwrap_or_default(),
+            routine: CStr::from_ptr(or_empty((*error).funcname)).to_str().unwrap_or_default(),
+            statement: optional(pg_sys::debug_query_string),
+            is_call: command::is_call() || is_fast_path(),
+        };
+        // A panic in here would be an error while an error is reported.
+        let redacted =
+            catch_unwind(AssertUnwindSafe(|| reading(|reader| reader.redacted_report(&report))));
+        let Some(redacted) = redacted.unwrap_or_else(|_| Some(everything(&report))) else { return };
+        let Redacted { message, detail, detail_log, context, internal_query, statement } = redacted;
+        replace(error, &raw mut (*error).message, message);
+        replace(error, &raw mut (*error).detail, detail);
+        replace(error, &raw mut (*error).detail_log, detail_log);
+        replace(error, &raw mut (*error).context, context);
+        replace(error, &raw mut (*error).internalquery, internal_query);
+        if let Some(ours) = statement.and_then(|text| CString::new(text).ok()) {
+            STATEMENT.with_borrow_mut(|kept| {
+                let theirs = pg_sys::debug_query_string;
+                pg_sys::debug_query_string = ours.as_ptr();
+                *kept = Some((theirs, ours));
+            });
+        }
+    }
+}
+
+fn or_empty(text: *const c_char) -> *const c_char {
+    if text.is_null() { c"".as_ptr() } else { text }
+}
+
+/// In place of what could not be read.
+fn everything(report: &Report<'_>) -> Redacted {
+    let all = |field: Option<&[u8]>| field.map(|_| b"<redacted>".to_vec());
+    Redacted {
+        message: all(Some(report.message)),
+        detail: all(report.detail),
+        detail_log: all(report.detail_log),
+        context: all(report.context),
+        internal_query: all(report.internal_query),
+        statement: all(report.statement),
+    }
+}
+
+/// A call of a function by its number (the protocol's `FunctionCall`) has no text.
+fn is_fast_path() -> bool {
+    // SAFETY: the entry is null where there is none, and this process alone writes its own.
+    unsafe {
+        let entry = pg_sys::MyBEEntry;
+        pg_sys::debug_query_string.is_null()
+            && !entry.is_null()
+            && (*entry).st_state == pg_sys::BackendState::STATE_FASTPATH
+    }
+}
+
+/// Puts a text in place of a field, and wipes what was there.
+///
+/// # Safety
+/// `error` is being reported, and `field` is one of its fields.
+unsafe fn replace(error: *mut pg_sys::ErrorData, field: *mut *mut c_char, text: Option<Vec<u8>>) {
+    let Some(mut text) = text else { return };
+    // SAFETY: the caller's promise. PostgreSQL frees the field after it has printed it, whoever has
+    // allocated it.
+    unsafe {
+        let context = (*error).assoc_context;
+        let context = if context.is_null() { pg_sys::ErrorContext } else { context };
+        let new = pg_sys::MemoryContextAlloc(context, text.len() + 1).cast::<u8>();
+        new.copy_from_nonoverlapping(text.as_ptr(), text.len());
+        *new.add(text.len()) = 0;
+        let old = *field;
+        *field = new.cast();
+        if !old.is_null() {
+            std::slice::from_raw_parts_mut(old.cast::<u8>(), bytes(old).len()).zeroize();
+            pg_sys::pfree(old.cast());
+        }
+    }
+    text.zeroize();
+}
+
+/// Is this the postmaster's message about a worker that has ended? It would be logged each time,
+/// because only a worker that exits with 1 is started again. (A worker that fails logs the reason
+/// itself.)
+///
+/// # Safety
+/// `error` is being reported.
+unsafe fn is_end_of_worker(error: *const pg_sys::ErrorData) -> bool {
+    // SAFETY: the caller's promise; the message is a C string or null.
+    unsafe {
+        if pg_sys::MyProcPid != pg_sys::PostmasterPid {
+            return false;
+        }
+        let message = bytes((*error).message);
+        let about_us = b"\"password_verify\" (PID ";
+        message.ends_with(b"exited with exit code 1")
+            && message.windows(about_us.len()).any(|part| part == about_us)
+    }
+}
