@@ -21,3 +21,6 @@ pub mod plan;
 pub mod report;
 pub mod statement;
 pub mod values;
+
+#[cfg(test)]
+mod tests;

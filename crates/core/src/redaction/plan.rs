@@ -5,14 +5,45 @@ use super::lexer::{Kind, Lexer};
 use super::mask::REDACTED;
 use super::statement::Reader;
 
+enum Format {
+    Text,
+    /// JSON and YAML, of which only strings matter, which are alike.
+    Strings,
+    Xml,
+}
+
+fn format(plan: &[u8]) -> Format {
+    match plan.trim_ascii_start() {
+        [b'{' | b'[', ..] => Format::Strings,
+        [b'<', ..] => Format::Xml,
+        rest if rest.starts_with(b"Query Text: \"") => Format::Strings,
+        _ => Format::Text,
+    }
+}
+
 impl Reader<'_> {
-    /// The plan of a statement that calls a function that takes or gives a secret.
+    /// Is this the plan of a statement that calls a function that takes or gives a secret?
+    pub fn plan_calls(&self, plan: &[u8]) -> bool {
+        if !self.names.may_be_in(plan) {
+            return false;
+        }
+        let query = match format(plan) {
+            Format::Text => return self.calls(plan),
+            Format::Strings => after(plan, b"Query Text").and_then(|rest| {
+                let value = rest.strip_prefix(b"\"").unwrap_or(rest);
+                Some(unescape(after(value, b"\"")?)?.0)
+            }),
+            Format::Xml => after(plan, b"<Query-Text>").map(|rest| unescape_element(element(rest))),
+        };
+        query.is_none_or(|query| self.calls(&query))
+    }
+
+    /// The plan with its literals redacted.
     pub fn redacted_plan(&self, plan: &[u8]) -> Vec<u8> {
-        match plan.trim_ascii_start() {
-            [b'{' | b'[', ..] => self.redacted_strings(plan),
-            [b'<', ..] => self.redacted_elements(plan),
-            rest if rest.starts_with(b"Query Text: \"") => self.redacted_strings(plan),
-            _ => self.redacted_text(plan),
+        match format(plan) {
+            Format::Text => self.redacted_text(plan),
+            Format::Strings => self.redacted_strings(plan),
+            Format::Xml => self.redacted_elements(plan),
         }
     }
 
@@ -54,28 +85,19 @@ impl Reader<'_> {
 
     /// XML: what stands between tags.
     fn redacted_elements(&self, plan: &[u8]) -> Vec<u8> {
-        const ENTITIES: [(&[u8], u8); 4] =
-            [(b"&lt;", b'<'), (b"&gt;", b'>'), (b"&#x0d;", b'\r'), (b"&amp;", b'&')];
         let mut redacted = Vec::with_capacity(plan.len());
         let mut rest = plan;
         while let Some(tag) = memchr::memchr(b'>', rest) {
             redacted.extend_from_slice(&rest[..=tag]);
             rest = &rest[tag + 1..];
-            let end = memchr::memchr(b'<', rest).unwrap_or(rest.len());
-            let mut text = Vec::with_capacity(end);
-            let mut written = &rest[..end];
-            while let Some(first) = written.first() {
-                let entity = ENTITIES.iter().find(|(entity, _)| written.starts_with(entity));
-                text.push(entity.map_or(*first, |(_, meant)| *meant));
-                written = &written[entity.map_or(1, |(entity, _)| entity.len())..];
-            }
-            for byte in self.redacted_expression(&text) {
+            let text = element(rest);
+            for byte in self.redacted_expression(&unescape_element(text)) {
                 match ENTITIES.iter().find(|(_, meant)| *meant == byte) {
                     Some((entity, _)) => redacted.extend_from_slice(entity),
                     None => redacted.push(byte),
                 }
             }
-            rest = &rest[end..];
+            rest = &rest[text.len()..];
         }
         redacted.extend_from_slice(rest);
         redacted
@@ -97,13 +119,42 @@ impl Reader<'_> {
 fn is_measure(plan: &[u8], at: usize) -> bool {
     let line = memchr::memrchr(b'\n', &plan[..at]).map_or(0, |end| end + 1);
     let before = &plan[line..at];
-    if before.ends_with(b"=") || before.ends_with(b"..") {
+    // `0.00..0.01` is read as three numbers and a point.
+    if before.ends_with(b"=")
+        || before.ends_with(b".")
+        || before.last().is_some_and(u8::is_ascii_digit)
+    {
         return true;
     }
     let end = memchr::memchr(b'\n', &plan[at..]).map_or(plan.len(), |n| at + n);
     let is_expression = before.trim_ascii_start().starts_with(b"Output");
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" .:".contains(byte);
     before.ends_with(b": ") && !is_expression && plan[at..end].iter().all(is_plain)
+}
+
+/// What follows a mark.
+fn after<'a>(text: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    memchr::memmem::find(text, mark).map(|at| &text[at + mark.len()..])
+}
+
+/// What PostgreSQL writes in place of some bytes in XML.
+const ENTITIES: [(&[u8], u8); 4] =
+    [(b"&lt;", b'<'), (b"&gt;", b'>'), (b"&#x0d;", b'\r'), (b"&amp;", b'&')];
+
+/// The text up to the next tag.
+fn element(text: &[u8]) -> &[u8] {
+    &text[..memchr::memchr(b'<', text).unwrap_or(text.len())]
+}
+
+fn unescape_element(written: &[u8]) -> Vec<u8> {
+    let mut text = Vec::with_capacity(written.len());
+    let mut rest = written;
+    while let Some(first) = rest.first() {
+        let entity = ENTITIES.iter().find(|(entity, _)| rest.starts_with(entity));
+        text.push(entity.map_or(*first, |(_, meant)| *meant));
+        rest = &rest[entity.map_or(1, |(entity, _)| entity.len())..];
+    }
+    text
 }
 
 /// The string of JSON that begins here, and what follows it.

@@ -91,7 +91,8 @@ impl Reader<'_> {
         // A statement within a function is the message's own, whatever the client's is.
         let is_call = is_call
             || match about {
-                About::Sql { sql, .. } | About::Plan { plan: sql, .. } => self.calls(sql),
+                About::Sql { sql, .. } => self.calls(sql),
+                About::Plan { plan, .. } => self.plan_calls(plan),
                 _ => false,
             };
         redacted.message = match about {
@@ -130,7 +131,12 @@ impl Reader<'_> {
         if report.state == "40P01" {
             return Some(self.redacted_processes(detail));
         }
-        // `prepare: PREPARE …`, `Failed process was running: …`
+        // `prepare: PREPARE …`, `Failed process was running: …`, in any language.
+        let sql = memchr::memmem::find(detail, b": ").map_or(0, |colon| colon + 2);
+        let (head, sql) = detail.split_at(sql);
+        if let Some(redacted) = self.redacted_cut(sql) {
+            return Some([head, &redacted].concat());
+        }
         if let Some(redacted) = self.redacted_cut(detail) {
             return Some(redacted);
         }

@@ -38,38 +38,31 @@ impl Reader<'_> {
         self.names.may_be_in(text) && !self.read(text).calls.is_empty()
     }
 
-    /// Takes time and memory in proportion to the text.
+    /// Takes time in proportion to the text, and memory in proportion to the calls in it.
     pub fn read(&self, text: &[u8]) -> Reading {
         let mut reading = Reading { calls: Vec::new(), is_complete: true };
         let mut prepared = HashSet::new();
         let mut lexer = Lexer::new(text, self.backslash);
-        let (mut start, mut first, mut calls, mut has_body) = (0, None, false, false);
-        let is =
-            |token: Option<Token>, word: &[u8]| token.is_some_and(|token| token.is(text, word));
-        while let Some(token) = lexer.next() {
-            if token.kind == Kind::Space {
-                continue;
-            }
-            first = first.or(Some(token));
+        let mut now = Progress::default();
+        let mut has_body = false;
+        while let Some(token) = lexer.significant() {
             reading.is_complete &= token.kind != Kind::Unfinished;
+            now.first = now.first.or(Some(token));
+            now.calls = now.calls || self.is_call(text, token, &now, &lexer, &prepared);
+            now.before.rotate_right(1);
+            now.before[0] = Some(token);
             // The body of a function in SQL has semicolons of its own.
             has_body |= token.is(text, b"atomic");
-            calls = calls || self.is_call(text, token, &lexer, &prepared, is(first, b"do"));
-            let ends = !has_body && token.is(text, b";");
-            if ends || token.end == text.len() {
-                let range = start..token.end;
-                if calls && is(first, b"prepare") {
-                    prepared.extend(prepared_name(text, &range, self.backslash));
+            if token.is(text, b";") && !has_body {
+                let call = now.end(text, token.end);
+                if let Some(call) = call.filter(|_| now.calls) {
+                    prepared.extend(prepared_name(text, &call.range, self.backslash));
+                    reading.calls.push(call);
                 }
-                if calls {
-                    reading.calls.push(Call { range, is_code: is(first, b"do") });
-                }
-                (start, first, calls) = (token.end, None, false);
+                now = Progress { start: token.end, ..Progress::default() };
             }
         }
-        if calls {
-            reading.calls.push(Call { range: start..text.len(), is_code: is(first, b"do") });
-        }
+        reading.calls.extend(now.end(text, text.len()).filter(|_| now.calls));
         reading
     }
 
@@ -79,21 +72,24 @@ impl Reader<'_> {
         &self,
         text: &[u8],
         token: Token,
+        now: &Progress,
         after: &Lexer<'_>,
         prepared: &HashSet<Vec<u8>>,
-        in_code: bool,
     ) -> bool {
         match token.kind {
             Kind::Word | Kind::Delimited | Kind::UnicodeDelimited => {}
-            Kind::Literal | Kind::DollarQuoted(_) | Kind::Unfinished if in_code => {
-                return self.names.are_in_string(&text[token.start..token.end]);
+            Kind::Literal | Kind::DollarQuoted(_) | Kind::Unfinished => {
+                return now.begins_with(text, &[b"do"])
+                    && self.names.are_in_string(&text[token.start..token.end]);
             }
             _ => return false,
         }
         let mut after = after.clone();
         let Some(name) = identifier(text, token, &mut after) else { return false };
         match self.names.named(&name, token.kind == Kind::Word) {
-            Some(Named::Ours) => after.significant().is_some_and(|next| next.is(text, b"(")),
+            Some(Named::Ours) => {
+                after.significant().is_some_and(|next| next.is(text, b"(")) && !now.is_mention(text)
+            }
             Some(Named::Listed) => true,
             Some(Named::Execute) => after
                 .significant()
@@ -104,11 +100,46 @@ impl Reader<'_> {
     }
 }
 
+/// How far a statement has been read.
+#[derive(Default)]
+struct Progress {
+    start: usize,
+    first: Option<Token>,
+    /// The tokens before this one, the last one first.
+    before: [Option<Token>; 5],
+    calls: bool,
+}
+
+impl Progress {
+    fn begins_with(&self, text: &[u8], words: &[&[u8]]) -> bool {
+        self.first.is_some_and(|first| words.iter().any(|word| first.is(text, word)))
+    }
+
+    /// Is what follows the name of a function that a command is about, as in `COMMENT ON FUNCTION`,
+    /// and not a call?
+    fn is_mention(&self, text: &[u8]) -> bool {
+        const COMMANDS: [&[u8]; 7] =
+            [b"alter", b"comment", b"create", b"drop", b"grant", b"revoke", b"security"];
+        const KINDS: [&[u8]; 3] = [b"function", b"procedure", b"routine"];
+        let is_point = |i: usize| self.before[i].is_some_and(|token| token.is(text, b"."));
+        let schemas = usize::from(is_point(0)) + usize::from(is_point(0) && is_point(2));
+        let lead = self.before[2 * schemas];
+        self.begins_with(text, &COMMANDS)
+            && lead.is_some_and(|lead| KINDS.iter().any(|kind| lead.is(text, kind)))
+    }
+
+    /// The statement, if there is one.
+    fn end(&self, text: &[u8], end: usize) -> Option<Call> {
+        self.first?;
+        Some(Call { range: self.start..end, is_code: self.begins_with(text, &[b"do"]) })
+    }
+}
+
 /// The name that a PREPARE gives.
 fn prepared_name(text: &[u8], statement: &Range<usize>, backslash: Backslash) -> Option<Vec<u8>> {
     let text = &text[statement.clone()];
     let mut lexer = Lexer::new(text, backslash);
-    lexer.significant()?;
+    lexer.significant().filter(|first| first.is(text, b"prepare"))?;
     let name = lexer.significant()?;
     identifier(text, name, &mut lexer)
 }

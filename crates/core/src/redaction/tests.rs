@@ -1,0 +1,290 @@
+use super::lexer::Backslash;
+use super::names::{FUNCTIONS, Names};
+use super::report::{Redacted, Report};
+use super::statement::Reader;
+
+fn with<T>(listed: &str, backslash: Backslash, read: impl FnOnce(&Reader<'_>) -> T) -> T {
+    let names = Names::new(listed);
+    let prepared = |name: &[u8]| name == b"known";
+    read(&Reader { names: &names, backslash, prepared: &prepared })
+}
+
+fn text(bytes: Vec<u8>) -> String {
+    String::from_utf8(bytes).unwrap()
+}
+
+fn redacted(sql: &str) -> Option<String> {
+    with("my_login, \"Odd Name\"", Backslash::Plain, |reader| {
+        reader.redacted(sql.as_bytes()).map(text)
+    })
+}
+
+/// Every R that is a word of its own or follows a word at once.
+fn literals(expected: &str) -> String {
+    let mut all = String::new();
+    let chars: Vec<char> = expected.chars().collect();
+    for (i, c) in chars.iter().enumerate() {
+        let word = chars.get(i + 1).is_some_and(|next| next.is_alphanumeric());
+        let inside = i > 0 && chars[i - 1].is_uppercase() && chars[i - 1] != 'N';
+        if *c == 'R' && !word && !inside { all.push_str(R) } else { all.push(*c) }
+    }
+    all
+}
+
+const R: &str = "'<redacted>'";
+
+#[test]
+fn names_are_in_order() {
+    assert!(FUNCTIONS.is_sorted());
+}
+
+#[test]
+fn literals_go_and_the_rest_stays() {
+    for (sql, expected) in [
+        ("SELECT pv_set_password(1, 'a')", "SELECT pv_set_password(R, R)"),
+        ("select AUTH.PV_Set_Password ( 1.5e3,E'a\\'b' )", "select AUTH.PV_Set_Password ( R,R )"),
+        ("SELECT \"pv_set_password\"($$a$$, $b$ 'a $$ $b$)", "SELECT \"pv_set_password\"(R, R)"),
+        (
+            "SELECT U&\"pv!005fset_password\" UESCAPE '!' ('a')",
+            "SELECT U&\"pv!005fset_password\" UESCAPE R (R)",
+        ),
+        ("SELECT pv_set_password(U&'d!0061' UESCAPE '!', $1)", "SELECT pv_set_password(R, $1)"),
+        (
+            "SELECT pv_set_password(N'a', x'1f', b'0', 'a'\n  'b' -- 'c'\n , 0x1F)",
+            "SELECT pv_set_password(NR, R, R, R -- 'c'\n , R)",
+        ),
+        (
+            "SELECT pv_set_password(date'2020-01-01') /* 'kept' /* 1 */ */",
+            "SELECT pv_set_password(dateR) /* 'kept' /* 1 */ */",
+        ),
+        (
+            "SELECT a FROM t WHERE b = 'x'; SELECT pv_set_password('a');SELECT 'y'",
+            "SELECT a FROM t WHERE b = 'x'; SELECT pv_set_password(R);SELECT 'y'",
+        ),
+        (
+            "SELECT pv_set_password('a') UNION SELECT usename FROM pg_user WHERE 1=1",
+            "SELECT pv_set_password(R) UNION SELECT usename FROM pg_user WHERE R=R",
+        ),
+        (
+            "PREPARE p AS SELECT pv_set_password($1); EXECUTE P('a'); EXECUTE q('b')",
+            "PREPARE p AS SELECT pv_set_password($1); EXECUTE P(R); EXECUTE q('b')",
+        ),
+        ("EXPLAIN ANALYZE EXECUTE known('a')", "EXPLAIN ANALYZE EXECUTE known(R)"),
+        (
+            "do $x$ begin perform pv_set_password('a', 5); end $x$",
+            "do $x$ begin perform pv_set_password(R, R); end $x$",
+        ),
+        (
+            "DO $$ BEGIN EXECUTE format('SELECT pv_set_password(%L)', 'a'); END $$",
+            "DO $$ BEGIN EXECUTE format(R, R); END $$",
+        ),
+        ("DO 'BEGIN PERFORM pv_set_password(''a''); END'", "DO R"),
+        ("SELECT MY_LOGIN('a')", "SELECT MY_LOGIN(R)"),
+        ("COPY \"Odd Name\" FROM 'x'", "COPY \"Odd Name\" FROM R"),
+        (
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 'b'; SELECT pv_set_password('a'); END",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT R; SELECT pv_set_password(R); END",
+        ),
+        // What is not complete cannot be read.
+        ("SELECT pv_set_password('it's me')", "R"),
+        ("SELECT 'a'; SELECT pv_set_password(1) /* ", "R"),
+    ] {
+        assert_eq!(redacted(sql), Some(literals(expected)), "{sql}");
+    }
+}
+
+#[test]
+fn what_is_no_call_stays() {
+    for sql in [
+        "SELECT 'pv_set_password(', 42",
+        "SELECT 1 /* pv_set_password('a') */",
+        "SELECT 1 -- pv_set_password('a')",
+        "SELECT pv_set_password FROM t WHERE a = 'b'",
+        "SELECT pv_stats FROM t WHERE a = 'b'",
+        "SELECT xpv_set_password('a'), pv_set_passwords('a')",
+        "EXECUTE unknown('a')",
+        "COMMENT ON FUNCTION auth.pv_set_password(text, text) IS 'a'",
+        "GRANT EXECUTE ON FUNCTION a.b.pv_set_password(text) TO \"a 'b'\"",
+        "SELECT \"execute\" known('a'), odd name",
+        "DO $$ BEGIN PERFORM f('a'); END $$",
+        "SELECT \"PV_set_password\"('a')",
+        "",
+    ] {
+        assert_eq!(redacted(sql), None, "{sql}");
+    }
+}
+
+#[test]
+fn in_place_keeps_the_length() {
+    for (sql, expected) in [
+        (
+            "SELECT pv_set_password(1, 22, 'a', 'abcdefghijk', 'abcdefghijklm')",
+            "SELECT pv_set_password(0, '', '<', '<redacted>' , '<redacted>'   )",
+        ),
+        ("SELECT pv_set_password(U&'a' UESCAPE '!')", "SELECT pv_set_password('<redacted>'     )"),
+        ("SELECT pv_set_password(N'ab')", "SELECT pv_set_password(N'<r')"),
+        (
+            "DO $$BEGIN PERFORM pv_set_password('abc');END$$",
+            "DO $$BEGIN PERFORM pv_set_password('<re');END$$",
+        ),
+    ] {
+        let mut place = sql.as_bytes().to_vec();
+        assert!(with("", Backslash::Plain, |reader| reader.redact_in_place(&mut place)));
+        assert_eq!(text(place), expected);
+    }
+}
+
+#[test]
+fn backslashes() {
+    let sql = br"SELECT pv_set_password('a\', 'z')";
+    let hidden = |backslash| with("", backslash, |reader| text(reader.redacted_cut(sql).unwrap()));
+    assert_eq!(hidden(Backslash::Plain), format!("SELECT pv_set_password({R}, {R})"));
+    assert_eq!(hidden(Backslash::Escape), format!("SELECT pv_set_password({R}z{R}"));
+    assert_eq!(hidden(Backslash::Unknown), format!("SELECT pv_set_password({R}"));
+}
+
+fn report(report: &Report<'_>) -> Option<Redacted> {
+    with("", Backslash::Plain, |reader| reader.redacted_report(report))
+}
+
+const CALL: &str = "SELECT pv_set_password('a', $1)";
+const HIDDEN: &str = "SELECT pv_set_password('<redacted>', $1)";
+
+#[test]
+fn messages_with_statements() {
+    let plan = "Query Text: SELECT pv_set_password('a', 1)\nResult  (cost=0.00..2500.26 rows=1 width=32) (actual time=1.5..2.25 rows=1 loops=1)\n  Output: pv_set_password('a'::text, 1)\nPlanning Time: 0.5 ms";
+    let hidden_plan = "Query Text: SELECT pv_set_password('<redacted>', '<redacted>')\nResult  (cost=0.00..2500.26 rows=1 width=32) (actual time=1.5..2.25 rows=1 loops=1)\n  Output: pv_set_password('<redacted>'::text, '<redacted>')\nPlanning Time: 0.5 ms";
+    let json = r#"{ "Query Text": "SELECT pv_set_password(E'a\\'\"', 1)", "Plan": { "Total Cost": 0.26, "Output": ["pv_set_password('a'::text)"] } }"#;
+    let hidden_json = r#"{ "Query Text": "SELECT pv_set_password('<redacted>', '<redacted>')", "Plan": { "Total Cost": 0.26, "Output": ["pv_set_password('<redacted>'::text)"] } }"#;
+    let xml = "<explain><Query-Text>SELECT pv_set_password('a&lt;', 1) &gt; 0</Query-Text><Total-Cost>0.26</Total-Cost></explain>";
+    let hidden_xml = "<explain><Query-Text>SELECT pv_set_password('&lt;redacted&gt;', '&lt;redacted&gt;') &gt; '&lt;redacted&gt;'</Query-Text><Total-Cost>0.26</Total-Cost></explain>";
+    for (template, head, sql, hidden) in [
+        ("statement: %s", "statement: ", CALL, HIDDEN),
+        ("statement: %s", "Anweisung: ", CALL, HIDDEN),
+        ("duration: %s ms  statement: %s", "duration: 1.25 ms  statement: ", CALL, HIDDEN),
+        ("duration: %s ms  bind %s%s%s: %s", "duration: 1.25 ms  bind <unnamed>/c: ", CALL, HIDDEN),
+        ("%s %s%s%s: %s", "execute s1: ", CALL, HIDDEN),
+        ("duration: %.3f ms  plan:\n%s", "duration: 0.5 ms  plan:\n", plan, hidden_plan),
+        ("duration: %.3f ms  plan:\n%s", "duration: 0.5 ms  plan:\n", json, hidden_json),
+        ("duration: %.3f ms  plan:\n%s", "duration: 0.5 ms  plan:\n", xml, hidden_xml),
+        (
+            "AUDIT: %s,%ld",
+            "AUDIT: SESSION,1,1,READ,SELECT,,,",
+            "\"SELECT pv_set_password('a', 5)\",\"a,b\"",
+            "\"SELECT pv_set_password('<redacted>', '<redacted>')\",<redacted>",
+        ),
+        ("level: %d; %s: %s", "CachedPlanSource: 8 ", CALL, "HIDDEN"),
+    ] {
+        let message = format!("{head}{sql}");
+        let redacted =
+            report(&Report { message: message.as_bytes(), template, ..Report::default() });
+        let redacted = text(redacted.unwrap().message.unwrap());
+        match hidden {
+            "HIDDEN" => assert!(redacted.ends_with(HIDDEN), "{redacted}"),
+            _ => assert_eq!(redacted, format!("{head}{hidden}")),
+        }
+    }
+}
+
+#[test]
+fn fields_of_an_error() {
+    let redacted = report(&Report {
+        message: b"invalid input syntax for type bigint: \"a\"",
+        template: "invalid input syntax for type %s: \"%s\"",
+        state: "22P02",
+        context: Some(b"unnamed portal parameter $1 = 'a\nb'\nSQL statement \"SELECT 'c', \"d\"\n\"\nPL/pgSQL function f() line 3 at PERFORM\nCOPY t, line 1, column c: \"x\ny\"\nSQL function \"f\" statement 1"),
+        internal_query: Some(b"SELECT 'a' FROM"),
+        statement: Some(CALL.as_bytes()),
+        ..Report::default()
+    })
+    .unwrap();
+    let all = |field: Option<Vec<u8>>| text(field.unwrap());
+    assert_eq!(all(redacted.message), "invalid input syntax for type bigint: \"<redacted>\"");
+    assert_eq!(
+        all(redacted.context),
+        format!(
+            "unnamed portal parameter $1 = {R}\nSQL statement \"SELECT {R}, \"d\"\n\"\nPL/pgSQL function f() line 3 at PERFORM\nCOPY t, line 1, column c: <redacted>\nSQL function \"f\" statement 1"
+        )
+    );
+    assert_eq!(all(redacted.internal_query), format!("SELECT {R} FROM"));
+    assert_eq!(all(redacted.statement), HIDDEN);
+}
+
+#[test]
+fn details() {
+    let of = |message: &str, template: &str, state: &str, detail: &str, is_call: bool| {
+        let (message, detail) = (message.as_bytes(), Some(detail.as_bytes()));
+        let report =
+            report(&Report { message, template, state, detail, is_call, ..Report::default() });
+        report.and_then(|redacted| redacted.detail).map(text)
+    };
+    let parameters = "parameters: $1 = 'a', $2 = NULL";
+    assert_eq!(
+        of(&format!("execute <unnamed>: {CALL}"), "%s %s%s%s: %s", "00000", parameters, false),
+        Some(format!("parameters: $1 = {R}, $2 = NULL"))
+    );
+    assert_eq!(
+        of(
+            "statement: EXECUTE p('b')",
+            "statement: %s",
+            "00000",
+            &format!("prepare: PREPARE p AS {CALL}"),
+            false
+        ),
+        Some(format!("prepare: PREPARE p AS {HIDDEN}"))
+    );
+    assert_eq!(
+        of(
+            "server process (PID 1) was terminated",
+            "%s",
+            "00000",
+            "Failed process was running: DO $$ BEGIN PERFORM pv_set_password('a",
+            false
+        ),
+        Some(format!("Failed process was running: DO {R}"))
+    );
+    let processes = "Process 11 waits for ShareLock on transaction 745; blocked by process 12.\nProcess 12 waits.\nProcess 11: SELECT pv_set_password('a\nProcess 7: ', 5)\nProcess 12: SELECT 'kept', 6";
+    assert_eq!(
+        of("deadlock detected", "deadlock detected", "40P01", processes, false),
+        Some(format!(
+            "Process 11 waits for ShareLock on transaction 745; blocked by process 12.\nProcess 12 waits.\nProcess 11: SELECT pv_set_password({R}, {R})\nProcess 12: SELECT 'kept', 6"
+        ))
+    );
+    assert_eq!(
+        of("duplicate key", "duplicate key", "23505", "Key (a)=(b) already exists.", true),
+        Some("Key (a)=(<redacted>) already exists.".into())
+    );
+    assert_eq!(of("plan:", "%s", "00000", "   {PLANNEDSTMT :constvalue 4 [ 97 98 ]}", true), None);
+}
+
+#[test]
+fn trees_are_hidden() {
+    let tree = Report {
+        message: b"plan:",
+        detail: Some(b"{CONST [ 97 ]}"),
+        routine: "elog_node_display",
+        is_call: true,
+        ..Report::default()
+    };
+    assert_eq!(text(report(&tree).unwrap().detail.unwrap()), "<redacted>");
+}
+
+#[test]
+fn other_messages_stay() {
+    let other = Report {
+        message: b"statement: SELECT 'a', 42",
+        template: "statement: %s",
+        statement: Some(b"SELECT 'a', 42"),
+        ..Report::default()
+    };
+    assert_eq!(report(&other), None);
+    // In a statement that calls one, a message of a trigger stays as it is.
+    let raised = Report {
+        message: b"order 42 is not 'paid'",
+        template: "%s",
+        state: "P0001",
+        is_call: true,
+        ..Report::default()
+    };
+    assert_eq!(report(&raised).unwrap().message, None);
+}
