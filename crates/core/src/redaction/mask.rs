@@ -101,17 +101,17 @@ fn replace(text: &[u8], is_code: bool, backslash: Backslash, redacted: &mut Vec<
     redacted.extend_from_slice(&text[done..]);
 }
 
-/// Fills this space with a literal, cut where there is too little of it.
+/// Fills this space with a literal, cut where there is too little of it, and with blanks in it where
+/// there is more.
 fn fill(space: &mut [u8]) {
-    let len = space.len();
-    space.fill(b' ');
-    match len {
-        0 => {}
-        1 => space[0] = b'0',
-        _ => {
-            let content = REDACTED[1..REDACTED.len() - 1].iter().take(len - 2);
-            let literal = [b'\''].iter().chain(content).chain(b"'");
-            space.iter_mut().zip(literal).for_each(|(place, byte)| *place = *byte);
+    match space {
+        [] => {}
+        [one] => *one = b'0',
+        [first, content @ .., last] => {
+            (*first, *last) = (b'\'', b'\'');
+            content.fill(b' ');
+            let word = &REDACTED[1..REDACTED.len() - 1];
+            content.iter_mut().zip(word).for_each(|(place, byte)| *place = *byte);
         }
     }
 }

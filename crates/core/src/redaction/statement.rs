@@ -44,16 +44,14 @@ impl Reader<'_> {
         let mut prepared = HashSet::new();
         let mut lexer = Lexer::new(text, self.backslash);
         let mut now = Progress::default();
-        let mut has_body = false;
         while let Some(token) = lexer.significant() {
             reading.is_complete &= token.kind != Kind::Unfinished;
             now.first = now.first.or(Some(token));
             now.calls = now.calls || self.is_call(text, token, &now, &lexer, &prepared);
             now.before.rotate_right(1);
             now.before[0] = Some(token);
-            // The body of a function in SQL has semicolons of its own.
-            has_body |= token.is(text, b"atomic");
-            if token.is(text, b";") && !has_body {
+            now.open_body(text, token);
+            if token.is(text, b";") && now.body == 0 {
                 let call = now.end(text, token.end);
                 if let Some(call) = call.filter(|_| now.calls) {
                     prepared.extend(prepared_name(text, &call.range, self.backslash));
@@ -108,9 +106,21 @@ struct Progress {
     /// The tokens before this one, the last one first.
     before: [Option<Token>; 5],
     calls: bool,
+    /// How many END are missing to the end of `BEGIN ATOMIC`, which has semicolons of its own.
+    body: usize,
 }
 
 impl Progress {
+    fn open_body(&mut self, text: &[u8], token: Token) {
+        let after_begin = self.before[1].is_some_and(|token| token.is(text, b"begin"));
+        if (after_begin && token.is(text, b"atomic")) || (self.body > 0 && token.is(text, b"case"))
+        {
+            self.body += 1;
+        } else if self.body > 0 && token.is(text, b"end") {
+            self.body -= 1;
+        }
+    }
+
     fn begins_with(&self, text: &[u8], words: &[&[u8]]) -> bool {
         self.first.is_some_and(|first| words.iter().any(|word| first.is(text, word)))
     }

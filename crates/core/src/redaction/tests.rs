@@ -85,6 +85,10 @@ fn literals_go_and_the_rest_stays() {
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 'b'; SELECT pv_set_password('a'); END",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT R; SELECT pv_set_password(R); END",
         ),
+        (
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password('a') THEN 1 END; SELECT 2; END; SELECT 'b'",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password(R) THEN R END; SELECT R; END; SELECT 'b'",
+        ),
         // What is not complete cannot be read.
         ("SELECT pv_set_password('it's me')", "R"),
         ("SELECT 'a'; SELECT pv_set_password(1) /* ", "R"),
@@ -119,9 +123,9 @@ fn in_place_keeps_the_length() {
     for (sql, expected) in [
         (
             "SELECT pv_set_password(1, 22, 'a', 'abcdefghijk', 'abcdefghijklm')",
-            "SELECT pv_set_password(0, '', '<', '<redacted>' , '<redacted>'   )",
+            "SELECT pv_set_password(0, '', '<', '<redacted> ', '<redacted>   ')",
         ),
-        ("SELECT pv_set_password(U&'a' UESCAPE '!')", "SELECT pv_set_password('<redacted>'     )"),
+        ("SELECT pv_set_password(U&'a' UESCAPE '!')", "SELECT pv_set_password('<redacted>     ')"),
         ("SELECT pv_set_password(N'ab')", "SELECT pv_set_password(N'<r')"),
         (
             "DO $$BEGIN PERFORM pv_set_password('abc');END$$",
