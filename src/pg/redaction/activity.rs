@@ -23,7 +23,8 @@ pub fn redact() {
         });
         let (state, query) = ((*entry).st_state, (*entry).st_query_id);
         // What is written there ends with a zero: the end of a longer text would stay behind it.
-        let blank = CString::new(vec![b' '; statement.len()]).unwrap_or_default();
+        let room = pg_sys::pgstat_track_activity_query_size.unsigned_abs() as usize;
+        let blank = CString::new(vec![b' '; statement.len().min(room)]).unwrap_or_default();
         let redacted = CString::new(redacted).unwrap_or_default();
         pg_sys::pgstat_report_activity(state, blank.as_ptr());
         pg_sys::pgstat_report_activity(state, redacted.as_ptr());

@@ -1,5 +1,6 @@
 //! What is known of the command that the client has sent, beside its text.
 
+use core::ffi::c_char;
 use std::cell::Cell;
 
 use pgrx::pg_sys;
@@ -12,9 +13,13 @@ use crate::settings;
 thread_local! {
     /// When the command began in which a call was seen last.
     static CALLED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
+    /// When the command began whose text was redacted last, and where the text lies.
+    static REDACTED: Cell<Option<Message>> = const { Cell::new(None) };
     /// When the command began that was counted last.
     static COUNTED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
 }
+
+type Message = (pg_sys::TimestampTz, *const c_char);
 
 /// Every message of the client's begins a command.
 fn began() -> Option<pg_sys::TimestampTz> {
@@ -32,6 +37,28 @@ pub fn note_call() {
     CALLED.set(began());
 }
 
+/// Is its text redacted?
+pub fn is_redacted() -> bool {
+    REDACTED.get().is_some() && REDACTED.get() == message()
+}
+
+fn message() -> Option<Message> {
+    // SAFETY: a plain value of this process.
+    began().map(|began| (began, unsafe { pg_sys::debug_query_string }))
+}
+
+/// Redacts its text where it lies, and in `pg_stat_activity`: those of its statements that call a
+/// function that takes or gives a secret, and if none does by its text, all of it.
+pub fn redact_message() {
+    if is_redacted() {
+        return;
+    }
+    // SAFETY: the client's message, or what a prepared statement or a portal has copied of it.
+    unsafe { text::redact_in_place(pg_sys::debug_query_string, true) };
+    activity::redact();
+    REDACTED.set(message());
+}
+
 /// Counts a redacted statement for its login, once in a command.
 pub fn count() {
     if COUNTED.replace(began()) != began() {
@@ -43,8 +70,10 @@ pub fn count() {
 pub fn is_client() -> bool {
     // SAFETY: plain values of this process.
     unsafe {
-        pg_sys::MyBackendType == pg_sys::BackendType::B_BACKEND
-            && !pg_sys::debug_query_string.is_null()
+        matches!(
+            pg_sys::MyBackendType,
+            pg_sys::BackendType::B_BACKEND | pg_sys::BackendType::B_WAL_SENDER
+        ) && !pg_sys::debug_query_string.is_null()
     }
 }
 
@@ -56,18 +85,16 @@ pub fn begin_call() {
         return;
     }
     note_call();
-    // SAFETY: values of this process. Both texts may be changed: the first is the client's message
-    // or a copy of a prepared statement's or portal's own, the second always a portal's own.
+    // SAFETY: values of this process; the text of a portal is its own.
     unsafe {
         if !is_client() || text::calls(pg_sys::debug_query_string) {
             return;
         }
         count();
-        text::redact_in_place(pg_sys::debug_query_string, true);
+        redact_message();
         let portal = pg_sys::ActivePortal;
         if !portal.is_null() && (*portal).sourceText != pg_sys::debug_query_string {
             text::redact_in_place((*portal).sourceText, true);
         }
     }
-    activity::redact();
 }

@@ -4,14 +4,17 @@
 //! A text that is the client's message, or that a prepared statement or portal has copied for
 //! itself, is changed where it lies. Any other may be held by SPI, a procedural language or the
 //! catalog and parsed again: those who come next are given a copy.
+//!
+//! An error of what comes next passes through these functions by `longjmp`, as through PostgreSQL's
+//! own: with a guard of pgrx in between it would be another error, without its context. So they hold
+//! nothing that has to be dropped, and what may panic is in functions of its own, with a guard.
 
 use core::ffi::{c_char, c_int};
 use std::sync::OnceLock;
 
 use pgrx::pg_sys;
-use pgrx::pg_sys::ffi::pg_guard_ffi_boundary;
 
-use super::{activity, command, log, text};
+use super::{command, log, text};
 use crate::settings;
 
 static NEXT_ANALYZE: OnceLock<pg_sys::post_parse_analyze_hook_type> = OnceLock::new();
@@ -38,6 +41,101 @@ pub fn install() {
     }
 }
 
+unsafe extern "C-unwind" {
+    // PostgreSQL's own, without the guard that pgrx puts around them.
+    fn standard_planner(
+        parse: *mut pg_sys::Query,
+        text: *const c_char,
+        options: c_int,
+        parameters: pg_sys::ParamListInfo,
+    ) -> *mut pg_sys::PlannedStmt;
+    fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+    fn standard_ProcessUtility(
+        statement: *mut pg_sys::PlannedStmt,
+        text: *const c_char,
+        read_only_tree: bool,
+        context: pg_sys::ProcessUtilityContext::Type,
+        parameters: pg_sys::ParamListInfo,
+        environment: *mut pg_sys::QueryEnvironment,
+        receiver: *mut pg_sys::DestReceiver,
+        completion: *mut pg_sys::QueryCompletion,
+    );
+}
+
+unsafe extern "C-unwind" fn on_analyze(
+    state: *mut pg_sys::ParseState,
+    query: *mut pg_sys::Query,
+    jumble: *mut pg_sys::JumbleState,
+) {
+    // SAFETY: PostgreSQL passes valid structures; the text is put back before anybody else looks.
+    unsafe {
+        let text = (*state).p_sourcetext;
+        (*state).p_sourcetext = for_others(text);
+        if let Some(Some(next)) = NEXT_ANALYZE.get() {
+            next(state, query, jumble);
+        }
+        (*state).p_sourcetext = text;
+    }
+}
+
+unsafe extern "C-unwind" fn on_plan(
+    parse: *mut pg_sys::Query,
+    text: *const c_char,
+    options: c_int,
+    parameters: pg_sys::ParamListInfo,
+) -> *mut pg_sys::PlannedStmt {
+    // SAFETY: PostgreSQL passes valid arguments, which are passed on.
+    unsafe {
+        look(text);
+        match NEXT_PLANNER.get() {
+            Some(Some(next)) => next(parse, text, options, parameters),
+            _ => standard_planner(parse, text, options, parameters),
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn on_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
+    // SAFETY: PostgreSQL passes a valid structure. It was made in the current memory context, so a
+    // copy of its text lives as long; nothing else points to its text but this field.
+    unsafe {
+        (*query).sourceText = to_execute((*query).sourceText);
+        match NEXT_START.get() {
+            Some(Some(next)) => next(query, flags),
+            _ => standard_ExecutorStart(query, flags),
+        }
+    }
+}
+
+unsafe extern "C-unwind" fn on_utility(
+    statement: *mut pg_sys::PlannedStmt,
+    text: *const c_char,
+    read_only_tree: bool,
+    context: pg_sys::ProcessUtilityContext::Type,
+    parameters: pg_sys::ParamListInfo,
+    environment: *mut pg_sys::QueryEnvironment,
+    receiver: *mut pg_sys::DestReceiver,
+    completion: *mut pg_sys::QueryCompletion,
+) {
+    // SAFETY: PostgreSQL passes valid arguments, which are passed on; a copy of the text lives in the
+    // current memory context, as long as the command.
+    unsafe {
+        let text = to_execute(text);
+        redact_prepared();
+        note_cursor((*statement).utilityStmt);
+        let next = NEXT_UTILITY.get().copied().flatten().unwrap_or(standard_ProcessUtility);
+        next(
+            statement,
+            text,
+            read_only_tree,
+            context,
+            parameters,
+            environment,
+            receiver,
+            completion,
+        );
+    }
+}
+
 /// What has to happen to a text.
 #[derive(PartialEq, Eq)]
 enum Found {
@@ -49,146 +147,82 @@ enum Found {
     NotOurs,
 }
 
+/// The text for those who come next.
+///
+/// # Safety
+/// That of [`look`].
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn for_others(text: *const c_char) -> *const c_char {
+    // SAFETY: the caller's promise.
+    unsafe { if look_at(text) == Found::NotOurs { text::redacted_copy(text) } else { text } }
+}
+
+/// The same where a statement is about to be executed: it is counted.
+///
+/// # Safety
+/// That of [`look`].
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn to_execute(text: *const c_char) -> *const c_char {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let found = look_at(text);
+        if found != Found::Nothing {
+            command::count();
+        }
+        if found == Found::NotOurs { text::redacted_copy(text) } else { text }
+    }
+}
+
 /// Looks at the text of a statement that is about to be analysed, planned or executed.
 ///
 /// # Safety
 /// `text` is null or the C string that PostgreSQL passes to a hook.
-unsafe fn look(text: *const c_char) -> Found {
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn look(text: *const c_char) {
+    // SAFETY: the caller's promise.
+    unsafe { look_at(text) };
+}
+
+/// # Safety
+/// That of [`look`].
+unsafe fn look_at(text: *const c_char) -> Found {
     log::restore_statement();
     // SAFETY: the caller's promise, and values of this process. What is changed in place belongs to
     // the client's message, to the prepared statement that is being bound, or to a portal.
     unsafe {
-        if !settings::redact() || !text::calls(text) {
+        if !settings::redact() {
+            return Found::Nothing;
+        }
+        let is_message = !text.is_null() && text == pg_sys::debug_query_string;
+        if is_message && command::is_redacted() {
+            return Found::Redacted;
+        }
+        if !text::calls(text) {
             return Found::Nothing;
         }
         command::note_call();
         if !command::is_client() {
             return Found::NotOurs;
         }
+        command::redact_message();
         let portal = pg_sys::ActivePortal;
-        let is_message = text == pg_sys::debug_query_string;
-        let is_portals = !portal.is_null() && text == (*portal).sourceText;
-        if is_message || is_portals {
+        let is_portals = !is_message && !portal.is_null() && text == (*portal).sourceText;
+        if is_portals {
             text::redact_in_place(text, false);
         }
-        text::redact_in_place(pg_sys::debug_query_string, true);
-        activity::redact();
         if is_message || is_portals { Found::Redacted } else { Found::NotOurs }
     }
 }
 
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn on_analyze(
-    state: *mut pg_sys::ParseState,
-    query: *mut pg_sys::Query,
-    jumble: *mut pg_sys::JumbleState,
-) {
-    // SAFETY: PostgreSQL passes valid structures; the text is put back before anybody else looks.
-    unsafe {
-        let text = (*state).p_sourcetext;
-        if look(text) == Found::NotOurs {
-            (*state).p_sourcetext = text::redacted_copy(text);
-        }
-        if let Some(Some(next)) = NEXT_ANALYZE.get() {
-            pg_guard_ffi_boundary(|| next(state, query, jumble));
-        }
-        (*state).p_sourcetext = text;
-    }
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn on_plan(
-    parse: *mut pg_sys::Query,
-    text: *const c_char,
-    options: c_int,
-    parameters: pg_sys::ParamListInfo,
-) -> *mut pg_sys::PlannedStmt {
-    // SAFETY: PostgreSQL passes valid arguments, which are passed on.
-    unsafe {
-        look(text);
-        match NEXT_PLANNER.get() {
-            Some(Some(next)) => pg_guard_ffi_boundary(|| next(parse, text, options, parameters)),
-            _ => pg_sys::standard_planner(parse, text, options, parameters),
-        }
-    }
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn on_start(query: *mut pg_sys::QueryDesc, flags: c_int) {
-    // SAFETY: PostgreSQL passes a valid structure. It was made in the current memory context, so the
-    // copy lives as long; nothing else points to its text but this field.
-    unsafe {
-        let found = look((*query).sourceText);
-        if found != Found::Nothing {
-            command::count();
-        }
-        if found == Found::NotOurs {
-            (*query).sourceText = text::redacted_copy((*query).sourceText);
-        }
-        match NEXT_START.get() {
-            Some(Some(next)) => pg_guard_ffi_boundary(|| next(query, flags)),
-            _ => pg_sys::standard_ExecutorStart(query, flags),
-        }
-    }
-}
-
-#[pgrx::pg_guard]
-unsafe extern "C-unwind" fn on_utility(
-    statement: *mut pg_sys::PlannedStmt,
-    text: *const c_char,
-    read_only_tree: bool,
-    context: pg_sys::ProcessUtilityContext::Type,
-    parameters: pg_sys::ParamListInfo,
-    environment: *mut pg_sys::QueryEnvironment,
-    receiver: *mut pg_sys::DestReceiver,
-    completion: *mut pg_sys::QueryCompletion,
-) {
-    // SAFETY: PostgreSQL passes valid arguments, which are passed on; the copy of the text lives in
-    // the current memory context, as long as the command.
-    unsafe {
-        let found = look(text);
-        let text = if found == Found::NotOurs { text::redacted_copy(text) } else { text };
-        if found != Found::Nothing {
-            command::count();
-            redact_prepared();
-        } else if settings::redact() {
-            note_cursor((*statement).utilityStmt);
-        }
-        match NEXT_UTILITY.get() {
-            Some(Some(next)) => pg_guard_ffi_boundary(|| {
-                next(
-                    statement,
-                    text,
-                    read_only_tree,
-                    context,
-                    parameters,
-                    environment,
-                    receiver,
-                    completion,
-                );
-            }),
-            _ => pg_sys::standard_ProcessUtility(
-                statement,
-                text,
-                read_only_tree,
-                context,
-                parameters,
-                environment,
-                receiver,
-                completion,
-            ),
-        }
-    }
-}
-
 /// Redacts what PostgreSQL keeps of the prepared statement that is being executed, which it would
-/// show again with the next Bind.
-fn redact_prepared() {
+/// show again with the next Bind. A plannable one is seen by the planner while it is bound.
+#[pgrx::pg_guard]
+extern "C-unwind" fn redact_prepared() {
     // SAFETY: values of this process; a portal of a prepared statement has its name. The text is the
     // statement's own copy.
     unsafe {
         let portal = pg_sys::ActivePortal;
-        if portal.is_null() || (*portal).prepStmtName.is_null() {
+        if !command::is_call() || portal.is_null() || (*portal).prepStmtName.is_null() {
             return;
         }
         if let Some(source) =
@@ -203,10 +237,11 @@ fn redact_prepared() {
 ///
 /// # Safety
 /// `node` is a utility statement.
-unsafe fn note_cursor(node: *mut pg_sys::Node) {
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn note_cursor(node: *mut pg_sys::Node) {
     // SAFETY: the caller's promise; the tag tells the type.
     unsafe {
-        if (*node).type_ != pg_sys::NodeTag::T_FetchStmt {
+        if (*node).type_ != pg_sys::NodeTag::T_FetchStmt || !settings::redact() {
             return;
         }
         let portal = pg_sys::GetPortalByName((*node.cast::<pg_sys::FetchStmt>()).portalname);

@@ -49,8 +49,19 @@ pub fn restore_statement() {
     });
 }
 
-#[pgrx::pg_guard]
+/// Holds nothing that has to be dropped: see [`super::hooks`].
 unsafe extern "C-unwind" fn on_message(error: *mut pg_sys::ErrorData) {
+    // SAFETY: what PostgreSQL passes is passed on.
+    unsafe {
+        prepare(error);
+        if let Some(Some(next)) = NEXT.get() {
+            next(error);
+        }
+    }
+}
+
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn prepare(error: *mut pg_sys::ErrorData) {
     restore_statement();
     // SAFETY: PostgreSQL passes the message that it is about to print; names are C strings or null.
     unsafe {
@@ -65,9 +76,6 @@ unsafe extern "C-unwind" fn on_message(error: *mut pg_sys::ErrorData) {
         }
         if is_end_of_worker(error) {
             (*error).output_to_server = false;
-        }
-        if let Some(Some(next)) = NEXT.get() {
-            pg_sys::ffi::pg_guard_ffi_boundary(|| next(error));
         }
     }
 }
