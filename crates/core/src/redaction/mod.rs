@@ -21,6 +21,3 @@ pub mod plan;
 pub mod report;
 pub mod statement;
 pub mod values;
-
-#[cfg(test)]
-mod tests;

@@ -1,7 +1,10 @@
-use super::lexer::Backslash;
-use super::names::{FUNCTIONS, Names};
-use super::report::{Redacted, Report};
-use super::statement::Reader;
+//! What is redacted, and what is not.
+#![allow(clippy::unwrap_used)]
+
+use password_verify_core::redaction::lexer::Backslash;
+use password_verify_core::redaction::names::{FUNCTIONS, Names};
+use password_verify_core::redaction::report::{Redacted, Report};
+use password_verify_core::redaction::statement::Reader;
 
 fn with<T>(listed: &str, backslash: Backslash, read: impl FnOnce(&Reader<'_>) -> T) -> T {
     let names = Names::new(listed);
