@@ -49,7 +49,7 @@ fn literals_go_and_the_rest_stays() {
         ("SELECT \"pv_set_password\"($$a$$, $b$ 'a $$ $b$)", "SELECT \"pv_set_password\"(R, R)"),
         (
             "SELECT U&\"pv!005fset_password\" UESCAPE '!' ('a')",
-            "SELECT U&\"pv!005fset_password\" UESCAPE R (R)",
+            "SELECT U&\"pv!005fset_password\" UESCAPE '!' (R)",
         ),
         ("SELECT pv_set_password(U&'d!0061' UESCAPE '!', $1)", "SELECT pv_set_password(R, $1)"),
         (
@@ -91,6 +91,14 @@ fn literals_go_and_the_rest_stays() {
         (
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password('a') THEN 1 END; SELECT 2; END; SELECT 'b'",
             "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password(R) THEN R END; SELECT R; END; SELECT 'b'",
+        ),
+        (
+            "SELECT pv_set_password('a'::varchar(20)), x::timestamp (3), y::numeric(10, 2)[4], f(12), ARRAY[5], varchar(1234)",
+            "SELECT pv_set_password(R::varchar(20)), x::timestamp (3), y::numeric(10, 2)[4], f(R), ARRAY[R], varchar(R)",
+        ),
+        (
+            "SELECT pv_set_password(interval(3) '1 day', 'b'::character varying(5), 'c'::integer[3])",
+            "SELECT pv_set_password(interval(3) R, R::character varying(5), R::integer[3])",
         ),
         // What is not complete cannot be read.
         ("SELECT pv_set_password('it's me')", "R"),

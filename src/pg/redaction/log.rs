@@ -11,8 +11,8 @@ use password_verify_core::redaction::report::{Redacted, Report};
 use pgrx::{PgLogLevel, pg_sys};
 use zeroize::Zeroize;
 
-use super::command;
 use super::text::{bytes, reading};
+use super::{activity, command};
 use crate::pg::report::ROUTINE;
 use crate::settings;
 
@@ -97,6 +97,13 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
             context: optional((*error).context),
             internal_query: optional((*error).internalquery),
             template: CStr::from_ptr(or_empty((*error).message_id)).to_str().unwrap_or_default(),
+            names: [
+                optional((*error).schema_name),
+                optional((*error).table_name),
+                optional((*error).column_name),
+                optional((*error).datatype_name),
+                optional((*error).constraint_name),
+            ],
             state: state.to_str().unwrap_or_default(),
             routine: CStr::from_ptr(or_empty((*error).funcname)).to_str().unwrap_or_default(),
             statement: optional(pg_sys::debug_query_string),
@@ -106,6 +113,15 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
         let redacted =
             catch_unwind(AssertUnwindSafe(|| reading(|reader| reader.redacted_report(&report))));
         let Some(redacted) = redacted.unwrap_or_else(|_| Some(everything(&report))) else { return };
+        // The statement is over, or its text has not been analysed yet: then others see it meanwhile.
+        if command::is_client() && redacted.statement.is_some() {
+            if (*error).elevel >= PgLogLevel::ERROR as i32 {
+                command::note_call();
+                command::redact_message();
+            } else if !command::is_redacted() {
+                activity::redact();
+            }
+        }
         let Redacted { message, detail, detail_log, context, internal_query, statement } = redacted;
         replace(error, &raw mut (*error).message, message);
         replace(error, &raw mut (*error).detail, detail);

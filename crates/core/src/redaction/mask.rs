@@ -6,6 +6,7 @@ use std::ops::Range;
 use super::identifier;
 use super::lexer::{Backslash, Kind, Lexer, Token};
 use super::statement::Reader;
+use super::type_name::TypeName;
 
 /// What stands in place of a literal: still one, so that the statement stays SQL.
 pub const REDACTED: &[u8] = b"'<redacted>'";
@@ -124,12 +125,14 @@ pub struct Hidden<'a> {
     /// Inside of a string that is code: what follows that string.
     outer: Option<Lexer<'a>>,
     backslash: Backslash,
+    type_name: TypeName,
 }
 
 impl<'a> Hidden<'a> {
     /// `is_code`: dollar-quoted strings are code, of which only the literals are hidden.
     pub fn new(text: &'a [u8], is_code: bool, backslash: Backslash) -> Self {
-        Self { text, lexer: Lexer::new(text, backslash), is_code, outer: None, backslash }
+        let (lexer, type_name) = (Lexer::new(text, backslash), TypeName::default());
+        Self { text, lexer, is_code, outer: None, backslash, type_name }
     }
 
     fn literal(&mut self, token: Token) -> Range<usize> {
@@ -154,7 +157,14 @@ impl Iterator for Hidden<'_> {
                 self.lexer = self.outer.take()?;
                 continue;
             };
+            let part = &self.text[token.start..token.end];
+            if token.kind != Kind::Space {
+                self.type_name = self.type_name.next(part);
+            }
             match token.kind {
+                Kind::Number if self.type_name.has(part) => {}
+                // The escape that UESCAPE names is a part of the identifier.
+                Kind::UnicodeDelimited => _ = identifier::escape(self.text, &mut self.lexer),
                 Kind::Literal => return Some(self.literal(token)),
                 Kind::Number | Kind::Unfinished => return Some(token.start..token.end),
                 Kind::DollarQuoted(mark) => {

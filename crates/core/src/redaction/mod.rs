@@ -6,7 +6,7 @@
 //! | [`lexer`], [`identifier`] | SQL as PostgreSQL's scanner reads it |
 //! | [`names`] | which names are looked for |
 //! | [`statement`] | which statements of a text call one |
-//! | [`mask`] | what is put in place of literals |
+//! | [`mask`], [`type_name`] | what is put in place of literals, and which numbers are none |
 //! | [`report`] | a message on its way to the log, with all its fields |
 //! | [`plan`], [`audit`] | what auto_explain and pgaudit print |
 //! | [`values`], [`lines`] | values in PostgreSQL's own errors, and where they have come about |
@@ -20,4 +20,5 @@ pub mod names;
 pub mod plan;
 pub mod report;
 pub mod statement;
+pub mod type_name;
 pub mod values;

@@ -1,6 +1,8 @@
 //! A message on its way to the server log, and what has to be redacted in it.
 
 use super::audit;
+use super::identifier::identifier;
+use super::lexer::Lexer;
 use super::statement::Reader;
 use super::values;
 
@@ -14,6 +16,8 @@ pub struct Report<'a> {
     pub internal_query: Option<&'a [u8]>,
     /// The format string of the message, untranslated.
     pub template: &'a str,
+    /// Of the schema, table, column, type and constraint that it is about.
+    pub names: [Option<&'a [u8]>; 5],
     pub state: &'a str,
     /// The C function that reports.
     pub routine: &'a str,
@@ -111,15 +115,58 @@ impl Reader<'_> {
             }
             About::Tree => None,
             About::Other => is_call
-                .then(|| values::redacted(report.message, report.template, report.state))
+                .then(|| self.redacted_values(report, redacted.context.as_deref()))
                 .flatten()
-                .or_else(|| self.redacted_cut(report.message)),
+                .or_else(|| self.redacted_quote(report.message)),
         };
         redacted.detail = report.detail.and_then(|detail| match about {
             About::Tree => is_call.then(|| b"<redacted>".to_vec()),
             _ => self.redacted_detail(detail, report, is_call),
         });
         Some(redacted)
+    }
+
+    /// PostgreSQL's own words about the statement.
+    fn redacted_values(&self, report: &Report<'_>, context: Option<&[u8]>) -> Option<Vec<u8>> {
+        // A setting's own check says what is wrong with a value of it.
+        let is_check =
+            report.routine.starts_with("call_") && report.routine.ends_with("_check_hook");
+        if is_check && report.template == "%s" {
+            return Some(values::redacted_quotes(report.message));
+        }
+        let texts = [report.statement, report.internal_query, context];
+        let words = || texts.into_iter().flatten().flat_map(|text| self.words(text));
+        let is_known = |value: &[u8]| {
+            let parts = || value.split(|byte| *byte == b'.');
+            parts()
+                .all(|part| report.names.contains(&Some(part)) || words().any(|word| word == part))
+        };
+        values::redacted(report.message, report.template, report.state, &is_known)
+    }
+
+    /// The identifiers and keywords of a text.
+    fn words<'a>(&self, text: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + use<'a> {
+        let mut lexer = Lexer::new(text, self.backslash);
+        std::iter::from_fn(move || {
+            loop {
+                let token = lexer.next()?;
+                if let Some(word) = identifier(text, token, &mut lexer) {
+                    return Some(word);
+                }
+            }
+        })
+    }
+
+    /// A message that quotes a statement somewhere, and may cut it off.
+    fn redacted_quote(&self, message: &[u8]) -> Option<Vec<u8>> {
+        self.redacted_cut(message).or_else(|| {
+            // A DO is known as one by its beginning.
+            let is_do = |at: &usize| {
+                message[at + 2..].get(..2).is_some_and(|word| word.eq_ignore_ascii_case(b"do"))
+            };
+            let at = memchr::memmem::find_iter(message, b": ").find(is_do)? + 2;
+            Some([&message[..at], &self.redacted_cut(&message[at..])?].concat())
+        })
     }
 
     fn redacted_detail(

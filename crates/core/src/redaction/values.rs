@@ -33,10 +33,17 @@ const KINDS: &[&str] = &[
     "xml",
 ];
 
-/// The message with its values redacted, of an error whose SQLSTATE is `state`.
-pub fn redacted(message: &[u8], template: &str, state: &str) -> Option<Vec<u8>> {
-    let is_syntax = state == "42601";
-    if !(state.starts_with("22") || is_syntax) || template == "%s" {
+/// The message with its values redacted, of an error with this SQLSTATE. `is_known`: is this word one
+/// of the statement's, outside of its literals?
+pub fn redacted(
+    message: &[u8],
+    template: &str,
+    state: &str,
+    is_known: &dyn Fn(&[u8]) -> bool,
+) -> Option<Vec<u8>> {
+    let is_data = state.starts_with("22");
+    // What other code says in its own words, such as RAISE.
+    if template == "%s" || !(is_data || state.starts_with("42")) {
         return None;
     }
     let parts = parts(template);
@@ -53,12 +60,13 @@ pub fn redacted(message: &[u8], template: &str, state: &str) -> Option<Vec<u8>> 
         };
         let Some(at) = at else { return Some(parts.join(REDACTED)) };
         if i > 0 {
-            // In a syntax error the first says which one: `%s at or near "%s"`.
-            let is_kind = KINDS.iter().any(|kind| kind.as_bytes() == &rest[..at]);
-            let keep = is_kind
-                || (is_syntax
-                    && (i == 1 && part.starts_with(b" at ") || is_bare_word(&rest[..at])));
-            redacted.extend_from_slice(if keep { &rest[..at] } else { REDACTED });
+            let value = &rest[..at];
+            let is_kind = KINDS.iter().any(|kind| kind.as_bytes() == value);
+            // About a statement, and not about data, what stands without quotation marks is a kind of
+            // thing, a type or a signature; and what stands in them is its own word, or a value.
+            let is_quoted = parts[i - 1].ends_with(b"\"");
+            let is_word = !is_data && (!is_quoted || is_sign(value) || is_known(value));
+            redacted.extend_from_slice(if is_kind || is_word { value } else { REDACTED });
         }
         redacted.extend_from_slice(part);
         rest = &rest[at + part.len()..];
@@ -80,10 +88,8 @@ fn parts(template: &str) -> Vec<&[u8]> {
     parts
 }
 
-/// A keyword, name or sign, as opposed to a literal.
-fn is_bare_word(text: &[u8]) -> bool {
-    let is_sign = text.len() == 1 && b",()[].;:+-*/%^<>=".contains(&text[0]);
-    is_sign || text.iter().all(|byte| byte.is_ascii_alphabetic() || *byte == b'_')
+fn is_sign(text: &[u8]) -> bool {
+    text.len() == 1 && b",()[].;:+-*/%^<>=".contains(&text[0])
 }
 
 /// The detail of an error with that SQLSTATE.
@@ -136,7 +142,8 @@ mod tests {
     use super::*;
 
     fn message(message: &str, template: &str, state: &str) -> Option<String> {
-        redacted(message.as_bytes(), template, state).map(|text| String::from_utf8(text).unwrap())
+        redacted(message.as_bytes(), template, state, &|word| word == b"FROM" || word == b"users")
+            .map(|text| String::from_utf8(text).unwrap())
     }
 
     #[test]
@@ -188,10 +195,18 @@ mod tests {
         ] {
             assert_eq!(message(text, template, state).as_deref(), Some(expected), "{text}");
         }
+        let relation = "relation \"%s\" does not exist";
+        let is = |name: &str| {
+            message(&format!("relation \"{name}\" does not exist"), relation, "42P01").unwrap()
+        };
+        assert_eq!(is("users"), "relation \"users\" does not exist");
+        assert_eq!(is("hunter2"), "relation \"<redacted>\" does not exist");
+        let function = "function f(unknown) does not exist";
         assert_eq!(
-            message("relation \"x\" does not exist", "relation \"%s\" does not exist", "42P01"),
-            None
+            message(function, "function %s does not exist", "42883").as_deref(),
+            Some(function)
         );
+        assert_eq!(message("role \"x\" may not", "role \"%s\" may not", "55000"), None);
         assert_eq!(message("what a trigger says", "%s", "22000"), None);
     }
 
