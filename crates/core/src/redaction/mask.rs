@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use super::identifier;
 use super::lexer::{Backslash, Kind, Lexer, Token};
-use super::statement::Reader;
+use super::statement::{Reader, Reading};
 use super::type_name::TypeName;
 
 /// What stands in place of a literal: still one, so that the statement stays SQL.
@@ -62,7 +62,11 @@ impl Reader<'_> {
         if !self.names.may_be_in(text) {
             return false;
         }
-        let calls = self.read(text).calls;
+        let Reading { calls, is_complete } = self.read(text);
+        if !is_complete && !calls.is_empty() {
+            fill(text);
+            return true;
+        }
         for call in &calls {
             let hidden: Vec<_> =
                 Hidden::new(&text[call.range.clone()], call.is_code, self.backslash).collect();
@@ -75,6 +79,9 @@ impl Reader<'_> {
 
     /// [`Reader::all_redacted`] without a change of length.
     pub fn redact_all_in_place(&self, text: &mut [u8]) {
+        if !is_complete(text, self.backslash) {
+            return fill(text);
+        }
         let is_code = is_do(text, self.backslash);
         let hidden: Vec<_> = Hidden::new(text, is_code, self.backslash).collect();
         for range in hidden {
