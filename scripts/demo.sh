@@ -3,7 +3,11 @@
 . "$(dirname "$0")/cluster.sh"
 . scripts/story.sh
 
-make_cluster demo <<<''
+make_cluster demo <<'CONF'
+# As much as a server can log of statements, for the last chapter.
+log_statement = all
+log_min_duration_statement = 0
+CONF
 as_server sh -c 'umask 077; echo "demo:$(openssl rand -base64 32)" >"$0"' "$folder/keyring"
 as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<<"password_verify.keyring_file = '$folder/keyring'"
 start_cluster
@@ -110,6 +114,38 @@ is_refused keeper "SELECT * FROM auth.pv_results($job)"
 answers webmail "SELECT seq, result FROM auth.pv_results($job)" '1 +\| \{"subject": "Lunch\?"\}'
 answers webmail "SELECT auth.pv_ack_results($job, 1)" "t"
 answers admin "SELECT action, outcome, user_id, login_role FROM auth.pv_events WHERE action = 'open_secret' ORDER BY epoch, seq LIMIT 1" "open_secret +\| valid +\| 42 +\| keeper"
+
+say "13. The server has logged every statement of this story, and what a session does can be seen: what was done, not the passwords"
+coproc SESSION { "$bin/psql" -X -q -h "$folder" -U app -d shop 2>&1; }
+echo "SELECT valid FROM auth.pv_validate_password(42::bigint, 'velvet anvil under monsoon') AS of_a_session;" >&"${SESSION[1]}"
+read -r _ <&"${SESSION[0]}" # the answer is there, and the session waits
+answers admin "SELECT usename, state, query FROM pg_stat_activity WHERE usename = 'app'" \
+    "app +\| idle +\| SELECT valid FROM auth.pv_validate_password\('<redacted>'::bigint, '<redacted>'\) AS of_a_session;$"
+eval "exec ${SESSION[1]}>&-"
+wait "$SESSION_PID"
+answers app "PREPARE login AS SELECT valid FROM auth.pv_validate_password(\$1::bigint, \$2);
+EXECUTE login(42, 'velvet anvil under monsoon');" "t$"
+is_refused app "SELECT valid FROM auth.pv_validate_password('velvet anvil under monsoon'::bigint, '42')" "invalid input syntax for type bigint: \"<redacted>\""
+# is_logged PATTERN: the log has such lines, and prints them.
+is_logged() {
+    output=$(grep -E "$1" "$folder/log" || true)
+    printf '\n$ grep -E %q log\n%s\n' "$1" "$output"
+    [ -n "$output" ] || die "this should have been logged"
+}
+# is_not_logged WORD...: none of them is in the log.
+is_not_logged() {
+    local words=()
+    for word in "$@"; do words+=(-e "$word"); done
+    output=$(grep -F "${words[@]}" "$folder/log" || true)
+    printf '\n$ grep -F'
+    printf ' %q' "${words[@]}"
+    printf ' log\n%s\n' "${output:-(nothing)}"
+    [ -z "$output" ] || die "this should not have been logged"
+}
+is_logged "LOG: .*pv_(create_password|change_password|import_hash)\("
+is_logged "of_a_session|(PREPARE|EXECUTE) login"
+is_logged "ERROR:  invalid input syntax"
+is_not_logged 'correct horse' 'velvet anvil' 'purple elephants' 'guess ' W6ph5Mm5Pz8GgiULbPgzG37mj9g
 
 say "The end. What happens to a password: src/gate/mod.rs. Who may do what: the end of sql/password_verify--0.1.0.sql."
 if [ -n "${KEEP:-}" ]; then
