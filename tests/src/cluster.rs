@@ -14,7 +14,8 @@ use tempfile::TempDir;
 
 use crate::kill::{is_at_work, kill_9, processes};
 
-/// Lines for `postgresql.conf` of a server as an installation guide would have it.
+/// Lines for `postgresql.conf` of a server as an installation guide would have it. `PV_NEIGHBOURS`
+/// has other libraries preloaded as well.
 pub const PRELOADED: &[&str] = &["shared_preload_libraries = 'password_verify'"];
 
 /// A server of one's own, preloaded, with these settings.
@@ -95,7 +96,14 @@ impl Cluster {
             "password_verify.workers = 6",
             &socket,
         ];
-        for line in fixed.iter().chain(settings) {
+        let preloaded = preloaded();
+        let wanted = settings.iter().map(|line| match *line == PRELOADED[0] {
+            true => preloaded.as_str(),
+            false => line,
+        });
+        let everywhere = everywhere();
+        let everywhere = everywhere.iter().map(String::as_str);
+        for line in fixed.into_iter().chain(everywhere).chain(wanted) {
             conf.push_str(line);
             conf.push('\n');
         }
@@ -279,6 +287,48 @@ pub fn major() -> u32 {
     let version = String::from_utf8(output.stdout).unwrap();
     let number = version.trim_start_matches("PostgreSQL ");
     number.split(|c: char| !c.is_ascii_digit()).next().unwrap().parse().unwrap()
+}
+
+/// Libraries of others, each with the settings that have it see and log everything.
+const NEIGHBOURS: [(&str, &[&str]); 3] = [
+    ("pg_stat_statements", &["pg_stat_statements.track = all"]),
+    (
+        "auto_explain",
+        &[
+            "auto_explain.log_min_duration = 0",
+            "auto_explain.log_analyze = on",
+            "auto_explain.log_verbose = on",
+            "auto_explain.log_nested_statements = on",
+        ],
+    ),
+    ("pgaudit", &["pgaudit.log = 'all'", "pgaudit.log_parameter = on"]),
+];
+
+/// What `PV_NEIGHBOURS` names, separated by commas.
+fn neighbours() -> Vec<String> {
+    let named = std::env::var("PV_NEIGHBOURS").unwrap_or_default();
+    named.split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+}
+
+/// [`PRELOADED`] with the neighbours before our library, or where they name it.
+fn preloaded() -> String {
+    let mut libraries = neighbours();
+    if !libraries.iter().any(|name| name == "password_verify") {
+        libraries.push("password_verify".into());
+    }
+    format!("shared_preload_libraries = '{}'", libraries.join(", "))
+}
+
+/// Settings of every server: those of the neighbours, and `PV_SETTINGS`, separated by semicolons. A
+/// test's own come later and win.
+fn everywhere() -> Vec<String> {
+    let named = neighbours();
+    let theirs = NEIGHBOURS.iter().filter(|(name, _)| named.iter().any(|named| named == name));
+    let mut lines: Vec<String> =
+        theirs.flat_map(|(_, settings)| *settings).map(|line| (*line).to_owned()).collect();
+    let more = std::env::var("PV_SETTINGS").unwrap_or_default();
+    lines.extend(more.split(';').map(|line| line.trim().to_owned()));
+    lines
 }
 
 fn pg_config() -> String {

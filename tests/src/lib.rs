@@ -29,6 +29,7 @@ pub mod told;
 pub mod trail;
 pub mod victim;
 pub mod whole;
+pub mod windows;
 pub mod work;
 
 pub use calls::{Answer, refused, sqlstate};

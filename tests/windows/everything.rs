@@ -1,0 +1,108 @@
+//! Passwords go every way into statements on a server that tells everything it can. Afterwards they are in none of its
+//! windows, or there is a limit with a name; on a server without redaction they are in all of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
+
+use std::env;
+use std::sync::OnceLock;
+
+use password_verify_tests::cluster::major;
+use password_verify_tests::windows::hits::{Hits, find, lines};
+use password_verify_tests::windows::limits::{beyond, unused};
+use password_verify_tests::windows::room::{Plan, Room, has_pgaudit};
+use password_verify_tests::windows::run::run;
+use password_verify_tests::windows::seen::Window;
+use password_verify_tests::windows::way::Way;
+use password_verify_tests::windows::{
+    bound, cut_off, document, failing, from_code, functions, literals,
+};
+
+/// The document as it is.
+const DOCUMENT: &str = include_str!("../../docs/windows.md");
+/// The server that it was made on.
+const MAJOR: u32 = 15;
+
+fn ways() -> Vec<Way> {
+    let mut ways = literals::ways();
+    ways.extend(bound::ways());
+    ways.extend(from_code::ways());
+    ways.extend(functions::ways());
+    ways.extend(failing::ways());
+    ways.extend(cut_off::ways());
+    ways.extend(cut_off::crashes_of_it());
+    let mut names: Vec<&str> = ways.iter().map(|way| way.name.as_str()).collect();
+    names.sort_unstable();
+    assert!(names.windows(2).all(|two| two[0] != two[1]), "two ways of one name: {names:?}");
+    if let Ok(only) = env::var("PV_WINDOWS_ONLY") {
+        ways.retain(|way| way.name.contains(&only));
+    }
+    ways
+}
+
+/// What is found with redaction, and what without.
+fn hits(redact: bool) -> &'static Hits {
+    static HITS: [OnceLock<Hits>; 2] = [OnceLock::new(), OnceLock::new()];
+    HITS[usize::from(redact)].get_or_init(|| {
+        let room = Room::new(&Plan { redact, ..Plan::default() });
+        let ran = run(&room, &ways());
+        println!("{} passwords, {} samples of pg_stat_activity", ran.canaries.len(), ran.samples);
+        assert!(ran.samples > 100);
+        find(&room, &ran.canaries)
+    })
+}
+
+#[test]
+fn no_window_shows_a_password() {
+    let hits = hits(true);
+    let beyond = beyond(hits);
+    assert!(beyond.is_empty(), "{} hits:\n{}", beyond.len(), lines(&beyond));
+    assert_eq!(unused(hits), [""; 0], "limits that are none");
+}
+
+/// What proves that the hunt can find.
+#[test]
+fn every_window_shows_them_without_redaction() {
+    let hits = hits(false);
+    let mut expected = vec![
+        Window::Statement,
+        Window::Duration,
+        Window::Message,
+        Window::Detail,
+        Window::Context,
+        Window::About,
+        Window::Plan,
+        Window::Debug,
+        Window::Contexts,
+        Window::Passing,
+        Window::Running,
+        Window::After,
+        Window::Statements,
+        Window::Session,
+        Window::OwnContexts,
+        Window::Client,
+        Window::Files,
+    ];
+    if has_pgaudit() {
+        expected.push(Window::Audit);
+    }
+    expected.retain(|window| !hits.keys().any(|(_, it)| it == window));
+    assert_eq!(expected, [], "nothing is found there:\n{}", lines(hits));
+}
+
+#[test]
+fn the_document_says_so() {
+    let names: Vec<String> = ways().into_iter().map(|way| way.name).collect();
+    let rows = document::rows(&names, hits(true), hits(false));
+    if env::var_os("PV_WINDOWS_WRITE").is_some() {
+        for line in document::head().iter().chain(&rows) {
+            println!("windows: {line}");
+        }
+        for line in document::limits() {
+            println!("limits: {line}");
+        }
+    } else if major() == MAJOR && has_pgaudit() {
+        let missing: Vec<&String> = rows.iter().filter(|row| !DOCUMENT.contains(*row)).collect();
+        assert!(missing.is_empty(), "not in docs/windows.md: scripts/windows.sh\n{missing:#?}");
+    } else {
+        println!("docs/windows.md is about PostgreSQL {MAJOR} with pgaudit");
+    }
+}
