@@ -1,0 +1,90 @@
+#!/usr/bin/env bash
+# Measures what redaction costs, in three throw-away clusters: two without the library, of which the second shows what the
+# noise is, and one with it. BLOCKS is how often the clusters are started, ROUNDS how often each statement is measured
+# meanwhile. Writes docs/redaction-figures.md. PARTS=others prints that part alone and writes nothing: others, ours, big.
+. "$(dirname "$0")/cluster.sh"
+blocks=${BLOCKS:-6}
+rounds=${ROUNDS:-5}
+out=${OUT:-docs/redaction-figures.md}
+declare -A folders
+
+finish() {
+    local which
+    for which in "${!folders[@]}"; do
+        folder=${folders[$which]}
+        remove_cluster
+    done
+}
+
+# cluster NAME: a server in $folders[NAME], not started. Nothing but the statement uses the processor: no vacuum, no waiting
+# for a disk, no checkpoint.
+cluster() {
+    make_cluster "redaction-$1" <<CONF
+$CHEAP
+fsync = off
+autovacuum = off
+checkpoint_timeout = 1h
+max_wal_size = 16GB
+password_verify.audit_durability = async
+password_verify.throttle_first_wait = 10h
+CONF
+    folders[$1]=$folder
+    trap finish EXIT
+    chmod 755 "$folder"
+    case $1 in without*) as_server tee -a "$folder/data/postgresql.conf" >/dev/null <<<"shared_preload_libraries = ''" ;; esac
+}
+
+# On one processor, client and server wake each other without an interrupt, whose cost is as it happens.
+taskset -p -c "$(($(nproc --all) - 1))" $$ >/dev/null
+for which in without again with; do
+    cluster "${which/again/without-again}"
+    start_cluster
+    psql -d postgres -c "CREATE DATABASE shop"
+    "$bin/pgbench" -i -q -h "$folder" -U admin shop 2>/dev/null
+    sql "CREATE TABLE big (id int, line text)"
+    # The states with the library differ by the login alone. They read the same tables.
+    for role in redacts does_not does_not_again; do
+        psql -d postgres -c "CREATE ROLE $role SUPERUSER LOGIN"
+        [ "$role" = redacts ] || psql -d postgres -c "ALTER ROLE $role SET password_verify.redact = off"
+    done
+    if [ "$which" = with ]; then
+        sql "CREATE SCHEMA auth; CREATE EXTENSION password_verify SCHEMA auth" >/dev/null
+        sql "SELECT auth.pv_set_password(1::bigint, 'correct horse battery staple')" >/dev/null
+        # The sixth guess is refused.
+        for _ in 1 2 3 4 5; do sql "SELECT auth.pv_validate_password(99::bigint, 'guess')" >/dev/null; done
+    fi
+    server stop
+done
+
+for ((block = 1; block <= blocks; block++)); do
+    say "block $block of $blocks (usually 2 minutes)"
+    # Where its memory lies makes a server quicker or slower by some percent, until it is started anew.
+    for folder in "${folders[@]}"; do
+        start_cluster
+        sql "SELECT count(*) FROM pgbench_accounts; SELECT count(*) FROM (SELECT aid FROM pgbench_accounts ORDER BY aid) a" >/dev/null
+    done
+    folder=${folders[with]}
+    python3 scripts/redaction_figures.py measure "$bin/pgbench" "$rounds" "${folders[without]}" "${folders[without-again]}" "$folder" \
+        >>"$folder/costs"
+    for folder in "${folders[@]}"; do server stop; done
+done
+
+folder=${folders[with]}
+[ -z "${PARTS:-}" ] || { python3 scripts/redaction_figures.py tables <"$folder/costs"; exit; }
+{
+    cat <<HEAD
+# What redaction costs
+
+Measured by \`make redaction-figures\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
+($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version). The machine is shared and busy, so times on the clock
+say nothing, and what is compared is the processor time of the session's process for each transaction. It has one client,
+on the same processor. States take turns of some milliseconds in random order; of $((blocks * rounds)) rounds, each has new sessions, and
+of a session the quickest quarter of its turns ends at the figure that counts, because a turn can be disturbed but not
+hurried. The difference is the median of the rounds' differences. With it come the interval in which such a median lies
+with 95 % certainty, and the quartiles of the rounds. The servers are started $blocks times. The first row of each statement compares
+two states that are the same: what it says is noise. An aim is met or missed if the whole interval is.
+
+HEAD
+    python3 scripts/redaction_figures.py tables <"$folder/costs"
+} >"$out"
+cat "$out"
