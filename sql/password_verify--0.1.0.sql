@@ -211,47 +211,51 @@ VALUES ('00000000-0000-0000-0000-000000000000', -1, 0, 'infinity', 'infinity', '
 -- The audit trail: one row per event, ordered by (epoch, seq), each with a MAC over itself and the
 -- row before it. Only the worker writes this table.
 CREATE TABLE password_verify.event (
-    epoch            bigint NOT NULL,
-    seq              bigint NOT NULL,
-    at               timestamptz NOT NULL,
-    since            timestamptz NOT NULL,
-    count            bigint NOT NULL,
-    action           text COLLATE "C" NOT NULL,
-    outcome          text COLLATE "C" NOT NULL,
-    user_id          text COLLATE "C",
-    client_addr      text COLLATE "C",
-    login_role       text COLLATE "C",
-    acting_role      text COLLATE "C",
-    peer_addr        text COLLATE "C",
-    application_name text COLLATE "C",
-    pid              integer,
-    xid              bigint,
-    alert            integer NOT NULL,
-    detail           text COLLATE "C",
-    mac              bytea NOT NULL,
+    epoch               bigint NOT NULL,
+    seq                 bigint NOT NULL,
+    at                  timestamptz NOT NULL,
+    since               timestamptz NOT NULL,
+    count               bigint NOT NULL,
+    action              text COLLATE "C" NOT NULL,
+    outcome             text COLLATE "C" NOT NULL,
+    user_id             text COLLATE "C",
+    client_addr         text COLLATE "C",
+    login_role          text COLLATE "C",
+    acting_role         text COLLATE "C",
+    peer_addr           text COLLATE "C",
+    certificate_subject text COLLATE "C",
+    certificate_serial  text COLLATE "C",
+    application_name    text COLLATE "C",
+    pid                 integer,
+    xid                 bigint,
+    alert               integer NOT NULL,
+    detail              text COLLATE "C",
+    mac                 bytea NOT NULL,
     PRIMARY KEY (epoch, seq)
 ) USING heap WITH (vacuum_truncate = off);
 COMMENT ON TABLE password_verify.event IS 'the audit trail, one row per event';
 
 -- Folded events whose count may still grow. Only the worker writes this table.
 CREATE TABLE password_verify.event_fold (
-    key              uuid PRIMARY KEY,
-    at               timestamptz NOT NULL,
-    since            timestamptz NOT NULL,
-    count            bigint NOT NULL,
-    action           text COLLATE "C" NOT NULL,
-    outcome          text COLLATE "C" NOT NULL,
-    user_id          text COLLATE "C",
-    client_addr      text COLLATE "C",
-    login_role       text COLLATE "C",
-    acting_role      text COLLATE "C",
-    peer_addr        text COLLATE "C",
-    application_name text COLLATE "C",
-    pid              integer,
-    xid              bigint,
-    alert            integer NOT NULL,
-    detail           text COLLATE "C",
-    mac              bytea NOT NULL
+    key                 uuid PRIMARY KEY,
+    at                  timestamptz NOT NULL,
+    since               timestamptz NOT NULL,
+    count               bigint NOT NULL,
+    action              text COLLATE "C" NOT NULL,
+    outcome             text COLLATE "C" NOT NULL,
+    user_id             text COLLATE "C",
+    client_addr         text COLLATE "C",
+    login_role          text COLLATE "C",
+    acting_role         text COLLATE "C",
+    peer_addr           text COLLATE "C",
+    certificate_subject text COLLATE "C",
+    certificate_serial  text COLLATE "C",
+    application_name    text COLLATE "C",
+    pid                 integer,
+    xid                 bigint,
+    alert               integer NOT NULL,
+    detail              text COLLATE "C",
+    mac                 bytea NOT NULL
 ) USING heap WITH (fillfactor = 50, vacuum_truncate = off);
 COMMENT ON TABLE password_verify.event_fold IS 'folded events of the last minute';
 
@@ -1421,14 +1425,14 @@ COMMENT ON VIEW @extschema@.pv_keys IS 'how many records are sealed with each ke
 CREATE FUNCTION password_verify.events(
         OUT epoch bigint, OUT seq bigint, OUT at timestamptz, OUT since timestamptz, OUT count bigint,
         OUT action text, OUT outcome text, OUT user_id text, OUT client_addr inet, OUT login_role text,
-        OUT acting_role text, OUT peer_addr text, OUT application_name text, OUT pid integer,
-        OUT xid bigint, OUT alert integer, OUT detail text, OUT mac bytea)
+        OUT acting_role text, OUT peer_addr text, OUT certificate_subject text, OUT certificate_serial text,
+        OUT application_name text, OUT pid integer, OUT xid bigint, OUT alert integer, OUT detail text, OUT mac bytea)
     RETURNS SETOF pg_catalog.record
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     AS $function$
 SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome, e.outcome),
        e.user_id, e.client_addr::pg_catalog.inet, e.login_role, e.acting_role, e.peer_addr,
-       e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
+       e.certificate_subject, e.certificate_serial, e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
   FROM password_verify.event e
   LEFT JOIN password_verify.event ended
     ON e.outcome OPERATOR(pg_catalog.=) 'pending'
@@ -1441,14 +1445,15 @@ SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome,
 UNION ALL
 SELECT NULL, NULL, f.at, f.since, f.count, f.action, f.outcome, f.user_id,
        f.client_addr::pg_catalog.inet, f.login_role, f.acting_role, f.peer_addr,
-       f.application_name, f.pid, f.xid, f.alert, f.detail, NULL
+       f.certificate_subject, f.certificate_serial, f.application_name, f.pid, f.xid, f.alert, f.detail, NULL
   FROM password_verify.event_fold f
 $function$;
 COMMENT ON FUNCTION password_verify.events() IS 'the rows of pv_events';
 
 CREATE VIEW @extschema@.pv_events AS
 SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, e.outcome, e.user_id, e.client_addr, e.login_role,
-       e.acting_role, e.peer_addr, e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
+       e.acting_role, e.peer_addr, e.certificate_subject, e.certificate_serial, e.application_name, e.pid,
+       e.xid, e.alert, e.detail, e.mac
   FROM password_verify.events() e;
 COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; repeated events are counted in one row';
 

@@ -23,7 +23,7 @@ use crate::error::Error;
 use crate::pg::keys::keyring;
 use crate::pg::report::ErrorReport;
 use crate::pg::server;
-use crate::pg::server::caller;
+use crate::pg::server::connection;
 use crate::pg::session::arg::{LineArg, PasswordArg, UserIdArg};
 use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{call, log, statistics};
@@ -308,7 +308,7 @@ fn pv_verify_log_line(line: Option<LineArg>) -> Sql<ResultRow<2>> {
 
 /// The client's address, as reported by the application.
 fn client(arg: Option<Inet>) -> Option<core::net::IpAddr> {
-    arg.as_ref().and_then(caller::address)
+    arg.as_ref().and_then(connection::address)
 }
 
 fn user(arg: Option<UserIdArg>) -> Result<UserId, Error> {

@@ -110,6 +110,10 @@ pub enum Error {
     /// Called in a background process, or while PostgreSQL evaluates a user's expression for
     /// maintenance: the call would be charged to the wrong user.
     NotByClient,
+    /// A secret came over a network connection that is not encrypted.
+    NotEncrypted,
+    /// A secret came over a connection without a client certificate that the server has verified.
+    NoClientCertificate,
     /// A text is not valid in the encoding of the database.
     NotText,
     /// A change was called in a read-only transaction or on a standby.
@@ -261,6 +265,16 @@ impl Error {
                 ERRCODE_FEATURE_NOT_SUPPORTED,
                 "function can only be called by a client's own statement",
                 "Not by maintenance (ANALYZE, CREATE INDEX, REINDEX, CLUSTER, VACUUM, REFRESH MATERIALIZED VIEW), a background worker, or logical replication.",
+            ),
+            Self::NotEncrypted => (
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "secrets cannot cross a network connection that is not encrypted",
+                "Connect with TLS (ssl = on, hostssl in pg_hba.conf, sslmode=verify-full) or GSS encryption. What was sent may have been read on its way. See password_verify.require_tls.",
+            ),
+            Self::NoClientCertificate => (
+                ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+                "secrets cannot cross a connection without a verified client certificate",
+                "Connect with TLS and a certificate (sslcert, sslkey) that ssl_ca_file of the server vouches for. See password_verify.require_client_certificate.",
             ),
             Self::NotText => (
                 ERRCODE_CHARACTER_NOT_IN_REPERTOIRE,

@@ -90,7 +90,8 @@ fn pv_request(
     until: Option<TimestampWithTimeZone>,
     vault_handle: Option<PasswordArg>,
 ) -> Sql<i64> {
-    call::require_ready_for_secret()?;
+    // Without a handle it is about a secret, and has none.
+    vault_handle.as_ref().map_or_else(call::require_ready, |_| call::require_ready_for_secret())?;
     let (user, name) = (user(user_id)?, name_of(name)?);
     let what = json(what, ("what", MAX_WHAT), "It has 2048 bytes at most.")?;
     let every = every.map(|every| i64::try_from(every.as_micros()).unwrap_or(i64::MAX));
@@ -166,7 +167,7 @@ fn pv_results(
         (name!(seq, i64), name!(delivered_at, Option<TimestampWithTimeZone>), name!(result, Json)),
     >,
 > {
-    server::require_ready()?;
+    server::require_ready_for_secret()?;
     let request = request.ok_or(Error::Null("request"))?;
     let after = after.ok_or(Error::Null("after"))?;
     let since = server::now() - settings::result_retention();
@@ -204,7 +205,7 @@ fn pv_take_job(
         ),
     >,
 > {
-    server::require_ready()?;
+    server::require_ready_for_secret()?;
     server::require_writable()?;
     let lease = lease.ok_or(Error::Null("lease"))?.as_micros();
     let lease = i64::try_from(lease).ok().filter(|it| (MIN_LEASE..=MAX_LEASE).contains(it));

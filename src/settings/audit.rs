@@ -52,7 +52,7 @@ pub fn define() {
     );
     size(
         c"password_verify.audit_queue",
-        c"Events that can be on their way to the table, about 600 bytes each.",
+        c"Events that can be on their way to the table, about 1000 bytes each.",
         c"A database may have a quarter of them.",
         &QUEUE,
         (64, 1_048_576),

@@ -5,6 +5,7 @@
 //! SIGHUP. Nothing may be USERSET.
 
 mod audit;
+mod connection;
 mod define;
 mod hashing;
 mod keeper;
@@ -16,6 +17,7 @@ pub use crate::settings::audit::{
     Durability, audit_durability, audit_queue, audit_retention, audit_timeout, standby_validation,
     workers,
 };
+pub use crate::settings::connection::demands;
 pub use crate::settings::hashing::{
     blocklist_file, common_passwords, cost, hash_memory_limit, hash_slots, history, queue_length,
     rules,
@@ -34,6 +36,7 @@ pub fn define() {
     hashing::define();
     throttle::define();
     audit::define();
+    connection::define();
     keys::define();
     keeper::define();
     redaction::define();

@@ -57,13 +57,15 @@ prop_compose! {
         action in select(Action::ALL), outcome in select(Outcome::ALL), alert in any::<u8>(),
         (pid, xid) in any::<(Option<i32>, Option<u64>)>(),
         texts in (text(), text(), text(), text(), text(), text(), text()),
+        (certificate_subject, certificate_serial) in (text(), text()),
     ) -> Event {
         let (at, since, count) = times;
         let (user_id, client_addr, login_role, acting_role, peer_addr, application_name, detail)
             = texts;
         Event {
             at, since, count, action, outcome, user_id, client_addr, login_role, acting_role,
-            peer_addr, application_name, pid, xid, alert: Alert(alert), detail,
+            peer_addr, certificate_subject, certificate_serial, application_name, pid, xid,
+            alert: Alert(alert), detail,
         }
     }
 }
@@ -81,7 +83,7 @@ fn with_one_field_of(mine: &Event, other: &Event) -> Vec<Event> {
         };
     }
     each!(at since count action outcome user_id client_addr login_role acting_role peer_addr
-          application_name pid xid alert detail)
+          certificate_subject certificate_serial application_name pid xid alert detail)
 }
 
 /// The MACs of two rows by python's hashlib, from /usr/bin/python3 with `opt = lambda b: b'\0' if b
@@ -103,6 +105,8 @@ fn known_answers() {
         login_role: Some("app".into()),
         acting_role: Some("owner".into()),
         peer_addr: Some("10.0.0.7:5432".into()),
+        certificate_subject: Some("CN=app,O=Example".into()),
+        certificate_serial: Some("4711".into()),
         application_name: Some("café".into()),
         pid: Some(4711),
         xid: Some(1 << 40),
@@ -110,12 +114,12 @@ fn known_answers() {
         detail: Some(String::new()),
     };
     let keyed = [
-        "5cbdf7ded223831cff676a5f2968f9e28c85a18c161e2441ea0068f0ace641ce",
-        "9f048c96628648e735666afe2ca52dfe7afdc8915381655e5c945a6ffdb994f8",
+        "e9a5393a1de161d8f38c0c5cf3cd20c8d96c2b1978ab13ca71788341253ad410",
+        "efa423a1b8b1f027be7cd716be2700e77d76ff04f5dbf2718b4a1a7976ae3665",
     ];
     let plain = [
-        "adea0892a5c10ee2534f86f4a8626a0be6c901d8e75c4e145080402e79b6f9b3",
-        "85eb9283aa29d7fa044eda2922f83fdb861e3c91e0a68cf94068680e061b699d",
+        "424720c10c8c67bae03d837dceeb9e77e74256997ae1ae8d639dd4f8ed92a7a1",
+        "a1957815536508b3a87427b903a690f6fb54ae91f654aa51751ebb86c3b4c77b",
     ];
     for (key, expected) in [(key(), keyed), (ChainKey::Plain, plain)] {
         let mut chain = Chain::open(key, EPOCH);

@@ -19,6 +19,8 @@ fn event(at: i64, user: &str, outcome: Outcome) -> Event {
         login_role: Some("app".into()),
         acting_role: Some("app".into()),
         peer_addr: Some("local".into()),
+        certificate_subject: Some("CN=app".into()),
+        certificate_serial: Some("7".into()),
         application_name: Some("web".into()),
         pid: Some(1),
         ..Event::new(at, Action::Validate, outcome)
@@ -119,6 +121,10 @@ fn whatever_tells_events_apart_is_in_the_key() {
         Event { client_addr: None, ..first.clone() },
         Event { login_role: Some("b".into()), ..first.clone() },
         Event { login_role: None, ..first.clone() },
+        Event { certificate_subject: Some("CN=b".into()), ..first.clone() },
+        Event { certificate_subject: None, ..first.clone() },
+        Event { certificate_serial: Some("8".into()), ..first.clone() },
+        Event { certificate_serial: None, ..first.clone() },
         // The same texts in different fields.
         Event {
             user_id: first.client_addr.clone(),
@@ -135,9 +141,10 @@ fn whatever_tells_events_apart_is_in_the_key() {
 
 #[test]
 fn known_answer() {
-    // blake2b(bytes([2, 3]) + opt(b'42') + opt(None) + opt(b'app'), digest_size=16), opt as in chain.rs
+    // blake2b(bytes([2, 3]) + opt(b'42') + opt(None) + opt(b'app') + opt(b'CN=app') + opt(b'7'), digest_size=16), opt as
+    // in chain.rs
     let event = Event { client_addr: None, ..wrong(0, "42") };
-    let expected = 0xa411_7bc9_b235_be5b_4a99_7c11_a4d3_de5f_u128;
+    let expected = 0x7bc1_9b9a_d3e5_78f9_13c7_c350_461b_5941_u128;
     assert_eq!(u128::from_be_bytes(FoldKey::of(&event).to_bytes()), expected);
 }
 
@@ -359,6 +366,11 @@ fn there_are_only_so_many_coarse_folds() {
     // One of them is the fold that was open when the bucket ran out.
     assert_eq!((named.len(), nameless.len()), (MAX_COARSE - 1, 1));
     assert_eq!(nameless[0].1.count, 2000 - named.len() as i64);
+    // A certificate of many would make as many folds as a role of many.
+    let certificates =
+        |event: &Event| (event.certificate_subject.is_some(), event.certificate_serial.is_some());
+    assert_eq!(certificates(&nameless[0].1), (false, false));
+    assert!(named.iter().all(|(_, event)| certificates(event) == (true, true)));
     // Events are still added to an open fold, and taking the folds makes room again.
     assert!(folded(folding.place(role(0))));
     assert_eq!(folding.dirty()[0].1.login_role.as_deref(), Some("0"));
@@ -449,13 +461,15 @@ prop_compose! {
         ),
         (user_id, client_addr) in (text(&["a", "b"]), text(&["a", "b"])),
         (login_role, acting_role) in (text(&["a", "b"]), text(&["a"])),
+        certificate_subject in text(&["a", "b"]),
         pid in proptest::option::of(0..3),
         xid in proptest::option::weighted(0.1, any::<u64>()),
         alert in prop_oneof![9 => Just(0), 1 => any::<u8>()],
     ) -> Event {
         let event = Event::new(at, action, outcome);
         Event {
-            user_id, client_addr, login_role, acting_role, pid, xid, alert: Alert(alert), ..event
+            user_id, client_addr, login_role, acting_role, certificate_subject, pid, xid,
+            alert: Alert(alert), ..event
         }
     }
 }
@@ -499,7 +513,9 @@ proptest! {
                 (event.action, event.outcome) == (row.action, row.outcome)
                     && (row.user_id.is_none() || event.user_id == row.user_id)
                     && (row.client_addr.is_none() || event.client_addr == row.client_addr)
-                    && (row.login_role.is_none() || event.login_role == row.login_role)
+                    && (row.login_role.is_none()
+                        || (&event.login_role, &event.certificate_subject)
+                            == (&row.login_role, &row.certificate_subject))
                     && (row.pid.is_none() || event.pid == row.pid)
             };
             let of_row = || all.iter().filter(like);

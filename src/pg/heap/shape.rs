@@ -74,10 +74,10 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         name: c"event",
-        names: "epoch seq at since count action outcome user_id client_addr login_role acting_role peer_addr application_name pid xid alert detail mac",
+        names: "epoch seq at since count action outcome user_id client_addr login_role acting_role peer_addr certificate_subject certificate_serial application_name pid xid alert detail mac",
         columns: &[
-            INT8, INT8, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, INT4,
-            INT8, INT4, TEXT, BYTES,
+            INT8, INT8, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT,
+            TEXT, INT4, INT8, INT4, TEXT, BYTES,
         ],
         key: 2,
         // Its rows are chained.
@@ -86,10 +86,10 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         name: c"event_fold",
-        names: "key at since count action outcome user_id client_addr login_role acting_role peer_addr application_name pid xid alert detail mac",
+        names: "key at since count action outcome user_id client_addr login_role acting_role peer_addr certificate_subject certificate_serial application_name pid xid alert detail mac",
         columns: &[
-            UUID, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, INT4, INT8,
-            INT4, TEXT, BYTES,
+            UUID, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT,
+            INT4, INT8, INT4, TEXT, BYTES,
         ],
         key: 1,
         is_signed: true,

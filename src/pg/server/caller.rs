@@ -2,10 +2,11 @@
 //! it.
 
 use std::ffi::CStr;
-use std::sync::OnceLock;
 
-use pgrx::datum::Inet;
 use pgrx::pg_sys;
+
+use super::connection;
+use super::connection::Certificate;
 
 /// An address: a first byte of 0 for none, 1 for the local machine, 4 or 6; then its bytes.
 pub type RawAddr = [u8; 17];
@@ -26,6 +27,8 @@ pub struct Caller {
     pub application_name: RawName,
     /// The address of the other end of the connection.
     pub peer_addr: RawAddr,
+    /// The client's, if it has shown one and the server has verified it.
+    pub certificate: Certificate,
 }
 
 impl Caller {
@@ -41,6 +44,7 @@ impl Caller {
             acting_role: if acting == login { login_role } else { role_name(acting) },
             application_name: application_name(),
             peer_addr: peer(),
+            certificate: Certificate::of_session(),
         }
     }
 }
@@ -80,34 +84,22 @@ fn raw_name(bytes: &[u8]) -> RawName {
     raw
 }
 
-/// The address of the other end, which is fixed for a session.
+/// The address of the other end.
 fn peer() -> RawAddr {
-    static PEER: OnceLock<RawAddr> = OnceLock::new();
-    *PEER.get_or_init(|| {
-        // SAFETY: reads the connection of this session; NULL for a local socket.
-        let peer: Option<Inet> =
-            unsafe { pgrx::direct_function_call(pg_sys::inet_client_addr, &[]) };
-        match peer.as_ref().and_then(address) {
-            Some(address) => raw_addr(Some(address)),
-            None => {
-                let mut local = [0; 17];
-                local[0] = 1;
-                local
-            }
+    match connection::peer() {
+        Some(address) => raw_addr(Some(address)),
+        None => {
+            let mut local = [0; 17];
+            local[0] = 1;
+            local
         }
-    })
+    }
 }
 
 /// Is the role that has logged in a superuser?
 pub fn is_superuser() -> bool {
     // SAFETY: a plain value, and a catalog look-up in a transaction.
     unsafe { pg_sys::superuser_arg(pg_sys::GetSessionUserId()) }
-}
-
-/// The address of an `inet`, whatever its mask.
-pub fn address(inet: &Inet) -> Option<core::net::IpAddr> {
-    let text = inet.0.as_str();
-    text.split_once('/').map_or(text, |(address, _)| address).parse().ok()
 }
 
 pub fn raw_addr(address: Option<core::net::IpAddr>) -> RawAddr {

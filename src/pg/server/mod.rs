@@ -4,12 +4,15 @@
 use std::time::{Duration, Instant};
 
 use password_verify_core::rules::account::Timestamp;
+use password_verify_core::rules::connection::Lack;
 use pgrx::pg_sys;
 
 use crate::error::Error;
+use crate::settings;
 
 pub mod callbacks;
 pub mod caller;
+pub mod connection;
 
 /// Set once in the postmaster; every backend is forked with it.
 static PRELOADED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);
@@ -66,6 +69,20 @@ pub fn require_ready() -> Result<(), Error> {
         return Err(Error::Parallel);
     }
     if is_by_client() { Ok(()) } else { Err(Error::NotByClient) }
+}
+
+/// Checks what every function requires that takes or gives a secret, before it is looked at.
+///
+/// # Errors
+/// Those of [`require_ready`]. [`Error::NotEncrypted`] and [`Error::NoClientCertificate`]: the
+/// connection is not what the settings demand.
+pub fn require_ready_for_secret() -> Result<(), Error> {
+    require_ready()?;
+    match settings::demands().unmet_by(connection::of_session()) {
+        None => Ok(()),
+        Some(Lack::Encryption) => Err(Error::NotEncrypted),
+        Some(Lack::ClientCertificate) => Err(Error::NoClientCertificate),
+    }
 }
 
 /// Is this the client's own statement? Autovacuum, an apply worker or a superuser's ANALYZE

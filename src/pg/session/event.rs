@@ -26,6 +26,8 @@ pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
     event.login_role = name(&queued.caller.login_role);
     event.acting_role = name(&queued.caller.acting_role);
     event.peer_addr = addr_text(&queued.caller.peer_addr);
+    event.certificate_subject = ascii(&queued.caller.certificate.subject);
+    event.certificate_serial = ascii(&queued.caller.certificate.serial);
     event.application_name = name(&queued.caller.application_name);
     event.pid = Some(queued.caller.pid);
     event.xid = Some(queued.xid).filter(|xid| *xid != 0);
@@ -46,6 +48,12 @@ fn secret_of(queued: &QueuedEvent) -> Option<String> {
 /// The user id of a queue entry; empty if it has none.
 pub fn user_of(queued: &QueuedEvent) -> String {
     String::from_utf8_lossy(&queued.user[..usize::from(queued.user_len)]).into_owned()
+}
+
+/// A text that is ASCII, and followed by zeroes.
+fn ascii(raw: &[u8]) -> Option<String> {
+    let bytes = raw.split(|byte| *byte == 0).next().unwrap_or_default();
+    Some(String::from_utf8_lossy(bytes).into_owned()).filter(|text| !text.is_empty())
 }
 
 fn name(raw: &RawName) -> Option<String> {

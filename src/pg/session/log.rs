@@ -60,12 +60,14 @@ pub fn event(queued: &QueuedEvent) {
 fn fields(event: &Event) -> String {
     let text = |value: &Option<String>| value.as_deref().map_or("null".to_owned(), json);
     format!(
-        r#""action":"{}","outcome":"{}","user_id":{},"client_addr":{},"login_role":{},"peer_addr":{}"#,
+        r#""action":"{}","outcome":"{}","user_id":{},"client_addr":{},"login_role":{},"peer_addr":{},"certificate_subject":{},"certificate_serial":{}"#,
         event.action.as_str(),
         event.outcome.as_str(),
         text(&event.user_id),
         text(&event.client_addr),
         text(&event.login_role),
         text(&event.peer_addr),
+        text(&event.certificate_subject),
+        text(&event.certificate_serial),
     )
 }

@@ -35,7 +35,7 @@ pub struct Events {
 }
 
 /// The columns between `seq` and `mac`; the same follow the key in `password_verify.event_fold`.
-pub const EVENT_COLUMNS: usize = 15;
+pub const EVENT_COLUMNS: usize = 17;
 const COLUMNS: usize = 2 + EVENT_COLUMNS + 1;
 
 /// The columns of an event, in the current memory context.
@@ -55,6 +55,8 @@ pub fn to_columns(event: &Event) -> Result<[Option<pg_sys::Datum>; EVENT_COLUMNS
         text(&event.login_role)?,
         text(&event.acting_role)?,
         text(&event.peer_addr)?,
+        text(&event.certificate_subject)?,
+        text(&event.certificate_serial)?,
         text(&event.application_name)?,
         event.pid.and_then(IntoDatum::into_datum),
         event.xid.and_then(|xid| xid.cast_signed().into_datum()),
@@ -90,6 +92,8 @@ pub unsafe fn from_columns(
         login,
         acting,
         peer,
+        subject,
+        serial,
         name,
         pid,
         xid,
@@ -107,6 +111,8 @@ pub unsafe fn from_columns(
         login_role: text(login)?,
         acting_role: text(acting)?,
         peer_addr: text(peer)?,
+        certificate_subject: text(subject)?,
+        certificate_serial: text(serial)?,
         application_name: text(name)?,
         pid: number(pid).map(|pid| pid as i32),
         xid: number(xid).map(i64::cast_unsigned),

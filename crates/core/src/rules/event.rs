@@ -435,6 +435,11 @@ pub struct Event {
     pub acting_role: Option<String>,
     /// The address at the other end of the database connection.
     pub peer_addr: Option<String>,
+    /// The subject of the client certificate that the server has verified, in the form of RFC 2253; see
+    /// [`crate::trail::subject`].
+    pub certificate_subject: Option<String>,
+    /// Its serial number, in decimal digits.
+    pub certificate_serial: Option<String>,
     pub application_name: Option<String>,
     /// Process id of the backend.
     pub pid: Option<i32>,
@@ -459,6 +464,8 @@ impl Event {
             login_role: None,
             acting_role: None,
             peer_addr: None,
+            certificate_subject: None,
+            certificate_serial: None,
             application_name: None,
             pid: None,
             xid: None,

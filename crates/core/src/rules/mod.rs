@@ -11,6 +11,7 @@
 //! | [`throttle`] | how often a secret may be tried |
 //! | [`repeat`] | recognising a repeated wrong password |
 //! | [`client_addr`] | the canonical form of a client address |
+//! | [`connection`] | what a connection must be for a secret to cross it |
 //! | [`account`] | the terms of a password and the state of an account |
 //! | [`reset_token`] | a token that resets a password once |
 //! | [`cost`] | Argon2id parameters with a floor and a ceiling |
@@ -21,6 +22,7 @@
 pub mod account;
 pub mod client_addr;
 pub mod clock;
+pub mod connection;
 pub mod cost;
 pub mod event;
 pub mod history;

@@ -168,6 +168,8 @@ fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8
         login_role,
         acting_role,
         peer_addr,
+        certificate_subject,
+        certificate_serial,
         application_name,
         pid,
         xid,
@@ -183,8 +185,17 @@ fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8
     out.extend([*action as u8, *outcome as u8, alert.0]);
     put(&mut out, pid.map(i32::to_be_bytes));
     put(&mut out, xid.map(u64::to_be_bytes));
-    let texts =
-        [user_id, client_addr, login_role, acting_role, peer_addr, application_name, detail];
+    let texts = [
+        user_id,
+        client_addr,
+        login_role,
+        acting_role,
+        peer_addr,
+        certificate_subject,
+        certificate_serial,
+        application_name,
+        detail,
+    ];
     for text in texts {
         put(&mut out, text.as_ref());
     }

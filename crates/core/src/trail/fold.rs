@@ -19,11 +19,11 @@ pub const WINDOW: i64 = 60 * SECOND;
 pub const BURST: i64 = 10_000;
 /// How many keys are remembered.
 pub const MAX_KEYS: usize = 8192;
-/// How many coarse folds may name their login role.
+/// How many coarse folds may name their login role and its certificate.
 pub const MAX_COARSE: usize = 256;
 
-/// What the events of a fold have in common: a hash of action, outcome, user id, client address and
-/// login role. It is the primary key of the table of open folds.
+/// What the events of a fold have in common: a hash of action, outcome, user id, client address, login
+/// role and certificate. It is the primary key of the table of open folds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FoldKey([u8; 16]);
 
@@ -31,7 +31,8 @@ impl FoldKey {
     /// The key of an event, and of the fold that the event belongs to.
     pub fn of(event: &Event) -> Self {
         let mut out = vec![event.action as u8, event.outcome as u8];
-        for text in [&event.user_id, &event.client_addr, &event.login_role] {
+        let (subject, serial) = (&event.certificate_subject, &event.certificate_serial);
+        for text in [&event.user_id, &event.client_addr, &event.login_role, subject, serial] {
             put(&mut out, text.as_ref());
         }
         Self(Blake2b::<U16>::digest(&out).into())
@@ -204,6 +205,7 @@ impl Folding {
         let open = self.windows.get(&key).is_some_and(|window| window.fold.is_some());
         if !open && self.coarse >= MAX_COARSE {
             event.login_role = None;
+            (event.certificate_subject, event.certificate_serial) = (None, None);
             key = FoldKey::of(&event);
         }
         let opened = event.at;

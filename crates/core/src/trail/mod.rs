@@ -7,9 +7,11 @@
 //! | [`anchor`] | where all of it ended, sealed |
 //! | [`log_line`] | lines of the server log that a login cannot forge |
 //! | [`name`] | names of roles and applications as text |
+//! | [`subject`] | subjects of certificates as text |
 
 pub mod anchor;
 pub mod chain;
 pub mod fold;
 pub mod log_line;
 pub mod name;
+pub mod subject;
