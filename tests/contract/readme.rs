@@ -1,8 +1,8 @@
 //! The statements of the README work as they are written there.
 #![allow(clippy::unwrap_used)]
 
-use password_verify_tests::Site;
 use password_verify_tests::keyring::{fresh_key, line, sealed_server};
+use password_verify_tests::{Site, sqlstate};
 use postgres::{Client, SimpleQueryMessage};
 
 /// Runs statements one by one and gives the rows of each.
@@ -30,13 +30,14 @@ fn the_statements_of_the_readme() {
     let site = Site::bare(sealed_server(&line("a", &fresh_key())), "");
     let readme = include_str!("../../README.md").replace("app'", &format!("{}'", site.app));
     let readme = readme.replace("TO app;", &format!("TO {};", site.app));
+    let readme = readme.replace("ROLE app ", &format!("ROLE {} ", site.app));
     let blocks: Vec<(&str, &str)> = readme
         .split("```sql")
         .skip(1)
         .map(|rest| rest.split_once('\n').unwrap())
         .map(|(who, rest)| (who.trim(), rest.split_once("```").unwrap().0))
         .collect();
-    assert_eq!(blocks.len(), 6);
+    assert_eq!(blocks.len(), 7);
     let mut answers = Vec::new();
     for (who, sql) in blocks {
         let mut client = if who == "app" { site.login() } else { site.admin() };
@@ -48,4 +49,7 @@ fn the_statements_of_the_readme() {
     assert_eq!(answers[5][0], ["t|"]);
     assert!(answers[5][1][0].parse::<i64>().is_ok_and(|request| request > 0));
     assert_eq!(answers[5][2], ["inbox|new"]);
+    // Over a socket there is no certificate.
+    let call = "SELECT auth.pv_validate_password(42::bigint, 'x')";
+    assert_eq!(sqlstate(site.login().query(call, &[])), "28000");
 }

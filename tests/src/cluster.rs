@@ -13,6 +13,7 @@ use postgres::{Client, NoTls};
 use tempfile::TempDir;
 
 use crate::kill::{is_at_work, kill_9, processes};
+use crate::network::Machine;
 
 /// Lines for `postgresql.conf` of a server as an installation guide would have it. `PV_NEIGHBOURS`
 /// has other libraries preloaded as well.
@@ -120,6 +121,11 @@ impl Cluster {
         let mut pg_ctl = self.command("pg_ctl");
         pg_ctl.envs(environment.iter().copied());
         self.start_with(&mut pg_ctl);
+    }
+
+    /// The same, on a machine of its own. Its socket is a file, and can be reached from everywhere.
+    pub fn up_on(&self, machine: &Machine) {
+        self.start_with(&mut self.command_on(machine, "pg_ctl"));
     }
 
     /// The same, where no process of it gets huge pages.
@@ -231,6 +237,15 @@ impl Cluster {
         if let Some((uid, gid)) = server_user() {
             command.uid(uid).gid(gid);
         }
+        self.prepare(command)
+    }
+
+    /// The same on another machine.
+    pub fn command_on(&self, machine: &Machine, program: &str) -> Command {
+        self.prepare(machine.command(&bindir().join(program), server_user()))
+    }
+
+    fn prepare(&self, mut command: Command) -> Command {
         command
             .current_dir(self.folder())
             .env("PGHOST", self.folder())
@@ -335,13 +350,13 @@ fn pg_config() -> String {
     std::env::var("PG_CONFIG").unwrap_or_else(|_| "pg_config".into())
 }
 
-fn bindir() -> PathBuf {
+pub(crate) fn bindir() -> PathBuf {
     let output = run(Command::new(pg_config()).arg("--bindir"));
     String::from_utf8(output.stdout).unwrap().trim().into()
 }
 
 /// PostgreSQL refuses to run as root: then it runs as the user that Debian made for it.
-fn server_user() -> Option<(u32, u32)> {
+pub(crate) fn server_user() -> Option<(u32, u32)> {
     let id = |args: &[&str]| -> u32 {
         let output = run(Command::new("id").args(args));
         String::from_utf8(output.stdout).unwrap().trim().parse().unwrap()

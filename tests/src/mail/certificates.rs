@@ -105,7 +105,7 @@ impl Identity {
     }
 }
 
-fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
+pub(crate) fn authority(name: &str) -> (Issuer<'static, KeyPair>, String) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
@@ -124,7 +124,7 @@ fn sign(
     sign_for(ExtendedKeyUsagePurpose::ServerAuth, folder, name, params, authority)
 }
 
-fn sign_for(
+pub(crate) fn sign_for(
     usage: ExtendedKeyUsagePurpose,
     folder: &Path,
     name: &str,
