@@ -57,6 +57,7 @@ impl PgBouncer {
         ];
         if let Some(Identity { certificate, key }) = tls.to_clients {
             lines.push("client_tls_sslmode = require".into());
+            lines.push(format!("client_tls_ca_file = {}", signed.authority.display()));
             lines.push(format!("client_tls_cert_file = {}", certificate.display()));
             lines.push(format!("client_tls_key_file = {}", key.display()));
         }

@@ -143,8 +143,9 @@ fn decimal(hex: &str) -> String {
             let value = *place * 16 + carry;
             (*place, carry) = (value % 10, value / 10);
         }
-        if carry > 0 {
-            digits.push(carry);
+        while carry > 0 {
+            digits.push(carry % 10);
+            carry /= 10;
         }
     }
     digits.iter().rev().map(|digit| char::from_digit(*digit, 10).unwrap()).collect()
