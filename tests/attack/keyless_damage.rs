@@ -92,7 +92,7 @@ fn an_accepted_restore_discards_what_was_planted_where_only_the_worker_writes() 
                    UPDATE password_verify.throttle SET count = 1000000 WHERE kind > 0;
                    INSERT INTO password_verify.event_fold
                    SELECT gen_random_uuid(), at, since, count, action, outcome, 'planted', client_addr, login_role, acting_role,
-                          peer_addr, application_name, pid, xid, alert, detail, mac FROM password_verify.event LIMIT 1;
+                          peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac FROM password_verify.event LIMIT 1;
                    INSERT INTO password_verify.open_change VALUES (gen_random_uuid(), 3, 3, 1, 1, now(), NULL, false, NULL, '');
                    INSERT INTO password_verify.cost_class
                    SELECT gen_random_uuid(), template, users, part, current, cells, mac FROM password_verify.cost_class LIMIT 1";

@@ -35,7 +35,7 @@ fn an_accepted_restore_discards_thousands() {
            FROM generate_series(1, 6000) i;
          INSERT INTO password_verify.event_fold
          SELECT CASE i WHEN 1 THEN {ZERO} ELSE gen_random_uuid() END, at, since, count, action, outcome, 'planted', client_addr,
-                login_role, acting_role, peer_addr, application_name, pid, xid, alert, detail, mac
+                login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac
            FROM generate_series(1, 3000) i, (SELECT * FROM password_verify.event LIMIT 1) e;
          INSERT INTO password_verify.open_change VALUES ({ZERO}, 3, 3, 1, 1, now(), NULL, false, NULL, '');
          INSERT INTO password_verify.cost_class
@@ -63,7 +63,7 @@ fn an_epoch_with_the_highest_number_keeps_no_worker_from_coming() {
     let plant = |epoch: &str, seq: &str| {
         let sql = format!(
             "INSERT INTO password_verify.event SELECT {epoch}, {seq}, at, since, count, action, outcome, 'planted', client_addr,
-                    login_role, acting_role, peer_addr, application_name, pid, xid, alert, detail, mac
+                    login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac
                FROM password_verify.event WHERE user_id IS DISTINCT FROM 'planted' LIMIT 1"
         );
         site.admin().batch_execute(&sql).unwrap();
@@ -101,7 +101,7 @@ fn a_move_that_is_over_is_over_for_the_first_worker_as_well() {
     restart(&site.cluster, &keys);
     let planted = "INSERT INTO password_verify.event_fold
                    SELECT gen_random_uuid(), now() - interval '1 h', now() - interval '1 h', 7, action, outcome, 'planted', client_addr,
-                          login_role, acting_role, peer_addr, application_name, pid, xid, alert, detail, ''
+                          login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, ''
                      FROM password_verify.event LIMIT 1";
     site.admin().batch_execute(planted).unwrap();
     assert_eq!(validate(&mut site.login(), "42", GOOD), Answer::yes());

@@ -61,7 +61,7 @@ fn what_is_planted_among_folded_events_never_comes_into_the_trail() {
     keep(&mut admin, "event_fold");
     let plant = "INSERT INTO password_verify.event_fold
         SELECT gen_random_uuid(), at, since, count, action, outcome, 'planted', client_addr, login_role,
-               acting_role, peer_addr, application_name, pid, xid, alert, detail, MAC FROM kept_event_fold LIMIT 1";
+               acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, MAC FROM kept_event_fold LIMIT 1";
     let before = number(
         &mut admin,
         "SELECT sum(count)::bigint FROM auth.pv_events WHERE user_id = 'nobody'",
@@ -111,7 +111,7 @@ fn folded_events_that_are_deleted_are_missed() {
 
 /// An event that says of the epochs before the newest that they have been removed.
 const PRUNE: &str = r#"INSERT INTO password_verify.event
-    SELECT epoch, seq + 1, at, at, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,
+    SELECT epoch, seq + 1, at, at, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,
            format('{"epochs_before":%s}', epoch), mac FROM password_verify.event ORDER BY epoch DESC, seq DESC LIMIT 1"#;
 const ONLY_THE_NEWEST: &str = "DELETE FROM password_verify.event
     WHERE epoch < (SELECT max(epoch) FROM password_verify.event)";
@@ -134,7 +134,7 @@ fn an_announcement_that_was_planted_removes_nothing() {
         .batch_execute(&format!(
             r#"INSERT INTO password_verify.event_fold
                SELECT gen_random_uuid(), at - interval '1 h', since - interval '1 h', 1, 'prune', 'recorded', NULL, NULL, NULL, NULL,
-                      NULL, NULL, NULL, NULL, 0, '{{"epochs_before":3}}', '' FROM password_verify.event LIMIT 1;
+                      NULL, NULL, NULL, NULL, NULL, NULL, 0, '{{"epochs_before":3}}', '' FROM password_verify.event LIMIT 1;
                {ONLY_THE_NEWEST}"#
         ))
         .unwrap();
@@ -270,7 +270,7 @@ fn an_anchor_that_was_changed_is_missed() {
             "rows of epochs to come",
             "INSERT INTO password_verify.event
              SELECT epoch + n, 0, at, since, count, action, outcome, user_id, client_addr, login_role, acting_role,
-                    peer_addr, application_name, pid, xid, alert, detail, mac
+                    peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac
                FROM password_verify.event, generate_series(1, 3) n
               WHERE (epoch, seq) = (SELECT max(epoch), 0 FROM password_verify.event)",
         ),

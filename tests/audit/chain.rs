@@ -70,6 +70,10 @@ fn tampering_is_named(site: &Site) {
         "acting_role = login_role || ' '",
         "peer_addr = '192.0.2.1'",
         "peer_addr = NULL",
+        "certificate_subject = 'CN=somebody'",
+        "certificate_subject = ''",
+        "certificate_serial = '1'",
+        "certificate_serial = ''",
         "application_name = 'psql'",
         "application_name = ''",
         "pid = pid + 1",
@@ -85,6 +89,8 @@ fn tampering_is_named(site: &Site) {
         // Two columns that could be one, told apart by nothing but where one ends.
         "user_id = user_id || client_addr, client_addr = NULL",
         "user_id = client_addr, client_addr = user_id",
+        "certificate_subject = peer_addr, peer_addr = NULL",
+        "certificate_serial = peer_addr, peer_addr = NULL",
     ];
     for set in column_changes {
         let sql = format!("UPDATE password_verify.event SET {set} WHERE epoch = 2 AND seq = 2");
@@ -143,7 +149,7 @@ fn tampering_is_named(site: &Site) {
           UPDATE password_verify.event SET epoch = 3 + epoch WHERE epoch < 0".into(), changed(1, 0)),
         // It says that retention was here.
         (format!("DELETE FROM password_verify.event WHERE epoch = 1;
-          INSERT INTO password_verify.event SELECT epoch, {}, at, since, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, '{{\"epochs_before\":2}}', mac
+          INSERT INTO password_verify.event SELECT epoch, {}, at, since, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, '{{\"epochs_before\":2}}', mac
             FROM password_verify.event WHERE epoch = 2 AND seq = {last}", last + 1), pruned),
     ] {
         assert_eq!(after(&mut admin, &tampering), expected, "{tampering}");
@@ -173,7 +179,7 @@ fn tampering_is_named(site: &Site) {
 fn insert(epoch: &str, seq: &str, of: &str) -> String {
     format!(
         "INSERT INTO password_verify.event SELECT {epoch}, {seq}, at, since, count, action, outcome, user_id, client_addr, login_role, acting_role,
-         peer_addr, application_name, pid, xid, alert, detail, mac FROM password_verify.event WHERE {of}"
+         peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac FROM password_verify.event WHERE {of}"
     )
 }
 

@@ -139,6 +139,7 @@ fn every_call_leaves_its_event_with_who_where_and_how_it_came_out() {
                       count = 1 AND alert = 0 AND detail IS NULL AND since = at AND octet_length(mac) = 32
                       AND epoch >= 1 AND seq >= 1
                       AND login_role = 'front' AND acting_role = 'back' AND peer_addr = 'local'
+                      AND certificate_subject IS NULL AND certificate_serial IS NULL
                       AND application_name = 'shop' AND pid = $1
                       AND at BETWEEN $2::text::timestamptz AND clock_timestamp(), e::text
                  FROM auth.pv_events e WHERE action NOT IN ('epoch', 'end') ORDER BY epoch, seq";

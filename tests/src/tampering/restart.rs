@@ -101,7 +101,7 @@ const TRIES: usize = 2;
 
 /// What the worker has written by itself.
 fn trail(admin: &mut Client, new: &str, outcome: &mut Outcome) {
-    let sql = format!("SELECT concat_ws(' ', action, outcome, user_id, client_addr, login_role, application_name, xid IS NULL, alert,
+    let sql = format!("SELECT concat_ws(' ', action, outcome, user_id, client_addr, login_role, certificate_subject, certificate_serial, application_name, xid IS NULL, alert,
                                 CASE action WHEN 'epoch' THEN detail::json->>'why' ELSE detail END) || ' ' || count, count(*)
                  FROM password_verify.event WHERE {new} AND user_id IS DISTINCT FROM 'bystander' GROUP BY 1");
     for row in admin.query(&sql, &[]).unwrap() {
