@@ -7,6 +7,7 @@ use std::fs;
 use postgres::GenericClient;
 
 pub mod base;
+mod certified;
 pub mod kept;
 pub mod probe;
 pub mod restart;

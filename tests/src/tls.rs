@@ -46,7 +46,7 @@ pub struct Shop {
 pub type Said = Result<String, String>;
 
 impl Signed {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::Builder::new().prefix("pv-tls-").tempdir().unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let ((issuer, pem), (stranger, _)) = (authority("Authority"), authority("A stranger"));

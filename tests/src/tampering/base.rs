@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use postgres::Client;
 
+use super::certified::Certified;
 use super::kept::Kept;
 use super::{OF_SESSIONS, OF_THE_KEEPER, OF_WORKERS, kept};
 use crate::calls::{Answer, VALIDATE_FROM, ask, change, manage, reset, set};
@@ -65,6 +66,8 @@ pub struct Base {
     pub revoked: String,
     pub kept: Kept,
     folded: Instant,
+    /// Whose files the copies need, too.
+    _certified: Certified,
 }
 
 /// How long events are folded.
@@ -84,6 +87,7 @@ impl Base {
         let cluster = Cluster::init();
         let path = keyring(&cluster, "keys", &line("older", &older), 0o600);
         cluster.configure(&[PRELOADED, &[&setting(&path)]].concat());
+        let certified = Certified::on(&cluster);
         cluster.up();
         let cluster = Arc::new(cluster);
         let here = Site::on(Arc::clone(&cluster));
@@ -108,8 +112,10 @@ impl Base {
             site.configure(&["throttle_free_failures = 50", "throttle_lock_after = 100"]);
             let (mut admin, mut folders) = (site.admin(), folders(site));
             fold(&mut folders, 3);
+            certified.fold(site, 3);
             save(&mut admin, "week", &["event_fold"]);
             fold(&mut folders, 1);
+            certified.fold(site, 1);
             site.configure(&POLICY);
             site.configure(&["queue_timeout = '5s'", "audit_timeout = '5s'"]);
             loosen(&mut admin);
@@ -129,7 +135,17 @@ impl Base {
         drop((a, b, admin, here, there));
         let cluster = Arc::into_inner(cluster).unwrap();
         recover(&cluster, &other);
-        Self { cluster, database, app, exhausted, token, revoked, kept, folded }
+        Self {
+            cluster,
+            database,
+            app,
+            exhausted,
+            token,
+            revoked,
+            kept,
+            folded,
+            _certified: certified,
+        }
     }
 
     /// Waits until a worker that comes writes the folded events.
