@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::process::Command;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use rcgen::DnType;
 
@@ -11,6 +12,8 @@ use crate::{Cluster, Site, WRONG};
 
 /// Who has one, and its serial number.
 const USERS: [(&str, u8); 2] = [("certified", 1), ("certified too", 2)];
+
+static NUMBER: AtomicU8 = AtomicU8::new(8);
 
 pub struct Certified {
     signed: Signed,
@@ -23,7 +26,8 @@ impl Certified {
         let signed = Signed::new();
         let identity = signed.server("server");
         let pid = std::process::id();
-        let address = format!("127.{}.{}.8", pid / 256 % 256, pid % 256);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let address = format!("127.{}.{}.{number}", pid / 256 % 256, pid % 256);
         cluster.configure(&[
             &format!("listen_addresses = '{address}'"),
             "ssl = on",
