@@ -6,6 +6,8 @@ need_pg_config
 say "testing with $("$PG_CONFIG" --version) (usually 40 minutes, with a first build 50)"
 # What the keeper's program is tested with.
 scripts/mail-servers.sh
+# Two machines, and a pooler between them.
+scripts/network.sh
 # Every test has its own database: more tests at a time than there are workers would wait for one
 # another.
 processors=$(nproc)

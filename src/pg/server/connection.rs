@@ -38,9 +38,9 @@ struct Port {
     sock: c_int,
     noblock: bool,
     proto: u32,
-    laddr_raddr: [pg_sys::SockAddr; 2],
+    addresses: [pg_sys::SockAddr; 2],
     remote_host: [*const c_char; 2],
-    remote_hostname: [c_int; 2],
+    resolved: [c_int; 2],
     remote_port: *const c_char,
     #[cfg(any(feature = "pg14", feature = "pg15", feature = "pg16"))]
     can_accept_connections: c_int,
