@@ -1,12 +1,21 @@
 #!/usr/bin/env bash
 # Measures what redaction costs, in three throw-away clusters: two without the library, of which the second shows what the
 # noise is, and one with it. BLOCKS is how often the clusters are started, ROUNDS how often each statement is measured
-# meanwhile. Writes docs/redaction-figures.md. PARTS=others prints that part alone and writes nothing: others, ours, big.
+# meanwhile. Writes docs/redaction-figures.md. PARTS=counted,others prints these parts alone and writes nothing: counted,
+# others, ours, big.
 . "$(dirname "$0")/cluster.sh"
 blocks=${BLOCKS:-6}
 rounds=${ROUNDS:-5}
 out=${OUT:-docs/redaction-figures.md}
+export PARTS=${PARTS:-}
 declare -A folders
+
+# Counts instructions.
+if ! command -v valgrind >/dev/null; then
+    command -v apt-get >/dev/null || die "valgrind is missing"
+    as_root apt-get update -qq
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends valgrind >/dev/null
+fi
 
 finish() {
     local which
@@ -56,6 +65,24 @@ for which in without again with; do
     server stop
 done
 
+# counted LIBRARIES REDACT: the instructions of the server for 500 and for 1500 SELECTs, without a client.
+counted() {
+    local number
+    for number in 500 1500; do
+        for ((aid = 1; aid <= number; aid++)); do echo "SELECT abalance FROM pgbench_accounts WHERE aid = $aid"; done |
+            (cd "$folder" && as_server valgrind --tool=callgrind --callgrind-out-file=/dev/null "$bin/postgres" --single -D data \
+                -c "shared_preload_libraries=$1" -c "password_verify.redact=$2" shop 2>&1) | sed -n 's/.*Collected : //p'
+    done
+}
+: >"$folder/tables"
+if [[ -z $PARTS || $PARTS == *counted* ]]; then
+    say "counting instructions (usually a minute)"
+    python3 scripts/redaction_figures.py counted $(counted '' on; counted password_verify off; counted password_verify on) >"$folder/tables"
+fi
+
+timed=${PARTS:-others,ours,big}
+timed=${timed#counted} timed=${timed#,}
+[ -n "$timed" ] || blocks=0
 for ((block = 1; block <= blocks; block++)); do
     say "block $block of $blocks (usually 2 minutes)"
     # Where its memory lies makes a server quicker or slower by some percent, until it is started anew.
@@ -64,27 +91,34 @@ for ((block = 1; block <= blocks; block++)); do
         sql "SELECT count(*) FROM pgbench_accounts; SELECT count(*) FROM (SELECT aid FROM pgbench_accounts ORDER BY aid) a" >/dev/null
     done
     folder=${folders[with]}
-    python3 scripts/redaction_figures.py measure "$bin/pgbench" "$rounds" "${folders[without]}" "${folders[without-again]}" "$folder" \
-        >>"$folder/costs"
+    PARTS=$timed python3 scripts/redaction_figures.py measure "$bin/pgbench" "$rounds" "${folders[without]}" \
+        "${folders[without-again]}" "$folder" >>"$folder/costs"
     for folder in "${folders[@]}"; do server stop; done
 done
-
 folder=${folders[with]}
-[ -z "${PARTS:-}" ] || { python3 scripts/redaction_figures.py tables <"$folder/costs"; exit; }
+[ "$blocks" = 0 ] || python3 scripts/redaction_figures.py tables <"$folder/costs" >"$folder/timed"
+
+[ -z "$PARTS" ] || { cat "$folder/tables" "$folder/timed" 2>/dev/null; exit; }
 {
     cat <<HEAD
 # What redaction costs
 
 Measured by \`make redaction-figures\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
-($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version). The machine is shared and busy, so times on the clock
-say nothing, and what is compared is the processor time of the session's process for each transaction. It has one client,
-on the same processor. States take turns of some milliseconds in random order; of $((blocks * rounds)) rounds, each has new sessions, and
-of a session the quickest quarter of its turns ends at the figure that counts, because a turn can be disturbed but not
-hurried. The difference is the median of the rounds' differences. With it come the interval in which such a median lies
-with 95 % certainty, and the quartiles of the rounds. The servers are started $blocks times. The first row of each statement compares
-two states that are the same: what it says is noise. An aim is met or missed if the whole interval is.
+($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version). The machine is shared: compare ratios, not machines.
+
+What is timed is the processor time of a session's process for each of its transactions, because others use the machine as
+well. States take turns of some milliseconds, in random order. Each of $((blocks * rounds)) rounds has new sessions, of which the first
+quartile of 20 turns counts: a turn can be disturbed, but not hurried. A difference is the median of the rounds'
+differences. With it come the interval in which the true one lies with 95 % certainty, and the quartiles of the rounds. The
+servers are started $blocks times. Rows that compare two states of one kind say what the noise is. An aim is met, or missed, if the
+whole interval says so.
+
+## Counted
+
+Instructions in user mode, of a server that has no client (\`postgres --single\`), which valgrind counts. They are always the
+same, so there is no noise. The time of a statement has the kernel's part in it too, and the client's messages.
 
 HEAD
-    python3 scripts/redaction_figures.py tables <"$folder/costs"
+    cat "$folder/tables" "$folder/timed"
 } >"$out"
 cat "$out"

@@ -42,6 +42,8 @@ fn defaults_units_and_contexts() {
             "password_verify.min_strength = 3 [0, 4] superuser",
             "password_verify.queue_length = 256 [0, 100000] postmaster",
             "password_verify.queue_timeout = 5000 ms [10, 60000] superuser",
+            "password_verify.redact = on superuser",
+            "password_verify.redact_functions =  superuser",
             "password_verify.require_client_certificate = off superuser",
             "password_verify.require_tls = on superuser",
             "password_verify.result_retention = 10080 min [1, 525600] superuser",
