@@ -85,12 +85,16 @@ fn literals_go_and_the_rest_stays() {
         ("SELECT MY_LOGIN('a')", "SELECT MY_LOGIN(R)"),
         ("COPY \"Odd Name\" FROM 'x'", "COPY \"Odd Name\" FROM R"),
         (
-            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT 'b'; SELECT pv_set_password('a'); END",
-            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT R; SELECT pv_set_password(R); END",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password('a') THEN 1 END; SELECT 2; END; SELECT pv_set_password('b')",
+            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password('a') THEN 1 END; SELECT 2; END; SELECT pv_set_password(R)",
         ),
         (
-            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password('a') THEN 1 END; SELECT 2; END; SELECT 'b'",
-            "CREATE FUNCTION f() RETURNS int BEGIN ATOMIC SELECT CASE WHEN pv_set_password(R) THEN R END; SELECT R; END; SELECT 'b'",
+            "CREATE TEMP TABLE t AS SELECT pv_set_password('a')",
+            "CREATE TEMP TABLE t AS SELECT pv_set_password(R)",
+        ),
+        (
+            "CREATE MATERIALIZED VIEW v AS SELECT pv_set_password('a')",
+            "CREATE MATERIALIZED VIEW v AS SELECT pv_set_password(R)",
         ),
         (
             "SELECT pv_set_password('a'::varchar(20)), x::timestamp (3), y::numeric(10, 2)[4], f(12), ARRAY[5], varchar(1234)",
@@ -118,6 +122,9 @@ fn what_is_no_call_stays() {
         "SELECT pv_stats FROM t WHERE a = 'b'",
         "SELECT xpv_set_password('a'), pv_set_passwords('a')",
         "EXECUTE unknown('a')",
+        "CREATE OR REPLACE TEMP VIEW v AS SELECT pv_set_password('a')",
+        "/* */ create constraint trigger t AFTER INSERT ON u FOR EACH ROW WHEN (pv_set_password('a')) EXECUTE FUNCTION f('b')",
+        "CREATE PROCEDURE p() LANGUAGE sql AS $$ SELECT pv_set_password('a') $$",
         "COMMENT ON FUNCTION auth.pv_set_password(text, text) IS 'a'",
         "GRANT EXECUTE ON FUNCTION a.b.pv_set_password(text) TO \"a 'b'\"",
         "SELECT \"execute\" known('a'), odd name",

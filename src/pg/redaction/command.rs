@@ -15,6 +15,8 @@ thread_local! {
     static CALLED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
     /// When the command began whose text was redacted last, and where the text lies.
     static REDACTED: Cell<Option<Message>> = const { Cell::new(None) };
+    /// Does the text call one that was looked at last?
+    static TEXT: Cell<bool> = const { Cell::new(false) };
     /// When the command began that was counted last.
     static COUNTED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
 }
@@ -35,6 +37,16 @@ pub fn is_call() -> bool {
 /// Notes that one was seen.
 pub fn note_call() {
     CALLED.set(began());
+}
+
+/// Does the text call one that PostgreSQL has last begun to analyse, plan or execute? It may print
+/// what it has made of it.
+pub fn is_text_a_call() -> bool {
+    TEXT.get()
+}
+
+pub fn note_text(calls: bool) {
+    TEXT.set(calls);
 }
 
 /// Is its text redacted?

@@ -70,7 +70,7 @@ unsafe extern "C-unwind" fn on_analyze(
     // SAFETY: PostgreSQL passes valid structures; the text is put back before anybody else looks.
     unsafe {
         let text = (*state).p_sourcetext;
-        (*state).p_sourcetext = for_others(text);
+        (*state).p_sourcetext = to_analyze(text);
         if let Some(Some(next)) = NEXT_ANALYZE.get() {
             next(state, query, jumble);
         }
@@ -147,17 +147,18 @@ enum Found {
     NotOurs,
 }
 
-/// The text for those who come next.
+/// The text for those who come next, of a statement that is analysed: which need not mean that it is
+/// executed, as with the body of a function that is created.
 ///
 /// # Safety
 /// That of [`look`].
 #[pgrx::pg_guard]
-unsafe extern "C-unwind" fn for_others(text: *const c_char) -> *const c_char {
+unsafe extern "C-unwind" fn to_analyze(text: *const c_char) -> *const c_char {
     // SAFETY: the caller's promise.
-    unsafe { if look_at(text) == Found::NotOurs { text::redacted_copy(text) } else { text } }
+    unsafe { if look_at(text, false) == Found::NotOurs { text::redacted_copy(text) } else { text } }
 }
 
-/// The same where a statement is about to be executed: it is counted.
+/// The same of one that is about to be executed.
 ///
 /// # Safety
 /// That of [`look`].
@@ -165,7 +166,7 @@ unsafe extern "C-unwind" fn for_others(text: *const c_char) -> *const c_char {
 unsafe extern "C-unwind" fn to_execute(text: *const c_char) -> *const c_char {
     // SAFETY: the caller's promise.
     unsafe {
-        let found = look_at(text);
+        let found = look_at(text, true);
         if found != Found::Nothing {
             command::count();
         }
@@ -173,19 +174,19 @@ unsafe extern "C-unwind" fn to_execute(text: *const c_char) -> *const c_char {
     }
 }
 
-/// Looks at the text of a statement that is about to be analysed, planned or executed.
+/// Looks at the text of a statement that is planned.
 ///
 /// # Safety
 /// `text` is null or the C string that PostgreSQL passes to a hook.
 #[pgrx::pg_guard]
 unsafe extern "C-unwind" fn look(text: *const c_char) {
     // SAFETY: the caller's promise.
-    unsafe { look_at(text) };
+    unsafe { look_at(text, false) };
 }
 
 /// # Safety
 /// That of [`look`].
-unsafe fn look_at(text: *const c_char) -> Found {
+unsafe fn look_at(text: *const c_char, is_executed: bool) -> Found {
     log::restore_statement();
     // SAFETY: the caller's promise, and values of this process. What is changed in place belongs to
     // the client's message, to the prepared statement that is being bound, or to a portal.
@@ -194,17 +195,21 @@ unsafe fn look_at(text: *const c_char) -> Found {
             return Found::Nothing;
         }
         let is_message = !text.is_null() && text == pg_sys::debug_query_string;
-        if is_message && command::is_redacted() {
+        let is_known = is_message && command::is_redacted();
+        command::note_text(is_known || text::calls(text));
+        if is_known {
             return Found::Redacted;
         }
-        if !text::calls(text) {
+        if !command::is_text_a_call() {
             return Found::Nothing;
         }
-        command::note_call();
         if !command::is_client() {
             return Found::NotOurs;
         }
-        command::redact_message();
+        if is_message || is_executed {
+            command::note_call();
+            command::redact_message();
+        }
         let portal = pg_sys::ActivePortal;
         let is_portals = !is_message && !portal.is_null() && text == (*portal).sourceText;
         if is_portals {

@@ -108,6 +108,7 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
             routine: CStr::from_ptr(or_empty((*error).funcname)).to_str().unwrap_or_default(),
             statement: optional(pg_sys::debug_query_string),
             is_call: command::is_call() || is_fast_path(),
+            is_tree_of_call: command::is_text_a_call(),
         };
         // A panic in here would be an error while an error is reported.
         let redacted =

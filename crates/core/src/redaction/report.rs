@@ -25,6 +25,8 @@ pub struct Report<'a> {
     pub statement: Option<&'a [u8]>,
     /// Is it known to call a function that takes or gives a secret, whatever its text says?
     pub is_call: bool,
+    /// Does the statement call one that was last analysed or planned?
+    pub is_tree_of_call: bool,
 }
 
 /// What the fields become; `None`: stays as it is.
@@ -75,11 +77,20 @@ impl Reader<'_> {
         ];
         let may_be = self.names.may_be_in(report.message)
             || fields.iter().flatten().any(|field| self.names.may_be_in(field));
-        if !may_be && !report.is_call {
+        let about = about(report);
+        let is_tree = report.is_tree_of_call && matches!(about, About::Tree);
+        if !may_be && !report.is_call && !is_tree {
             return None;
         }
         let calls = |text: Option<&[u8]>| text.is_some_and(|text| self.calls(text));
-        let is_call = report.is_call || calls(report.statement) || calls(report.detail);
+        // A statement within a function may call one whatever the client's does.
+        let in_context = |context| self.redacted_context(context, false) != context;
+        let is_call = report.is_call
+            || is_tree
+            || calls(report.statement)
+            || calls(report.detail)
+            || calls(report.internal_query)
+            || report.context.is_some_and(in_context);
         let mut redacted = Redacted::default();
         if let Some(text) = report.statement {
             redacted.statement =
@@ -91,8 +102,6 @@ impl Reader<'_> {
         }
         redacted.context = report.context.map(|context| self.redacted_context(context, is_call));
         redacted.detail_log = report.detail_log.map(|detail| self.redacted_processes(detail));
-        let about = about(report);
-        // A statement within a function is the message's own, whatever the client's is.
         let is_call = is_call
             || match about {
                 About::Sql { sql, .. } => self.calls(sql),

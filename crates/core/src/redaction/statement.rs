@@ -47,6 +47,7 @@ impl Reader<'_> {
         while let Some(token) = lexer.significant() {
             reading.is_complete &= token.kind != Kind::Unfinished;
             now.first = now.first.or(Some(token));
+            now.look_at_kind(text, token);
             now.calls = now.calls || self.is_call(text, token, &now, &lexer, &prepared);
             now.before.rotate_right(1);
             now.before[0] = Some(token);
@@ -82,6 +83,9 @@ impl Reader<'_> {
             }
             _ => return false,
         }
+        if now.kind == Kinds::Definition {
+            return false;
+        }
         let mut after = after.clone();
         let Some(name) = identifier(text, token, &mut after) else { return false };
         match self.names.named(&name, token.kind == Kind::Word) {
@@ -98,10 +102,23 @@ impl Reader<'_> {
     }
 }
 
+/// What a statement does with functions that it names.
+#[derive(Default, Clone, Copy, PartialEq, Eq)]
+enum Kinds {
+    /// It has begun with CREATE, and what it creates is not known yet.
+    Create,
+    /// It defines something, as CREATE VIEW does: nothing is called, and the text is kept in the
+    /// catalog. Whoever has DDL replicated or recorded needs it as it is.
+    Definition,
+    #[default]
+    Call,
+}
+
 /// How far a statement has been read.
 #[derive(Default)]
 struct Progress {
     start: usize,
+    kind: Kinds,
     first: Option<Token>,
     /// The tokens before this one, the last one first.
     before: [Option<Token>; 5],
@@ -111,6 +128,21 @@ struct Progress {
 }
 
 impl Progress {
+    fn look_at_kind(&mut self, text: &[u8], token: Token) {
+        const BETWEEN: [&[u8]; 7] =
+            [b"or", b"replace", b"temp", b"temporary", b"recursive", b"constraint", b"event"];
+        const DEFINED: [&[u8]; 7] =
+            [b"function", b"procedure", b"view", b"rule", b"trigger", b"policy", b"aggregate"];
+        let is = |words: &[&[u8]]| words.iter().any(|word| token.is(text, word));
+        self.kind = match self.kind {
+            Kinds::Call if self.first == Some(token) && is(&[b"create"]) => Kinds::Create,
+            Kinds::Create if is(&BETWEEN) || self.first == Some(token) => Kinds::Create,
+            Kinds::Create if is(&DEFINED) => Kinds::Definition,
+            Kinds::Create => Kinds::Call,
+            known => known,
+        };
+    }
+
     fn open_body(&mut self, text: &[u8], token: Token) {
         let after_begin = self.before[1].is_some_and(|token| token.is(text, b"begin"));
         if (after_begin && token.is(text, b"atomic")) || (self.body > 0 && token.is(text, b"case"))
