@@ -57,7 +57,9 @@ impl Signed {
 
     /// For the server at its address.
     pub fn server(&self, name: &str) -> Identity {
-        let params = CertificateParams::new(vec![SERVER.to_owned()]).unwrap();
+        let mut params = CertificateParams::new(vec![SERVER.to_owned()]).unwrap();
+        // libpq of PostgreSQL 14 finds an address in the name only.
+        params.distinguished_name.push(DnType::CommonName, SERVER);
         let it =
             sign_for(ExtendedKeyUsagePurpose::ServerAuth, self.at(), name, params, &self.issuer);
         self.keep(&it, server_user());
