@@ -64,7 +64,7 @@ fn backslashes() -> impl Strategy<Value = Backslash> {
 }
 
 fn with<T>(backslash: Backslash, read: impl FnOnce(&Reader<'_>) -> T) -> T {
-    let names = Names::new("listed");
+    let names = Names::new(b"listed");
     let prepared = |name: &[u8]| name == b"p";
     read(&Reader { names: &names, backslash, prepared: &prepared })
 }
@@ -92,9 +92,10 @@ proptest! {
     /// which is no SQL, they may be read as one.
     #[test]
     fn nothing_else_is_a_literal(text in texts()) {
+        // The string of a DO stays, as far as it is code.
+        prop_assume!(!is_do(&text));
         let redacted = with(Backslash::Plain, |reader| reader.all_redacted(&text));
-        let is_code = is_do(&redacted);
-        for range in Hidden::new(&redacted, is_code, Backslash::Plain) {
+        for range in Hidden::new(&redacted, false, Backslash::Plain) {
             let left = String::from_utf8_lossy(&redacted[range]).replace("'<redacted>'", "");
             let is_space = |token: Token| token.kind == Kind::Space;
             prop_assert!(Lexer::new(left.as_bytes(), Backslash::Plain).all(is_space), "{left:?}");
@@ -120,6 +121,8 @@ proptest! {
             let lines = literal.lines().map(|line| line.split("--").next().unwrap_or_default());
             let left: String = lines.collect();
             let is_placeholder = |c: char| c.is_whitespace() || c == '\u{b}' || "'<redacted>0.".contains(c);
+            // A word that has become the end of a number.
+            let left = if left.starts_with('0') { left.split('.').next().unwrap_or_default() } else { &left };
             // A letter before a quotation mark that has come in place of another mark.
             let left = left.trim_start_matches(['e', 'E', 'n', 'N', 'b', 'B', 'x', 'X']);
             assert!(left.chars().all(is_placeholder), "{left:?}");

@@ -1,46 +1,49 @@
 //! Identifiers as PostgreSQL understands them: without quotation marks, in lower case where they
-//! have none, cut at 63 bytes.
+//! have none. It cuts them at 63 bytes, between two characters of the encoding, which is not known here.
 
 use super::lexer::{Kind, Lexer, Token};
 
-/// The longest identifier in bytes (NAMEDATALEN - 1).
-const LONGEST: usize = 63;
+/// An identifier whose escapes cannot be told: it may be any.
+pub const ANY: &[u8] = b"\0";
 
 /// The identifier that a token is; `None` if it is none. `after`, what follows the token, is moved
 /// behind its UESCAPE, if it has one.
 pub fn identifier(text: &[u8], token: Token, after: &mut Lexer<'_>) -> Option<Vec<u8>> {
     let part = &text[token.start..token.end];
-    let mut name = match token.kind {
-        Kind::Word => part.to_ascii_lowercase(),
-        Kind::Delimited => undouble(&part[1..part.len() - 1]),
-        Kind::UnicodeDelimited => {
-            unescape(&undouble(&part[3..part.len() - 1]), escape(text, after))
-        }
-        _ => return None,
-    };
-    name.truncate(LONGEST);
-    Some(name)
+    match token.kind {
+        Kind::Word => Some(part.to_ascii_lowercase()),
+        Kind::Delimited => Some(undouble(&part[1..part.len() - 1], b'"')),
+        Kind::UnicodeDelimited => Some(match escape(text, after) {
+            Some(escape) => unescape(&undouble(&part[3..part.len() - 1], b'"'), escape),
+            None => ANY.to_vec(),
+        }),
+        _ => None,
+    }
 }
 
-/// The escape that UESCAPE names, or a backslash.
-pub fn escape(text: &[u8], after: &mut Lexer<'_>) -> u8 {
+/// The escape that UESCAPE names, or a backslash. `None`: it is spelt in an odd way.
+pub fn escape(text: &[u8], after: &mut Lexer<'_>) -> Option<u8> {
     let mut ahead = after.clone();
     if ahead.significant().is_some_and(|next| next.is(text, b"uescape"))
         && let Some(literal) = ahead.significant()
-        && literal.kind == Kind::Literal
+        && matches!(literal.kind, Kind::Literal | Kind::DollarQuoted(_))
     {
         *after = ahead;
-        return text[literal.end - 2];
+        return match &text[literal.start..literal.end] {
+            [b'\'', escape, b'\''] => Some(*escape),
+            _ => None,
+        };
     }
-    b'\\'
+    Some(b'\\')
 }
 
-fn undouble(quoted: &[u8]) -> Vec<u8> {
+/// What stands between quotation marks that are doubled in it.
+pub fn undouble(quoted: &[u8], mark: u8) -> Vec<u8> {
     let mut plain = Vec::with_capacity(quoted.len());
     let mut bytes = quoted.iter();
     while let Some(byte) = bytes.next() {
         plain.push(*byte);
-        if *byte == b'"' {
+        if *byte == mark {
             bytes.next();
         }
     }
@@ -92,7 +95,9 @@ mod tests {
         ] {
             assert_eq!(of(written).as_deref(), Some(meant), "{written}");
         }
-        assert_eq!(of(&"a".repeat(70)), Some("a".repeat(63)));
+        for odd in ["$$!$$", "E'!'", "'!'\n''"] {
+            assert_eq!(of(&format!("u&\"p!0076_x\" uescape {odd}")).as_deref(), Some("\0"));
+        }
         assert_eq!(of("'a'"), None);
     }
 }

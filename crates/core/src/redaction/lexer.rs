@@ -228,12 +228,11 @@ impl<'a> Lexer<'a> {
         at
     }
 
-    /// The end of a run of operators: a comment ends it.
-    fn operator(&self, at: usize) -> usize {
-        let end = self.while_true(at, is_operator);
-        let comment = (at + 1..end)
-            .find(|i| matches!(&self.text[*i..end], [b'-', b'-', ..] | [b'/', b'*', ..]));
-        comment.unwrap_or(end)
+    /// The end of a run of operators: a comment ends it, which is not looked for behind its beginning.
+    fn operator(&self, from: usize) -> usize {
+        let is_comment = |at| matches!(&self.text[at..], [b'-', b'-', ..] | [b'/', b'*', ..]);
+        let goes_on = |at: &usize| is_operator(self.byte(*at)) && !is_comment(*at);
+        (from + 1..self.text.len()).find(|at| !goes_on(at)).unwrap_or(self.text.len())
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::lexer::{Backslash, Kind, Lexer};
 use super::statement::Reader;
+use super::values::redacted_quotes;
 
 /// Lines of a context that begin so name a function and a line of it, and no value.
 const HARMLESS: [&[u8]; 2] = [b"SQL function ", b"PL/"];
@@ -57,7 +58,7 @@ impl Reader<'_> {
             return end;
         }
         let Some(colon) = memchr::memmem::find(line, b": ") else {
-            redacted.extend_from_slice(line);
+            redacted.extend(redacted_quotes(line));
             return line.len();
         };
         redacted.extend_from_slice(&line[..colon + 2]);

@@ -3,9 +3,13 @@
 
 use std::ops::Range;
 
+use blake2::digest::consts::U8;
+use blake2::{Blake2b, Digest};
+
 use super::identifier;
+use super::identifier::undouble;
 use super::lexer::{Backslash, Kind, Lexer, Token};
-use super::statement::{Reader, Reading};
+use super::statement::{Reader, Reading, is_complete};
 use super::type_name::TypeName;
 
 /// What stands in place of a literal: still one, so that the statement stays SQL.
@@ -27,6 +31,10 @@ impl Reader<'_> {
         if !self.names.may_be_in(text) {
             return None;
         }
+        if text.len() > LONG {
+            let mut place = text.to_vec();
+            return self.redact_in_place(&mut place).then_some(place);
+        }
         let reading = self.read(text);
         if reading.calls.is_empty() {
             return None;
@@ -39,7 +47,7 @@ impl Reader<'_> {
         for call in reading.calls {
             redacted.extend_from_slice(&text[done..call.range.start]);
             done = call.range.end;
-            replace(&text[call.range], call.is_code, self.backslash, &mut redacted);
+            replace(&text[call.range], call.is_code, reading.backslash, &mut redacted);
         }
         redacted.extend_from_slice(&text[done..]);
         Some(redacted)
@@ -47,9 +55,15 @@ impl Reader<'_> {
 
     /// The text with all literals redacted.
     pub fn all_redacted(&self, text: &[u8]) -> Vec<u8> {
+        if text.len() > LONG {
+            let mut place = text.to_vec();
+            self.redact_all_in_place(&mut place);
+            return place;
+        }
+        let backslash = self.backslash_in(text);
         let mut redacted = Vec::with_capacity(text.len());
-        if is_complete(text, self.backslash) {
-            replace(text, is_do(text, self.backslash), self.backslash, &mut redacted);
+        if is_complete(text, backslash) {
+            replace(text, is_do(text, backslash), backslash, &mut redacted);
         } else {
             redacted.extend_from_slice(REDACTED);
         }
@@ -62,57 +76,92 @@ impl Reader<'_> {
         if !self.names.may_be_in(text) {
             return false;
         }
-        let Reading { calls, is_complete } = self.read(text);
+        let Reading { calls, is_complete, backslash } = self.read(text);
         if !is_complete && !calls.is_empty() {
             fill(text);
             return true;
         }
         for call in &calls {
-            let hidden: Vec<_> =
-                Hidden::new(&text[call.range.clone()], call.is_code, self.backslash).collect();
-            for range in hidden {
-                fill(&mut text[call.range.start + range.start..call.range.start + range.end]);
-            }
+            fill_all(&mut text[call.range.clone()], call.is_code, backslash);
         }
         !calls.is_empty()
     }
 
     /// [`Reader::all_redacted`] without a change of length.
     pub fn redact_all_in_place(&self, text: &mut [u8]) {
-        if !is_complete(text, self.backslash) {
-            return fill(text);
-        }
-        let is_code = is_do(text, self.backslash);
-        let hidden: Vec<_> = Hidden::new(text, is_code, self.backslash).collect();
-        for range in hidden {
-            fill(&mut text[range]);
+        let backslash = self.backslash_in(text);
+        if is_complete(text, backslash) {
+            fill_all(text, is_do(text, backslash), backslash);
+        } else {
+            fill(text);
         }
     }
 }
+
+/// A number for a redacted text, which is the same for all secrets.
+pub fn fingerprint(redacted: &[u8]) -> u64 {
+    let digest: [u8; 8] = Blake2b::<U8>::digest(redacted).into();
+    u64::from_be_bytes(digest)
+}
+
+/// Longer texts, in bytes, do not become longer still: a number of one digit would become twelve bytes.
+const LONG: usize = 64 * 1024;
 
 /// Is the text a DO, whose string is code?
 fn is_do(text: &[u8], backslash: Backslash) -> bool {
     Lexer::new(text, backslash).significant().is_some_and(|first| first.is(text, b"do"))
 }
 
-fn is_complete(text: &[u8], backslash: Backslash) -> bool {
-    Lexer::new(text, backslash).all(|token| token.kind != Kind::Unfinished)
-}
-
 fn replace(text: &[u8], is_code: bool, backslash: Backslash, redacted: &mut Vec<u8>) {
     let mut done = 0;
-    for range in Hidden::new(text, is_code, backslash) {
+    let mut hidden = Hidden::new(text, is_code, backslash);
+    while let Some(range) = hidden.next() {
         redacted.extend_from_slice(&text[done..range.start]);
-        redacted.extend_from_slice(REDACTED);
         done = range.end;
+        match quoted_code(&text[range], is_code && hidden.outer.is_none(), backslash) {
+            Some(code) => redacted.extend(code),
+            None => {
+                // `u&42` has become `u& '…'`, which is no Unicode string.
+                if redacted.ends_with(b"u&") || redacted.ends_with(b"U&") {
+                    redacted.push(b' ');
+                }
+                redacted.extend_from_slice(REDACTED);
+            }
+        }
     }
     redacted.extend_from_slice(&text[done..]);
 }
 
+/// The literal of a DO with the literals of its code redacted.
+fn quoted_code(literal: &[u8], is_code: bool, backslash: Backslash) -> Option<Vec<u8>> {
+    let inside = literal.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
+    let inside = inside.filter(|_| is_code)?;
+    let code = undouble(inside, b'\'');
+    let double = |code: &[u8]| -> Vec<u8> {
+        let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'\''));
+        code.iter().flat_map(twice).collect()
+    };
+    // One that is continued on another line, or has escapes, is code that cannot be read so.
+    if double(&code) != inside || inside.contains(&b'\\') || !is_complete(&code, backslash) {
+        return None;
+    }
+    let mut redacted = Vec::new();
+    replace(&code, false, backslash, &mut redacted);
+    Some([b"'", double(&redacted).as_slice(), b"'"].concat())
+}
+
+fn fill_all(text: &mut [u8], is_code: bool, backslash: Backslash) {
+    let hidden: Vec<_> = Hidden::new(text, is_code, backslash).collect();
+    for range in hidden {
+        fill(&mut text[range]);
+    }
+}
+
 /// Fills this space with a literal, cut where there is too little of it, and with blanks in it where
-/// there is more.
+/// there is more. A number stays one, so that what stands before it keeps its meaning (`u&42`).
 fn fill(space: &mut [u8]) {
     match space {
+        [b'0'..=b'9' | b'.', ..] => space.fill(b'0'),
         [] => {}
         [one] => *one = b'0',
         [first, content @ .., last] => {

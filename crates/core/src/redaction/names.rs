@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 
 use aho_corasick::AhoCorasick;
 
+use super::identifier::{ANY, identifier};
+use super::lexer::{Backslash, Lexer};
+
 /// The functions that take or give a secret.
 pub const FUNCTIONS: [&str; 20] = [
     "pv_change_password",
@@ -49,23 +52,22 @@ pub enum Named {
 }
 
 impl Names {
-    /// `list`: names separated by commas, without schemas, as an identifier is written in SQL.
-    pub fn new(list: &str) -> Self {
-        let listed: BTreeSet<Vec<u8>> = list
-            .split(',')
-            .map(str::trim)
-            .filter(|name| !name.is_empty())
-            .map(|name| match name.strip_prefix('"').and_then(|name| name.strip_suffix('"')) {
-                Some(exact) => exact.replace("\"\"", "\"").into_bytes(),
-                None => name.to_ascii_lowercase().into_bytes(),
-            })
-            .map(|mut name| {
-                name.truncate(LONGEST);
-                name
-            })
-            .collect();
+    /// `list`: names separated by commas, each as an identifier is written in SQL. A schema before a
+    /// name says nothing, because a call need not name it.
+    pub fn new(list: &[u8]) -> Self {
+        let mut lexer = Lexer::new(list, Backslash::Plain);
+        let (mut listed, mut name) = (BTreeSet::new(), None);
+        while let Some(token) = lexer.significant() {
+            if token.is(list, b",") {
+                listed.extend(name.take());
+            }
+            name = identifier(list, token, &mut lexer).map(cut).or(name);
+        }
+        listed.extend(name);
+        // In a text a quotation mark within a name is doubled.
+        let written = listed.iter().flat_map(|name| [name.clone(), double(name)]);
         let finder = (!listed.is_empty())
-            .then(|| AhoCorasick::builder().ascii_case_insensitive(true).build(&listed).ok())
+            .then(|| AhoCorasick::builder().ascii_case_insensitive(true).build(written).ok())
             .flatten();
         Self { listed, finder }
     }
@@ -88,7 +90,8 @@ impl Names {
 
     /// What an identifier stands for. `bare`: it is written without quotation marks.
     pub fn named(&self, name: &[u8], bare: bool) -> Option<Named> {
-        if FUNCTIONS.binary_search_by(|ours| ours.as_bytes().cmp(name)).is_ok() {
+        let name = &name[..name.len().min(LONGEST)];
+        if name == ANY || FUNCTIONS.binary_search_by(|ours| ours.as_bytes().cmp(name)).is_ok() {
             Some(Named::Ours)
         } else if self.listed.contains(name) {
             Some(Named::Listed)
@@ -96,6 +99,16 @@ impl Names {
             (bare && name == b"execute").then_some(Named::Execute)
         }
     }
+}
+
+fn cut(mut name: Vec<u8>) -> Vec<u8> {
+    name.truncate(LONGEST);
+    name
+}
+
+fn double(name: &[u8]) -> Vec<u8> {
+    let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'"'));
+    name.iter().flat_map(twice).collect()
 }
 
 fn has_word(text: &[u8], rare: u8, before: usize, word: &[u8]) -> bool {

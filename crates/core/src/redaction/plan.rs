@@ -76,7 +76,7 @@ impl Reader<'_> {
                 return redacted;
             };
             rest = after;
-            escape(&self.redacted_expression(&string), &mut redacted);
+            escape(&self.all_redacted(&string), &mut redacted);
             redacted.push(b'"');
         }
         redacted.extend_from_slice(rest);
@@ -89,9 +89,17 @@ impl Reader<'_> {
         let mut rest = plan;
         while let Some(tag) = memchr::memchr(b'>', rest) {
             redacted.extend_from_slice(&rest[..=tag]);
+            let is_item = rest[..tag].ends_with(b"<Item");
             rest = &rest[tag + 1..];
             let text = element(rest);
-            for byte in self.redacted_expression(&unescape_element(text)) {
+            // A cost, time or count, which only an item of a list is not.
+            let is_number = |byte: &u8| byte.is_ascii_digit() || b".- \n".contains(byte);
+            if !is_item && text.iter().all(is_number) {
+                redacted.extend_from_slice(text);
+                rest = &rest[text.len()..];
+                continue;
+            }
+            for byte in self.all_redacted(&unescape_element(text)) {
                 match ENTITIES.iter().find(|(_, meant)| *meant == byte) {
                     Some((entity, _)) => redacted.extend_from_slice(entity),
                     None => redacted.push(byte),
@@ -102,23 +110,14 @@ impl Reader<'_> {
         redacted.extend_from_slice(rest);
         redacted
     }
-
-    /// A value of a plan in JSON, YAML or XML: a query, an expression, a name or a measure.
-    fn redacted_expression(&self, text: &[u8]) -> Vec<u8> {
-        let is_number = |byte: &u8| byte.is_ascii_digit() || b".- ".contains(byte);
-        if text.iter().all(|byte| is_number(byte) || byte.is_ascii_whitespace()) {
-            text.to_vec()
-        } else {
-            self.all_redacted(text)
-        }
-    }
 }
 
 /// Is this number in a plan a cost, time or count, as opposed to a part of an expression? Those
 /// follow a `=` or `..` at once, or are alone with their unit behind a label.
 fn is_measure(plan: &[u8], at: usize) -> bool {
-    let line = memchr::memrchr(b'\n', &plan[..at]).map_or(0, |end| end + 1);
-    let before = &plan[line..at];
+    /// As far as a label and a measure reach; lines may be long.
+    const NEAR: usize = 100;
+    let before = &plan[at.saturating_sub(NEAR)..at];
     // `0.00..0.01` is read as three numbers and a point.
     if before.ends_with(b"=")
         || before.ends_with(b".")
@@ -126,10 +125,11 @@ fn is_measure(plan: &[u8], at: usize) -> bool {
     {
         return true;
     }
-    let end = memchr::memchr(b'\n', &plan[at..]).map_or(plan.len(), |n| at + n);
-    let is_expression = before.trim_ascii_start().starts_with(b"Output");
+    let label = before.rsplit(|byte| *byte == b'\n').next().unwrap_or_default().trim_ascii_start();
+    let after = &plan[at..plan.len().min(at + NEAR)];
+    let value = after.split(|byte| *byte == b'\n').next().unwrap_or_default();
     let is_plain = |byte: &u8| byte.is_ascii_alphanumeric() || b" .:".contains(byte);
-    before.ends_with(b": ") && !is_expression && plan[at..end].iter().all(is_plain)
+    label.ends_with(b": ") && !label.starts_with(b"Output") && value.iter().all(is_plain)
 }
 
 /// What follows a mark.

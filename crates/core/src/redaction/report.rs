@@ -1,5 +1,8 @@
 //! A message on its way to the server log, and what has to be redacted in it.
 
+use std::cell::OnceCell;
+use std::collections::HashSet;
+
 use super::audit;
 use super::identifier::identifier;
 use super::lexer::Lexer;
@@ -21,7 +24,8 @@ pub struct Report<'a> {
     pub state: &'a str,
     /// The C function that reports.
     pub routine: &'a str,
-    /// The statement of the client that the session is at.
+    /// The statement of the client that the session is at; `None` if it is known to call nothing, or
+    /// what is printed in its place is known.
     pub statement: Option<&'a [u8]>,
     /// Is it known to call a function that takes or gives a secret, whatever its text says?
     pub is_call: bool,
@@ -97,8 +101,12 @@ impl Reader<'_> {
                 self.redacted(text).or_else(|| is_call.then(|| self.all_redacted(text)));
         }
         if let Some(text) = report.internal_query {
-            redacted.internal_query =
-                self.redacted(text).or_else(|| is_call.then(|| self.all_redacted(text)));
+            // Its length stays, because a position in it is reported.
+            let mut place = text.to_vec();
+            if !self.redact_in_place(&mut place) && is_call {
+                self.redact_all_in_place(&mut place);
+            }
+            redacted.internal_query = (place != text).then_some(place);
         }
         redacted.context = report.context.map(|context| self.redacted_context(context, is_call));
         redacted.detail_log = report.detail_log.map(|detail| self.redacted_processes(detail));
@@ -144,11 +152,18 @@ impl Reader<'_> {
             return Some(values::redacted_quotes(report.message));
         }
         let texts = [report.statement, report.internal_query, context];
-        let words = || texts.into_iter().flatten().flat_map(|text| self.words(text));
+        let words = OnceCell::new();
+        let words = || -> &HashSet<Vec<u8>> {
+            words.get_or_init(|| {
+                texts.into_iter().flatten().flat_map(|text| self.words(text)).collect()
+            })
+        };
         let is_known = |value: &[u8]| {
-            let parts = || value.split(|byte| *byte == b'.');
-            parts()
-                .all(|part| report.names.contains(&Some(part)) || words().any(|word| word == part))
+            value.split(|byte| *byte == b'.').all(|part| {
+                report.names.contains(&Some(part))
+                    || words().contains(part)
+                    || words().contains(&part.to_ascii_lowercase())
+            })
         };
         values::redacted(report.message, report.template, report.state, &is_known)
     }
@@ -199,7 +214,7 @@ impl Reader<'_> {
         // `parameters: $1 = '…'`, and other values of the statement's own.
         is_call.then(|| {
             values::redacted_detail(detail, report.state).or_else(|| {
-                memchr::memmem::find(detail, b"$1 = ").map(|_| self.all_redacted(detail))
+                memchr::memmem::find(detail, b" = '").map(|_| self.all_redacted(detail))
             })
         })?
     }

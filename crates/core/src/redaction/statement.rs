@@ -1,9 +1,9 @@
 //! Which statements of a text call a function that takes or gives a secret.
 
-use std::collections::HashSet;
+use std::collections::HashMap;
 use std::ops::Range;
 
-use super::identifier::identifier;
+use super::identifier::{identifier, undouble};
 use super::lexer::{Backslash, Kind, Lexer, Token};
 use super::names::{Named, Names};
 
@@ -21,6 +21,8 @@ pub struct Reading {
     pub calls: Vec<Call>,
     /// Is everything in it complete? Otherwise nobody knows what is a literal and what is not.
     pub is_complete: bool,
+    /// What a backslash in it is.
+    pub backslash: Backslash,
 }
 
 /// A statement that calls one.
@@ -40,22 +42,24 @@ impl Reader<'_> {
 
     /// Takes time in proportion to the text, and memory in proportion to the calls in it.
     pub fn read(&self, text: &[u8]) -> Reading {
-        let mut reading = Reading { calls: Vec::new(), is_complete: true };
-        let mut prepared = HashSet::new();
-        let mut lexer = Lexer::new(text, self.backslash);
+        let backslash = self.backslash_in(text);
+        let mut reading = Reading { calls: Vec::new(), is_complete: true, backslash };
+        let mut prepared = HashMap::new();
+        let mut lexer = Lexer::new(text, backslash);
         let mut now = Progress::default();
         while let Some(token) = lexer.significant() {
             reading.is_complete &= token.kind != Kind::Unfinished;
             now.first = now.first.or(Some(token));
             now.look_at_kind(text, token);
-            now.calls = now.calls || self.is_call(text, token, &now, &lexer, &prepared);
+            now.calls = now.calls || self.is_call(text, token, &now, &lexer, &mut prepared);
             now.before.rotate_right(1);
             now.before[0] = Some(token);
             now.open_body(text, token);
             if token.is(text, b";") && now.body == 0 {
                 let call = now.end(text, token.end);
                 if let Some(call) = call.filter(|_| now.calls) {
-                    prepared.extend(prepared_name(text, &call.range, self.backslash));
+                    let name = prepared_name(text, &call.range, backslash);
+                    prepared.extend(name.map(|name| (name, true)));
                     reading.calls.push(call);
                 }
                 now = Progress { start: token.end, ..Progress::default() };
@@ -65,21 +69,33 @@ impl Reader<'_> {
         reading
     }
 
-    /// `after`: what follows the token. `prepared`: statements that this text has prepared, and that
-    /// call one.
+    /// What a backslash in this text is: what it is now, or if the text would not be complete then,
+    /// what it may have been when it was parsed.
+    pub fn backslash_in(&self, text: &[u8]) -> Backslash {
+        let other = match self.backslash {
+            Backslash::Unknown => return Backslash::Unknown,
+            _ if memchr::memchr(b'\\', text).is_none() => return Backslash::Plain,
+            Backslash::Plain => Backslash::Escape,
+            Backslash::Escape => Backslash::Plain,
+        };
+        let is_so = |backslash| is_complete(text, backslash);
+        if !is_so(self.backslash) && is_so(other) { other } else { self.backslash }
+    }
+
+    /// `after`: what follows the token. `prepared`: what is known of prepared statements, by their
+    /// names: do they call one?
     fn is_call(
         &self,
         text: &[u8],
         token: Token,
         now: &Progress,
         after: &Lexer<'_>,
-        prepared: &HashSet<Vec<u8>>,
+        prepared: &mut HashMap<Vec<u8>, bool>,
     ) -> bool {
         match token.kind {
             Kind::Word | Kind::Delimited | Kind::UnicodeDelimited => {}
             Kind::Literal | Kind::DollarQuoted(_) | Kind::Unfinished => {
-                return now.begins_with(text, &[b"do"])
-                    && self.names.are_in_string(&text[token.start..token.end]);
+                return now.begins_with(text, &[b"do"]) && self.code_calls(text, token);
             }
             _ => return false,
         }
@@ -96,10 +112,48 @@ impl Reader<'_> {
             Some(Named::Execute) => after
                 .significant()
                 .and_then(|next| identifier(text, next, &mut after))
-                .is_some_and(|name| prepared.contains(&name) || (self.prepared)(&name)),
+                .is_some_and(|name| match prepared.get(&name) {
+                    Some(known) => *known,
+                    None => {
+                        let calls = (self.prepared)(&name);
+                        prepared.insert(name, calls);
+                        calls
+                    }
+                }),
             None => false,
         }
     }
+
+    /// Does the string of a DO call one, or name one in a string, which may be executed?
+    fn code_calls(&self, text: &[u8], token: Token) -> bool {
+        let part = &text[token.start..token.end];
+        let code = match (token.kind, part) {
+            (Kind::DollarQuoted(mark), _) => part[mark..part.len() - mark].to_vec(),
+            (Kind::Literal, [b'\'', inside @ .., b'\'']) => undouble(inside, b'\''),
+            _ => return self.names.are_in_string(part),
+        };
+        let mut lexer = Lexer::new(&code, self.backslash_in(&code));
+        while let Some(token) = lexer.significant() {
+            let part = &code[token.start..token.end];
+            let calls = match token.kind {
+                Kind::Literal | Kind::DollarQuoted(_) | Kind::Unfinished => {
+                    self.names.are_in_string(part)
+                }
+                _ => identifier(&code, token, &mut lexer)
+                    .and_then(|name| self.names.named(&name, token.kind == Kind::Word))
+                    .is_some_and(|named| named != Named::Execute),
+            };
+            if calls {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+/// Is everything in the text complete?
+pub fn is_complete(text: &[u8], backslash: Backslash) -> bool {
+    Lexer::new(text, backslash).all(|token| token.kind != Kind::Unfinished)
 }
 
 /// What a statement does with functions that it names.

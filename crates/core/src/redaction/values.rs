@@ -42,8 +42,10 @@ pub fn redacted(
     is_known: &dyn Fn(&[u8]) -> bool,
 ) -> Option<Vec<u8>> {
     let is_data = state.starts_with("22");
-    // What other code says in its own words, such as RAISE.
-    if template == "%s" || !(is_data || state.starts_with("42")) {
+    // About names: of cursors, prepared statements, databases, schemas, and of anything.
+    let is_about = |class: &&str| state.starts_with(*class);
+    // What other code says in its own words, such as RAISE, has no format string.
+    if template == "%s" || !["22", "26", "34", "3D", "3F", "42"].iter().any(is_about) {
         return None;
     }
     let parts = parts(template);
@@ -64,7 +66,7 @@ pub fn redacted(
             let is_kind = KINDS.iter().any(|kind| kind.as_bytes() == value);
             // About a statement, and not about data, what stands without quotation marks is a kind of
             // thing, a type or a signature; and what stands in them is its own word, or a value.
-            let is_quoted = parts[i - 1].ends_with(b"\"");
+            let is_quoted = parts[i - 1].ends_with(b"\"") || parts[i - 1].ends_with(b": ");
             let is_word = !is_data && (!is_quoted || is_sign(value) || is_known(value));
             redacted.extend_from_slice(if is_kind || is_word { value } else { REDACTED });
         }
