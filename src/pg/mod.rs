@@ -13,6 +13,7 @@
 //! | [`keys`] | the keyring, and what is made with its keys |
 //! | [`shared`] | shared memory |
 //! | [`server`] | facts about this process |
+//! | [`setting`] | a setting whose changes are noticed |
 //! | [`report`] | converts this extension's errors to PostgreSQL's |
 #![allow(unsafe_code)]
 
@@ -23,6 +24,7 @@ pub mod redaction;
 pub mod report;
 pub mod server;
 pub mod session;
+pub mod setting;
 pub mod shared;
 pub mod tables;
 pub mod vault;

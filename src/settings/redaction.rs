@@ -4,6 +4,8 @@ use std::ffi::CString;
 
 use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
+use crate::pg::setting;
+
 static REDACT: GucSetting<bool> = GucSetting::<bool>::new(true);
 static FUNCTIONS: GucSetting<Option<CString>> = GucSetting::<Option<CString>>::new(None);
 
@@ -16,13 +18,11 @@ pub fn define() {
         GucContext::Suset,
         GucFlags::default(),
     );
-    GucRegistry::define_string_guc(
+    setting::define_watched(
         c"password_verify.redact_functions",
         c"Functions, procedures and tables of the application whose statements are redacted too.",
-        c"Names without schemas, separated by commas: what calls functions of this extension, and tables whose triggers do.",
+        c"Names separated by commas: what calls functions of this extension, and tables whose triggers do.",
         &FUNCTIONS,
-        GucContext::Suset,
-        GucFlags::default(),
     );
 }
 

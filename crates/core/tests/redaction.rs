@@ -86,6 +86,10 @@ fn literals_go_and_the_rest_stays() {
             "DO 'BEGIN PERFORM pv_set_password(''REDACTED''); DELETE FROM t; END'",
         ),
         ("DO E'BEGIN PERFORM pv_set_password(\\'a\\'); END'", "DO R"),
+        (
+            "DO $$ BEGIN FOR i IN 1..300 LOOP PERFORM pv_set_password('a'); END LOOP; END $$",
+            "DO $$ BEGIN FOR i IN R..R LOOP PERFORM pv_set_password(R); END LOOP; END $$",
+        ),
         ("SELECT u&42, pv_set_password('a')", "SELECT u& R, pv_set_password(R)"),
         (
             "SELECT U&\"pv!005fset_password\" UESCAPE $$!$$ ('a')",

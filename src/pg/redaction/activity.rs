@@ -18,12 +18,14 @@ pub fn redact() {
         if entry.is_null() || statement.is_empty() {
             return;
         }
+        // Of a long statement no more than can be shown.
+        let room = pg_sys::pgstat_track_activity_query_size.unsigned_abs() as usize;
+        let shown = &statement[..statement.len().min(4 * room)];
         let redacted = reading(|reader| {
-            reader.redacted(statement).unwrap_or_else(|| reader.all_redacted(statement))
+            reader.redacted_cut(shown).unwrap_or_else(|| reader.all_redacted(shown))
         });
         let (state, query) = ((*entry).st_state, (*entry).st_query_id);
         // What is written there ends with a zero: the end of a longer text would stay behind it.
-        let room = pg_sys::pgstat_track_activity_query_size.unsigned_abs() as usize;
         let blank = CString::new(vec![b' '; statement.len().min(room)]).unwrap_or_default();
         let redacted = CString::new(redacted).unwrap_or_default();
         pg_sys::pgstat_report_activity(state, blank.as_ptr());

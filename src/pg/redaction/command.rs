@@ -1,7 +1,8 @@
 //! What is known of the command that the client has sent, beside its text.
 
 use core::ffi::c_char;
-use std::cell::Cell;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicPtr, Ordering::Relaxed};
 
 use pgrx::pg_sys;
 
@@ -10,53 +11,76 @@ use crate::pg::server;
 use crate::pg::shared::redacted;
 use crate::settings;
 
-thread_local! {
-    /// When the command began in which a call was seen last.
-    static CALLED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
-    /// When the command began whose text was redacted last, and where the text lies.
-    static REDACTED: Cell<Option<Message>> = const { Cell::new(None) };
-    /// Does the text call one that was looked at last?
-    static TEXT: Cell<bool> = const { Cell::new(false) };
-    /// When the command began that was counted last.
-    static COUNTED: Cell<Option<pg_sys::TimestampTz>> = const { Cell::new(None) };
+unsafe extern "C" {
+    // Reads a variable: without the guard that pgrx puts around it.
+    safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
 }
 
-type Message = (pg_sys::TimestampTz, *const c_char);
+/// A command of this session, by when it began (every message of the client's begins one) and where
+/// its text lies. Statics and no thread-local variables, because a session has one thread and every
+/// statement asks.
+pub struct Mark {
+    began: AtomicI64,
+    text: AtomicPtr<c_char>,
+}
 
-/// Every message of the client's begins a command.
-fn began() -> Option<pg_sys::TimestampTz> {
+impl Mark {
+    pub const fn new() -> Self {
+        Self { began: AtomicI64::new(0), text: AtomicPtr::new(null_mut()) }
+    }
+
+    /// Marks the current command.
+    pub fn set(&self) {
+        self.began.store(GetCurrentStatementStartTimestamp(), Relaxed);
+        self.text.store(message().cast_mut(), Relaxed);
+    }
+
+    /// Is the current command marked?
+    pub fn is_set(&self) -> bool {
+        self.text.load(Relaxed) == message().cast_mut()
+            && self.began.load(Relaxed) == GetCurrentStatementStartTimestamp()
+    }
+}
+
+/// Nothing in the command's text calls a function that takes or gives a secret.
+pub static CLEAN: Mark = Mark::new();
+/// Its text is redacted.
+static REDACTED: Mark = Mark::new();
+/// When the command began in which a call was seen last.
+static CALLED: AtomicI64 = AtomicI64::new(0);
+/// When the command began that was counted last.
+static COUNTED: AtomicI64 = AtomicI64::new(0);
+/// Does the text call one that was looked at last?
+static TEXT: AtomicBool = AtomicBool::new(false);
+
+/// The text of the client's message, as PostgreSQL has it.
+fn message() -> *const c_char {
     // SAFETY: a plain value of this process.
-    Some(unsafe { pg_sys::GetCurrentStatementStartTimestamp() })
+    unsafe { pg_sys::debug_query_string }
 }
 
 /// Has a call of a function that takes or gives a secret been seen in this command?
 pub fn is_call() -> bool {
-    CALLED.get().is_some() && CALLED.get() == began()
+    CALLED.load(Relaxed) == GetCurrentStatementStartTimestamp()
 }
 
 /// Notes that one was seen.
 pub fn note_call() {
-    CALLED.set(began());
+    CALLED.store(GetCurrentStatementStartTimestamp(), Relaxed);
 }
 
 /// Does the text call one that PostgreSQL has last begun to analyse, plan or execute? It may print
 /// what it has made of it.
 pub fn is_text_a_call() -> bool {
-    TEXT.get()
+    TEXT.load(Relaxed)
 }
 
 pub fn note_text(calls: bool) {
-    TEXT.set(calls);
+    TEXT.store(calls, Relaxed);
 }
 
-/// Is its text redacted?
 pub fn is_redacted() -> bool {
-    REDACTED.get().is_some() && REDACTED.get() == message()
-}
-
-fn message() -> Option<Message> {
-    // SAFETY: a plain value of this process.
-    began().map(|began| (began, unsafe { pg_sys::debug_query_string }))
+    REDACTED.is_set()
 }
 
 /// Redacts its text where it lies, and in `pg_stat_activity`: those of its statements that call a
@@ -68,12 +92,13 @@ pub fn redact_message() {
     // SAFETY: the client's message, or what a prepared statement or a portal has copied of it.
     unsafe { text::redact_in_place(pg_sys::debug_query_string, true) };
     activity::redact();
-    REDACTED.set(message());
+    REDACTED.set();
 }
 
 /// Counts a redacted statement for its login, once in a command.
 pub fn count() {
-    if COUNTED.replace(began()) != began() {
+    let now = GetCurrentStatementStartTimestamp();
+    if COUNTED.swap(now, Relaxed) != now {
         redacted::count(server::database().to_u32(), server::login_role());
     }
 }

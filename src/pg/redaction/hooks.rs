@@ -14,12 +14,14 @@ use std::sync::OnceLock;
 
 use pgrx::pg_sys;
 
-use super::{command, log, text};
+use super::command::CLEAN;
+use super::{command, copies, log, text};
 use crate::settings;
 
 static NEXT_ANALYZE: OnceLock<pg_sys::post_parse_analyze_hook_type> = OnceLock::new();
 static NEXT_PLANNER: OnceLock<pg_sys::planner_hook_type> = OnceLock::new();
 static NEXT_START: OnceLock<pg_sys::ExecutorStart_hook_type> = OnceLock::new();
+static NEXT_END: OnceLock<pg_sys::ExecutorEnd_hook_type> = OnceLock::new();
 static NEXT_UTILITY: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new();
 
 /// Called in the postmaster whenever shared memory is made; the hooks are installed once.
@@ -34,6 +36,9 @@ pub fn install() {
         });
         NEXT_START.get_or_init(|| {
             std::mem::replace(&mut *(&raw mut pg_sys::ExecutorStart_hook), Some(on_start))
+        });
+        NEXT_END.get_or_init(|| {
+            std::mem::replace(&mut *(&raw mut pg_sys::ExecutorEnd_hook), Some(on_end))
         });
         NEXT_UTILITY.get_or_init(|| {
             std::mem::replace(&mut *(&raw mut pg_sys::ProcessUtility_hook), Some(on_utility))
@@ -50,6 +55,7 @@ unsafe extern "C-unwind" {
         parameters: pg_sys::ParamListInfo,
     ) -> *mut pg_sys::PlannedStmt;
     fn standard_ExecutorStart(query: *mut pg_sys::QueryDesc, flags: c_int);
+    fn standard_ExecutorEnd(query: *mut pg_sys::QueryDesc);
     fn standard_ProcessUtility(
         statement: *mut pg_sys::PlannedStmt,
         text: *const c_char,
@@ -71,6 +77,9 @@ unsafe extern "C-unwind" fn on_analyze(
     unsafe {
         let text = (*state).p_sourcetext;
         (*state).p_sourcetext = to_analyze(text);
+        if command::is_text_a_call() && !(*query).utilityStmt.is_null() && (*query).queryId != 0 {
+            (*query).queryId = query_id(text) as _;
+        }
         if let Some(Some(next)) = NEXT_ANALYZE.get() {
             next(state, query, jumble);
         }
@@ -98,11 +107,25 @@ unsafe extern "C-unwind" fn on_start(query: *mut pg_sys::QueryDesc, flags: c_int
     // SAFETY: PostgreSQL passes a valid structure. It was made in the current memory context, so a
     // copy of its text lives as long; nothing else points to its text but this field.
     unsafe {
-        (*query).sourceText = to_execute((*query).sourceText);
+        let text = (*query).sourceText;
+        (*query).sourceText = to_execute(text);
+        copies::note(query, (*query).sourceText, text);
         match NEXT_START.get() {
             Some(Some(next)) => next(query, flags),
             _ => standard_ExecutorStart(query, flags),
         }
+    }
+}
+
+unsafe extern "C-unwind" fn on_end(query: *mut pg_sys::QueryDesc) {
+    // SAFETY: PostgreSQL passes a valid structure. Others have read its text when they return, and
+    // PostgreSQL does not read it any more.
+    unsafe {
+        match NEXT_END.get() {
+            Some(Some(next)) => next(query),
+            _ => standard_ExecutorEnd(query),
+        }
+        copies::free(query);
     }
 }
 
@@ -174,6 +197,14 @@ unsafe extern "C-unwind" fn to_execute(text: *const c_char) -> *const c_char {
     }
 }
 
+/// # Safety
+/// `text` is a C string.
+#[pgrx::pg_guard]
+unsafe extern "C-unwind" fn query_id(text: *const c_char) -> u64 {
+    // SAFETY: the caller's promise.
+    unsafe { text::query_id(text) }
+}
+
 /// Looks at the text of a statement that is planned.
 ///
 /// # Safety
@@ -195,12 +226,19 @@ unsafe fn look_at(text: *const c_char, is_executed: bool) -> Found {
             return Found::Nothing;
         }
         let is_message = !text.is_null() && text == pg_sys::debug_query_string;
+        if is_message && CLEAN.is_set() {
+            command::note_text(false);
+            return Found::Nothing;
+        }
         let is_known = is_message && command::is_redacted();
         command::note_text(is_known || text::calls(text));
         if is_known {
             return Found::Redacted;
         }
         if !command::is_text_a_call() {
+            if is_message {
+                CLEAN.set();
+            }
             return Found::Nothing;
         }
         if !command::is_client() {

@@ -5,12 +5,15 @@ use core::ffi::{CStr, c_char};
 use std::cell::RefCell;
 use std::ffi::CString;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr::null_mut;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use password_verify_core::redaction::report::{Redacted, Report};
 use pgrx::{PgLogLevel, pg_sys};
 use zeroize::Zeroize;
 
+use super::command::{CLEAN, Mark};
 use super::text::{bytes, reading};
 use super::{activity, command};
 use crate::pg::report::ROUTINE;
@@ -18,10 +21,16 @@ use crate::settings;
 
 static NEXT: OnceLock<pg_sys::emit_log_hook_type> = OnceLock::new();
 
+/// PostgreSQL's own text of the client's statement, and the one that is printed in its place while a
+/// message is; null where there is none.
+static THEIRS: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+static OURS: AtomicPtr<c_char> = AtomicPtr::new(null_mut());
+/// The command whose statement [`KEPT`] is made of.
+static OF: Mark = Mark::new();
+
 thread_local! {
-    /// The client's statement as PostgreSQL has it, and the text that is printed in its place while
-    /// a message is.
-    static STATEMENT: RefCell<Option<(*const c_char, CString)>> = const { RefCell::new(None) };
+    /// What is printed in place of the statement of a command, for all its messages.
+    static KEPT: RefCell<CString> = RefCell::default();
 }
 
 /// Called in the postmaster whenever shared memory is made; the hook is installed once.
@@ -37,16 +46,32 @@ pub fn install() {
 /// Gives PostgreSQL its own text of the client's statement back, where the last message has put
 /// another one in its place.
 pub fn restore_statement() {
-    STATEMENT.with_borrow_mut(|kept| {
-        let Some((theirs, ours)) = kept.take() else { return };
-        // SAFETY: a plain pointer of this process. If it is still ours, the command that theirs
-        // belongs to goes on.
-        unsafe {
-            if pg_sys::debug_query_string == ours.as_ptr() {
-                pg_sys::debug_query_string = theirs;
-            }
+    let ours = OURS.load(Relaxed);
+    if ours.is_null() {
+        return;
+    }
+    OURS.store(null_mut(), Relaxed);
+    // SAFETY: a plain pointer of this process. If it is still ours, the command that theirs belongs to
+    // goes on.
+    unsafe {
+        if pg_sys::debug_query_string == ours {
+            pg_sys::debug_query_string = THEIRS.load(Relaxed);
         }
-    });
+    }
+}
+
+/// Has this text printed as the client's statement.
+fn print_as_statement(text: &'static CStr) {
+    print_pointer(text.as_ptr());
+}
+
+fn print_pointer(text: *const c_char) {
+    // SAFETY: a plain pointer of this process; the text lives until it is restored.
+    unsafe {
+        THEIRS.store(pg_sys::debug_query_string.cast_mut(), Relaxed);
+        OURS.store(text.cast_mut(), Relaxed);
+        pg_sys::debug_query_string = text;
+    }
 }
 
 /// Holds nothing that has to be dropped: see [`super::hooks`].
@@ -89,6 +114,10 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
     // PostgreSQL frees them itself.
     unsafe {
         let optional = |text: *const c_char| (!text.is_null()).then(|| bytes(text));
+        // What is known of the statement is not found out again for every message about it.
+        let is_kept = OF.is_set();
+        let is_clean = CLEAN.is_set() && !command::is_call();
+        let statement = optional(pg_sys::debug_query_string).filter(|_| !is_clean);
         let state = CStr::from_ptr(pg_sys::unpack_sql_state((*error).sqlerrcode)).to_owned();
         let report = Report {
             message: if is_ours { &[] } else { bytes((*error).message) },
@@ -106,16 +135,26 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
             ],
             state: state.to_str().unwrap_or_default(),
             routine: CStr::from_ptr(or_empty((*error).funcname)).to_str().unwrap_or_default(),
-            statement: optional(pg_sys::debug_query_string),
-            is_call: command::is_call() || is_fast_path(),
+            statement: statement.filter(|_| !is_kept),
+            is_call: is_kept || command::is_call() || is_fast_path(),
             is_tree_of_call: command::is_text_a_call(),
         };
+        if !reading(|reader| reader.may_redact(&report)) {
+            return;
+        }
+        if !has_room_for(&report) {
+            return hide_everything(error, report.state == "53200");
+        }
         // A panic in here would be an error while an error is reported.
         let redacted =
             catch_unwind(AssertUnwindSafe(|| reading(|reader| reader.redacted_report(&report))));
-        let Some(redacted) = redacted.unwrap_or_else(|_| Some(everything(&report))) else { return };
+        let redacted = match redacted {
+            Ok(Some(redacted)) => redacted,
+            Ok(None) => return,
+            Err(_) => return hide_everything(error, false),
+        };
         // The statement is over, or its text has not been analysed yet: then others see it meanwhile.
-        if command::is_client() && redacted.statement.is_some() {
+        if command::is_client() && (is_kept || redacted.statement.is_some()) {
             if (*error).elevel >= PgLogLevel::ERROR as i32 {
                 command::note_call();
                 command::redact_message();
@@ -130,30 +169,57 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
         replace(error, &raw mut (*error).context, context);
         replace(error, &raw mut (*error).internalquery, internal_query);
         if let Some(ours) = statement.and_then(|text| CString::new(text).ok()) {
-            STATEMENT.with_borrow_mut(|kept| {
-                let theirs = pg_sys::debug_query_string;
-                pg_sys::debug_query_string = ours.as_ptr();
-                *kept = Some((theirs, ours));
-            });
+            KEPT.replace(ours);
+            OF.set();
+        }
+        if OF.is_set() {
+            KEPT.with_borrow(|ours| print_pointer(ours.as_ptr()));
+        }
+    }
+}
+
+/// Is there memory for what may have to be made of these texts? Where a library written in Rust has
+/// none, it aborts, and all sessions with it; and a message may well be about memory that has run out.
+fn has_room_for(report: &Report<'_>) -> bool {
+    let optional =
+        [report.detail, report.detail_log, report.context, report.internal_query, report.statement];
+    let sum: usize = optional.iter().flatten().map(|text| text.len()).sum();
+    let enough = (report.message.len() + sum).saturating_mul(16).saturating_add(1 << 18);
+    Vec::<u8>::new().try_reserve_exact(enough).is_ok()
+}
+
+/// Redacts what could not be read, without any memory. `is_about_memory`: what the message says is that
+/// there is none left.
+///
+/// # Safety
+/// `error` is being reported.
+unsafe fn hide_everything(error: *mut pg_sys::ErrorData, is_about_memory: bool) {
+    // SAFETY: the caller's promise; fields are C strings or null, each of which PostgreSQL has made for
+    // this message.
+    unsafe {
+        let fields = [
+            (*error).context,
+            (*error).internalquery,
+            (*error).message,
+            (*error).detail,
+            (*error).detail_log,
+            (*error).hint,
+        ];
+        let number = if is_about_memory { 2 } else { fields.len() };
+        for field in fields.into_iter().take(number).filter(|field| !field.is_null()) {
+            let place = std::slice::from_raw_parts_mut(field.cast::<u8>(), bytes(field).len());
+            place.fill(b' ');
+            let word = b"<redacted>".iter().chain(std::iter::repeat(&0));
+            place.iter_mut().zip(word).for_each(|(to, from)| *to = *from);
+        }
+        if !pg_sys::debug_query_string.is_null() {
+            print_as_statement(c"'<redacted>'");
         }
     }
 }
 
 fn or_empty(text: *const c_char) -> *const c_char {
     if text.is_null() { c"".as_ptr() } else { text }
-}
-
-/// In place of what could not be read.
-fn everything(report: &Report<'_>) -> Redacted {
-    let all = |field: Option<&[u8]>| field.map(|_| b"<redacted>".to_vec());
-    Redacted {
-        message: all(Some(report.message)),
-        detail: all(report.detail),
-        detail_log: all(report.detail_log),
-        context: all(report.context),
-        internal_query: all(report.internal_query),
-        statement: all(report.statement),
-    }
 }
 
 /// A call of a function by its number (the protocol's `FunctionCall`) has no text.

@@ -10,12 +10,13 @@
 //! | [`hooks`] | a statement before other libraries see it, and the copies that PostgreSQL keeps |
 //! | [`activity`] | `pg_stat_activity` |
 //! | [`command`] | whether the client's command has called a function that takes or gives a secret |
-//! | [`text`] | texts in memory: which may be changed in place, and which are copied |
+//! | [`text`], [`copies`] | texts in memory: which may be changed in place, and which are copied |
 //!
 //! `docs/windows.md` has the list of places, with what a test has found in each.
 
 mod activity;
 mod command;
+mod copies;
 mod hooks;
 mod log;
 mod text;

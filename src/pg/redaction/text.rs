@@ -1,32 +1,44 @@
 //! Texts of statements in memory.
 
 use core::ffi::{CStr, c_char};
-use std::cell::RefCell;
 use std::ffi::CString;
-use std::rc::Rc;
+use std::ptr::null_mut;
+use std::sync::atomic::{AtomicPtr, Ordering::Relaxed};
 
 use password_verify_core::redaction::lexer::Backslash;
+use password_verify_core::redaction::mask;
 use password_verify_core::redaction::names::Names;
 use password_verify_core::redaction::statement::Reader;
 use pgrx::pg_sys;
 
+use crate::pg::setting;
 use crate::settings;
 
-thread_local! {
-    /// The names to look for, and the list that they are made of.
-    static NAMES: RefCell<Option<(CString, Rc<Names>)>> = const { RefCell::new(None) };
-}
+/// The names to look for, and the version of the setting that they are made of. A session has one
+/// thread.
+static NAMES: AtomicPtr<(u64, Names)> = AtomicPtr::new(null_mut());
 
-fn names() -> Rc<Names> {
-    let list = settings::redact_functions().unwrap_or_default();
-    NAMES.with_borrow_mut(|kept| match kept {
-        Some((of, names)) if *of == list => Rc::clone(names),
+/// The names of the setting as it is now. They stay until the setting is found changed, which is
+/// looked at here only.
+fn names() -> &'static Names {
+    let version = setting::version();
+    let kept = NAMES.load(Relaxed);
+    // SAFETY: null, or made below; whoever had a reference has returned when the setting changes.
+    match unsafe { kept.as_ref() } {
+        Some((of, names)) if *of == version => names,
         _ => {
-            let names = Rc::new(Names::new(&list.to_string_lossy()));
-            *kept = Some((list, Rc::clone(&names)));
-            names
+            let list = settings::redact_functions().unwrap_or_default();
+            let fresh = Box::into_raw(Box::new((version, Names::new(list.to_bytes()))));
+            NAMES.store(fresh, Relaxed);
+            // SAFETY: the first was made like the second, which is valid.
+            unsafe {
+                if !kept.is_null() {
+                    drop(Box::from_raw(kept));
+                }
+                &(*fresh).1
+            }
         }
-    })
+    }
 }
 
 /// Calls `read` with what reads texts of this session.
@@ -36,9 +48,9 @@ pub fn reading<T>(read: impl FnOnce(&Reader<'_>) -> T) -> T {
     let standard = unsafe { pg_sys::standard_conforming_strings };
     let backslash = if standard { Backslash::Plain } else { Backslash::Escape };
     let none = |_: &[u8]| false;
-    let within = Reader { names: &names, backslash, prepared: &none };
+    let within = Reader { names, backslash, prepared: &none };
     let prepared = |name: &[u8]| prepared(name).is_some_and(|text| within.calls(text));
-    read(&Reader { names: &names, backslash, prepared: &prepared })
+    read(&Reader { names, backslash, prepared: &prepared })
 }
 
 /// The text of this session's prepared statement of that name.
@@ -92,7 +104,8 @@ pub unsafe fn redact_in_place(text: *const c_char, all: bool) -> bool {
     })
 }
 
-/// A redacted copy of the same length, in the current memory context.
+/// A redacted copy of the same length, in the current memory context; the text itself if nothing in it
+/// has to be redacted.
 ///
 /// # Safety
 /// `text` is a C string.
@@ -101,8 +114,24 @@ pub unsafe fn redacted_copy(text: *const c_char) -> *const c_char {
     unsafe {
         let copy = pg_sys::pstrdup(text);
         redact_in_place(copy, false);
+        if bytes(copy) == bytes(text) {
+            pg_sys::pfree(copy.cast());
+            return text;
+        }
         copy
     }
+}
+
+/// A number for a statement, in place of the one that PostgreSQL makes of its text or its tree, from
+/// which a secret could be guessed.
+///
+/// # Safety
+/// `text` is a C string.
+pub unsafe fn query_id(text: *const c_char) -> u64 {
+    // SAFETY: the caller's promise.
+    let text = unsafe { bytes(text) };
+    let redacted = reading(|reader| reader.redacted(text));
+    mask::fingerprint(&redacted.unwrap_or_default())
 }
 
 /// Does this text call a function that takes or gives a secret?

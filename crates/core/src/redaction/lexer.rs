@@ -99,6 +99,7 @@ impl<'a> Lexer<'a> {
             b'/' if next == b'*' => (Kind::Space, self.comment(at + 2)),
             b'\'' => (Kind::Literal, self.string(at + 1, self.backslash)),
             b'"' => (Kind::Delimited, self.delimited(at + 1)),
+            b'.' if next == b'.' => (Kind::Other, Some(at + 2)),
             b'$' => self.dollar(at),
             byte if byte.is_ascii_digit() || (byte == b'.' && next.is_ascii_digit()) => {
                 (Kind::Number, Some(self.number(at)))

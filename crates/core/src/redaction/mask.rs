@@ -151,8 +151,13 @@ fn quoted_code(literal: &[u8], is_code: bool, backslash: Backslash) -> Option<Ve
 }
 
 fn fill_all(text: &mut [u8], is_code: bool, backslash: Backslash) {
-    let hidden: Vec<_> = Hidden::new(text, is_code, backslash).collect();
-    for range in hidden {
+    // A text may be as long as the memory that is left.
+    let mut whole = Vec::new();
+    if whole.try_reserve_exact(text.len()).is_err() {
+        return fill(text);
+    }
+    whole.extend_from_slice(text);
+    for range in Hidden::new(&whole, is_code, backslash) {
         fill(&mut text[range]);
     }
 }
@@ -161,7 +166,8 @@ fn fill_all(text: &mut [u8], is_code: bool, backslash: Backslash) {
 /// there is more. A number stays one, so that what stands before it keeps its meaning (`u&42`).
 fn fill(space: &mut [u8]) {
     match space {
-        [b'0'..=b'9' | b'.', ..] => space.fill(b'0'),
+        [b'0'..=b'9', ..] => space.fill(b'0'),
+        [b'.', decimals @ ..] => decimals.fill(b'0'),
         [] => {}
         [one] => *one = b'0',
         [first, content @ .., last] => {

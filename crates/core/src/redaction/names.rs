@@ -75,8 +75,8 @@ impl Names {
     /// Can there be anything to redact? Most texts are told from those that have to be read here,
     /// in a few passes of which each looks for one rare byte.
     pub fn may_be_in(&self, text: &[u8]) -> bool {
-        has_word(text, b'_', 2, b"pv_")
-            || has_word(text, b'&', 1, b"u&\"")
+        memchr::memchr2_iter(b'_', b'&', text)
+            .any(|at| is_at(text, at, 2, b"pv_") || is_at(text, at, 1, b"u&\""))
             || memchr::memchr2_iter(b'x', b'X', text).any(|at| is_at(text, at, 1, b"execute"))
             || self.finder.as_ref().is_some_and(|finder| finder.is_match(text))
     }
@@ -109,10 +109,6 @@ fn cut(mut name: Vec<u8>) -> Vec<u8> {
 fn double(name: &[u8]) -> Vec<u8> {
     let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'"'));
     name.iter().flat_map(twice).collect()
-}
-
-fn has_word(text: &[u8], rare: u8, before: usize, word: &[u8]) -> bool {
-    memchr::memchr_iter(rare, text).any(|at| is_at(text, at, before, word))
 }
 
 /// Does this word, whatever its case, begin `before` bytes before `at`?

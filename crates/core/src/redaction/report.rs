@@ -70,8 +70,8 @@ const ENDS_IN_SQL: [&str; 7] = [
 ];
 
 impl Reader<'_> {
-    /// `None` if nothing has to be redacted, which is found out in one pass for most messages.
-    pub fn redacted_report(&self, report: &Report<'_>) -> Option<Redacted> {
+    /// Could anything have to be redacted? Found out in one pass, without any memory.
+    pub fn may_redact(&self, report: &Report<'_>) -> bool {
         let fields = [
             report.detail,
             report.detail_log,
@@ -79,13 +79,19 @@ impl Reader<'_> {
             report.internal_query,
             report.statement,
         ];
-        let may_be = self.names.may_be_in(report.message)
-            || fields.iter().flatten().any(|field| self.names.may_be_in(field));
-        let about = about(report);
-        let is_tree = report.is_tree_of_call && matches!(about, About::Tree);
-        if !may_be && !report.is_call && !is_tree {
+        report.is_call
+            || (report.is_tree_of_call && matches!(about(report), About::Tree))
+            || self.names.may_be_in(report.message)
+            || fields.iter().flatten().any(|field| self.names.may_be_in(field))
+    }
+
+    /// `None` if nothing has to be redacted.
+    pub fn redacted_report(&self, report: &Report<'_>) -> Option<Redacted> {
+        if !self.may_redact(report) {
             return None;
         }
+        let about = about(report);
+        let is_tree = report.is_tree_of_call && matches!(about, About::Tree);
         let calls = |text: Option<&[u8]>| text.is_some_and(|text| self.calls(text));
         // A statement within a function may call one whatever the client's does.
         let in_context = |context| self.redacted_context(context, false) != context;
