@@ -226,7 +226,9 @@ unsafe fn look_at(text: *const c_char, is_executed: bool) -> Found {
             return Found::Nothing;
         }
         let is_message = !text.is_null() && text == pg_sys::debug_query_string;
-        if is_message && CLEAN.is_set() {
+        // A statement that was prepared by this message has a copy of all of it.
+        let message = || text::bytes(text) == text::bytes(pg_sys::debug_query_string);
+        if CLEAN.is_set() && (is_message || message()) {
             command::note_text(false);
             return Found::Nothing;
         }

@@ -176,7 +176,7 @@ impl Reader<'_> {
 
     /// The identifiers and keywords of a text.
     fn words<'a>(&self, text: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + use<'a> {
-        let mut lexer = Lexer::new(text, self.backslash);
+        let mut lexer = Lexer::new(text, self.backslash_in(text));
         std::iter::from_fn(move || {
             loop {
                 let token = lexer.next()?;
