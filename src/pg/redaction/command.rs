@@ -16,6 +16,9 @@ unsafe extern "C" {
     safe fn GetCurrentStatementStartTimestamp() -> pg_sys::TimestampTz;
 }
 
+/// When no command begins. In a process that has no client, none has begun yet, at 0.
+const NEVER: i64 = i64::MIN;
+
 /// A command of this session, by when it began (every message of the client's begins one) and where
 /// its text lies. Statics and no thread-local variables, because a session has one thread and every
 /// statement asks.
@@ -26,7 +29,7 @@ pub struct Mark {
 
 impl Mark {
     pub const fn new() -> Self {
-        Self { began: AtomicI64::new(0), text: AtomicPtr::new(null_mut()) }
+        Self { began: AtomicI64::new(NEVER), text: AtomicPtr::new(null_mut()) }
     }
 
     /// Marks the current command.
@@ -37,7 +40,9 @@ impl Mark {
 
     /// Is the current command marked?
     pub fn is_set(&self) -> bool {
-        self.text.load(Relaxed) == message().cast_mut()
+        let text = message().cast_mut();
+        !text.is_null()
+            && self.text.load(Relaxed) == text
             && self.began.load(Relaxed) == GetCurrentStatementStartTimestamp()
     }
 }
@@ -47,9 +52,9 @@ pub static CLEAN: Mark = Mark::new();
 /// Its text is redacted.
 static REDACTED: Mark = Mark::new();
 /// When the command began in which a call was seen last.
-static CALLED: AtomicI64 = AtomicI64::new(0);
+static CALLED: AtomicI64 = AtomicI64::new(NEVER);
 /// When the command began that was counted last.
-static COUNTED: AtomicI64 = AtomicI64::new(0);
+static COUNTED: AtomicI64 = AtomicI64::new(NEVER);
 /// Does the text call one that was looked at last?
 static TEXT: AtomicBool = AtomicBool::new(false);
 

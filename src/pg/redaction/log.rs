@@ -116,7 +116,7 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
         let optional = |text: *const c_char| (!text.is_null()).then(|| bytes(text));
         // What is known of the statement is not found out again for every message about it.
         let is_kept = OF.is_set();
-        let is_clean = CLEAN.is_set() && !command::is_call();
+        let is_clean = CLEAN.is_set() && !command::is_call() && !is_ours;
         let statement = optional(pg_sys::debug_query_string).filter(|_| !is_clean);
         let state = CStr::from_ptr(pg_sys::unpack_sql_state((*error).sqlerrcode)).to_owned();
         let report = Report {
@@ -136,7 +136,8 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
             state: state.to_str().unwrap_or_default(),
             routine: CStr::from_ptr(or_empty((*error).funcname)).to_str().unwrap_or_default(),
             statement: statement.filter(|_| !is_kept),
-            is_call: is_kept || command::is_call() || is_fast_path(),
+            // An error of ours may be about an argument that should not have been a secret.
+            is_call: is_ours || is_kept || command::is_call() || is_fast_path(),
             is_tree_of_call: command::is_text_a_call(),
         };
         if !reading(|reader| reader.may_redact(&report)) {
