@@ -29,19 +29,29 @@ pub fn install() {
     // SAFETY: the postmaster has one thread; every backend is forked with the hooks in place.
     unsafe {
         NEXT_ANALYZE.get_or_init(|| {
-            std::mem::replace(&mut *(&raw mut pg_sys::post_parse_analyze_hook), Some(on_analyze))
+            let next = pg_sys::post_parse_analyze_hook;
+            pg_sys::post_parse_analyze_hook = Some(on_analyze);
+            next
         });
         NEXT_PLANNER.get_or_init(|| {
-            std::mem::replace(&mut *(&raw mut pg_sys::planner_hook), Some(on_plan))
+            let next = pg_sys::planner_hook;
+            pg_sys::planner_hook = Some(on_plan);
+            next
         });
         NEXT_START.get_or_init(|| {
-            std::mem::replace(&mut *(&raw mut pg_sys::ExecutorStart_hook), Some(on_start))
+            let next = pg_sys::ExecutorStart_hook;
+            pg_sys::ExecutorStart_hook = Some(on_start);
+            next
         });
         NEXT_END.get_or_init(|| {
-            std::mem::replace(&mut *(&raw mut pg_sys::ExecutorEnd_hook), Some(on_end))
+            let next = pg_sys::ExecutorEnd_hook;
+            pg_sys::ExecutorEnd_hook = Some(on_end);
+            next
         });
         NEXT_UTILITY.get_or_init(|| {
-            std::mem::replace(&mut *(&raw mut pg_sys::ProcessUtility_hook), Some(on_utility))
+            let next = pg_sys::ProcessUtility_hook;
+            pg_sys::ProcessUtility_hook = Some(on_utility);
+            next
         });
     }
 }

@@ -38,7 +38,9 @@ pub fn install() {
     // SAFETY: the postmaster has one thread; every backend is forked with the hook in place.
     unsafe {
         NEXT.get_or_init(|| {
-            std::mem::replace(&mut *(&raw mut pg_sys::emit_log_hook), Some(on_message))
+            let next = pg_sys::emit_log_hook;
+            pg_sys::emit_log_hook = Some(on_message);
+            next
         });
     }
 }
