@@ -39,7 +39,7 @@ RINGS = [
     ("A, what decides", ["src/gate", "src/account", "src/keeper", "crates/core/src/rules"], 3550),
     ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/kept", "src/pg/vault", "src/pg/tables", "src/pg/heap",
                                "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/setting.rs", "src/pg/mod.rs"], 9500),
-    ("R, what redacts", ["src/pg/redaction", "crates/core/src/redaction"], 2000),
+    ("R, what redacts", ["src/pg/redaction", "crates/core/src/redaction"], 2250),
     ("C, the worker", ["src/pg/worker"], 1700),
     ("V, what verifies", ["src/pg/verify"], 550),
     ("the border", ["src/lib.rs", "src/api.rs", "src/api", "src/answer.rs", "src/error.rs", "src/settings",
