@@ -16,6 +16,9 @@
 #   make figures            measure what the throttle and the audit cost: docs/figures.md
 #   make keeper-figures     what the keeper's tables cost: docs/keeper-figures.md
 #   make keeper-program-figures  what the keeper's program costs: docs/keeper-program-figures.md
+#   make redaction-figures  what redaction costs: docs/redaction-figures.md
+#   make windows            what PostgreSQL's logs and views show of passwords: docs/windows.md
+#   make neighbours         tests beside pg_stat_statements, auto_explain and pgaudit, with redaction and without
 #   make million            a million rows imported beside logins: docs/million.md
 #   make verification       what verifying and the keyring cost: docs/verification.md
 #   make bench              everything against other libraries and applications: docs/bench/
@@ -27,7 +30,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo demo-keeper figures million keeper-figures keeper-program-figures verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
+.PHONY: all bench tables demo demo-keeper figures million keeper-figures keeper-program-figures redaction-figures windows neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
 
 all: build
 
@@ -76,6 +79,16 @@ keeper-figures: install
 keeper-program-figures: install
 	@scripts/mail-servers.sh --dovecot
 	@scripts/keeper_program.sh
+
+redaction-figures: install
+	@scripts/redaction_figures.sh
+
+windows: install
+	@scripts/pgaudit.sh
+	@scripts/windows.sh
+
+neighbours: install
+	@scripts/neighbours.sh
 
 million: install
 	@scripts/million.sh

@@ -8,6 +8,8 @@ say "testing with $("$PG_CONFIG" --version) (usually 40 minutes, with a first bu
 scripts/mail-servers.sh
 # Two machines, and a pooler between them.
 scripts/network.sh
+# A neighbour that logs statements.
+scripts/pgaudit.sh
 # Every test has its own database: more tests at a time than there are workers would wait for one
 # another.
 processors=$(nproc)

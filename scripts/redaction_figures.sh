@@ -1,11 +1,9 @@
 #!/usr/bin/env bash
 # Measures what redaction costs, in three throw-away clusters: two without the library, of which the second shows what the
-# noise is, and one with it. BLOCKS is how often the clusters are started, ROUNDS how often each statement is measured
-# meanwhile. Writes docs/redaction-figures.md. PARTS=counted,others prints these parts alone and writes nothing: counted,
-# others, ours, big.
+# noise is, and one with it. ROUNDS is how often they are started and everything is measured. Writes
+# docs/redaction-figures.md. PARTS=counted,others prints these parts alone and writes nothing: counted, others, ours, big.
 . "$(dirname "$0")/cluster.sh"
-blocks=${BLOCKS:-6}
-rounds=${ROUNDS:-5}
+rounds=${ROUNDS:-24}
 out=${OUT:-docs/redaction-figures.md}
 export PARTS=${PARTS:-}
 declare -A folders
@@ -82,21 +80,21 @@ fi
 
 timed=${PARTS:-others,ours,big}
 timed=${timed#counted} timed=${timed#,}
-[ -n "$timed" ] || blocks=0
-for ((block = 1; block <= blocks; block++)); do
-    say "block $block of $blocks (usually 2 minutes)"
+[ -n "$timed" ] || rounds=0
+for ((round = 1; round <= rounds; round++)); do
+    say "round $round of $rounds (usually 40 seconds)"
     # Where its memory lies makes a server quicker or slower by some percent, until it is started anew.
     for folder in "${folders[@]}"; do
         start_cluster
         sql "SELECT count(*) FROM pgbench_accounts; SELECT count(*) FROM (SELECT aid FROM pgbench_accounts ORDER BY aid) a" >/dev/null
     done
     folder=${folders[with]}
-    PARTS=$timed python3 scripts/redaction_figures.py measure "$bin/pgbench" "$rounds" "${folders[without]}" \
+    PARTS=$timed python3 scripts/redaction_figures.py measure "$bin/pgbench" "${folders[without]}" \
         "${folders[without-again]}" "$folder" >>"$folder/costs"
     for folder in "${folders[@]}"; do server stop; done
 done
 folder=${folders[with]}
-[ "$blocks" = 0 ] || python3 scripts/redaction_figures.py tables <"$folder/costs" >"$folder/timed"
+[ "$rounds" = 0 ] || python3 scripts/redaction_figures.py tables <"$folder/costs" >"$folder/timed"
 
 [ -z "$PARTS" ] || { cat "$folder/tables" "$folder/timed" 2>/dev/null; exit; }
 {
@@ -104,14 +102,15 @@ folder=${folders[with]}
 # What redaction costs
 
 Measured by \`make redaction-figures\` on $(date -u +%Y-%m-%d): $(nproc --all) processors
-($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version). The machine is shared: compare ratios, not machines.
+($(sed -n 's/^model name.*: //p' /proc/cpuinfo | head -1)), $("$PG_CONFIG" --version). The machine is shared: compare ratios, not machines. In
+the last quarter of an hour, $(cut -d' ' -f3 /proc/loadavg) processes wanted a processor on average.
 
 What is timed is the processor time of a session's process for each of its transactions, because others use the machine as
-well. States take turns of some milliseconds, in random order. Each of $((blocks * rounds)) rounds has new sessions, of which the first
-quartile of 20 turns counts: a turn can be disturbed, but not hurried. A difference is the median of the rounds'
-differences. With it come the interval in which the true one lies with 95 % certainty, and the quartiles of the rounds. The
-servers are started $blocks times. Rows that compare two states of one kind say what the noise is. An aim is met, or missed, if the
-whole interval says so.
+well. In each of $rounds rounds, servers and sessions are new. States take turns of some milliseconds, in random order, and the
+first quartile of a session's turns counts: a turn can be disturbed, but not hurried. A difference is the median of the
+rounds' differences. With it come the interval in which the true one lies with 95 % certainty, and the quartiles of the
+rounds. Rows that compare two states of one kind say what the noise is. An aim is met, or missed, if the whole interval says
+so.
 
 ## Counted
 
