@@ -234,7 +234,7 @@ fn fields_of_an_error() {
         message: b"invalid input syntax for type bigint: \"a\"",
         template: "invalid input syntax for type %s: \"%s\"",
         state: "22P02",
-        context: Some(b"unnamed portal parameter $1 = 'a\nb'\nSQL statement \"SELECT 'c', \"d\"\n\"\nPL/pgSQL function f() line 3 at PERFORM\nCOPY t, line 1, column c: \"x\ny\"\nSQL function \"f\" statement 1"),
+        context: Some(b"unnamed portal parameter $1 = 'a\nb'\nSQL statement \"SELECT 'c', \"d\"\n\"\nPL/pgSQL expression \"'d' || 5\"\nPL/pgSQL function f() line 3 at PERFORM\nCOPY t, line 1, column c: \"x\ny\"\nSQL function \"f\" statement 1"),
         internal_query: Some(b"SELECT 'a' FROM"),
         statement: Some(CALL.as_bytes()),
         ..Report::default()
@@ -245,7 +245,7 @@ fn fields_of_an_error() {
     assert_eq!(
         all(redacted.context),
         format!(
-            "unnamed portal parameter $1 = {R}\nSQL statement \"SELECT {R}, \"d\"\n\"\nPL/pgSQL function f() line 3 at PERFORM\nCOPY t, line 1, column c: <redacted>\nSQL function \"f\" statement 1"
+            "unnamed portal parameter $1 = {R}\nSQL statement \"SELECT {R}, \"d\"\n\"\nPL/pgSQL expression \"{R} || {R}\"\nPL/pgSQL function f() line 3 at PERFORM\nCOPY t, line 1, column c: <redacted>\nSQL function \"f\" statement 1"
         )
     );
     assert_eq!(all(redacted.internal_query), "SELECT '<' FROM");

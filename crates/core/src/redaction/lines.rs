@@ -100,7 +100,10 @@ fn line_end(text: &[u8]) -> usize {
 
 /// Where the SQL begins in a line such as `SQL statement "SELECT …"`, and the mark that ends it.
 fn quoted_sql(line: &[u8]) -> Option<(usize, &'static [u8])> {
-    let quotes = line.starts_with(b"SQL") || line.starts_with(b"PL/pgSQL assignment");
+    // `SQL statement "…"`, `PL/pgSQL assignment "…"`, and from 18 on `PL/pgSQL expression "…"`; the line
+    // of a function quotes nothing.
+    let of_language = line.starts_with(b"PL/") && !line.starts_with(b"PL/pgSQL function ");
+    let quotes = line.starts_with(b"SQL") || of_language;
     if !quotes || line.starts_with(HARMLESS[0]) {
         return None;
     }
