@@ -20,6 +20,7 @@ pub mod room;
 pub mod run;
 pub mod seen;
 pub mod setup;
+pub mod spellings;
 pub mod stage;
 pub mod way;
 pub mod wire;

@@ -2,7 +2,6 @@
 //! encodings, dumps of every plan, statements that are cut off.
 #![allow(clippy::unwrap_used, clippy::expect_used)]
 
-use password_verify_tests::cluster::major;
 use password_verify_tests::windows::core::ways_of;
 use password_verify_tests::windows::hits::{Hits, find, lines};
 use password_verify_tests::windows::limits::beyond;
@@ -81,11 +80,8 @@ fn texts_that_are_cut_off() {
 
 #[test]
 fn dumps_of_every_plan() {
-    let mut session =
+    let session =
         vec!["debug_print_parse = on", "debug_print_rewritten = on", "debug_print_plan = on"];
-    if major() >= 18 {
-        session.push("debug_print_raw_parse = on");
-    }
     check(&Plan { session, ..Plan::default() }, Window::Debug, || ways_of(""));
 }
 

@@ -59,6 +59,12 @@ pub fn ways() -> Vec<Way> {
             0,
         ),
         binds("CALL in Parse", "00000", "CALL public.listed_procedure('42', '@')", 0),
+        binds(
+            "bound, in a comment",
+            "00000",
+            "SELECT /* @ */ * FROM auth.pv_validate_password('42'::text, $1)",
+            1,
+        ),
         way("bound, binary", |stage| {
             let secret = stage.secret();
             let values = [Value::Binary(b"42"), Value::Binary(secret.as_bytes())];

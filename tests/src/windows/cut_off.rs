@@ -148,7 +148,8 @@ pub fn ways() -> Vec<Way> {
             stage.bound("57014", &sql, &secrets);
         }),
         way("timeout of a lock", |stage| {
-            let waiting = wait_for(stage, &stage.room.caller, LOCK, "SET lock_timeout = '1s'", AFTER);
+            let waiting =
+                wait_for(stage, &stage.room.caller, LOCK, "SET lock_timeout = '1s'", AFTER);
             let reply = stage.at(waiting).answer();
             stage.expect("55P03", &reply, AFTER);
         }),

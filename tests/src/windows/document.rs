@@ -10,7 +10,7 @@ use super::seen::Window;
 const COLUMNS: [(&str, &[Window]); 14] = [
     ("statement", &[Window::Statement]),
     ("duration", &[Window::Duration]),
-    ("message", &[Window::Message, Window::Hint]),
+    ("message", &[Window::Message, Window::Hint, Window::Log]),
     ("DETAIL", &[Window::Detail, Window::Debug]),
     ("CONTEXT", &[Window::Context, Window::Internal]),
     ("STATEMENT", &[Window::About]),

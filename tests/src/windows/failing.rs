@@ -27,7 +27,7 @@ const FAILURES: &[(&str, &str, &str)] = &[
         "42601",
         "SELECT * FROM auth.pv_validate_password('42'::text, '@",
     ),
-    ("quote that is lost", "42601", "SELECT * FROM auth.pv_validate_password('42'::text, @')"),
+    ("quote that is lost", "42601", "SELECT * FROM auth.pv_validate_password('42'::text, p@')"),
     ("a quote too many", "42601", "SELECT * FROM auth.pv_validate_password('42'::text, 'it's @')"),
     (
         "dollars that do not close",

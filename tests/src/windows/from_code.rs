@@ -156,6 +156,7 @@ pub fn ways() -> Vec<Way> {
             let sql = stage.fill("BEGIN; DECLARE c CURSOR FOR SELECT g, c.* FROM generate_series(1, 30000) g, (SELECT * FROM auth.pv_check_password('42'::text, '@') OFFSET 0) c ORDER BY g DESC");
             stage.ok(&sql);
             stage.ok("FETCH 1 FROM c");
+            assert_ne!(super::stage::look_at_temporary_files(stage.room), 0);
         }),
         way("trigger, COPY FROM STDIN", |stage| {
             copy(stage, "00000", "listed_signup", "copy 1\t@\t1\ncopy 2\t@\t2\n");

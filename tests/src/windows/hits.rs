@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fs;
 use std::path::Path;
 
-use super::log;
+use super::log::{self, FILES};
 use super::memory;
 use super::room::Room;
 use super::seen::Window;
@@ -37,6 +37,7 @@ pub fn find(room: &Room, canaries: &[Canary]) -> Hits {
     for field in log::read(&room.log_folder()) {
         search.look(field.window, field.file, &field.text);
     }
+    search.look_in_log(&room.log_folder());
     search.look_in_files(&room.site.cluster.data(), &room.log_folder());
     search.assert_read();
     search.hits
@@ -84,6 +85,8 @@ impl Search<'_> {
     /// What is everywhere was found everywhere.
     fn assert_read(&mut self) {
         let mut found = String::new();
+        let views = (SHOWS.to_owned(), Window::Views);
+        assert!(self.hits.contains_key(&views), "the views are not read");
         self.hits.retain(|(way, _), texts| {
             if way == SHOWS {
                 found += &texts.join("\n");
@@ -112,6 +115,24 @@ impl Search<'_> {
             self.memory_is_read = true;
             for way in found {
                 self.put(way, Window::Memory, format!("in the memory of {who}"));
+            }
+        }
+    }
+
+    /// Whoever takes the log apart may lose a piece of it.
+    fn look_in_log(&mut self, folder: &Path) {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let file = FILES.iter().find(|it| path.ends_with(it.0)).map(|it| it.1);
+            let known = |hits: &Hits, way: &str| {
+                hits.iter().any(|((it, _), told)| {
+                    it == way && told.iter().any(|it| file.is_some_and(|file| it.starts_with(file)))
+                })
+            };
+            for way in self.hunt.look(&fs::read(&path).unwrap()) {
+                if !known(&self.hits, way) {
+                    self.put(way.to_owned(), Window::Log, path.display().to_string());
+                }
             }
         }
     }

@@ -1,6 +1,7 @@
 //! What redaction does not reach, by name.
 
 use super::hits::Hits;
+use super::room::has_pgaudit;
 use super::seen::Window;
 
 /// A limit: a letter for the table, what it is, and where it is allowed.
@@ -28,6 +29,7 @@ pub const LIMITS: &[Limit] = &[
             "procedure that is not listed",
             "trigger that is not listed, INSERT",
             "trigger that is not listed, bound",
+            "trigger that is not listed, COPY",
             "waits before a wrapper that is not listed",
             "DO, the name put together",
             "DO, the name put together, USING",
@@ -76,16 +78,22 @@ pub const LIMITS: &[Limit] = &[
         letter: 'e',
         name: "errors that are not logged",
         why: "With `log_min_messages = fatal` an error goes to the client alone, as PostgreSQL has made it, and a \
-              statement that fails before it is analysed stays in `pg_stat_activity`. Only a superuser can set that.",
+              statement that fails before it is analysed stays in `pg_stat_activity`, and in the shared memory behind \
+              it. Only a superuser can set that.",
         ways: &["id and password exchanged, not logged", "syntax error, not logged"],
-        windows: &[Window::Client, Window::After],
+        windows: &[Window::Client, Window::After, Window::Memory],
     },
     Limit {
         letter: 'f',
         name: "what is no literal",
         why: "A password as an identifier (in double quotes, or without any) or in a comment is a part of the \
               statement's structure, which stays.",
-        ways: &["identifier instead of a literal", "no quotes", "in a comment"],
+        ways: &[
+            "identifier instead of a literal",
+            "no quotes",
+            "in a comment",
+            "bound, in a comment",
+        ],
         windows: &[
             Window::Statement,
             Window::Duration,
@@ -95,7 +103,9 @@ pub const LIMITS: &[Limit] = &[
             Window::Audit,
             Window::After,
             Window::Statements,
-            Window::Client,
+            Window::OwnContexts,
+            Window::Contexts,
+            Window::Memory,
         ],
     },
 ];
@@ -106,8 +116,7 @@ impl Limit {
     }
 
     fn covers(&self, way: &str, window: Window) -> bool {
-        self.windows.contains(&window)
-            && (self.ways.is_empty() || self.ways.contains(&way))
+        self.windows.contains(&window) && (self.ways.is_empty() || self.ways.contains(&way))
     }
 }
 
@@ -132,6 +141,9 @@ pub fn unused(hits: &Hits) -> Vec<String> {
             .filter(|(way, it)| limit_of(way, *it).is_some_and(|it| it.letter == limit.letter))
             .collect();
         for window in limit.windows {
+            if window.is_by_chance() || (*window == Window::Audit && !has_pgaudit()) {
+                continue;
+            }
             if !used.iter().any(|it| it.1 == *window) {
                 unused.push(format!("{}: {window:?}", limit.name));
             }

@@ -12,14 +12,16 @@ pub struct Field {
     pub text: String,
 }
 
+/// The files of a log, and how they are called here.
+pub const FILES: [(&str, &str); 3] =
+    [("server.log", "stderr"), ("server.csv", "csvlog"), ("server.json", "jsonlog")];
+
+type Parse = fn(&str, &mut Vec<Field>);
+
 /// Every field of every message that is in the files of this folder.
 pub fn read(folder: &Path) -> Vec<Field> {
     let mut fields = Vec::new();
-    for (name, parse) in [
-        ("server.log", stderr as fn(&str, &mut Vec<Field>)),
-        ("server.csv", csv),
-        ("server.json", json),
-    ] {
+    for ((name, _), parse) in FILES.iter().zip([stderr as Parse, csv, json]) {
         let Ok(bytes) = fs::read(folder.join(name)) else { continue };
         parse(&String::from_utf8_lossy(&bytes), &mut fields);
     }

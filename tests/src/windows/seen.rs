@@ -8,6 +8,7 @@ use std::thread;
 use postgres::SimpleQueryMessage;
 
 use super::room::Room;
+use super::setup::SHOWS;
 
 /// Where a text may be seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -25,6 +26,8 @@ pub enum Window {
     /// The query of a function that a message is about.
     Internal,
     Hint,
+    /// Anywhere else in the files of the log.
+    Log,
     /// `auto_explain`.
     Plan,
     /// `pgaudit`.
@@ -122,11 +125,14 @@ pub fn look_at_views(room: &Room) {
                 WHERE relkind = 'v' AND relnamespace = 'pg_catalog'::regnamespace
                   AND relname NOT IN ('pg_stat_activity', 'pg_prepared_statements', 'pg_cursors',
                                       'pg_backend_memory_contexts', 'pg_hba_file_rules',
-                                      'pg_stats', 'pg_stats_ext', 'pg_stats_ext_exprs')";
+                                      'pg_stats', 'pg_stats_ext', 'pg_stats_ext_exprs',
+                                      'pg_shmem_allocations_numa')";
     room.admin(|admin| {
         let views: Vec<String> =
             admin.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
         assert!(views.iter().any(|view| view == "pg_locks"), "{views:?}");
+        // In pg_settings.
+        admin.batch_execute(&format!("SET application_name = '{SHOWS}'")).unwrap();
         for view in views {
             for message in admin.simple_query(&format!("SELECT t::text FROM {view} t")).unwrap() {
                 if let SimpleQueryMessage::Row(row) = message {

@@ -174,28 +174,19 @@ impl<'a> Stage<'a> {
         look_at_activity(room, Window::After);
         look_at_temporary_files(room);
         for session in &mut self.sessions {
-            let pid = session.pid;
-            let sql =
-                "SELECT pg_log_backend_memory_contexts($1) FROM pg_stat_activity WHERE pid = $1";
-            let log = room.log_folder().join("server.log");
-            let before = fs::metadata(&log).unwrap().len();
-            let there = room.admin(|admin| admin.query_opt(sql, &[&pid]).unwrap().is_some());
-            if !there {
+            if !log_contexts(room, session) {
                 continue;
             }
-            wait_until("the contexts are logged", || {
-                tail(&log, before).contains(&format!("logging memory contexts of PID {pid}"))
-            });
             let told = session.told.len();
             if session.status == b'E' {
-                session.simple("ROLLBACK");
+                session.named("ROLLBACK");
             }
             for (window, sql) in [
                 (Window::Session, "SELECT p::text FROM pg_prepared_statements p"),
                 (Window::Session, "SELECT c::text FROM pg_cursors c WHERE name <> ''"),
                 (Window::OwnContexts, "SELECT c::text FROM pg_backend_memory_contexts c"),
             ] {
-                let reply = session.simple(sql);
+                let reply = session.named(sql);
                 assert_eq!(reply.state(), "00000", "{}: {sql}: {:?}", self.way, session.told);
                 for row in reply.rows {
                     room.seen.put(window, row);
@@ -212,6 +203,25 @@ impl<'a> Stage<'a> {
     }
 }
 
+/// Has a session's memory contexts logged, unless nothing of it is logged; false if it is not there any more.
+fn log_contexts(room: &Room, session: &Wire) -> bool {
+    let pid = session.pid;
+    let sql = "SELECT pg_log_backend_memory_contexts($1) FROM pg_stat_activity WHERE pid = $1";
+    let log = room.log_folder().join("server.log");
+    let before = fs::metadata(&log).unwrap().len();
+    let there = room.admin(|admin| admin.query_opt(sql, &[&pid]).unwrap().is_some());
+    if there && session.user != room.quiet {
+        wait_until("the contexts are logged", || {
+            // The last line of them, which is in no other language.
+            let of_it = format!("@@ [{pid}] ");
+            tail(&log, before)
+                .lines()
+                .any(|it| it.starts_with(&of_it) && it.contains(": Grand total: "))
+        });
+    }
+    there
+}
+
 /// What a file has got since it was that long.
 fn tail(path: &Path, before: u64) -> String {
     let mut file = File::open(path).unwrap();
@@ -221,12 +231,15 @@ fn tail(path: &Path, before: u64) -> String {
     String::from_utf8_lossy(&bytes).into_owned()
 }
 
-/// What is in files that vanish with the session.
-fn look_at_temporary_files(room: &Room) {
+/// What is in files that vanish with the session; how many there are.
+pub fn look_at_temporary_files(room: &Room) -> usize {
     let folder = room.site.cluster.data().join("base/pgsql_tmp");
+    let mut files = 0;
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         if let Ok(bytes) = fs::read(entry.path()) {
+            files += 1;
             room.seen.put(Window::Temporary, String::from_utf8_lossy(&bytes));
         }
     }
+    files
 }

@@ -126,6 +126,8 @@ impl Reply {
 /// A connection.
 pub struct Wire {
     stream: BufReader<UnixStream>,
+    /// The login.
+    pub user: String,
     /// The process that serves it.
     pub pid: i32,
     /// Every error and notice, all fields of it, in what came from the server.
@@ -146,6 +148,7 @@ impl Wire {
         body.push(0);
         let mut wire = Self {
             stream: BufReader::new(stream),
+            user: user.into(),
             pid: 0,
             told: Vec::new(),
             status: b'I',
@@ -216,6 +219,13 @@ impl Wire {
     pub fn extended(&mut self, sql: &str, values: &[Value<'_>]) -> Reply {
         let batch = Batch::default().parse("", sql).bind("", "", values);
         self.ask(&batch.describe(b'P', "").execute("", 0).sync())
+    }
+
+    /// A statement with a name of its own: a simple query would drop the one that has none.
+    pub fn named(&mut self, sql: &str) -> Reply {
+        let name = "a look around";
+        let batch = Batch::default().parse(name, sql).bind(name, name, &[]).execute(name, 0);
+        self.ask(&batch.close(b'P', name).close(b'S', name).sync())
     }
 
     /// Goes without a word.
