@@ -3,7 +3,7 @@
 . "$(dirname "$0")/lib.sh"
 need_pg_config
 
-say "testing with $("$PG_CONFIG" --version) (usually 40 minutes, with a first build 50)"
+say "testing with $("$PG_CONFIG" --version) (usually 50 minutes, with a first build an hour)"
 # What the keeper's program is tested with.
 scripts/mail-servers.sh
 # Two machines, and a pooler between them.
