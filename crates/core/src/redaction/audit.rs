@@ -1,6 +1,9 @@
 //! Records of pgaudit: `AUDIT: SESSION,1,1,READ,SELECT,,,"SELECT …",<none>`, whose fields are quoted
 //! as in CSV where they have to be (pgaudit 1.6 to 18).
 
+use super::mask::VALUE;
+use super::quotes::{double, undouble};
+
 /// Where the statement and its parameters are.
 const STATEMENT: usize = 7;
 const PARAMETERS: usize = 8;
@@ -19,7 +22,7 @@ pub fn redacted(record: &[u8], redact: impl FnOnce(&[u8]) -> Option<Vec<u8>>) ->
         // `<none>`, `<not logged>`
         && !parameters.starts_with(b"<")
     {
-        *parameters = b"<redacted>";
+        *parameters = VALUE;
     }
     Some(fields.join(&b','))
 }
@@ -35,30 +38,17 @@ fn fields(record: &[u8]) -> Vec<&[u8]> {
 }
 
 fn unquote(field: &[u8]) -> Vec<u8> {
-    let Some(inside) = field.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) else {
-        return field.to_vec();
-    };
-    let mut plain = Vec::with_capacity(inside.len());
-    let mut bytes = inside.iter();
-    while let Some(byte) = bytes.next() {
-        plain.push(*byte);
-        if *byte == b'"' {
-            bytes.next();
-        }
+    match field.strip_prefix(b"\"").and_then(|rest| rest.strip_suffix(b"\"")) {
+        Some(inside) => undouble(inside, b'"'),
+        None => field.to_vec(),
     }
-    plain
 }
 
 fn quote(field: &[u8]) -> Vec<u8> {
     if !field.iter().any(|byte| b",\"\n\r".contains(byte)) {
         return field.to_vec();
     }
-    let mut quoted = vec![b'"'];
-    for byte in field {
-        quoted.extend(std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'"')));
-    }
-    quoted.push(b'"');
-    quoted
+    [b"\"", double(field, b'"').as_slice(), b"\""].concat()
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 //! have none. It cuts them at 63 bytes, between two characters of the encoding, which is not known here.
 
 use super::lexer::{Kind, Lexer, Token};
+use super::quotes::undouble;
 
 /// An identifier whose escapes cannot be told: it may be any.
 pub const ANY: &[u8] = b"\0";
@@ -35,19 +36,6 @@ pub fn escape(text: &[u8], after: &mut Lexer<'_>) -> Option<u8> {
         };
     }
     Some(b'\\')
-}
-
-/// What stands between quotation marks that are doubled in it.
-pub fn undouble(quoted: &[u8], mark: u8) -> Vec<u8> {
-    let mut plain = Vec::with_capacity(quoted.len());
-    let mut bytes = quoted.iter();
-    while let Some(byte) = bytes.next() {
-        plain.push(*byte);
-        if *byte == mark {
-            bytes.next();
-        }
-    }
-    plain
 }
 
 /// Replaces `\XXXX` and `\+XXXXXX`; what is no escape stays as it is.

@@ -3,7 +3,7 @@
 //! PostgreSQL's own scanner raises errors and allocates in its own way, so it cannot run while an
 //! error is being reported, which is when most texts have to be redacted. This one does neither: a
 //! text that PostgreSQL could not scan ends in a token [`Kind::Unfinished`].
-//! `tests/scanner.rs` compares the two.
+//! `tests/windows/scanner.rs` compares the two.
 
 /// What a backslash in a literal without prefix is, which `standard_conforming_strings` says.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]

@@ -1,6 +1,7 @@
 //! Fields of several lines: the context of an error, and who waits for whom in a deadlock.
 
 use super::lexer::{Backslash, Kind, Lexer};
+use super::mask::VALUE;
 use super::statement::Reader;
 use super::values::redacted_quotes;
 
@@ -62,7 +63,7 @@ impl Reader<'_> {
             return line.len();
         };
         redacted.extend_from_slice(&line[..colon + 2]);
-        redacted.extend_from_slice(b"<redacted>");
+        redacted.extend_from_slice(VALUE);
         let begins = |at: &usize| BEGINNINGS.iter().any(|one| rest[at + 1..].starts_with(one));
         memchr::memchr_iter(b'\n', rest).find(begins).unwrap_or(rest.len())
     }

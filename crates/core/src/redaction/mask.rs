@@ -7,13 +7,15 @@ use blake2::digest::consts::U8;
 use blake2::{Blake2b, Digest};
 
 use super::identifier;
-use super::identifier::undouble;
 use super::lexer::{Backslash, Kind, Lexer, Token};
+use super::quotes::{double, undouble};
 use super::statement::{Reader, Reading, is_complete};
 use super::type_name::TypeName;
 
 /// What stands in place of a literal: still one, so that the statement stays SQL.
 pub const REDACTED: &[u8] = b"'<redacted>'";
+/// What stands in place of a value.
+pub const VALUE: &[u8] = b"<redacted>";
 
 impl Reader<'_> {
     /// The text with the literals of those statements redacted that call a function that takes or
@@ -137,17 +139,13 @@ fn quoted_code(literal: &[u8], is_code: bool, backslash: Backslash) -> Option<Ve
     let inside = literal.strip_prefix(b"'").and_then(|rest| rest.strip_suffix(b"'"));
     let inside = inside.filter(|_| is_code)?;
     let code = undouble(inside, b'\'');
-    let double = |code: &[u8]| -> Vec<u8> {
-        let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'\''));
-        code.iter().flat_map(twice).collect()
-    };
     // One that is continued on another line, or has escapes, is code that cannot be read so.
-    if double(&code) != inside || inside.contains(&b'\\') || !is_complete(&code, backslash) {
+    if double(&code, b'\'') != inside || inside.contains(&b'\\') || !is_complete(&code, backslash) {
         return None;
     }
     let mut redacted = Vec::new();
     replace(&code, false, backslash, &mut redacted);
-    Some([b"'", double(&redacted).as_slice(), b"'"].concat())
+    Some([b"'", double(&redacted, b'\'').as_slice(), b"'"].concat())
 }
 
 fn fill_all(text: &mut [u8], is_code: bool, backslash: Backslash) {
@@ -173,8 +171,7 @@ fn fill(space: &mut [u8]) {
         [first, content @ .., last] => {
             (*first, *last) = (b'\'', b'\'');
             content.fill(b' ');
-            let word = &REDACTED[1..REDACTED.len() - 1];
-            content.iter_mut().zip(word).for_each(|(place, byte)| *place = *byte);
+            content.iter_mut().zip(VALUE).for_each(|(place, byte)| *place = *byte);
         }
     }
 }

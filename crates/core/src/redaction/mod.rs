@@ -3,7 +3,7 @@
 //!
 //! | module | subject |
 //! | --- | --- |
-//! | [`lexer`], [`identifier`] | SQL as PostgreSQL's scanner reads it |
+//! | [`lexer`], [`identifier`], [`quotes`] | SQL as PostgreSQL's scanner reads it |
 //! | [`names`] | which names are looked for |
 //! | [`statement`] | which statements of a text call one |
 //! | [`mask`], [`type_name`] | what is put in place of literals, and which numbers are none |
@@ -18,6 +18,7 @@ pub mod lines;
 pub mod mask;
 pub mod names;
 pub mod plan;
+pub mod quotes;
 pub mod report;
 pub mod statement;
 pub mod type_name;

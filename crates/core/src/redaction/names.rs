@@ -6,6 +6,7 @@ use aho_corasick::AhoCorasick;
 
 use super::identifier::{ANY, identifier};
 use super::lexer::{Backslash, Lexer};
+use super::quotes::double;
 
 /// The functions that take or give a secret.
 pub const FUNCTIONS: [&str; 20] = [
@@ -65,7 +66,7 @@ impl Names {
         }
         listed.extend(name);
         // In a text a quotation mark within a name is doubled.
-        let written = listed.iter().flat_map(|name| [name.clone(), double(name)]);
+        let written = listed.iter().flat_map(|name| [name.clone(), double(name, b'"')]);
         let finder = (!listed.is_empty())
             .then(|| AhoCorasick::builder().ascii_case_insensitive(true).build(written).ok())
             .flatten();
@@ -104,11 +105,6 @@ impl Names {
 fn cut(mut name: Vec<u8>) -> Vec<u8> {
     name.truncate(LONGEST);
     name
-}
-
-fn double(name: &[u8]) -> Vec<u8> {
-    let twice = |byte: &u8| std::iter::repeat_n(*byte, 1 + usize::from(*byte == b'"'));
-    name.iter().flat_map(twice).collect()
 }
 
 /// Does this word, whatever its case, begin `before` bytes before `at`?

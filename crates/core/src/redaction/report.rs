@@ -6,6 +6,7 @@ use std::collections::HashSet;
 use super::audit;
 use super::identifier::identifier;
 use super::lexer::Lexer;
+use super::mask::VALUE;
 use super::statement::Reader;
 use super::values;
 
@@ -31,6 +32,13 @@ pub struct Report<'a> {
     pub is_call: bool,
     /// Does the statement call one that was last analysed or planned?
     pub is_tree_of_call: bool,
+}
+
+impl Report<'_> {
+    /// Is it the tree of a statement that calls one?
+    fn is_tree(&self) -> bool {
+        self.is_tree_of_call && matches!(about(self), About::Tree)
+    }
 }
 
 /// What the fields become; `None`: stays as it is.
@@ -80,7 +88,7 @@ impl Reader<'_> {
             report.statement,
         ];
         report.is_call
-            || (report.is_tree_of_call && matches!(about(report), About::Tree))
+            || report.is_tree()
             || self.names.may_be_in(report.message)
             || fields.iter().flatten().any(|field| self.names.may_be_in(field))
     }
@@ -91,21 +99,25 @@ impl Reader<'_> {
             return None;
         }
         let about = about(report);
-        let is_tree = report.is_tree_of_call && matches!(about, About::Tree);
         let calls = |text: Option<&[u8]>| text.is_some_and(|text| self.calls(text));
         // A statement within a function may call one whatever the client's does.
         let in_context = |context| self.redacted_context(context, false) != context;
         let is_call = report.is_call
-            || is_tree
+            || report.is_tree()
             || calls(report.statement)
             || calls(report.detail)
             || calls(report.internal_query)
             || report.context.is_some_and(in_context);
-        let mut redacted = Redacted::default();
-        if let Some(text) = report.statement {
-            redacted.statement =
-                self.redacted(text).or_else(|| is_call.then(|| self.all_redacted(text)));
-        }
+        let redact = |sql: &[u8], is_call: bool| {
+            self.redacted(sql).or_else(|| is_call.then(|| self.all_redacted(sql)))
+        };
+        let mut redacted = Redacted {
+            statement: report.statement.and_then(|text| redact(text, is_call)),
+            // Otherwise nothing in it calls one.
+            context: report.context.filter(|_| is_call).map(|it| self.redacted_context(it, true)),
+            detail_log: report.detail_log.map(|detail| self.redacted_processes(detail)),
+            ..Redacted::default()
+        };
         if let Some(text) = report.internal_query {
             // Its length stays, because a position in it is reported.
             let mut place = text.to_vec();
@@ -114,8 +126,6 @@ impl Reader<'_> {
             }
             redacted.internal_query = (place != text).then_some(place);
         }
-        redacted.context = report.context.map(|context| self.redacted_context(context, is_call));
-        redacted.detail_log = report.detail_log.map(|detail| self.redacted_processes(detail));
         let is_call = is_call
             || match about {
                 About::Sql { sql, .. } => self.calls(sql),
@@ -123,19 +133,11 @@ impl Reader<'_> {
                 _ => false,
             };
         redacted.message = match about {
-            About::Sql { head, sql } => {
-                let sql = self.redacted(sql).or_else(|| is_call.then(|| self.all_redacted(sql)));
-                sql.map(|sql| [head, &sql].concat())
-            }
+            About::Sql { head, sql } => redact(sql, is_call).map(|sql| [head, &sql].concat()),
             About::Plan { head, plan } => {
                 is_call.then(|| [head, &self.redacted_plan(plan)].concat())
             }
-            About::Audit => {
-                let redact = |sql: &[u8]| {
-                    self.redacted(sql).or_else(|| is_call.then(|| self.all_redacted(sql)))
-                };
-                audit::redacted(report.message, redact)
-            }
+            About::Audit => audit::redacted(report.message, |sql| redact(sql, is_call)),
             About::Tree => None,
             About::Other => is_call
                 .then(|| self.redacted_values(report, redacted.context.as_deref()))
@@ -143,7 +145,7 @@ impl Reader<'_> {
                 .or_else(|| self.redacted_quote(report.message)),
         };
         redacted.detail = report.detail.and_then(|detail| match about {
-            About::Tree => is_call.then(|| b"<redacted>".to_vec()),
+            About::Tree => is_call.then(|| VALUE.to_vec()),
             _ => self.redacted_detail(detail, report, is_call),
         });
         Some(redacted)

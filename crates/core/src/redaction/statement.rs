@@ -3,9 +3,10 @@
 use std::collections::HashMap;
 use std::ops::Range;
 
-use super::identifier::{identifier, undouble};
+use super::identifier::identifier;
 use super::lexer::{Backslash, Kind, Lexer, Token};
 use super::names::{Named, Names};
+use super::quotes::undouble;
 
 /// What is known beside a text.
 pub struct Reader<'a> {
@@ -190,7 +191,7 @@ impl Progress {
         let is = |words: &[&[u8]]| words.iter().any(|word| token.is(text, word));
         self.kind = match self.kind {
             Kinds::Call if self.first == Some(token) && is(&[b"create"]) => Kinds::Create,
-            Kinds::Create if is(&BETWEEN) || self.first == Some(token) => Kinds::Create,
+            Kinds::Create if is(&BETWEEN) => Kinds::Create,
             Kinds::Create if is(&DEFINED) => Kinds::Definition,
             Kinds::Create => Kinds::Call,
             known => known,

@@ -3,8 +3,7 @@
 //! The format string that a message was made with tells which parts of it are values. A message in
 //! another language than that is replaced by its format string.
 
-/// What stands in place of a value.
-const REDACTED: &[u8] = b"<redacted>";
+use super::mask::VALUE;
 
 /// Values that say nothing but what kind of value was expected.
 const KINDS: &[&str] = &[
@@ -60,7 +59,7 @@ pub fn redacted(
         } else {
             memchr::memmem::find(rest, part)
         };
-        let Some(at) = at else { return Some(parts.join(REDACTED)) };
+        let Some(at) = at else { return Some(parts.join(VALUE)) };
         if i > 0 {
             let value = &rest[..at];
             let is_kind = KINDS.iter().any(|kind| kind.as_bytes() == value);
@@ -68,7 +67,7 @@ pub fn redacted(
             // thing, a type or a signature; and what stands in them is its own word, or a value.
             let is_quoted = parts[i - 1].ends_with(b"\"") || parts[i - 1].ends_with(b": ");
             let is_word = !is_data && (!is_quoted || is_sign(value) || is_known(value));
-            redacted.extend_from_slice(if is_kind || is_word { value } else { REDACTED });
+            redacted.extend_from_slice(if is_kind || is_word { value } else { VALUE });
         }
         redacted.extend_from_slice(part);
         rest = &rest[at + part.len()..];
@@ -99,7 +98,7 @@ pub fn redacted_detail(detail: &[u8], state: &str) -> Option<Vec<u8>> {
     match &state[..2.min(state.len())] {
         // XML: a part of the document, without any quotation marks.
         "22" if ["2200L", "2200M", "2200N", "2200S", "2200T"].contains(&state) => {
-            Some(REDACTED.to_vec())
+            Some(VALUE.to_vec())
         }
         "22" => Some(redacted_quotes(detail)),
         // `Key (id)=(42) already exists.`, `Failing row contains (42, …).`
@@ -107,7 +106,7 @@ pub fn redacted_detail(detail: &[u8], state: &str) -> Option<Vec<u8>> {
             let from = memchr::memmem::find(detail, b"=(").map(|at| at + 1);
             let from = from.or_else(|| memchr::memchr(b'(', detail))?;
             let to = memchr::memrchr(b')', detail).filter(|to| *to > from)?;
-            Some([&detail[..=from], REDACTED, &detail[to..]].concat())
+            Some([&detail[..=from], VALUE, &detail[to..]].concat())
         }
         _ => None,
     }
@@ -133,7 +132,7 @@ pub fn redacted_quotes(text: &[u8]) -> Vec<u8> {
         // A value may have quotation marks of its own: the last one ends it.
         let inside = &rest[open.len()..];
         let end = memchr::memmem::rfind(inside, close).unwrap_or(inside.len());
-        redacted.extend([open, REDACTED, close].concat());
+        redacted.extend([open, VALUE, close].concat());
         rest = inside.get(end + close.len()..).unwrap_or_default();
     }
     redacted
