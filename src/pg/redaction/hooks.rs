@@ -28,31 +28,11 @@ static NEXT_UTILITY: OnceLock<pg_sys::ProcessUtility_hook_type> = OnceLock::new(
 pub fn install() {
     // SAFETY: the postmaster has one thread; every backend is forked with the hooks in place.
     unsafe {
-        NEXT_ANALYZE.get_or_init(|| {
-            let next = pg_sys::post_parse_analyze_hook;
-            pg_sys::post_parse_analyze_hook = Some(on_analyze);
-            next
-        });
-        NEXT_PLANNER.get_or_init(|| {
-            let next = pg_sys::planner_hook;
-            pg_sys::planner_hook = Some(on_plan);
-            next
-        });
-        NEXT_START.get_or_init(|| {
-            let next = pg_sys::ExecutorStart_hook;
-            pg_sys::ExecutorStart_hook = Some(on_start);
-            next
-        });
-        NEXT_END.get_or_init(|| {
-            let next = pg_sys::ExecutorEnd_hook;
-            pg_sys::ExecutorEnd_hook = Some(on_end);
-            next
-        });
-        NEXT_UTILITY.get_or_init(|| {
-            let next = pg_sys::ProcessUtility_hook;
-            pg_sys::ProcessUtility_hook = Some(on_utility);
-            next
-        });
+        put_first!(NEXT_ANALYZE, post_parse_analyze_hook, on_analyze);
+        put_first!(NEXT_PLANNER, planner_hook, on_plan);
+        put_first!(NEXT_START, ExecutorStart_hook, on_start);
+        put_first!(NEXT_END, ExecutorEnd_hook, on_end);
+        put_first!(NEXT_UTILITY, ProcessUtility_hook, on_utility);
     }
 }
 

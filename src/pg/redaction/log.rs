@@ -37,11 +37,7 @@ thread_local! {
 pub fn install() {
     // SAFETY: the postmaster has one thread; every backend is forked with the hook in place.
     unsafe {
-        NEXT.get_or_init(|| {
-            let next = pg_sys::emit_log_hook;
-            pg_sys::emit_log_hook = Some(on_message);
-            next
-        });
+        put_first!(NEXT, emit_log_hook, on_message);
     }
 }
 
@@ -62,17 +58,13 @@ pub fn restore_statement() {
     }
 }
 
-/// Has this text printed as the client's statement.
-fn print_as_statement(text: &'static CStr) {
-    print_pointer(text.as_ptr());
-}
-
-fn print_pointer(text: *const c_char) {
-    // SAFETY: a plain pointer of this process; the text lives until it is restored.
+/// Has this text printed as the client's statement. It lives until [`restore_statement`] is called.
+fn print_as_statement(text: &CStr) {
+    // SAFETY: a plain pointer of this process.
     unsafe {
         THEIRS.store(pg_sys::debug_query_string.cast_mut(), Relaxed);
-        OURS.store(text.cast_mut(), Relaxed);
-        pg_sys::debug_query_string = text;
+        OURS.store(text.as_ptr().cast_mut(), Relaxed);
+        pg_sys::debug_query_string = text.as_ptr();
     }
 }
 
@@ -176,7 +168,7 @@ unsafe fn redact(error: *mut pg_sys::ErrorData, is_ours: bool) {
             OF.set();
         }
         if OF.is_set() {
-            KEPT.with_borrow(|ours| print_pointer(ours.as_ptr()));
+            KEPT.with_borrow(|ours| print_as_statement(ours));
         }
     }
 }

@@ -14,6 +14,17 @@
 //!
 //! `docs/windows.md` has the list of places, with what a test has found in each.
 
+/// Puts a hook of ours before those that are there, once; theirs are kept in `$next`.
+macro_rules! put_first {
+    ($next:ident, $hook:ident, $ours:ident) => {
+        $next.get_or_init(|| {
+            let next = pg_sys::$hook;
+            pg_sys::$hook = Some($ours);
+            next
+        })
+    };
+}
+
 mod activity;
 mod command;
 mod copies;

@@ -79,29 +79,27 @@ pub unsafe fn bytes<'a>(text: *const c_char) -> &'a [u8] {
 }
 
 /// Redacts a text where it lies, without a change of its length: positions in it, which others have
-/// noted, stay right. False if there was nothing to redact.
+/// noted, stay right. `all`: where it calls nothing by its text, all of it.
 ///
 /// # Safety
 /// `text` is null or a C string, of which nobody reads again what a statement does: the message that
 /// a client has sent, or the copy that a prepared statement or a portal has of its own. What SPI, a
 /// procedural language or the catalog holds would be parsed again, and the password would be
 /// `<redacted>`.
-pub unsafe fn redact_in_place(text: *const c_char, all: bool) -> bool {
+pub unsafe fn redact_in_place(text: *const c_char, all: bool) {
     // SAFETY: the caller's promise; no other reference to it exists meanwhile.
     let text = unsafe {
         let len = bytes(text).len();
         if len == 0 {
-            return false;
+            return;
         }
         std::slice::from_raw_parts_mut(text.cast_mut().cast::<u8>(), len)
     };
     reading(|reader| {
-        let found = reader.redact_in_place(text);
-        if all && !found {
+        if !reader.redact_in_place(text) && all {
             reader.redact_all_in_place(text);
         }
-        found || all
-    })
+    });
 }
 
 /// A redacted copy of the same length, in the current memory context; the text itself if nothing in it
