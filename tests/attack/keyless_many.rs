@@ -137,3 +137,25 @@ fn a_new_extension_tells_what_the_one_before_had_told() {
         await_tampered(&site, "throttle");
     }
 }
+
+/// A worker stays for a while after it has written something, and cleans up: not in the tables of an extension that has
+/// been created meanwhile, with what it knows of the one before.
+#[test]
+fn a_worker_of_the_extension_before_writes_nothing_into_the_next_one() {
+    let site = site(&line("a", &fresh_key()));
+    let anew = "DROP EXTENSION password_verify; CREATE EXTENSION password_verify SCHEMA auth";
+    for pause in [0, 300, 600, 900] {
+        site.admin().query("SELECT auth.pv_set_password('42'::text, $1)", &[&GOOD]).unwrap();
+        settle(&mut site.admin());
+        thread::sleep(Duration::from_millis(pause));
+        site.admin().batch_execute(anew).unwrap();
+        // Every half a second a worker cleans up, in its last two.
+        thread::sleep(Duration::from_millis(1200));
+        assert_eq!(number(&mut site.admin(), "SELECT count(*) FROM password_verify.anchor"), 0);
+        assert_eq!(number(&mut site.admin(), "SELECT count(*) FROM password_verify.event"), 0);
+    }
+    site.admin().query("SELECT auth.pv_set_password('42'::text, $1)", &[&GOOD]).unwrap();
+    settle(&mut site.admin());
+    assert_eq!(epochs(&mut site.admin()), ["start"]);
+    assert_whole(&mut site.admin());
+}

@@ -131,7 +131,7 @@ fn serve(number: usize) -> Result<(), Error> {
     let is_first = databases::handed_over(number).epoch == 0;
     let mut writer = Writer::begin(number)?;
     databases::serve(number);
-    if is_first && writer.anchored().is_some() {
+    if is_first && writer.is_anchored() {
         launch::check();
     }
     let (came, mut worked) = (Instant::now(), Instant::now());
@@ -151,7 +151,7 @@ fn serve(number: usize) -> Result<(), Error> {
         reload_if_asked();
         // Both run in every round (`|`, not `||`), so that neither has to wait for the other to be
         // idle.
-        if writer.batch()? | renewals::write(writer.anchored()) {
+        if writer.batch()? | writer.renew() {
             worked = Instant::now();
             if came.elapsed() < TURN || !databases::any_waits() {
                 continue;

@@ -11,6 +11,7 @@
 //! | [`tidy`] | removes expired events and budgets, a slice at a time |
 //! | [`recount`] | counts all records exactly, a slice at a time |
 //! | [`renewals`] | stores records that logins have rehashed |
+//! | [`served`] | the tables that it serves, for as long as they are those |
 //! | [`signals`] | signal handlers: stop and reload |
 //! | [`sweep`] | deletes what the keeper keeps no longer, a slice at a time |
 //! | [`work`], [`apart`] | runs a worker's transaction; one that may fail |
@@ -24,6 +25,7 @@ pub mod launch;
 pub mod main;
 pub mod recount;
 pub mod renewals;
+pub mod served;
 pub mod signals;
 pub mod sweep;
 pub mod tidy;

@@ -17,6 +17,7 @@ use pgrx::pg_sys;
 
 use super::anchored::Anchored;
 use super::apart::{Attempt, attempt};
+use super::served::Served;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::scan::{Scan, Seek};
@@ -54,6 +55,7 @@ impl Recount {
     /// Counts one slice, if one is due. A failure discards the count and has no other effect.
     pub fn slice(
         &mut self,
+        served: Served,
         database: pg_sys::Oid,
         of: Installation,
         now: i64,
@@ -62,7 +64,7 @@ impl Recount {
         if let Some((tallies, found, unread)) = recounts::result(database) {
             let cost = settings::cost().ok();
             let today = cost.map_or(NO_CLASS, |cost| cost_class::key(&cost_class::of_cost(cost)));
-            let stored = attempt(COUNTED, || {
+            let stored = attempt(served, COUNTED, || {
                 let classes = CostClasses::open_by(of, Access::Write, Instant::now())?;
                 classes.correct(&tallies, &found, unread, today)?;
                 added(anchored.as_ref(), &classes)
@@ -79,7 +81,7 @@ impl Recount {
             return;
         }
         let Some(slice) = recounts::begin(database, now) else { return };
-        let seen = attempt(COUNTED, || {
+        let seen = attempt(served, COUNTED, || {
             let (counted, templates) = look(slice.after, self.rows)?;
             let classes = CostClasses::open_by(of, Access::Write, Instant::now())?;
             classes.follow(templates)?;

@@ -14,6 +14,7 @@ use password_verify_core::trail::anchor::Sums;
 use pgrx::{PgTryBuilder, pg_sys};
 
 use super::anchored::Anchored;
+use super::served::Served;
 use super::work;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
@@ -35,20 +36,29 @@ pub fn any() -> bool {
 }
 
 /// Writes some of the waiting renewals, each in a transaction of its own; false if there were none.
-pub fn write(anchored: &mut Option<Anchored>) -> bool {
+pub fn write(served: Served, anchored: &mut Option<Anchored>) -> bool {
     let taken = renewals::take(server::database(), AT_ONCE);
     let found = !taken.is_empty();
     if found {
-        work::asynchronously(|| taken.into_iter().for_each(|renewal| put(&renewal, anchored)));
+        work::asynchronously(|| {
+            taken.into_iter().for_each(|renewal| put(served, &renewal, anchored))
+        });
     }
     found
 }
 
 /// Writes one renewal. If that fails, say for an index or a CHECK that a DBA has added, only the
 /// renewal is lost: if the worker ended, all logins would wait for another.
-fn put(renewal: &Taken, anchored: &mut Option<Anchored>) {
+fn put(served: Served, renewal: &Taken, anchored: &mut Option<Anchored>) {
     let before = anchored.clone();
-    let replaced = || work::transaction(|| replace(renewal, before.as_ref())).map_err(|_| None);
+    let replaced = || {
+        let replaced = served.transaction(|| replace(renewal, before.as_ref()));
+        replaced.map_err(|error| match error {
+            // The user is gone with the table: nothing to complain of.
+            Error::Replaced => None,
+            _ => Some("the record cannot be read".to_owned()),
+        })
+    };
     let done = PgTryBuilder::new(AssertUnwindSafe(replaced))
         .catch_others(|error| Err(Some(work::message(&error))))
         .execute();
@@ -61,7 +71,7 @@ fn put(renewal: &Taken, anchored: &mut Option<Anchored>) {
     };
     // SAFETY: a worker outside of any PostgreSQL function; any open transaction ends here.
     unsafe { pg_sys::AbortOutOfAnyTransaction() };
-    complain(&why.unwrap_or_else(|| "the record cannot be read".into()));
+    why.iter().for_each(|why| complain(why));
 }
 
 fn replace(renewal: &Taken, anchored: Option<&Anchored>) -> Result<Option<Anchored>, Error> {

@@ -9,6 +9,7 @@ use password_verify_core::trail::anchor::Sums;
 
 use super::anchored::Anchored;
 use super::apart::{Attempt, attempt};
+use super::served::Served;
 use crate::pg::kept::Room;
 use crate::pg::kept::results::DELIVERED_AT;
 use crate::pg::keys::keyring;
@@ -22,7 +23,7 @@ const LONGEST: Duration = Duration::from_millis(25);
 const REST: i64 = 600_000_000;
 
 /// One slice, if one is due. A failure ends the pass, and has no other effect: the tables may be locked, or damaged.
-pub fn slice(number: usize, now: i64, anchored: &mut Option<Anchored>) {
+pub fn slice(served: Served, number: usize, now: i64, anchored: &mut Option<Anchored>) {
     unlocked::sweep();
     let left = databases::handed_over(number);
     // If the clock was set back, the rest lasts no longer than it should.
@@ -31,7 +32,7 @@ pub fn slice(number: usize, now: i64, anchored: &mut Option<Anchored>) {
         return;
     }
     let after = (left.swept_to != [0; 16]).then_some(left.swept_to);
-    let swept = attempt("results cannot be deleted", || {
+    let swept = attempt(served, "results cannot be deleted", || {
         shares::take();
         let (room, began) = (Room::at_once_to_write()?, Instant::now());
         let (all, enough) = (room.all()?, || began.elapsed() > LONGEST);

@@ -20,13 +20,13 @@ use super::arrival::Arrival;
 use super::batch::{Batch, Done};
 use super::ends::Ends;
 use super::recount::Recount;
+use super::served::Served;
 use super::tidy::Tidy;
-use super::{signals, sweep, work};
+use super::{renewals, signals, sweep, work};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::shape::Shape;
-use crate::pg::heap::table;
 use crate::pg::keys::unsealed;
 use crate::pg::server;
 use crate::pg::session::event::to_event;
@@ -56,8 +56,7 @@ pub struct Writer {
     name: String,
     /// What the rows of its tables are bound to.
     of: Installation,
-    /// The table that holds the chain.
-    events: pg_sys::Oid,
+    served: Served,
     chain: Chain,
     opened_at: i64,
     folding: Folding,
@@ -82,9 +81,11 @@ impl Writer {
     pub fn begin(number: usize) -> Result<Self, Error> {
         let mut folding = Folding::with_allowance(databases::handed_over(number).allowance);
         let mut ends = Ends::default();
-        let (name, events, of, opened_at, why, done) = work::transaction(|| {
+        let (name, served, of, opened_at, why, done) = work::transaction(|| {
+            // Before anything is read of them.
+            let served = Served::find()?;
             let of = BlindIndexKey::keep_for_rows()?;
-            let left = databases::handed_over_for(number, table::relation(c"event")?);
+            let left = databases::handed_over_for(number, served.events());
             let Arrival { chain, opening, anchored, restored } = arrival::arrive(&left, of)?;
             // Before anything is read: without a MAC nothing counts, where everything has one.
             let sealed = anchored.as_ref().is_some_and(|anchored| anchored.anchor.sealed);
@@ -97,15 +98,15 @@ impl Writer {
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
             ends.resume(&mut batch, restored, left.epoch == 0)?;
-            let (name, events) = (work::database_name(server::database()), batch.events.id());
-            Ok((name, events, of, opened_at, why, batch.done()?))
+            let name = work::database_name(server::database());
+            Ok((name, served, of, opened_at, why, batch.done()?))
         })?;
         let mut writer = Self {
             number,
             database: server::database(),
             name,
             of,
-            events,
+            served,
             chain: done.chain.fork(),
             opened_at,
             folding,
@@ -154,7 +155,7 @@ impl Writer {
             return Ok(false);
         }
         let count = entries.len();
-        let done = work::transaction(|| {
+        let done = self.served.transaction(|| {
             let mut batch = self.open_batch()?;
             batch.sealed = sealed;
             for table in Shape::of_bits(altered) {
@@ -208,7 +209,7 @@ impl Writer {
         let correction = Sums::from_array(sums.map(u128::from_be_bytes));
         let (event, previous) = (to_event(queued)?, self.chain.head());
         let (key, opening) = arrival::new_epoch(Why::Accepted, Some(previous));
-        let (opened_at, done) = work::transaction(|| {
+        let (opened_at, done) = self.served.transaction(|| {
             let epoch = arrival::epoch_after_all(&Events::open(Access::Read)?, previous.epoch)?;
             let mut batch = Batch::open(Chain::open(key, epoch), self.of, self.anchored.clone())?;
             let opened_at = batch.open_epoch(&opening)?;
@@ -236,8 +237,7 @@ impl Writer {
     }
 
     fn open_batch(&self) -> Result<Batch, Error> {
-        let batch = Batch::open(self.chain.fork(), self.of, self.anchored.clone())?;
-        if batch.events.id() == self.events { Ok(batch) } else { Err(Error::Replaced) }
+        Batch::open(self.chain.fork(), self.of, self.anchored.clone())
     }
 
     fn finish(&mut self, done: Done) -> Result<(), Error> {
@@ -246,7 +246,7 @@ impl Writer {
         written.iter().for_each(|budget| budgets::written(budget, self.database));
         let (head, opened_at) = (self.chain.head(), self.opened_at);
         let (allowance, unfinished) = (self.folding.allowance(), self.ends.is_unfinished());
-        let (events, anchor) = (self.events.to_u32(), self.anchored.as_ref());
+        let (events, anchor) = (self.served.events().to_u32(), self.anchored.as_ref());
         databases::hand_over(self.number, |left| {
             left.unfinished = unfinished;
             left.events = events;
@@ -261,7 +261,7 @@ impl Writer {
         alerts.iter().for_each(|event| log::alert(&self.name, event));
         if !cleared.is_empty() {
             // Cleared again, for a session that had read the budget before it was cleared.
-            let done = work::transaction(|| {
+            let done = self.served.transaction(|| {
                 let mut batch = self.open_batch()?;
                 cleared.into_iter().try_for_each(|account| batch.clear(account))?;
                 batch.done()
@@ -312,7 +312,7 @@ impl Writer {
             return Ok(false);
         }
         let now = server::now();
-        let (slice, pruned, anchored) = work::transaction(|| {
+        let (slice, pruned, anchored) = self.served.transaction(|| {
             let slice = self.tidy.pass(now, self.of)?;
             // Also without a change: sealed with the key of today.
             let sums = slice.as_ref().map(|slice| slice.sums).zip(self.anchored.as_ref());
@@ -327,10 +327,10 @@ impl Writer {
             self.write_alone(&event, before)?;
             self.tidy.announced(before);
         }
-        let deleted = work::transaction(|| self.tidy.events())?;
+        let deleted = self.served.transaction(|| self.tidy.events())?;
         self.tidy.deleted(deleted);
-        self.recount.slice(self.database, self.of, now, &mut self.anchored);
-        sweep::slice(self.number, now, &mut self.anchored);
+        self.recount.slice(self.served, self.database, self.of, now, &mut self.anchored);
+        sweep::slice(self.served, self.number, now, &mut self.anchored);
         // Also if the epoch was opened in the future: the clock was set back.
         if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;
@@ -339,7 +339,7 @@ impl Writer {
     }
 
     fn write_alone(&mut self, event: &Event, first: i64) -> Result<(), Error> {
-        let done = work::transaction(|| {
+        let done = self.served.transaction(|| {
             let mut batch = self.open_batch()?;
             batch.first = Some(first);
             batch.append(event)?;
@@ -351,7 +351,7 @@ impl Writer {
     fn turn_epoch(&mut self) -> Result<(), Error> {
         let previous = self.chain.head();
         let (key, opening) = arrival::new_epoch(Why::Daily, Some(previous));
-        let (opened_at, done) = work::transaction(|| {
+        let (opened_at, done) = self.served.transaction(|| {
             let epoch = arrival::free_epoch(&Events::open(Access::Read)?, previous.epoch)?;
             let mut batch = Batch::open(Chain::open(key, epoch), self.of, self.anchored.clone())?;
             let opened_at = batch.open_epoch(&opening)?;
@@ -367,9 +367,14 @@ impl Writer {
         log::head(&self.name, self.chain.head());
     }
 
-    /// The anchor, for what is written apart from the batches.
-    pub fn anchored(&mut self) -> &mut Option<Anchored> {
-        &mut self.anchored
+    /// Stores records that logins have renewed; false if there were none.
+    pub fn renew(&mut self) -> bool {
+        renewals::write(self.served, &mut self.anchored)
+    }
+
+    /// Is there an anchor?
+    pub fn is_anchored(&self) -> bool {
+        self.anchored.is_some()
     }
 
     /// Reports the remaining statistics, before the worker exits.
