@@ -12,8 +12,9 @@ use password_verify_tests::throttle::{
     BUSY, INVALID, THROTTLED, Tried, VALID, attempt, guess, hashes, login, report, site_with,
     statistic,
 };
-use password_verify_tests::trail::{SOON, wait_for};
+use password_verify_tests::trail::SOON;
 use password_verify_tests::{GOOD, Site, sqlstate};
+use postgres::Client;
 
 /// How many events of a user there are, by outcome.
 fn events(site: &Site, user: &str) -> BTreeMap<String, i64> {
@@ -42,15 +43,13 @@ fn slow_site(memory: &str, settings: &[&str]) -> Site {
 }
 
 /// Waits until a session is hashing, and stops it there: what is done next is done in mid-hash.
-fn await_hash(site: &Site, pid: i32) -> Option<Stopped> {
-    let mut admin = site.admin();
-    until("it hashes", || slots(&mut admin).0 > 0);
+fn await_hash(admin: &mut Client, pid: i32) -> Option<Stopped> {
+    until("it hashes", || slots(admin).0 > 0);
     Some(Stopped::with_a_slot(pid))
 }
 
 /// Waits until a session waits for others.
-fn await_waiting(site: &Site, pid: i32) -> Option<Stopped> {
-    let mut admin = site.admin();
+fn await_waiting(admin: &mut Client, pid: i32) -> Option<Stopped> {
     let sql = "SELECT count(*) FROM pg_stat_activity WHERE pid = $1 AND state = 'active'
                   AND wait_event_type = 'Extension' AND query LIKE '%pv_validate_password%'";
     until("it waits", || admin.query_one(sql, &[&pid]).unwrap().get::<_, i64>(0) > 0);
@@ -67,18 +66,22 @@ fn guess_sql(user: &str, password: &str) -> String {
     format!("SELECT valid FROM auth.pv_validate_password('{user}'::text, '{password}')")
 }
 
-/// Waits for a moment, and may keep a session there.
-type When = fn(&Site, i32) -> Option<Stopped>;
+/// Waits for a moment, and may keep a session there. Who looks has logged in before: a hash is soon over.
+type When = fn(&mut Client, i32) -> Option<Stopped>;
 
 /// A client program that is killed in the middle of it.
 fn psql_killed(site: &Site, sql: &str, when: When) {
+    let mut admin = site.admin();
     let mut psql = site.cluster.command("psql");
     psql.args(["-X", "-U", &site.app, "-d", &site.database, "-c", sql]);
     let mut psql = psql.spawn().unwrap();
-    let mut admin = site.admin();
     let find = "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND usename = $1";
-    let look = || admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
-    let stopped = when(site, wait_for("psql is there", look));
+    let mut pid = None;
+    until("psql is there", || {
+        pid = admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
+        pid.is_some()
+    });
+    let stopped = when(&mut admin, pid.unwrap());
     psql.kill().unwrap();
     psql.wait().unwrap();
     drop(stopped);
@@ -87,11 +90,11 @@ fn psql_killed(site: &Site, sql: &str, when: When) {
 
 /// A statement of a session that is cancelled or terminated in the middle of it.
 fn signalled(site: &Site, sql: &str, function: &str, when: When) {
-    let mut client = site.login();
+    let (mut client, mut admin) = (site.login(), site.admin());
     let pid = pid(&mut client);
     thread::scope(|scope| {
         let statement = scope.spawn(move || sqlstate(client.batch_execute(sql)));
-        let stopped = when(site, pid);
+        let stopped = when(&mut admin, pid);
         signal(site, function, pid);
         drop(stopped);
         let ended = statement.join().unwrap();
@@ -181,10 +184,10 @@ fn waiting_for_others_costs_nothing_when_it_is_cut_off() {
     site.enroll("42", GOOD);
     let (hashed, ()) = hashes(&site, || {
         thread::scope(|scope| {
-            let mut first = site.login();
+            let (mut first, mut admin) = (site.login(), site.admin());
             let first_pid = pid(&mut first);
             let first = scope.spawn(move || login(&mut first, "42", GOOD, None));
-            let stopped = await_hash(&site, first_pid);
+            let stopped = await_hash(&mut admin, first_pid);
             let sql = guess_sql("42", "guess");
             signalled(&site, &sql, "pg_cancel_backend", await_waiting);
             signalled(&site, &sql, "pg_terminate_backend", await_waiting);
@@ -216,10 +219,11 @@ fn what_is_only_in_flight_is_waited_for_and_then_busy() {
     };
     for (first, others) in [(GOOD, VALID), ("guess", THROTTLED)] {
         let (mut one, mut two, mut three) = (patient(), patient(), impatient());
+        let mut admin = site.admin();
         thread::scope(|scope| {
             let pid = pid(&mut one);
             let one = scope.spawn(move || login(&mut one, "42", first, None));
-            let stopped = await_hash(&site, pid);
+            let stopped = await_hash(&mut admin, pid);
             let two = scope.spawn(move || login(&mut two, "42", GOOD, None));
             let (start, before) = (Instant::now(), statistic(&site, "hashes"));
             let busy = attempt(&mut three, "42", GOOD, None);
