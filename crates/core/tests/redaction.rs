@@ -91,6 +91,7 @@ fn literals_go_and_the_rest_stays() {
             "DO $$ BEGIN FOR i IN R..R LOOP PERFORM pv_set_password(R); END LOOP; END $$",
         ),
         ("SELECT u&42, pv_set_password('a')", "SELECT u& R, pv_set_password(R)"),
+        ("SELECT B.5, pv_set_password(e.1, N'a')", "SELECT B R, pv_set_password(e R, NR)"),
         (
             "SELECT U&\"pv!005fset_password\" UESCAPE $$!$$ ('a')",
             "SELECT U&\"pv!005fset_password\" UESCAPE $$!$$ (R)",
