@@ -138,10 +138,10 @@ pub fn ways() -> Vec<Way> {
         fails(
             "timeout",
             "57014",
-            "SET statement_timeout = '100ms'; SELECT auth.pv_check_password('42'::text, '@'), pg_sleep(600), '@'",
+            "SET statement_timeout = '2s'; SELECT auth.pv_check_password('42'::text, '@'), pg_sleep(600), '@'",
         ),
         way("bound, timeout", |stage| {
-            stage.ok("SET statement_timeout = '100ms'");
+            stage.ok("SET statement_timeout = '2s'");
             let sql =
                 stage.fill("SELECT auth.pv_check_password('42'::text, $1), pg_sleep(600), '@'");
             let secrets = [stage.secret()];
