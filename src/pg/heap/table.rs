@@ -36,8 +36,11 @@ pub fn relation(name: &CStr) -> Result<pg_sys::Oid, Error> {
     if oid == pg_sys::InvalidOid { Err(Error::NotInstalled) } else { Ok(oid) }
 }
 
-/// Finds and locks a relation; [`Error::Locked`] if that takes longer than the deadline.
-fn locked(name: &CStr, access: Access, deadline: Instant) -> Result<pg_sys::Oid, Error> {
+/// Finds and locks a relation until the transaction ends, or the lock is given back.
+///
+/// # Errors
+/// [`Error::Locked`] if that takes longer than the deadline, [`Error::NotInstalled`].
+pub fn locked(name: &CStr, access: Access, deadline: Instant) -> Result<pg_sys::Oid, Error> {
     loop {
         let oid = relation(name)?;
         if lock::take(oid, access) {

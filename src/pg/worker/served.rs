@@ -5,8 +5,8 @@ use pgrx::pg_sys;
 
 use super::work;
 use crate::error::Error;
-use crate::pg::heap::lock::Access;
-use crate::pg::tables::events::Events;
+use crate::pg::heap::lock::{self, Access};
+use crate::pg::heap::table;
 
 /// Known by the table that holds the chain.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -18,7 +18,7 @@ impl Served {
     /// # Errors
     /// [`Error::NotInstalled`], [`Error::Locked`].
     pub fn find() -> Result<Self, Error> {
-        Ok(Self(Events::open(Access::Write)?.id()))
+        Ok(Self(table::locked(c"event", Access::Write, lock::deadline())?))
     }
 
     /// The table that holds the chain.

@@ -156,7 +156,7 @@ impl Writer {
         }
         let count = entries.len();
         let done = self.served.transaction(|| {
-            let mut batch = self.open_batch()?;
+            let mut batch = self.open_batch(self.chain.fork())?;
             batch.sealed = sealed;
             for table in Shape::of_bits(altered) {
                 batch.append(&tampered(table))?;
@@ -211,7 +211,7 @@ impl Writer {
         let (key, opening) = arrival::new_epoch(Why::Accepted, Some(previous));
         let (opened_at, done) = self.served.transaction(|| {
             let epoch = arrival::epoch_after_all(&Events::open(Access::Read)?, previous.epoch)?;
-            let mut batch = Batch::open(Chain::open(key, epoch), self.of, self.anchored.clone())?;
+            let mut batch = self.open_batch(Chain::open(key, epoch))?;
             let opened_at = batch.open_epoch(&opening)?;
             batch.append(&event)?;
             batch.accepted = Some((epoch, correction));
@@ -236,8 +236,8 @@ impl Writer {
         if due || signals::is_stopping() { moves::waiting(self.database) } else { Vec::new() }
     }
 
-    fn open_batch(&self) -> Result<Batch, Error> {
-        Batch::open(self.chain.fork(), self.of, self.anchored.clone())
+    fn open_batch(&self, chain: Chain) -> Result<Batch, Error> {
+        Batch::open(chain, self.of, self.anchored.clone())
     }
 
     fn finish(&mut self, done: Done) -> Result<(), Error> {
@@ -262,7 +262,7 @@ impl Writer {
         if !cleared.is_empty() {
             // Cleared again, for a session that had read the budget before it was cleared.
             let done = self.served.transaction(|| {
-                let mut batch = self.open_batch()?;
+                let mut batch = self.open_batch(self.chain.fork())?;
                 cleared.into_iter().try_for_each(|account| batch.clear(account))?;
                 batch.done()
             })?;
@@ -340,7 +340,7 @@ impl Writer {
 
     fn write_alone(&mut self, event: &Event, first: i64) -> Result<(), Error> {
         let done = self.served.transaction(|| {
-            let mut batch = self.open_batch()?;
+            let mut batch = self.open_batch(self.chain.fork())?;
             batch.first = Some(first);
             batch.append(event)?;
             batch.done()
@@ -353,7 +353,7 @@ impl Writer {
         let (key, opening) = arrival::new_epoch(Why::Daily, Some(previous));
         let (opened_at, done) = self.served.transaction(|| {
             let epoch = arrival::free_epoch(&Events::open(Access::Read)?, previous.epoch)?;
-            let mut batch = Batch::open(Chain::open(key, epoch), self.of, self.anchored.clone())?;
+            let mut batch = self.open_batch(Chain::open(key, epoch))?;
             let opened_at = batch.open_epoch(&opening)?;
             Ok((opened_at, batch.done()?))
         })?;
