@@ -12,6 +12,8 @@ use password_verify_tests::trail::{assert_intact, epochs, settle, verify, wait_u
 use password_verify_tests::whole::{assert_whole, await_tampered, problem};
 use password_verify_tests::{Answer, GOOD, Site, WRONG};
 
+/// The extension goes with its tables, and comes with others.
+const ANEW: &str = "DROP EXTENSION password_verify; CREATE EXTENSION password_verify SCHEMA auth";
 const ZERO: &str = "'00000000-0000-0000-0000-000000000000'";
 
 fn site(keys: &str) -> Site {
@@ -121,9 +123,7 @@ fn a_new_extension_tells_what_the_one_before_had_told() {
     let raised = "UPDATE password_verify.throttle SET count = count + 1 WHERE kind >= 0";
     for made_anew in [false, true] {
         if made_anew {
-            let anew =
-                "DROP EXTENSION password_verify; CREATE EXTENSION password_verify SCHEMA auth";
-            site.admin().batch_execute(anew).unwrap();
+            site.admin().batch_execute(ANEW).unwrap();
             site.admin().query("SELECT auth.pv_set_password('42'::text, $1)", &[&GOOD]).unwrap();
             site.admin()
                 .query("SELECT auth.pv_validate_password('42'::text, $1)", &[&WRONG])
@@ -143,12 +143,11 @@ fn a_new_extension_tells_what_the_one_before_had_told() {
 #[test]
 fn a_worker_of_the_extension_before_writes_nothing_into_the_next_one() {
     let site = site(&line("a", &fresh_key()));
-    let anew = "DROP EXTENSION password_verify; CREATE EXTENSION password_verify SCHEMA auth";
     for pause in [0, 300, 600, 900] {
         site.admin().query("SELECT auth.pv_set_password('42'::text, $1)", &[&GOOD]).unwrap();
         settle(&mut site.admin());
         thread::sleep(Duration::from_millis(pause));
-        site.admin().batch_execute(anew).unwrap();
+        site.admin().batch_execute(ANEW).unwrap();
         // Every half a second a worker cleans up, in its last two.
         thread::sleep(Duration::from_millis(1200));
         assert_eq!(number(&mut site.admin(), "SELECT count(*) FROM password_verify.anchor"), 0);

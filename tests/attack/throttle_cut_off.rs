@@ -12,7 +12,7 @@ use password_verify_tests::throttle::{
     BUSY, INVALID, THROTTLED, Tried, VALID, attempt, guess, hashes, login, report, site_with,
     statistic,
 };
-use password_verify_tests::trail::SOON;
+use password_verify_tests::trail::{SOON, wait_for};
 use password_verify_tests::{GOOD, Site, sqlstate};
 use postgres::Client;
 
@@ -76,12 +76,9 @@ fn psql_killed(site: &Site, sql: &str, when: When) {
     psql.args(["-X", "-U", &site.app, "-d", &site.database, "-c", sql]);
     let mut psql = psql.spawn().unwrap();
     let find = "SELECT pid FROM pg_stat_activity WHERE application_name = 'psql' AND usename = $1";
-    let mut pid = None;
-    until("psql is there", || {
-        pid = admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
-        pid.is_some()
-    });
-    let stopped = when(&mut admin, pid.unwrap());
+    let look = || admin.query_opt(find, &[&site.app]).unwrap().map(|row| row.get(0));
+    let pid = wait_for("psql is there", look);
+    let stopped = when(&mut admin, pid);
     psql.kill().unwrap();
     psql.wait().unwrap();
     drop(stopped);
