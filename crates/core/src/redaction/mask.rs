@@ -120,13 +120,14 @@ fn replace(text: &[u8], is_code: bool, backslash: Backslash, redacted: &mut Vec<
     while let Some(range) = hidden.next() {
         redacted.extend_from_slice(&text[done..range.start]);
         done = range.end;
-        let is_quoted = text[range.clone()].starts_with(b"'");
-        match quoted_code(&text[range], is_code && hidden.outer.is_none(), backslash) {
+        let literal = &text[range];
+        match quoted_code(literal, is_code && hidden.outer.is_none(), backslash) {
             Some(code) => redacted.extend(code),
             None => {
                 // `u&42` has become `u& '…'`, which is no Unicode string, and `b.5` is no string of bits.
                 let last = redacted.last().map(u8::to_ascii_lowercase);
-                let is_prefix = !is_quoted && matches!(last, Some(b'b' | b'e' | b'n' | b'x'));
+                let is_prefix =
+                    !literal.starts_with(b"'") && matches!(last, Some(b'b' | b'e' | b'n' | b'x'));
                 if is_prefix || redacted.ends_with(b"u&") || redacted.ends_with(b"U&") {
                     redacted.push(b' ');
                 }
