@@ -70,8 +70,8 @@ answers app "SELECT valid, reason FROM auth.pv_validate_password(44::bigint, 'gu
 answers app "SELECT valid, reason, retry_after < '30s' AS soon FROM auth.pv_validate_password(44::bigint, 'purple elephants never forget')" "f +\| throttled +\| t"
 
 say "8. An administrator sees all of it, and unlocks the account"
-answers admin "SELECT sum(count) FROM auth.pv_events WHERE user_id = '44' AND outcome = 'invalid_credentials'" "5"
-succeeds admin "SELECT at, action, outcome, count, user_id, login_role FROM auth.pv_events WHERE user_id = '44' ORDER BY since"
+answers admin "SELECT sum(count) FROM auth.pv_user_events(44::bigint) WHERE outcome = 'invalid_credentials'" "5"
+succeeds admin "SELECT at, action, outcome, count, login_role FROM auth.pv_user_events(44::bigint)"
 answers admin "SELECT intact, problem FROM auth.pv_verify_events()" "t +\|"
 answers admin "SELECT auth.pv_unlock_user(44::bigint)" "t"
 answers app "SELECT valid, reason FROM auth.pv_validate_password(44::bigint, 'purple elephants never forget')" "t +\|"

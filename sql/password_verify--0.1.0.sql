@@ -235,6 +235,11 @@ CREATE TABLE password_verify.event (
 ) USING heap WITH (vacuum_truncate = off);
 COMMENT ON TABLE password_verify.event IS 'the audit trail, one row per event';
 
+-- What an auditor asks for: the events of one user and of one client, newest first, and how a transaction ended.
+CREATE INDEX event_user ON password_verify.event (user_id, at) WHERE user_id IS NOT NULL;
+CREATE INDEX event_client ON password_verify.event (client_addr, at) WHERE client_addr IS NOT NULL;
+CREATE INDEX event_end ON password_verify.event (xid) WHERE action OPERATOR(pg_catalog.=) 'end';
+
 -- Folded events whose count may still grow. Only the worker writes this table.
 CREATE TABLE password_verify.event_fold (
     key                 uuid PRIMARY KEY,
@@ -1347,6 +1352,7 @@ COMMENT ON FUNCTION password_verify.require_client() IS 'true, or an error outsi
 -- itself pg_read_all_data could select, and through it pg_write_all_data could delete credentials.
 -- Neither role can execute a function.
 CREATE FUNCTION password_verify.users(
+        IN only_one uuid,
         OUT user_id text, OUT algorithm text, OUT parameters text, OUT key_id text, OUT must_change boolean,
         OUT expires_at timestamptz, OUT disabled_at timestamptz, OUT created_at timestamptz, OUT changed_at timestamptz)
     RETURNS SETOF pg_catalog.record
@@ -1363,8 +1369,14 @@ SELECT c.user_id,
        a.disabled_at,
        c.created_at,
        c.changed_at
-  FROM password_verify.credential c
-  LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
+  -- One half of each pair is never run.
+  FROM (SELECT every.* FROM password_verify.credential every WHERE only_one IS NULL
+         UNION ALL
+        SELECT one.* FROM password_verify.credential one WHERE one.blind_index OPERATOR(pg_catalog.=) only_one) c
+  LEFT JOIN (SELECT every.* FROM password_verify.account every WHERE only_one IS NULL
+              UNION ALL
+             SELECT one.* FROM password_verify.account one WHERE one.blind_index OPERATOR(pg_catalog.=) only_one) a
+    ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
  CROSS JOIN LATERAL (SELECT CASE
        WHEN pg_catalog.starts_with(c.verifier, '$sealed$')
        THEN pg_catalog.split_part(c.verifier, '$', 6)
@@ -1378,12 +1390,38 @@ SELECT c.user_id,
  WHERE c.user_id OPERATOR(pg_catalog.<>) ''
    AND (SELECT password_verify.require_client())
 $function$;
-COMMENT ON FUNCTION password_verify.users() IS 'the rows of pv_users';
+COMMENT ON FUNCTION password_verify.users(uuid) IS 'the rows of pv_users, or the one at that place';
 
 CREATE VIEW @extschema@.pv_users AS
 SELECT u.user_id, u.algorithm, u.parameters, u.key_id, u.must_change, u.expires_at, u.disabled_at, u.created_at, u.changed_at
-  FROM password_verify.users() u;
+  FROM password_verify.users(NULL) u;
 COMMENT ON VIEW @extschema@.pv_users IS 'which users have a password, and its state; never a hash';
+
+CREATE FUNCTION password_verify.place_of(user_id bigint) RETURNS uuid
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_place_of_wrapper';
+CREATE FUNCTION password_verify.place_of(user_id uuid) RETURNS uuid
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_place_of_wrapper';
+CREATE FUNCTION password_verify.place_of(user_id text) RETURNS uuid
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_place_of_wrapper';
+COMMENT ON FUNCTION password_verify.place_of(bigint) IS 'credential.blind_index of that user';
+COMMENT ON FUNCTION password_verify.place_of(uuid) IS 'credential.blind_index of that user';
+COMMENT ON FUNCTION password_verify.place_of(text) IS 'credential.blind_index of that user';
+
+CREATE FUNCTION @extschema@.pv_user(user_id bigint) RETURNS SETOF @extschema@.pv_users
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT u.* FROM password_verify.users(password_verify.place_of(user_id)) u';
+CREATE FUNCTION @extschema@.pv_user(user_id uuid) RETURNS SETOF @extschema@.pv_users
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT u.* FROM password_verify.users(password_verify.place_of(user_id)) u';
+CREATE FUNCTION @extschema@.pv_user(user_id text) RETURNS SETOF @extschema@.pv_users
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT u.* FROM password_verify.users(password_verify.place_of(user_id)) u';
+COMMENT ON FUNCTION @extschema@.pv_user(bigint) IS 'the row of pv_users of one user, found by an index';
+COMMENT ON FUNCTION @extschema@.pv_user(uuid) IS 'the row of pv_users of one user, found by an index';
+COMMENT ON FUNCTION @extschema@.pv_user(text) IS 'the row of pv_users of one user, found by an index';
 
 CREATE FUNCTION password_verify.keys(
         OUT key_id text, OUT fingerprint text, OUT active boolean, OUT records bigint)
@@ -1398,15 +1436,19 @@ SELECT pg_catalog.split_part(used.key, '$', 1),
        pg_catalog.sum(used.records)::pg_catalog.int8
   -- A record counts once for each key it needs: that of its verifier and that of its account. What the keeper keeps
   -- counts row by row.
-  FROM (SELECT key.of, 1
-          FROM password_verify.credential c
-          LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
-         CROSS JOIN LATERAL (
-               SELECT DISTINCT CASE WHEN pg_catalog.starts_with(sealed.text, '$sealed$')
-                                    THEN pg_catalog.concat(pg_catalog.split_part(sealed.text, '$', 4), '$',
-                                                           pg_catalog.split_part(sealed.text, '$', 5)) END
-                 FROM (VALUES (c.verifier), (COALESCE(a.seal, ''))) AS sealed (text)) AS key (of)
-         WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+  FROM (SELECT key.of, pair.records
+          FROM (SELECT CASE WHEN pg_catalog.starts_with(c.verifier, '$sealed$')
+                            THEN pg_catalog.concat(pg_catalog.split_part(c.verifier, '$', 4), '$',
+                                                   pg_catalog.split_part(c.verifier, '$', 5)) END,
+                       CASE WHEN pg_catalog.starts_with(a.seal, '$sealed$')
+                            THEN pg_catalog.concat(pg_catalog.split_part(a.seal, '$', 4), '$',
+                                                   pg_catalog.split_part(a.seal, '$', 5)) END,
+                       pg_catalog.count(*)
+                  FROM password_verify.credential c
+                  LEFT JOIN password_verify.account a ON a.blind_index OPERATOR(pg_catalog.=) c.blind_index
+                 WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+                 GROUP BY 1, 2) pair (verifier, account, records)
+         CROSS JOIN LATERAL (SELECT pair.verifier UNION SELECT pair.account) AS key (of)
          UNION ALL
         SELECT pg_catalog.concat(pg_catalog.split_part(kept.text, '$', 4), '$', pg_catalog.split_part(kept.text, '$', 5)), 1
           FROM password_verify.kept_seals() kept (text)
@@ -1456,6 +1498,152 @@ SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, e.outcome, e.user_id, e
        e.xid, e.alert, e.detail, e.mac
   FROM password_verify.events() e;
 COMMENT ON VIEW @extschema@.pv_events IS 'every attempt and every change; repeated events are counted in one row';
+
+-- The questions below never read the whole trail, however large it is. That is not left to what PostgreSQL estimates, which
+-- could be wrong, above all before the first ANALYZE, nor to the settings of whoever asks.
+
+-- Open folds in the form of events.
+CREATE FUNCTION password_verify.folds() RETURNS SETOF password_verify.event
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT NULL::pg_catalog.int8, NULL::pg_catalog.int8, f.at, f.since, f.count, f.action, f.outcome, f.user_id, f.client_addr,
+       f.login_role, f.acting_role, f.peer_addr, f.certificate_subject, f.certificate_serial, f.application_name, f.pid,
+       f.xid, f.alert, f.detail, NULL::pg_catalog.bytea
+  FROM password_verify.event_fold f
+$function$;
+COMMENT ON FUNCTION password_verify.folds() IS 'folded events of the last minute, as events without a place';
+
+-- Rows of the trail as pv_events shows them.
+CREATE FUNCTION password_verify.shown(events password_verify.event[]) RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_indexscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET enable_hashjoin = off
+    SET enable_mergejoin = off SET jit = off
+    AS $function$
+SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome, e.outcome),
+       e.user_id, e.client_addr::pg_catalog.inet, e.login_role, e.acting_role, e.peer_addr,
+       e.certificate_subject, e.certificate_serial, e.application_name, e.pid, e.xid, e.alert, e.detail, e.mac
+  FROM pg_catalog.unnest(events) e
+  LEFT JOIN LATERAL (
+       SELECT d.outcome
+         FROM password_verify.event d
+        WHERE e.outcome OPERATOR(pg_catalog.=) 'pending'
+          AND d.action OPERATOR(pg_catalog.=) 'end'
+          AND d.xid OPERATOR(pg_catalog.=) e.xid
+          AND d.since OPERATOR(pg_catalog.<=) e.at
+          AND (d.epoch, d.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
+        LIMIT 1) ended ON true
+$function$;
+COMMENT ON FUNCTION password_verify.shown(password_verify.event[]) IS 'events as pv_events shows them';
+
+CREATE FUNCTION password_verify.events_of(id text, client text, since timestamptz, max_rows integer)
+    RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_indexscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+    AS $function$
+SELECT s.*
+  FROM password_verify.shown(ARRAY(
+       SELECT newest.event
+         FROM ((SELECT e AS event, e.at
+                  FROM password_verify.event e
+                 WHERE e.user_id OPERATOR(pg_catalog.=) id
+                   AND e.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')
+                 ORDER BY e.at DESC
+                 LIMIT max_rows)
+                UNION ALL
+               (SELECT e, e.at
+                  FROM password_verify.event e
+                 WHERE e.client_addr OPERATOR(pg_catalog.=) client
+                   AND e.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')
+                 ORDER BY e.at DESC
+                 LIMIT max_rows)
+                UNION ALL
+               SELECT f, f.at
+                 FROM password_verify.folds() f
+                WHERE (f.user_id OPERATOR(pg_catalog.=) id OR f.client_addr OPERATOR(pg_catalog.=) client)
+                  AND f.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')) newest
+        ORDER BY newest.at DESC
+        LIMIT max_rows)) s
+ ORDER BY s.at DESC, s.epoch DESC, s.seq DESC
+$function$;
+COMMENT ON FUNCTION password_verify.events_of(text, text, timestamptz, integer) IS 'the newest events of one user, or of one client';
+
+CREATE FUNCTION password_verify.audit_id(user_id bigint) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_audit_id_wrapper';
+CREATE FUNCTION password_verify.audit_id(user_id uuid) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_audit_id_wrapper';
+CREATE FUNCTION password_verify.audit_id(user_id text) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_audit_id_wrapper';
+COMMENT ON FUNCTION password_verify.audit_id(bigint) IS 'how events name that user';
+COMMENT ON FUNCTION password_verify.audit_id(uuid) IS 'how events name that user';
+COMMENT ON FUNCTION password_verify.audit_id(text) IS 'how events name that user';
+
+CREATE FUNCTION password_verify.audit_client(client_addr inet) RETURNS text
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_audit_client_wrapper';
+COMMENT ON FUNCTION password_verify.audit_client(inet) IS 'how events name that client';
+
+CREATE FUNCTION password_verify.number_of_rows(
+        max_rows integer, before_epoch bigint DEFAULT NULL, before_seq bigint DEFAULT NULL)
+    RETURNS integer
+    LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_number_of_rows_wrapper';
+COMMENT ON FUNCTION password_verify.number_of_rows(integer, bigint, bigint) IS '1 to 10,000, or an error';
+
+CREATE FUNCTION @extschema@.pv_user_events(user_id bigint, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
+    RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_id(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
+CREATE FUNCTION @extschema@.pv_user_events(user_id uuid, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
+    RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_id(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
+CREATE FUNCTION @extschema@.pv_user_events(user_id text, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
+    RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_id(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
+COMMENT ON FUNCTION @extschema@.pv_user_events(bigint, timestamptz, integer) IS 'the newest events of one user, found by an index';
+COMMENT ON FUNCTION @extschema@.pv_user_events(uuid, timestamptz, integer) IS 'the newest events of one user, found by an index';
+COMMENT ON FUNCTION @extschema@.pv_user_events(text, timestamptz, integer) IS 'the newest events of one user, found by an index';
+
+CREATE FUNCTION @extschema@.pv_client_events(client_addr inet, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
+    RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'SELECT e.* FROM password_verify.events_of(NULL, password_verify.audit_client(client_addr), since, password_verify.number_of_rows(max_rows)) e';
+COMMENT ON FUNCTION @extschema@.pv_client_events(inet, timestamptz, integer) IS 'the newest events of one client, found by an index';
+
+CREATE FUNCTION @extschema@.pv_recent_events(
+        max_rows integer DEFAULT 50, before_epoch bigint DEFAULT NULL, before_seq bigint DEFAULT NULL)
+    RETURNS SETOF @extschema@.pv_events
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    SET enable_indexscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+    AS $function$
+SELECT s.*
+  FROM password_verify.shown(ARRAY(
+       SELECT newest.event
+         FROM ((SELECT e AS event, e.epoch, e.seq
+                  FROM password_verify.event e
+                 WHERE (e.epoch, e.seq) OPERATOR(pg_catalog.<)
+                       (COALESCE(before_epoch, 9223372036854775807), COALESCE(before_seq, 9223372036854775807))
+                 ORDER BY e.epoch DESC, e.seq DESC
+                 LIMIT password_verify.number_of_rows(max_rows, before_epoch, before_seq))
+                UNION ALL
+               SELECT f, f.epoch, f.seq FROM password_verify.folds() f WHERE before_epoch IS NULL) newest
+        ORDER BY newest.epoch DESC, newest.seq DESC
+        LIMIT password_verify.number_of_rows(max_rows))) s
+ -- By their places, so that the last row says where the next page begins.
+ ORDER BY s.epoch DESC, s.seq DESC, s.at DESC
+$function$;
+COMMENT ON FUNCTION @extschema@.pv_recent_events(integer, bigint, bigint) IS 'the newest events, or those before a place';
+
+CREATE FUNCTION @extschema@.pv_events_after(
+        after_epoch bigint, after_seq bigint, max_rows integer DEFAULT 1000, OUT epoch bigint, OUT seq bigint, OUT event jsonb)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_events_after_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_events_after(bigint, bigint, integer) IS 'the events after a place, in order, in the Elastic Common Schema; NULL, NULL: from the first';
 
 CREATE FUNCTION password_verify.statistics(OUT statistic text, OUT value bigint)
     RETURNS SETOF pg_catalog.record
@@ -1533,6 +1721,11 @@ SELECT k.kind, k.object
                ('auditor',   'users'),
                ('auditor',   'pv_events'),
                ('auditor',   'events'),
+               ('auditor',   'pv_user'),
+               ('auditor',   'pv_user_events'),
+               ('auditor',   'pv_client_events'),
+               ('auditor',   'pv_recent_events'),
+               ('auditor',   'pv_events_after'),
                ('auditor',   'pv_stats'),
                ('auditor',   'statistics'),
                ('auditor',   'pv_verify_events'),

@@ -30,6 +30,7 @@ use crate::pg::session::{call, log, statistics};
 use crate::pg::verify::{accept_restore, events, rotation, tables, walk};
 
 mod keeper;
+mod questions;
 
 /// The result of a function: a value, or an error for PostgreSQL to raise.
 type Sql<T> = Result<T, ErrorReport>;

@@ -1,15 +1,16 @@
 //! What is older than the retention goes, by whole epochs and announced.
 #![allow(clippy::unwrap_used)]
 
+use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use password_verify_tests::Answer;
 use password_verify_tests::calls::create;
 use password_verify_tests::cluster::server;
 use password_verify_tests::query::number;
 use password_verify_tests::told::with_clients;
 use password_verify_tests::trail::{assert_intact, await_no_worker, counts, verify};
+use password_verify_tests::{Answer, Site};
 use postgres::Client;
 
 #[test]
@@ -82,6 +83,55 @@ fn what_is_older_than_the_retention_goes_epoch_by_epoch() {
         (Some((1, 0)), (Some(40), true)),
         "where it is named; what is left of 40 calls after CREATE EXTENSION, and is it intact"
     );
+}
+
+/// A worker that always finds something to write removes what is old all the same.
+#[test]
+fn what_is_old_goes_from_a_server_that_is_never_idle() {
+    let site = with_clients(server(&[]));
+    // An auditor who asked something long ago and has not gone on is no obstacle.
+    let mut auditor = site.login_with(&["auditor"]);
+    let question = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT * FROM auth.pv_recent_events()";
+    auditor.batch_execute(question).unwrap();
+    never_idle(&[site]);
+}
+
+/// Nor does it depend on how long a worker stays that another database waits for.
+#[test]
+fn what_is_old_goes_where_databases_take_turns() {
+    let cluster = server(&["password_verify.workers = 1"]);
+    never_idle(&[with_clients(Arc::clone(&cluster)), with_clients(cluster)]);
+}
+
+/// For 100 seconds there is always something to write in each of these.
+fn never_idle(sites: &[Site]) {
+    for site in sites {
+        site.configure(&["audit_retention = '1min'", "audit_durability = async"]);
+    }
+    let start = Instant::now();
+    thread::scope(|threads| {
+        for site in sites.iter().chain(sites) {
+            threads.spawn(move || {
+                let mut app = site.login();
+                // Refused before anything is hashed, so that each of them is an event and little else.
+                let flood = "SELECT count(auth.pv_create_password('flood' || n, 'short')) FROM generate_series(1, 500) n";
+                while start.elapsed() < Duration::from_secs(100) {
+                    app.query_one(flood, &[]).unwrap();
+                }
+            });
+        }
+        thread::sleep(Duration::from_secs(95));
+        for site in sites {
+            let sql =
+                "SELECT EXTRACT(epoch FROM now() - min(at))::bigint FROM password_verify.event";
+            let oldest = number(&mut site.admin(), sql);
+            // A quarter of the retention, which is as exact as it is, and the slices that delete.
+            assert!(oldest < 85, "{oldest} seconds");
+        }
+    });
+    for site in sites {
+        assert_intact(&mut site.admin());
+    }
 }
 
 /// As [`epochs`], where the first that is there is not the first that was.

@@ -123,6 +123,8 @@ pub struct HandOver {
     pub unfinished: bool,
     /// How many more rows a flood of events may add.
     pub allowance: Allowance,
+    /// Which part of the clean-up is next.
+    pub turn: u8,
     /// How far the clean-up has come: in which table, and after which row; and when the next pass begins.
     pub tidying: u8,
     pub tidied_to: [u8; 16],
@@ -136,6 +138,10 @@ pub struct HandOver {
     pub pruned_before: i64,
     /// Of those epochs, rows from this one on are deleted: epoch and sequence number.
     pub pruned_to: (i64, i64),
+    /// Events that have come since some were deleted.
+    pub came: u64,
+    /// When they are deleted again, after a failure.
+    pub prune_again_at: Timestamp,
     /// The table that holds the chain, which is another one when the extension was created anew.
     pub events: u32,
     /// How the blind index key is known ([`password_verify_core::kept::row_mac::Installation`]); zeros without

@@ -13,7 +13,7 @@ use pgrx::{PgMemoryContexts, pg_sys};
 
 use super::work::pin;
 use super::writer::Writer;
-use super::{launch, renewals, signals};
+use super::{launch, renewals, signals, tidy};
 use crate::error::Error;
 use crate::pg::report::{ErrorReport, SqlState};
 use crate::pg::shared::board;
@@ -24,8 +24,8 @@ use crate::pg::shared::queue;
 const STAY: Duration = Duration::from_secs(2);
 /// How long it stays at least when another database is waiting.
 const TURN: Duration = Duration::from_millis(100);
-/// How often it checks whether it should stop.
-const POLL_INTERVAL: Duration = Duration::from_millis(100);
+/// How often it checks whether it should stop, and whether something is to be cleaned up.
+const POLL_INTERVAL: Duration = tidy::EVERY;
 /// How often an idle worker checks whether a reload was requested: a signal does not end a sleep on
 /// a condition variable.
 const IDLE: Duration = Duration::from_secs(1);
@@ -153,6 +153,8 @@ fn serve(number: usize) -> Result<(), Error> {
         // idle.
         if writer.batch()? | writer.renew() {
             worked = Instant::now();
+            // There may always be more to write.
+            writer.tidy()?;
             if came.elapsed() < TURN || !databases::any_waits() {
                 continue;
             }

@@ -2,8 +2,8 @@
 //! and whenever reports of moved records were lost. See [`password_verify_core::decoys::recount`].
 //!
 //! A record takes 20 to 40 microseconds, so a million take half a minute of processor time, in 500
-//! to 2,000 slices, two a second: a quarter of an hour at most on a server with constant logins. A
-//! worker that has nothing else to do leaves after four slices, and the next one continues. A login
+//! to 2,000 slices, five in two seconds: a quarter of an hour at most on a server with constant logins. A
+//! worker that has nothing else to do leaves after five slices, and the next one continues. A login
 //! waits for one slice at most.
 
 use std::collections::BTreeMap;

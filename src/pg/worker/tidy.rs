@@ -1,6 +1,10 @@
 //! Cleaning up between two batches, a slice at a time: expired budgets and epochs of the audit
 //! trail. Progress is kept in shared memory, so the next worker continues. No event is deleted
 //! before another event has announced its removal.
+//!
+//! It goes on however much there is to write: otherwise a server that is never idle would keep all
+//! events for ever. So what logins wait for is bounded: one [`Part`] is done every [`EVERY`], and
+//! each is a slice of 25 ms or of [`ROWS`] rows.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +17,7 @@ use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::keys::keyring;
 use crate::pg::server;
-use crate::pg::shared::databases;
+use crate::pg::shared::{databases, queue};
 use crate::pg::tables::events::Events;
 use crate::pg::tables::folds::Folds;
 use crate::pg::tables::keyed::RowKey;
@@ -23,10 +27,17 @@ use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::pg::vault::cost_classes::CostClasses;
 use crate::settings;
 
-/// How often a slice runs; also the delay before the first.
-const EVERY: Duration = Duration::from_millis(500);
-/// Rows examined or deleted in one slice.
+/// How often a part is done; also the delay before the first. Several times in the shortest turn of
+/// a worker for which other databases wait.
+pub const EVERY: Duration = Duration::from_millis(50);
+/// A slice ends after this time: logins wait for it.
+const LONGEST: Duration = Duration::from_millis(25);
+/// Rows examined in one slice of a pass.
 const ROWS: usize = 2000;
+/// Events deleted in one slice, of which there are ten a second: see [`Tidy::events`].
+const EVENTS: u64 = 1000;
+/// How long events are left alone that could not be deleted. Microseconds.
+const PAUSE: i64 = 10_000_000;
 /// How long the table of budgets is left alone after a complete pass. Microseconds.
 const REST: i64 = 600_000_000;
 /// The longest epoch: retention removes whole ones. Microseconds.
@@ -44,6 +55,33 @@ pub struct Slice {
     signing_with: [u8; 8],
 }
 
+/// What is done at a time.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// Events are deleted whose removal is announced.
+    Events,
+    /// Tables that only the worker writes.
+    Pass,
+    /// Records are counted by their costs.
+    Recount,
+    /// Results that nobody has acknowledged.
+    Sweep,
+    /// An epoch ends, or its removal is announced.
+    Epochs,
+}
+
+/// In turn.
+const PARTS: [Part; 8] = [
+    Part::Events,
+    Part::Pass,
+    Part::Events,
+    Part::Recount,
+    Part::Events,
+    Part::Sweep,
+    Part::Events,
+    Part::Epochs,
+];
+
 pub struct Tidy {
     number: usize,
     last: Instant,
@@ -55,13 +93,19 @@ impl Tidy {
         Self { number, last: Instant::now() }
     }
 
-    /// Is a slice due? If so, the next one is due [`EVERY`] from now.
-    pub fn is_due(&mut self) -> bool {
-        let due = self.last.elapsed() >= EVERY;
-        if due {
-            self.last = Instant::now();
+    /// The part that is due, if one is. The next one is due [`EVERY`] from now; where the worker of a
+    /// crowded server leaves, the next one goes on.
+    pub fn due(&mut self) -> Option<Part> {
+        if self.last.elapsed() < EVERY {
+            return None;
         }
-        due
+        self.last = Instant::now();
+        let mut turn = 0;
+        databases::hand_over(self.number, |left| {
+            turn = usize::from(left.turn);
+            left.turn = left.turn.wrapping_add(1);
+        });
+        Some(PARTS[turn % PARTS.len()])
     }
 
     /// How long an epoch lasts: a quarter of the retention, or a day if that is less, which is how
@@ -177,40 +221,57 @@ impl Tidy {
     /// always a chain from its beginning. Continues where the last slice stopped and skips deleted
     /// rows, which an old snapshot can keep in the index. Returns how far it has come.
     ///
+    /// Deletes twice as many as have come since the last slice, so that it keeps up with whatever the
+    /// worker writes (if the disk lets it, in [`LONGEST`]), and while nothing waits to be written up to
+    /// [`EVENTS`].
+    ///
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
-    pub fn events(&self) -> Result<Option<Deleted>, Error> {
+    pub fn events(&self) -> Result<Deleted, Error> {
         let left = databases::handed_over(self.number);
-        if left.pruned_before <= left.oldest {
-            return Ok(None);
-        }
         let events = Events::open(Access::Write)?;
-        let ((mut epoch, mut seq), mut budget) = (left.pruned_to, ROWS);
+        let ((mut epoch, mut seq), began) = (left.pruned_to, Instant::now());
+        let least = left.came.saturating_mul(2);
+        let (mut budget, mut deleted) = (least.max(EVENTS), 0);
         loop {
             let mut rows = events.of_epoch_before(epoch, seq);
             while budget > 0 {
                 let Some(mut row) = rows.next()? else { break };
+                let waits = deleted >= least && deleted % 16 == 0 && queue::has_work(self.number);
+                if waits || began.elapsed() > LONGEST {
+                    // The last one.
+                    budget = 1;
+                }
+                deleted += 1;
                 events.delete(&mut row)?;
                 (seq, budget) = (row.seq, budget - 1);
             }
             if budget == 0 {
-                return Ok(Some(Deleted { to: (epoch, seq), all: false }));
+                return Ok(Deleted { to: (epoch, seq), all: false });
             }
             if epoch <= left.oldest {
-                return Ok(Some(Deleted { to: (epoch, seq), all: true }));
+                return Ok(Deleted { to: (epoch, seq), all: true });
             }
             match events.before(epoch).next()? {
                 Some(row) => (epoch, seq) = (row.epoch, row.seq.saturating_add(1)),
-                None => return Ok(Some(Deleted { to: (epoch, seq), all: true })),
+                None => return Ok(Deleted { to: (epoch, seq), all: true }),
             }
         }
     }
 
-    /// The deletions of [`Tidy::events`] are committed.
-    pub fn deleted(&self, deleted: Option<Deleted>) {
-        let Some(Deleted { to, all }) = deleted else { return };
+    /// Are there events to delete now?
+    pub fn has_events(&self, now: i64) -> bool {
+        let left = databases::handed_over(self.number);
+        left.pruned_before > left.oldest && clock::time_until(left.prune_again_at, now, PAUSE) == 0
+    }
+
+    /// The deletions of [`Tidy::events`] are committed; `None`: they have failed.
+    pub fn deleted(&self, deleted: Option<Deleted>, now: i64) {
+        let Some(Deleted { to, all }) = deleted else {
+            return databases::hand_over(self.number, |left| left.prune_again_at = now + PAUSE);
+        };
         databases::hand_over(self.number, |left| {
-            left.pruned_to = to;
+            (left.pruned_to, left.came) = (to, 0);
             if all {
                 left.oldest = left.pruned_before;
             }

@@ -15,13 +15,14 @@ use password_verify_core::trail::fold::{Folding, Placed};
 use pgrx::pg_sys;
 
 use super::anchored::Anchored;
+use super::apart::{Attempt, attempt};
 use super::arrival;
 use super::arrival::Arrival;
 use super::batch::{Batch, Done};
 use super::ends::Ends;
 use super::recount::Recount;
 use super::served::Served;
-use super::tidy::Tidy;
+use super::tidy::{Part, Tidy};
 use super::{renewals, signals, sweep, work};
 use crate::counter;
 use crate::error::Error;
@@ -254,6 +255,7 @@ impl Writer {
             left.sealed = anchor.is_some_and(|anchored| anchored.anchor.sealed);
             (left.epoch, left.seq, left.mac) = (head.epoch, head.seq, head.mac);
             (left.opened_at, left.allowance) = (opened_at, allowance);
+            left.came = left.came.saturating_add(rows.unsigned_abs());
         });
         let counters = board::of(self.number);
         counters.count(counter::ROWS, rows);
@@ -303,39 +305,69 @@ impl Writer {
         queue::first(self.number, 0).1
     }
 
-    /// Cleans up a little while there is nothing else to do; false if nothing was due.
+    /// Does a part of the cleaning up, if one is due: what is written next waits for it. False if
+    /// none was due.
     ///
     /// # Errors
     /// Those of [`Writer::batch`].
     pub fn tidy(&mut self) -> Result<bool, Error> {
-        if !self.tidy.is_due() || signals::is_stopping() {
+        if signals::is_stopping() {
             return Ok(false);
         }
+        let Some(part) = self.tidy.due() else { return Ok(false) };
         let now = server::now();
-        let (slice, pruned, anchored) = self.served.transaction(|| {
+        match part {
+            Part::Events => self.delete_events(now),
+            Part::Pass => self.pass(now)?,
+            Part::Recount => {
+                self.recount.slice(self.served, self.database, self.of, now, &mut self.anchored);
+            }
+            Part::Sweep => sweep::slice(self.served, self.number, now, &mut self.anchored),
+            Part::Epochs => self.epochs(now)?,
+        }
+        Ok(true)
+    }
+
+    fn delete_events(&mut self, now: i64) {
+        if !self.tidy.has_events(now) {
+            return;
+        }
+        // Nobody waits for the disk: after a crash they are deleted again.
+        let slice = || attempt(self.served, "events cannot be deleted", || self.tidy.events());
+        let deleted = match work::asynchronously(slice) {
+            Attempt::Done(deleted) => Some(deleted),
+            Attempt::Locked | Attempt::Failed => None,
+        };
+        self.tidy.deleted(deleted, now);
+    }
+
+    fn pass(&mut self, now: i64) -> Result<(), Error> {
+        let (slice, anchored) = self.served.transaction(|| {
             let slice = self.tidy.pass(now, self.of)?;
             // Also without a change: sealed with the key of today.
             let sums = slice.as_ref().map(|slice| slice.sums).zip(self.anchored.as_ref());
             let anchored = sums.map(|(sums, anchored)| anchored.add(sums)).transpose()?;
-            Ok((slice, self.tidy.announce(now, self.chain.head().epoch)?, anchored))
+            Ok((slice, anchored))
         })?;
         self.anchored = anchored.or(self.anchored.take());
         if let Some(slice) = slice {
             self.tidy.passed(&slice, now);
         }
+        Ok(())
+    }
+
+    fn epochs(&mut self, now: i64) -> Result<(), Error> {
+        let current = self.chain.head().epoch;
+        let pruned = self.served.transaction(|| self.tidy.announce(now, current))?;
         if let Some((before, event)) = pruned {
             self.write_alone(&event, before)?;
             self.tidy.announced(before);
         }
-        let deleted = self.served.transaction(|| self.tidy.events())?;
-        self.tidy.deleted(deleted);
-        self.recount.slice(self.served, self.database, self.of, now, &mut self.anchored);
-        sweep::slice(self.served, self.number, now, &mut self.anchored);
         // Also if the epoch was opened in the future: the clock was set back.
         if (now - self.opened_at).abs() > self.tidy.epoch_length() {
             self.turn_epoch()?;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn write_alone(&mut self, event: &Event, first: i64) -> Result<(), Error> {
