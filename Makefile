@@ -21,6 +21,7 @@
 #   make neighbours         tests beside pg_stat_statements, auto_explain and pgaudit, with redaction and without
 #   make million            a million rows imported beside logins: docs/million.md
 #   make scale              questions of the auditor with up to twenty million events: docs/scale.md
+#   make privacy            how users are forgotten, and where their names still are: docs/privacy.md
 #   make verification       what verifying and the keyring cost: docs/verification.md
 #   make bench              everything against other libraries and applications: docs/bench/
 #   make tables             print the rules' own tables into docs/reference.md
@@ -31,7 +32,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables demo demo-keeper figures million scale keeper-figures keeper-program-figures redaction-figures windows neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
+.PHONY: all bench tables privacy demo demo-keeper figures million scale keeper-figures keeper-program-figures redaction-figures windows neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
 
 all: build
 
@@ -90,6 +91,9 @@ windows: install
 
 neighbours: install
 	@scripts/neighbours.sh
+
+privacy: install
+	@scripts/privacy.sh
 
 million: install
 	@scripts/million.sh

@@ -230,15 +230,18 @@ CREATE TABLE password_verify.event (
     xid                 bigint,
     alert               integer NOT NULL,
     detail              text COLLATE "C",
+    user_nonce          bytea,
     mac                 bytea NOT NULL,
     PRIMARY KEY (epoch, seq)
 ) USING heap WITH (vacuum_truncate = off);
 COMMENT ON TABLE password_verify.event IS 'the audit trail, one row per event';
+COMMENT ON COLUMN password_verify.event.user_nonce IS 'what mac covers of user_id is a hash of it and of these 16 bytes; where the id is erased, the hash itself';
 
--- What an auditor asks for: the events of one user and of one client, newest first, and how a transaction ended.
+-- What an auditor asks for, and what the worker looks for that erases an id: the events of one user and of one client, in
+-- order, and of one transaction its end and its renames. The library knows these indexes, too.
 CREATE INDEX event_user ON password_verify.event (user_id, at) WHERE user_id IS NOT NULL;
 CREATE INDEX event_client ON password_verify.event (client_addr, at) WHERE client_addr IS NOT NULL;
-CREATE INDEX event_end ON password_verify.event (xid) WHERE action OPERATOR(pg_catalog.=) 'end';
+CREATE INDEX event_xid ON password_verify.event (xid, action, at) WHERE xid IS NOT NULL;
 
 -- Folded events whose count may still grow. Only the worker writes this table.
 CREATE TABLE password_verify.event_fold (
@@ -284,6 +287,20 @@ COMMENT ON COLUMN password_verify.open_change.key IS 'transaction id, and a numb
 COMMENT ON COLUMN password_verify.open_change.clears IS 'key of the budget to clear when this transaction commits';
 COMMENT ON COLUMN password_verify.open_change.share IS 'what its changes add to the sum of credential and account, sealed';
 COMMENT ON COLUMN password_verify.open_change.by_session IS 'true if its session clears the budget, unless the server crashes first';
+
+-- Users to forget: ids that the worker is still to erase from events. Sessions add rows, and the worker takes them away.
+CREATE TABLE password_verify.forgetting (
+    key     uuid PRIMARY KEY,
+    user_id text COLLATE "C" NOT NULL,
+    until   timestamptz NOT NULL,
+    xid     bigint NOT NULL,
+    mac     bytea NOT NULL,
+    CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510)
+) USING heap WITH (vacuum_truncate = off);
+COMMENT ON TABLE password_verify.forgetting IS 'user ids that are still to be erased from events';
+COMMENT ON COLUMN password_verify.forgetting.key IS 'begins with the time, so that whoever asked first comes first';
+COMMENT ON COLUMN password_verify.forgetting.until IS 'later events are about somebody who came later';
+COMMENT ON COLUMN password_verify.forgetting.xid IS 'the transaction that asked for it';
 
 -- Where everything ended: one row, which each batch of the worker replaces. Empty without a keyring.
 CREATE TABLE password_verify.anchor (
@@ -408,6 +425,7 @@ BEGIN
                               'password_verify.event'::pg_catalog.regclass,
                               'password_verify.event_fold'::pg_catalog.regclass,
                               'password_verify.open_change'::pg_catalog.regclass,
+                              'password_verify.forgetting'::pg_catalog.regclass,
                               'password_verify.anchor'::pg_catalog.regclass,
                               'password_verify.cost_class'::pg_catalog.regclass,
                               'password_verify.secret'::pg_catalog.regclass,
@@ -432,6 +450,7 @@ SELECT pg_catalog.pg_extension_config_dump('password_verify.throttle', 'WHERE ki
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.event_fold', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.open_change', '');
+SELECT pg_catalog.pg_extension_config_dump('password_verify.forgetting', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.anchor', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.cost_class', '');
 SELECT pg_catalog.pg_extension_config_dump('password_verify.secret', '');
@@ -698,6 +717,22 @@ CREATE FUNCTION @extschema@.pv_delete_user(user_id text)
 COMMENT ON FUNCTION @extschema@.pv_delete_user(bigint) IS 'delete the user''s password, history and state; false if there was nothing to delete';
 COMMENT ON FUNCTION @extschema@.pv_delete_user(uuid) IS 'delete the user''s password, history and state; false if there was nothing to delete';
 COMMENT ON FUNCTION @extschema@.pv_delete_user(text) IS 'delete the user''s password, history and state; false if there was nothing to delete';
+
+CREATE FUNCTION @extschema@.pv_forget_user(user_id bigint)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_forget_user_wrapper';
+CREATE FUNCTION @extschema@.pv_forget_user(user_id uuid)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_forget_user_wrapper';
+CREATE FUNCTION @extschema@.pv_forget_user(user_id text)
+    RETURNS boolean
+    LANGUAGE c COST 1000 SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_forget_user_wrapper';
+COMMENT ON FUNCTION @extschema@.pv_forget_user(bigint) IS 'delete the user as pv_delete_user does, and erase the id from events after commit; false if there was nothing to delete';
+COMMENT ON FUNCTION @extschema@.pv_forget_user(uuid) IS 'delete the user as pv_delete_user does, and erase the id from events after commit; false if there was nothing to delete';
+COMMENT ON FUNCTION @extschema@.pv_forget_user(text) IS 'delete the user as pv_delete_user does, and erase the id from events after commit; false if there was nothing to delete';
 
 CREATE FUNCTION @extschema@.pv_import_hash(
         user_id bigint, hash text,
@@ -1508,7 +1543,7 @@ CREATE FUNCTION password_verify.folds() RETURNS SETOF password_verify.event
     AS $function$
 SELECT NULL::pg_catalog.int8, NULL::pg_catalog.int8, f.at, f.since, f.count, f.action, f.outcome, f.user_id, f.client_addr,
        f.login_role, f.acting_role, f.peer_addr, f.certificate_subject, f.certificate_serial, f.application_name, f.pid,
-       f.xid, f.alert, f.detail, NULL::pg_catalog.bytea
+       f.xid, f.alert, f.detail, NULL::pg_catalog.bytea, NULL::pg_catalog.bytea
   FROM password_verify.event_fold f
 $function$;
 COMMENT ON FUNCTION password_verify.folds() IS 'folded events of the last minute, as events without a place';
@@ -1535,7 +1570,7 @@ SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome,
 $function$;
 COMMENT ON FUNCTION password_verify.shown(password_verify.event[]) IS 'events as pv_events shows them';
 
-CREATE FUNCTION password_verify.events_of(id text, client text, since timestamptz, max_rows integer)
+CREATE FUNCTION password_verify.events_of(ids text[], client text, since timestamptz, max_rows integer)
     RETURNS SETOF @extschema@.pv_events
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
     SET enable_indexscan = on SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
@@ -1543,12 +1578,15 @@ CREATE FUNCTION password_verify.events_of(id text, client text, since timestampt
 SELECT s.*
   FROM password_verify.shown(ARRAY(
        SELECT newest.event
-         FROM ((SELECT e AS event, e.at
-                  FROM password_verify.event e
-                 WHERE e.user_id OPERATOR(pg_catalog.=) id
-                   AND e.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')
-                 ORDER BY e.at DESC
-                 LIMIT max_rows)
+         FROM (SELECT newest_of.event, newest_of.at
+                 FROM pg_catalog.unnest(ids) name (of)
+                CROSS JOIN LATERAL (
+                      SELECT e AS event, e.at
+                        FROM password_verify.event e
+                       WHERE e.user_id OPERATOR(pg_catalog.=) name.of
+                         AND e.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')
+                       ORDER BY e.at DESC
+                       LIMIT max_rows) newest_of
                 UNION ALL
                (SELECT e, e.at
                   FROM password_verify.event e
@@ -1559,26 +1597,26 @@ SELECT s.*
                 UNION ALL
                SELECT f, f.at
                  FROM password_verify.folds() f
-                WHERE (f.user_id OPERATOR(pg_catalog.=) id OR f.client_addr OPERATOR(pg_catalog.=) client)
+                WHERE (f.user_id OPERATOR(pg_catalog.=) ANY (ids) OR f.client_addr OPERATOR(pg_catalog.=) client)
                   AND f.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')) newest
         ORDER BY newest.at DESC
         LIMIT max_rows)) s
  ORDER BY s.at DESC, s.epoch DESC, s.seq DESC
 $function$;
-COMMENT ON FUNCTION password_verify.events_of(text, text, timestamptz, integer) IS 'the newest events of one user, or of one client';
+COMMENT ON FUNCTION password_verify.events_of(text[], text, timestamptz, integer) IS 'the newest events of one user, or of one client';
 
-CREATE FUNCTION password_verify.audit_id(user_id bigint) RETURNS text
+CREATE FUNCTION password_verify.audit_ids(user_id bigint) RETURNS text[]
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'pv_audit_id_wrapper';
-CREATE FUNCTION password_verify.audit_id(user_id uuid) RETURNS text
+    AS 'MODULE_PATHNAME', 'pv_audit_ids_wrapper';
+CREATE FUNCTION password_verify.audit_ids(user_id uuid) RETURNS text[]
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'pv_audit_id_wrapper';
-CREATE FUNCTION password_verify.audit_id(user_id text) RETURNS text
+    AS 'MODULE_PATHNAME', 'pv_audit_ids_wrapper';
+CREATE FUNCTION password_verify.audit_ids(user_id text) RETURNS text[]
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'MODULE_PATHNAME', 'pv_audit_id_wrapper';
-COMMENT ON FUNCTION password_verify.audit_id(bigint) IS 'how events name that user';
-COMMENT ON FUNCTION password_verify.audit_id(uuid) IS 'how events name that user';
-COMMENT ON FUNCTION password_verify.audit_id(text) IS 'how events name that user';
+    AS 'MODULE_PATHNAME', 'pv_audit_ids_wrapper';
+COMMENT ON FUNCTION password_verify.audit_ids(bigint) IS 'how events name that user, or have named her';
+COMMENT ON FUNCTION password_verify.audit_ids(uuid) IS 'how events name that user, or have named her';
+COMMENT ON FUNCTION password_verify.audit_ids(text) IS 'how events name that user, or have named her';
 
 CREATE FUNCTION password_verify.audit_client(client_addr inet) RETURNS text
     LANGUAGE c SECURITY DEFINER SET search_path = pg_catalog, pg_temp
@@ -1595,15 +1633,15 @@ COMMENT ON FUNCTION password_verify.number_of_rows(integer, bigint, bigint) IS '
 CREATE FUNCTION @extschema@.pv_user_events(user_id bigint, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
     RETURNS SETOF @extschema@.pv_events
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_id(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
+    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_ids(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
 CREATE FUNCTION @extschema@.pv_user_events(user_id uuid, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
     RETURNS SETOF @extschema@.pv_events
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_id(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
+    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_ids(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
 CREATE FUNCTION @extschema@.pv_user_events(user_id text, since timestamptz DEFAULT NULL, max_rows integer DEFAULT 50)
     RETURNS SETOF @extschema@.pv_events
     LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
-    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_id(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
+    AS 'SELECT e.* FROM password_verify.events_of(password_verify.audit_ids(user_id), NULL, since, password_verify.number_of_rows(max_rows)) e';
 COMMENT ON FUNCTION @extschema@.pv_user_events(bigint, timestamptz, integer) IS 'the newest events of one user, found by an index';
 COMMENT ON FUNCTION @extschema@.pv_user_events(uuid, timestamptz, integer) IS 'the newest events of one user, found by an index';
 COMMENT ON FUNCTION @extschema@.pv_user_events(text, timestamptz, integer) IS 'the newest events of one user, found by an index';
@@ -1708,6 +1746,7 @@ SELECT k.kind, k.object
                ('manager',   'pv_unlock_user'),
                ('manager',   'pv_require_change'),
                ('manager',   'pv_delete_user'),
+               ('manager',   'pv_forget_user'),
                ('manager',   'pv_rename_user'),
                ('manager',   'pv_import_hash'),
                ('manager',   'pv_calibrate'),
@@ -1961,6 +2000,7 @@ ALTER TABLE password_verify.throttle ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.event_fold ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.open_change ENABLE ROW LEVEL SECURITY;
+ALTER TABLE password_verify.forgetting ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.anchor ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.cost_class ENABLE ROW LEVEL SECURITY;
 ALTER TABLE password_verify.secret ENABLE ROW LEVEL SECURITY;

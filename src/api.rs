@@ -170,6 +170,12 @@ fn pv_delete_user(user_id: Option<UserIdArg>) -> Sql<bool> {
 }
 
 #[pg_extern(sql = false)]
+fn pv_forget_user(user_id: Option<UserIdArg>) -> Sql<bool> {
+    server::require_ready()?;
+    Ok(manage::forget(&user(user_id)?)?)
+}
+
+#[pg_extern(sql = false)]
 fn pv_unlock_user(user_id: Option<UserIdArg>) -> Sql<bool> {
     server::require_ready()?;
     Ok(manage::unlock(&user(user_id)?)?)

@@ -53,6 +53,8 @@ pub enum Obstacle {
     Child,
     /// The index of the primary key differs.
     Index,
+    /// Another index differs, or is missing.
+    List,
 }
 
 impl Obstacle {
@@ -75,6 +77,11 @@ impl Obstacle {
             }
             Self::Parent => format!("Detach {table} from \"{name}\", of which it is a part."),
             Self::Child => format!("Detach or drop \"{name}\", which inherits from {table}."),
+            Self::List => {
+                format!(
+                    "Index \"{name}\" of {table} is not as it was created: drop it if it is there, and create it again."
+                )
+            }
             Self::Index => {
                 format!(
                     "Index \"{name}\" of {table} is not as it was created: drop it if it is there, and add PRIMARY KEY to the table again."
@@ -136,6 +143,8 @@ pub enum Error {
     NotAMac,
     /// There is no keyring, without which nothing can be verified.
     NoKeyring,
+    /// Events are to name users by digests, and there is no keyring to keep the key of those.
+    NoKeyForDigests,
     /// The caller is not a superuser.
     NotSuperuser,
     /// A destination is not one, in these words.
@@ -333,6 +342,11 @@ impl Error {
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
                 "there is no keyring",
                 "Set password_verify.keyring_file. Without a key nothing can be verified, and no secret can be kept.",
+            ),
+            Self::NoKeyForDigests => (
+                ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,
+                "password_verify.audit_user_ids is digest, and there is no keyring",
+                "Set password_verify.keyring_file, with which the key of the digests is sealed, or set audit_user_ids to text.",
             ),
             Self::NotDeclared => (
                 ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE,

@@ -11,6 +11,9 @@ use crate::pg::heap::lock::Access;
 use crate::pg::kept::whole;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
+use crate::pg::session::transaction;
+use crate::pg::tables::forgetting::Forgetting;
+use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::write::Edit;
 use crate::pg::vault::store::{Store, Written};
@@ -57,11 +60,31 @@ pub fn require_change(user: &UserId) -> Result<bool, Error> {
 /// # Errors
 /// As [`disable`].
 pub fn delete(user: &UserId) -> Result<bool, Error> {
-    recorded(Action::Delete, user, None, || {
-        let kept = whole::delete_user(user)?;
-        let had = done(Store::open(Access::Write)?.edit(user, PATIENCE, |_| Ok(Edit::Delete))?)?;
-        Ok(kept || had)
-    })
+    recorded(Action::Delete, user, None, || removed(user))
+}
+
+/// `pv_forget_user`: deletes the user, if there is one, and has the worker erase the id from events once that is
+/// committed. An id that is nobody's may have been typed by mistake, too.
+///
+/// # Errors
+/// As [`disable`].
+pub fn forget(user: &UserId) -> Result<bool, Error> {
+    let mut had = false;
+    recorded(Action::Forget, user, None, || {
+        had = removed(user)?;
+        Ok::<_, Error>(true)
+    })?;
+    // Later than the event above, which is one of those to erase.
+    let requests = Forgetting::open(BlindIndexKey::keep_for_rows()?, Access::Write)?;
+    requests.add(user.as_str(), server::now(), transaction::id())?;
+    Ok(had)
+}
+
+/// Deletes the user's record, and what the keeper keeps.
+fn removed(user: &UserId) -> Result<bool, Error> {
+    let kept = whole::delete_user(user)?;
+    let had = done(Store::open(Access::Write)?.edit(user, PATIENCE, |_| Ok(Edit::Delete))?)?;
+    Ok(kept || had)
 }
 
 /// `pv_unlock_user`: the account's failures are forgotten when the transaction commits.

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::pg::server;
 use crate::pg::session::arg::UserIdArg;
 use crate::pg::session::result_row::{Given, Json};
-use crate::pg::tables::feed;
+use crate::pg::tables::{anchors, feed};
 use crate::pg::vault::blind_index_key::BlindIndexKey;
 
 /// The most rows of one answer.
@@ -24,11 +24,13 @@ fn pv_place_of(user_id: Option<UserIdArg>) -> Sql<Uuid> {
     Ok(Uuid::from_bytes(BlindIndexKey::read()?.key.blind_index(&user)))
 }
 
-/// For the function `pv_user_events`: in the canonical spelling.
+/// For the function `pv_user_events`: the id in its canonical spelling, and how digests name it.
 #[pg_extern(sql = false)]
-fn pv_audit_id(user_id: Option<UserIdArg>) -> Sql<Given> {
+fn pv_audit_ids(user_id: Option<UserIdArg>) -> Sql<Vec<Given>> {
     server::require_ready()?;
-    Ok(Given(Secret::new(user(user_id)?.as_str().to_owned())))
+    let id = user(user_id)?.as_str().to_owned();
+    let digest = anchors::audit_id_key()?.map(|key| key.digest(&id));
+    Ok([Some(id), digest].into_iter().flatten().map(|name| Given(Secret::new(name))).collect())
 }
 
 /// For the function `pv_client_events`: in the spelling of events, which is not PostgreSQL's for every address.

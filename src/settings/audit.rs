@@ -7,6 +7,17 @@ use pgrx::guc::{GucContext, GucFlags, GucRegistry, GucSetting};
 
 use super::define::{policy, size, value};
 
+/// How events name users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
+pub enum AuditUserIds {
+    /// By their ids.
+    #[name = c"text"]
+    Text,
+    /// By a keyed digest of whatever id was given.
+    #[name = c"digest"]
+    Digest,
+}
+
 /// When an answer may leave.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PostgresGucEnum)]
 pub enum Durability {
@@ -19,6 +30,7 @@ pub enum Durability {
 }
 
 static DURABILITY: GucSetting<Durability> = GucSetting::<Durability>::new(Durability::Commit);
+static USER_IDS: GucSetting<AuditUserIds> = GucSetting::<AuditUserIds>::new(AuditUserIds::Text);
 static TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400 * 24 * 60);
 static QUEUE: GucSetting<i32> = GucSetting::<i32>::new(4096);
@@ -32,6 +44,14 @@ pub fn define() {
         c"",
         &DURABILITY,
         GucContext::Suset,
+        GucFlags::default(),
+    );
+    GucRegistry::define_enum_guc(
+        c"password_verify.audit_user_ids",
+        c"How events name users: by their ids, or by a keyed digest of whatever id was given.",
+        c"digest needs a keyring.",
+        &USER_IDS,
+        GucContext::Sighup,
         GucFlags::default(),
     );
     policy(
@@ -76,6 +96,10 @@ pub fn define() {
 
 pub fn audit_durability() -> Durability {
     DURABILITY.get()
+}
+
+pub fn audit_user_ids() -> AuditUserIds {
+    USER_IDS.get()
 }
 
 /// How long an answer waits for its audit event: 100 ms to 10 minutes.

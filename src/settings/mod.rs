@@ -14,8 +14,8 @@ mod redaction;
 mod throttle;
 
 pub use crate::settings::audit::{
-    Durability, audit_durability, audit_queue, audit_retention, audit_timeout, standby_validation,
-    workers,
+    AuditUserIds, Durability, audit_durability, audit_queue, audit_retention, audit_timeout,
+    audit_user_ids, standby_validation, workers,
 };
 pub use crate::settings::connection::demands;
 pub use crate::settings::hashing::{

@@ -65,7 +65,7 @@ fn an_epoch_with_the_highest_number_keeps_no_worker_from_coming() {
     let plant = |epoch: &str, seq: &str| {
         let sql = format!(
             "INSERT INTO password_verify.event SELECT {epoch}, {seq}, at, since, count, action, outcome, 'planted', client_addr,
-                    login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac
+                    login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, user_nonce, mac
                FROM password_verify.event WHERE user_id IS DISTINCT FROM 'planted' LIMIT 1"
         );
         site.admin().batch_execute(&sql).unwrap();

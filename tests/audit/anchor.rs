@@ -112,7 +112,7 @@ fn folded_events_that_are_deleted_are_missed() {
 /// An event that says of the epochs before the newest that they have been removed.
 const PRUNE: &str = r#"INSERT INTO password_verify.event
     SELECT epoch, seq + 1, at, at, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0,
-           format('{"epochs_before":%s}', epoch), mac FROM password_verify.event ORDER BY epoch DESC, seq DESC LIMIT 1"#;
+           format('{"epochs_before":%s}', epoch), NULL, mac FROM password_verify.event ORDER BY epoch DESC, seq DESC LIMIT 1"#;
 const ONLY_THE_NEWEST: &str = "DELETE FROM password_verify.event
     WHERE epoch < (SELECT max(epoch) FROM password_verify.event)";
 
@@ -270,7 +270,7 @@ fn an_anchor_that_was_changed_is_missed() {
             "rows of epochs to come",
             "INSERT INTO password_verify.event
              SELECT epoch + n, 0, at, since, count, action, outcome, user_id, client_addr, login_role, acting_role,
-                    peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac
+                    peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, user_nonce, mac
                FROM password_verify.event, generate_series(1, 3) n
               WHERE (epoch, seq) = (SELECT max(epoch), 0 FROM password_verify.event)",
         ),

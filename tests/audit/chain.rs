@@ -62,6 +62,10 @@ fn tampering_is_named(site: &Site) {
         "outcome = ''",
         "user_id = 'somebody'",
         "user_id = NULL",
+        "user_id = NULL, user_nonce = NULL",
+        "user_nonce = NULL",
+        "user_nonce = set_byte(user_nonce, 0, get_byte(user_nonce, 0) # 1)",
+        "user_nonce = user_nonce || user_nonce",
         "client_addr = '192.0.2.2'",
         "client_addr = NULL",
         "login_role = 'somebody'",
@@ -149,7 +153,7 @@ fn tampering_is_named(site: &Site) {
           UPDATE password_verify.event SET epoch = 3 + epoch WHERE epoch < 0".into(), changed(1, 0)),
         // It says that retention was here.
         (format!("DELETE FROM password_verify.event WHERE epoch = 1;
-          INSERT INTO password_verify.event SELECT epoch, {}, at, since, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, '{{\"epochs_before\":2}}', mac
+          INSERT INTO password_verify.event SELECT epoch, {}, at, since, 1, 'prune', 'recorded', NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, 0, '{{\"epochs_before\":2}}', NULL, mac
             FROM password_verify.event WHERE epoch = 2 AND seq = {last}", last + 1), pruned),
     ] {
         assert_eq!(after(&mut admin, &tampering), expected, "{tampering}");
@@ -179,7 +183,7 @@ fn tampering_is_named(site: &Site) {
 fn insert(epoch: &str, seq: &str, of: &str) -> String {
     format!(
         "INSERT INTO password_verify.event SELECT {epoch}, {seq}, at, since, count, action, outcome, user_id, client_addr, login_role, acting_role,
-         peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac FROM password_verify.event WHERE {of}"
+         peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, user_nonce, mac FROM password_verify.event WHERE {of}"
     )
 }
 

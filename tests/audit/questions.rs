@@ -160,7 +160,7 @@ fn an_answer_reads_a_few_pages_of_a_large_trail() {
              SELECT 1, 1000 + i, e.at + i * interval '1 ms', e.at + i * interval '1 ms', 1, action, outcome,
                     CASE WHEN i % 2 = 0 THEN 'busy' ELSE 'u' || i END, '198.51.100.' || i % 250, login_role, acting_role,
                     peer_addr, certificate_subject, certificate_serial, application_name, pid, CASE WHEN i % 10 = 0 THEN i END,
-                    alert, detail, mac
+                    alert, detail, user_nonce, mac
                FROM generate_series(1, 200000) i, (SELECT * FROM password_verify.event WHERE action = 'create' LIMIT 1) e",
         )
         .unwrap();

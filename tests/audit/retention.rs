@@ -59,7 +59,7 @@ fn what_is_older_than_the_retention_goes_epoch_by_epoch() {
     open.rollback().unwrap();
     // And so is a row put where the prefix was.
     let mut open = admin.transaction().unwrap();
-    open.batch_execute("INSERT INTO password_verify.event SELECT 1, 0, at, since, count, action, outcome, 'forged', client_addr, login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, mac FROM password_verify.event WHERE action = 'create' LIMIT 1").unwrap();
+    open.batch_execute("INSERT INTO password_verify.event SELECT 1, 0, at, since, count, action, outcome, 'forged', client_addr, login_role, acting_role, peer_addr, certificate_subject, certificate_serial, application_name, pid, xid, alert, detail, user_nonce, mac FROM password_verify.event WHERE action = 'create' LIMIT 1").unwrap();
     let at = verify(&mut open).at;
     open.rollback().unwrap();
     // An extension created anew, after the worker has left, begins with an epoch 1 that nobody has

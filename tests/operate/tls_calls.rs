@@ -38,7 +38,7 @@ const WITH_HANDLE: &[&str] = &["pv_request", "pv_request_attachment", "pv_reques
 const WITHOUT: &[&str] = &[
     "active_key",
     "audit_client",
-    "audit_id",
+    "audit_ids",
     "change_grant",
     "events",
     "events_of",
@@ -64,6 +64,7 @@ const WITHOUT: &[&str] = &[
     "pv_events_after",
     "pv_finish_job",
     "pv_forget_secret",
+    "pv_forget_user",
     "pv_grant",
     "pv_has_password",
     "pv_recent_events",

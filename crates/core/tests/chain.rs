@@ -8,6 +8,7 @@ use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::trail::chain::{
     Broken, Chain, ChainKey, Head, MAC_BYTES, Opening, Why, hex, unhex,
 };
+use password_verify_core::trail::erasable::{Commitment, Named};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -24,10 +25,16 @@ fn key() -> ChainKey {
     ChainKey::Keyed([7; 32].into())
 }
 
+/// What the chain covers of the user.
+fn user(event: &Event) -> Option<Commitment> {
+    let user_id = event.user_id.as_deref();
+    Named::new(user_id, [5; 16]).commitment(user_id).unwrap()
+}
+
 fn written(events: &[Event]) -> Vec<Row> {
     let mut chain = Chain::open(key(), EPOCH);
     let row = |event: &Event| {
-        let (seq, mac) = chain.append(event);
+        let (seq, mac) = chain.append(event, user(event).as_ref());
         Row { seq, event: event.clone(), mac: mac.into() }
     };
     events.iter().map(row).collect()
@@ -37,7 +44,7 @@ fn written(events: &[Event]) -> Vec<Row> {
 fn broken_in(mut chain: Chain, rows: &[Row]) -> Option<(usize, Broken)> {
     rows.iter().enumerate().find_map(|(place, Row { seq, event, mac })| {
         let before = chain.head();
-        let broken = chain.check(*seq, event, mac).err()?;
+        let broken = chain.check(*seq, event, user(event).as_ref(), mac).err()?;
         assert_eq!(chain.head(), before, "a broken chain stays where it was");
         Some((place, broken))
     })
@@ -87,10 +94,11 @@ fn with_one_field_of(mine: &Event, other: &Event) -> Vec<Event> {
 }
 
 /// The MACs of two rows by python's hashlib, from /usr/bin/python3 with `opt = lambda b: b'\0' if b
-/// is None else b'\1' + struct.pack('>Q', len(b)) + b` and `blake2b(b'\1' + previous +
+/// is None else b'\1' + struct.pack('>Q', len(b)) + b` and `blake2b(b'\2' + previous +
 /// struct.pack('>5q', epoch, seq, at, since, count) + bytes([action, outcome, alert]) +
 /// opt(pack('>i', pid)) + opt(pack('>Q', xid)) + b''.join(map(opt, texts)), key=bytes([7] * 32) or
-/// b'', digest_size=32)`.
+/// b'', digest_size=32)`, where the first text is the commitment to the user id: `blake2b(b'password_verify user of an
+/// event v1' + bytes([5] * 16) + user_id, digest_size=32)`.
 #[test]
 fn known_answers() {
     let first = Event::new(1000, Action::Epoch, Outcome::Recorded);
@@ -114,17 +122,17 @@ fn known_answers() {
         detail: Some(String::new()),
     };
     let keyed = [
-        "e9a5393a1de161d8f38c0c5cf3cd20c8d96c2b1978ab13ca71788341253ad410",
-        "efa423a1b8b1f027be7cd716be2700e77d76ff04f5dbf2718b4a1a7976ae3665",
+        "508a5cc2773831343d4fe9c86e230348b5b92b84b650c995aaf180000ce2ce08",
+        "e9be6c32eae9bde848e6848c2bf2f009aa7ef45e6359066a31ae1d76a2e040ce",
     ];
     let plain = [
-        "424720c10c8c67bae03d837dceeb9e77e74256997ae1ae8d639dd4f8ed92a7a1",
-        "a1957815536508b3a87427b903a690f6fb54ae91f654aa51751ebb86c3b4c77b",
+        "3a08d6104b4ac6e6f8b39e325321ad7fddb302a35ce997febce539198306ca1e",
+        "f1830942b9b0e252431123adbd04e4df0a57aa718a309f8ede63da6b77bc4e42",
     ];
     for (key, expected) in [(key(), keyed), (ChainKey::Plain, plain)] {
         let mut chain = Chain::open(key, EPOCH);
         for (seq, (event, expected)) in [&first, &second].into_iter().zip(expected).enumerate() {
-            let (place, mac) = chain.append(event);
+            let (place, mac) = chain.append(event, user(event).as_ref());
             assert_eq!((place, &*hex(&mac)), (seq as i64, expected));
             assert_eq!(chain.head(), Head { epoch: EPOCH, seq: place, mac });
         }
@@ -169,7 +177,7 @@ fn keys_cannot_be_printed_cloned_or_compared() {
 fn numbers_from_a_table_do_not_overflow() {
     let event = Event::new(0, Action::Validate, Outcome::Valid);
     let mut chain = Chain::resume(key(), i64::MAX, i64::MAX, [1; MAC_BYTES]);
-    assert_eq!(chain.append(&event).0, i64::MAX);
+    assert_eq!(chain.append(&event, None).0, i64::MAX);
     assert_eq!(chain.head().seq, i64::MAX);
     assert_eq!(Chain::resume(key(), 0, i64::MIN, [0; MAC_BYTES]).head().seq, i64::MAX);
 }
@@ -185,8 +193,8 @@ fn no_two_events_are_encoded_alike() {
     let (mut macs, mut events) = (HashSet::new(), 0);
     for (a, b, c) in triples(&texts) {
         let mut event = Event::new(0, Action::Validate, Outcome::Valid);
-        (event.user_id, event.client_addr, event.login_role) = (a, b, c);
-        macs.insert(Chain::open(ChainKey::Plain, 0).append(&event).1);
+        (event.client_addr, event.login_role, event.acting_role) = (a, b, c);
+        macs.insert(Chain::open(ChainKey::Plain, 0).append(&event, None).1);
         events += 1;
     }
     assert_eq!((macs.len(), events), (512, 512));
@@ -214,13 +222,14 @@ proptest! {
     #[test]
     fn a_fork_goes_its_own_way(events in events()) {
         let mut chain = Chain::open(key(), EPOCH);
-        chain.append(&events[0]);
+        chain.append(&events[0], user(&events[0]).as_ref());
         let before = chain.head();
         let mut fork = chain.fork();
         prop_assert_eq!(fork.head(), before);
-        let rows: Vec<_> = events.iter().map(|event| fork.append(event)).collect();
+        let rows: Vec<_> = events.iter().map(|event| fork.append(event, user(event).as_ref())).collect();
         prop_assert_eq!(chain.head(), before);
-        prop_assert_eq!(events.iter().map(|event| chain.append(event)).collect::<Vec<_>>(), rows);
+        let again = events.iter().map(|event| chain.append(event, user(event).as_ref()));
+        prop_assert_eq!(again.collect::<Vec<_>>(), rows);
     }
 
     #[test]
@@ -269,7 +278,7 @@ proptest! {
         let rows = written(&events);
         let place = place.index(rows.len() + 1);
         let copy = copy.index(rows.len());
-        let foreign = Chain::open(ChainKey::Plain, EPOCH).append(&inserted).1.to_vec();
+        let foreign = Chain::open(ChainKey::Plain, EPOCH).append(&inserted, user(&inserted).as_ref()).1.to_vec();
         for (event, mac) in [(inserted, foreign), (rows[copy].event.clone(), rows[copy].mac.clone())]
         {
             let mut more = rows.clone();
@@ -316,7 +325,7 @@ proptest! {
 
     #[test]
     fn different_events_have_different_macs(one in event(), other in event()) {
-        let mac = |event: &Event| Chain::open(ChainKey::Plain, 0).append(event).1;
+        let mac = |event: &Event| Chain::open(ChainKey::Plain, 0).append(event, user(event).as_ref()).1;
         prop_assert_eq!(mac(&one) == mac(&other), one == other);
         for changed in with_one_field_of(&one, &other) {
             prop_assert_eq!(mac(&one) == mac(&changed), one == changed);

@@ -74,10 +74,10 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         name: c"event",
-        names: "epoch seq at since count action outcome user_id client_addr login_role acting_role peer_addr certificate_subject certificate_serial application_name pid xid alert detail mac",
+        names: "epoch seq at since count action outcome user_id client_addr login_role acting_role peer_addr certificate_subject certificate_serial application_name pid xid alert detail user_nonce mac",
         columns: &[
             INT8, INT8, TIME, TIME, INT8, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT, TEXT,
-            TEXT, INT4, INT8, INT4, TEXT, BYTES,
+            TEXT, INT4, INT8, INT4, TEXT, BYTES, BYTES,
         ],
         key: 2,
         // Its rows are chained.
@@ -99,6 +99,14 @@ const SHAPES: &[Shape] = &[
         name: c"open_change",
         names: "key xid top_xid epoch first_seq since clears by_session share mac",
         columns: &[UUID, INT8, INT8, INT8, INT8, TIME, UUID, BOOL, TEXT, BYTES],
+        key: 1,
+        is_signed: true,
+        has_first_row: false,
+    },
+    Shape {
+        name: c"forgetting",
+        names: "key user_id until xid mac",
+        columns: &[UUID, TEXT, TIME, INT8, BYTES],
         key: 1,
         is_signed: true,
         has_first_row: false,
@@ -196,6 +204,20 @@ pub fn require_index(
 ) -> Result<(), Error> {
     // SAFETY: the relations are open.
     once(relation, || unsafe { check_index(relation, table, shape, column) })
+}
+
+/// Checks that this index lists rows of that table by these columns: all that have the first.
+///
+/// # Errors
+/// Those of [`require_table`].
+pub fn require_list(
+    relation: pg_sys::Relation,
+    table: pg_sys::Relation,
+    shape: &Shape,
+    columns: &[i16],
+) -> Result<(), Error> {
+    // SAFETY: the relations are open.
+    once(relation, || unsafe { check_list(relation, table, shape, columns) })
 }
 
 /// What the table of that name looks like.
@@ -361,6 +383,49 @@ unsafe fn check_index(
         Err(Error::InTheWay(Obstacle::Index, name, Name::of(shape.name)))
     }
 }
+
+unsafe fn check_list(
+    index: pg_sys::Relation,
+    table: pg_sys::Relation,
+    shape: &Shape,
+    columns: &[i16],
+) -> Result<(), Error> {
+    // SAFETY: the caller's promise; an index has as many elements in each array as it has columns. Its predicate is a
+    // list of nodes, whose tag says what they are.
+    unsafe {
+        let (class, row) = (&*(*index).rd_rel, &*(*index).rd_index);
+        let keys = usize::try_from(row.indnkeyatts).unwrap_or_default();
+        let predicate = pg_sys::RelationGetIndexPredicate(index);
+        let has_first = !predicate.is_null() && (*predicate).length == 1 && {
+            let test = (*(*predicate).elements).ptr_value.cast::<pg_sys::NullTest>();
+            (*test).xpr.type_ == pg_sys::NodeTag::T_NullTest
+                && (*test).nulltesttype == pg_sys::NullTestType::IS_NOT_NULL
+                && (*(*test).arg).type_ == pg_sys::NodeTag::T_Var
+                && (*(*test).arg.cast::<pg_sys::Var>()).varattno == columns[0]
+        };
+        let as_created = row.indrelid == (*table).rd_id
+            && class.relam == pg_sys::BTREE_AM_OID
+            && row.indisvalid
+            && row.indisready
+            && row.indislive
+            && keys == columns.len()
+            && (0..keys).all(|i| {
+                let collation = *(*index).rd_indcollation.add(i);
+                *row.indkey.values.as_ptr().add(i) == columns[i]
+                    && *(*index).rd_indoption.add(i) == 0
+                    && (collation == pg_sys::InvalidOid || collation == C_COLLATION)
+            })
+            && has_first;
+        if as_created {
+            return Ok(());
+        }
+        let name = name_at(class.relname.data.as_ptr());
+        Err(Error::InTheWay(Obstacle::List, name, Name::of(shape.name)))
+    }
+}
+
+/// The collation `"C"`; the same OID in every major version.
+pub const C_COLLATION: pg_sys::Oid = pg_sys::Oid::from_u32(950);
 
 /// `uuid_ops` for btree indexes; the same OID in every major version.
 const UUID_BTREE_FAM_OID: pg_sys::Oid = pg_sys::Oid::from_u32(2968);

@@ -258,6 +258,23 @@ impl Index {
         Ok(index)
     }
 
+    /// Opens an index that lists rows of a table by these columns, those of them that have the first.
+    ///
+    /// # Errors
+    /// Those of [`Index::open`].
+    pub fn open_list(name: &CStr, columns: &[i16], table: &Table) -> Result<Self, Error> {
+        let missing = Error::InTheWay(Obstacle::List, Name::of(name), Name::of(table.name()));
+        let oid = locked(name, table.access, lock::deadline()).map_err(|why| match why {
+            Error::NotInstalled => missing,
+            why => why,
+        })?;
+        // SAFETY: an oid that has just been locked, as for a table.
+        let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
+        let index = Self { relation, access: table.access, column: columns[0] };
+        shape::require_list(relation, table.relation, table.shape, columns)?;
+        Ok(index)
+    }
+
     /// The relation, for this module's functions.
     pub fn as_ptr(&self) -> pg_sys::Relation {
         self.relation

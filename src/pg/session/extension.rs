@@ -7,7 +7,9 @@ use pgrx::pg_sys;
 
 use crate::error::Error;
 use crate::pg::heap::table;
+use crate::pg::keys::keyring;
 use crate::pg::server;
+use crate::settings::{self, AuditUserIds};
 
 const EXTNAME: i16 = 2;
 
@@ -19,8 +21,11 @@ pub const TABLES: [&CStr; 6] =
 /// and hashed but not answered.
 ///
 /// # Errors
-/// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`].
+/// [`Error::Locked`], [`Error::NotInstalled`], [`Error::InTheWay`], [`Error::NoKeyForDigests`].
 pub fn require_recordable(deadline: Instant) -> Result<(), Error> {
+    if settings::audit_user_ids() == AuditUserIds::Digest && !keyring::is_there() {
+        return Err(Error::NoKeyForDigests);
+    }
     if server::in_recovery() { Ok(()) } else { table::require_free(&TABLES, deadline) }
 }
 

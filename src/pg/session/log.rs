@@ -12,6 +12,8 @@ use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
 use crate::pg::shared::log_lines;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
+use crate::pg::tables::anchors;
+use crate::settings::{self, AuditUserIds};
 
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
@@ -52,7 +54,12 @@ pub fn alert(database: &str, event: &Event) {
 /// Logs an event of a standby, which has no table to write to. `left_out`: events before it that
 /// exceeded the limit.
 pub fn event(queued: &QueuedEvent) {
-    if let (Some(left_out), Ok(event)) = (queue::may_log(), event::to_event(queued)) {
+    if let (Some(left_out), Ok(mut event)) = (queue::may_log(), event::to_event(queued)) {
+        if settings::audit_user_ids() == AuditUserIds::Digest {
+            // Rather nobody than a name that should not be here.
+            let key = anchors::audit_id_key().ok().flatten();
+            event.user_id = event.user_id.and_then(|id| Some(key?.digest(&id)));
+        }
         line(&format!(r#""event":"standby","left_out":{left_out},{}"#, fields(&event)));
     }
 }

@@ -113,6 +113,13 @@ pub fn may_log() -> Option<u64> {
     Some(std::mem::take(left_out))
 }
 
+/// How many entries wait to be written.
+pub fn waiting(database: usize) -> usize {
+    let mut central = Central::lock();
+    let (_, _, databases) = central.parts();
+    databases[database].ready as usize
+}
+
 /// Is an entry waiting to be written?
 pub fn has_work(database: usize) -> bool {
     let mut central = Central::lock();

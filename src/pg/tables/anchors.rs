@@ -3,12 +3,13 @@
 //! Each batch inserts a row with the next number and deletes the one before: a look-up begins at the end of the
 //! index, where it does not pass dead versions that an old snapshot keeps.
 
+use std::rc::Rc;
 use std::time::Instant;
 
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::kept::seal::Binding;
-use password_verify_core::rules::secret::Secret;
 use password_verify_core::trail::anchor::Anchor;
+use password_verify_core::trail::audit_id::AuditIdKey;
 use pgrx::pg_sys;
 
 use super::keyed::{Keyed, RowKey};
@@ -108,8 +109,7 @@ impl Anchors {
         }
         let number = before + 1;
         let mut place = key(number);
-        let text = Secret::new(anchor.to_text());
-        let sealed = keyring::seal(&text, LABEL, &Binding::anchor(number))?;
+        let sealed = keyring::seal(&anchor.to_text(), LABEL, &Binding::anchor(number))?;
         let row =
             [Some(pg_sys::Datum::from(place.as_mut_ptr())), Some(text::to_datum(sealed.expose())?)];
         // SAFETY: uuid and text, as the SQL file declares.
@@ -118,6 +118,18 @@ impl Anchors {
             self.0.put(key(before), None)
         }
     }
+}
+
+/// The key of digests of user ids; `None` without a keyring.
+///
+/// # Errors
+/// Those of [`Anchors::open`] and [`Anchors::newest`].
+pub fn audit_id_key() -> Result<Option<Rc<AuditIdKey>>, Error> {
+    if !keyring::is_there() {
+        return Ok(None);
+    }
+    let newest = Anchors::open(Access::Read)?.newest(None)?;
+    Ok(newest.map(|(_, anchor)| anchor.audit_ids))
 }
 
 fn key(number: i64) -> RowKey {

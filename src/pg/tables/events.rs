@@ -7,6 +7,7 @@ use std::marker::PhantomData;
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::trail::chain::MAC_BYTES;
+use password_verify_core::trail::erasable::Named;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
@@ -25,18 +26,23 @@ pub struct EventRow {
     pub seq: i64,
     /// An error if a column has an impossible value.
     pub event: Result<Event, Error>,
+    /// What is kept beside the user id; `None` if it has an impossible value.
+    pub named: Option<Named>,
     pub mac: Vec<u8>,
     pub place: pg_sys::ItemPointerData,
 }
 
 pub struct Events {
-    table: Table,
+    pub table: Table,
     index: Index,
 }
 
-/// The columns between `seq` and `mac`; the same follow the key in `password_verify.event_fold`.
+/// The columns between `seq` and `user_nonce`; the same follow the key in `password_verify.event_fold`.
 pub const EVENT_COLUMNS: usize = 17;
-const COLUMNS: usize = 2 + EVENT_COLUMNS + 1;
+pub const COLUMNS: usize = 2 + EVENT_COLUMNS + 2;
+/// The places of two of them, from 0.
+pub const USER_ID: usize = 7;
+pub const USER_NONCE: usize = COLUMNS - 2;
 
 /// The columns of an event, in the current memory context.
 ///
@@ -154,12 +160,14 @@ impl Events {
         epoch: i64,
         seq: i64,
         event: &Event,
+        named: &Named,
         mac: &[u8; MAC_BYTES],
     ) -> Result<(), Error> {
         let mut row = [None; COLUMNS];
         (row[0], row[1]) = (epoch.into_datum(), seq.into_datum());
-        row[2..COLUMNS - 1].copy_from_slice(&to_columns(event)?);
-        row[COLUMNS - 1] = mac.as_slice().into_datum();
+        row[2..USER_NONCE].copy_from_slice(&to_columns(event)?);
+        (row[USER_NONCE], row[COLUMNS - 1]) =
+            (named.bytes().and_then(IntoDatum::into_datum), mac.as_slice().into_datum());
         // SAFETY: the types of the SQL file, in its order.
         unsafe { self.table.insert(row::form(&self.table, row)?.tuple) }
     }
@@ -299,23 +307,37 @@ impl<'a> Rows<'a> {
             if tuple.is_null() {
                 return Ok(None);
             }
-            let row = row::columns::<COLUMNS>(&self.events.table, tuple)?;
-            let mut event = [None; EVENT_COLUMNS];
-            event.copy_from_slice(&row[2..COLUMNS - 1]);
-            // The index has what is missing after all else.
-            let number =
-                |column: Option<pg_sys::Datum>| column.map_or(i64::MAX, |it| it.value() as i64);
-            Ok(Some(EventRow {
-                epoch: number(row[0]),
-                seq: number(row[1]),
-                event: from_columns(event),
-                // One that is missing is none that fits.
-                mac: row[COLUMNS - 1]
-                    .map(|mac| text::borrowed(mac).into_owned())
-                    .unwrap_or_default(),
-                place: (*tuple).t_self,
-            }))
+            row_of(&self.events.table, tuple).map(Some)
         }
+    }
+}
+
+/// A row of the trail.
+///
+/// # Errors
+/// [`Error::NotInstalled`] when the table has other columns.
+///
+/// # Safety
+/// `tuple` is one of that table, `password_verify.event`, and valid.
+pub unsafe fn row_of(table: &Table, tuple: pg_sys::HeapTuple) -> Result<EventRow, Error> {
+    // SAFETY: the caller's promise.
+    unsafe {
+        let row = row::columns::<COLUMNS>(table, tuple)?;
+        let mut event = [None; EVENT_COLUMNS];
+        event.copy_from_slice(&row[2..USER_NONCE]);
+        // The index has what is missing after all else.
+        let number =
+            |column: Option<pg_sys::Datum>| column.map_or(i64::MAX, |it| it.value() as i64);
+        let named = row[USER_NONCE].map(|it| text::borrowed(it));
+        Ok(EventRow {
+            epoch: number(row[0]),
+            seq: number(row[1]),
+            event: from_columns(event),
+            named: Named::from_bytes(named.as_deref()),
+            // One that is missing is none that fits.
+            mac: row[COLUMNS - 1].map(|mac| text::borrowed(mac).into_owned()).unwrap_or_default(),
+            place: (*tuple).t_self,
+        })
     }
 }
 

@@ -3,6 +3,7 @@
 //! | file | does |
 //! | --- | --- |
 //! | [`events`], [`walk`] | verifies the chain of events |
+//! | [`erased`] | are erased user ids those that events say they have erased? |
 //! | [`tables`] | verifies all other tables |
 //! | [`check`] | the same in the background, after a start |
 //! | [`rotation`] | the last step of a rotation: is everything sealed? |
@@ -10,6 +11,7 @@
 
 pub mod accept_restore;
 pub mod check;
+pub mod erased;
 pub mod events;
 pub mod rotation;
 pub mod tables;

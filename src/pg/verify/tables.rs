@@ -57,6 +57,8 @@ const TABLES: [Indexed; 5] = [
     (c"event_fold", c"event_fold_pkey"),
     (c"cost_class", c"cost_class_pkey"),
 ];
+/// Sessions add to it, and the worker takes away: it is in no sum.
+const FORGETTING: Indexed = (c"forgetting", c"forgetting_pkey");
 const OPEN_CHANGE: Indexed = (c"open_change", c"open_change_pkey");
 
 /// Those with a sum of their own, in the order of [`Sums::to_array`].
@@ -157,6 +159,7 @@ pub fn run(mut progress: impl FnMut(i64)) -> Result<Report, Error> {
     for table in KEPT {
         kept = kept.wrapping_add(add_up(table, of, &moment, &mut report, &mut progress)?);
     }
+    add_up(FORGETTING, of, &moment, &mut report, &mut progress)?;
     let changes = OpenChanges::open(of, Access::Read)?;
     let open_change = add_up(OPEN_CHANGE, of, &moment, &mut report, &mut progress)?;
     // Committed as of the snapshot, and not in the anchor yet.

@@ -4,6 +4,7 @@ use password_verify_core::rules::event::{Action, Event};
 use password_verify_core::trail::anchor::Anchor;
 use password_verify_core::trail::chain::{Broken, Chain, Head, Opening};
 
+use super::erased::Ledger;
 use crate::error::Error;
 use crate::pg::heap::moment::Moment;
 use crate::pg::heap::whole::Met;
@@ -34,6 +35,7 @@ pub struct Walk {
     reached: bool,
     chain: Option<Epoch>,
     met: Met,
+    erased: Ledger,
     report: Report,
 }
 
@@ -43,6 +45,7 @@ const MISSING: &str = "rows before this one are missing";
 const INDEX: &str = "the index does not have the rows that the table has";
 const CUT: &str = "rows at the end are missing";
 const CHANGED: &str = "changed";
+const ERASED: &str = "user ids of this epoch are not those that were erased by events that say so";
 const UNKEYED: &str = "an epoch without a key follows one with a key";
 const NO_LONGER_KEYED: &str = "the newest epoch has no key although there is a keyring";
 const NO_KEY: &str = "the keyring does not have the key of this epoch";
@@ -64,6 +67,7 @@ impl Walk {
             reached: anchor.is_none(),
             chain: None,
             met: Met::none(),
+            erased: Ledger::default(),
             report: Report::default(),
         };
         let whole = match kept {
@@ -76,7 +80,13 @@ impl Walk {
             }
         };
         let from = walk.expected.from;
-        if whole && walk.end(anchor) && kept.is_none() && !events.are_all(&walk.met, from, moment) {
+        // Of an epoch that was met in part, nothing can be said.
+        let first = kept.map_or(walk.expected.first, |head| head.epoch.saturating_add(1));
+        if whole
+            && walk.end(anchor, first)
+            && kept.is_none()
+            && !events.are_all(&walk.met, from, moment)
+        {
             walk.report.problem = Some(INDEX);
         }
         Ok(walk.report)
@@ -136,7 +146,7 @@ impl Walk {
     }
 
     /// Everything has been read: was it all?
-    fn end(&mut self, anchor: Option<&Anchor>) -> bool {
+    fn end(&mut self, anchor: Option<&Anchor>, first: i64) -> bool {
         let newest = self.chain.as_ref().map(|newest| (newest.chain.head().epoch, newest.keyed));
         match (anchor, newest) {
             (Some(anchor), _) if anchor.broken != 0 => self.breaks((anchor.broken, 0), BROKEN),
@@ -147,7 +157,10 @@ impl Walk {
             (_, Some((newest, false))) if keyring::is_there() => {
                 self.breaks((newest, 0), NO_LONGER_KEYED)
             }
-            _ => true,
+            _ => match self.erased.wrong(first) {
+                Some(epoch) => self.breaks((epoch, 0), ERASED),
+                None => true,
+            },
         }
     }
 
@@ -159,12 +172,20 @@ impl Walk {
 
     /// Takes the next row, which may open an epoch.
     fn check(&mut self, row: &EventRow) -> Result<(), &'static str> {
-        let Ok(event) = &row.event else { return Err(CHANGED) };
+        let (Ok(event), Some(named)) = (&row.event, &row.named) else { return Err(CHANGED) };
+        let user = named.commitment(event.user_id.as_deref()).map_err(|_| CHANGED)?;
         if self.chain.as_ref().is_none_or(|epoch| epoch.chain.head().epoch != row.epoch) {
             self.chain = Some(self.enter(row.epoch, event)?);
         }
-        match self.chain.as_mut().map(|epoch| epoch.chain.check(row.seq, event, &row.mac)) {
-            Some(Ok(())) => Ok(()),
+        match self
+            .chain
+            .as_mut()
+            .map(|epoch| epoch.chain.check(row.seq, event, user.as_ref(), &row.mac))
+        {
+            Some(Ok(())) => {
+                self.erased.add(row, event);
+                Ok(())
+            }
             Some(Err(Broken::Missing)) => Err(MISSING),
             _ => Err(CHANGED),
         }

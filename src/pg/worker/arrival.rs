@@ -3,6 +3,7 @@
 
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::trail::anchor::{Anchor, Sums};
+use password_verify_core::trail::audit_id::AuditIdKey;
 use password_verify_core::trail::chain::{Chain, ChainKey, Head, Opening, Why};
 
 use super::anchored::Anchored;
@@ -16,6 +17,7 @@ use crate::pg::shared::central::HandOver;
 use crate::pg::tables::anchors::Anchors;
 use crate::pg::tables::events::Events;
 use crate::pg::vault::store::Store;
+use crate::salt;
 
 /// Epochs that are passed to find one without rows: one look-up each.
 const MAX_PLANTED: i64 = 10_000;
@@ -191,6 +193,7 @@ fn anchor(
         sums: Sums::default(),
         unknown: Vec::new(),
         lost: false,
+        audit_ids: AuditIdKey::new(salt::random()?),
     };
     Ok(Found { anchor: Anchored { number: 0, anchor }, strange })
 }

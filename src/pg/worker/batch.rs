@@ -8,6 +8,7 @@ use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::rules::user_id::UserId;
 use password_verify_core::trail::anchor::Sums;
 use password_verify_core::trail::chain::{Chain, Opening, Why};
+use password_verify_core::trail::erasable::Named;
 
 use super::anchored::{Anchored, Moves};
 use crate::error::Error;
@@ -24,6 +25,7 @@ use crate::pg::tables::keyed::RowKey;
 use crate::pg::tables::open_changes::OpenChanges;
 use crate::pg::tables::throttle::Throttle;
 use crate::pg::vault::blind_index_key::BlindIndexKey;
+use crate::salt;
 use password_verify_core::rules::throttle::Payer;
 
 /// The open tables, and the results that take effect once the transaction is committed.
@@ -134,8 +136,13 @@ impl Batch {
     /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn append(&mut self, event: &Event) -> Result<(), Error> {
         let epoch = self.chain.head().epoch;
-        let (seq, mac) = self.chain.append(event);
-        self.events.append(epoch, seq, event, &mac)?;
+        let user_id = event.user_id.as_deref();
+        let named = Named::new(user_id, salt::random()?);
+        // Invariant: what has just been made of an id belongs to it.
+        #[allow(clippy::expect_used)]
+        let user = named.commitment(user_id).expect("made of this id");
+        let (seq, mac) = self.chain.append(event, user.as_ref());
+        self.events.append(epoch, seq, event, &named, &mac)?;
         self.rows += 1;
         if !event.alert.is_empty() {
             self.alerts.push(event.clone());

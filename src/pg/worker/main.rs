@@ -151,7 +151,8 @@ fn serve(number: usize) -> Result<(), Error> {
         reload_if_asked();
         // Both run in every round (`|`, not `||`), so that neither has to wait for the other to be
         // idle.
-        if writer.batch()? | writer.renew() {
+        let busy = writer.batch()? | writer.renew();
+        if busy | writer.forget(!busy)? {
             worked = Instant::now();
             // There may always be more to write.
             writer.tidy()?;
@@ -167,7 +168,7 @@ fn serve(number: usize) -> Result<(), Error> {
         if came.elapsed() > TURN && databases::any_waits() {
             break;
         }
-        if !held && worked.elapsed() > STAY {
+        if !held && worked.elapsed() > STAY && !writer.is_forgetting() {
             writer.log_head();
             break;
         }

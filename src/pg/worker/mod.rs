@@ -3,6 +3,7 @@
 //! | file | does |
 //! | --- | --- |
 //! | [`main`] | a worker's life: attaches to a database, writes while there is work, exits |
+//! | [`forget`] | erases the ids of users who are to be forgotten, a slice at a time |
 //! | [`launch`] | tells PostgreSQL of the processes |
 //! | [`arrival`] | what it finds when it comes, and whether that is what was left |
 //! | [`anchored`] | the anchor, as it was last written |
@@ -21,6 +22,7 @@ pub mod apart;
 pub mod arrival;
 pub mod batch;
 pub mod ends;
+pub mod forget;
 pub mod launch;
 pub mod main;
 pub mod recount;

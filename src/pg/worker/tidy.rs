@@ -20,6 +20,7 @@ use crate::pg::server;
 use crate::pg::shared::{databases, queue};
 use crate::pg::tables::events::Events;
 use crate::pg::tables::folds::Folds;
+use crate::pg::tables::forgetting::Forgetting;
 use crate::pg::tables::keyed::RowKey;
 use crate::pg::tables::open_changes::OpenChanges;
 use crate::pg::tables::throttle::Throttle;
@@ -44,7 +45,7 @@ const REST: i64 = 600_000_000;
 const DAY: i64 = 86_400_000_000;
 
 /// The tables of a pass: [`renew`] numbers them.
-const TABLES: u8 = 4;
+const TABLES: u8 = 5;
 
 /// A slice of a pass, and what it adds to the sums of the tables.
 pub struct Slice {
@@ -323,6 +324,7 @@ fn renew(
             sums.cost_class = classes.added();
             last
         }
+        3 => Forgetting::open(of, Access::Write)?.renew(after, ROWS, discard)?,
         _ => {
             let throttle = Throttle::open(of, Access::Write)?;
             let last = throttle.renew(after, ROWS, discard, now)?;

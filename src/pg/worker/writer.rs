@@ -20,6 +20,7 @@ use super::arrival;
 use super::arrival::Arrival;
 use super::batch::{Batch, Done};
 use super::ends::Ends;
+use super::forget::Forget;
 use super::recount::Recount;
 use super::served::Served;
 use super::tidy::{Part, Tidy};
@@ -40,8 +41,10 @@ use crate::pg::shared::databases;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::tables::events::Events;
+use crate::pg::tables::forgetting::Forgetting;
 use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::pg::vault::cost_classes::CostClasses;
+use crate::settings::{self, AuditUserIds};
 use password_verify_core::rules::throttle::PAYERS;
 
 const BATCH: usize = 512;
@@ -67,6 +70,7 @@ pub struct Writer {
     /// When moved records were last counted.
     counted: Option<Instant>,
     tidy: Tidy,
+    forget: Forget,
     recount: Recount,
     /// The anchor as it was last committed; `None` without a keyring.
     anchored: Option<Anchored>,
@@ -115,6 +119,7 @@ impl Writer {
             folds_seen: Instant::now(),
             counted: None,
             tidy: Tidy::new(number),
+            forget: Forget::default(),
             recount: Recount::default(),
             anchored: done.anchored.clone(),
         };
@@ -187,6 +192,7 @@ impl Writer {
             self.counted = Some(Instant::now());
         }
         databases::committed(self.number, count);
+        self.forget.wrote(count);
         databases::hand_over(self.number, |left| left.told |= altered);
         self.finish(done)?;
         Ok(true)
@@ -246,7 +252,8 @@ impl Writer {
         (self.chain, self.anchored) = (chain, anchored);
         written.iter().for_each(|budget| budgets::written(budget, self.database));
         let (head, opened_at) = (self.chain.head(), self.opened_at);
-        let (allowance, unfinished) = (self.folding.allowance(), self.ends.is_unfinished());
+        let allowance = self.folding.allowance();
+        let unfinished = self.is_unfinished();
         let (events, anchor) = (self.served.events().to_u32(), self.anchored.as_ref());
         databases::hand_over(self.number, |left| {
             left.unfinished = unfinished;
@@ -282,9 +289,10 @@ impl Writer {
         touched: &[u32; PAYERS],
     ) -> Result<(), Error> {
         if queued.action == Action::End as u8 {
+            self.forget.transaction_ended();
             return self.ends.note_end(batch, queued.top_xid, queued.at);
         }
-        let event = to_event(queued)?;
+        let event = self.named(to_event(queued)?)?;
         if queued.xid != 0 {
             self.ends.note_change(batch, queued, touched)?;
         }
@@ -368,6 +376,65 @@ impl Writer {
             self.turn_epoch()?;
         }
         Ok(())
+    }
+
+    /// Erases some ids of users who are to be forgotten; false if nothing was due. `idle`: nobody waits for anything else.
+    ///
+    /// # Errors
+    /// Those of [`Writer::batch`].
+    pub fn forget(&mut self, idle: bool) -> Result<bool, Error> {
+        if !self.forget.is_due(idle) || signals::is_stopping() {
+            return Ok(false);
+        }
+        let key = self.anchored.as_ref().map(|anchored| anchored.anchor.audit_ids.clone());
+        let names = |id: &str| [Some(id.to_owned()), key.as_ref().map(|key| key.digest(id))];
+        let waiting = queue::waiting(self.number);
+        let done = attempt(self.served, "user ids cannot be erased", || {
+            let requests = Forgetting::open_by(self.of, Access::Write, Instant::now())?;
+            let request = match self.forget.next(&requests, waiting)? {
+                Ok(request) => request,
+                Err(step) => return Ok((step, None)),
+            };
+            let (mut batch, names) = (self.open_batch(self.chain.fork())?, names(&request.user_id));
+            let folding = &self.folding;
+            let step = self.forget.slice(&request, &requests, &mut batch, folding, &names)?;
+            Ok((step, Some(batch.done()?)))
+        });
+        let Attempt::Done((step, done)) = done else {
+            self.forget.failed();
+            let unfinished = self.is_unfinished();
+            databases::hand_over(self.number, |left| left.unfinished = unfinished);
+            return Ok(false);
+        };
+        step.folds.iter().for_each(|key| self.folding.close(*key));
+        self.forget.passed(step);
+        match done {
+            Some(done) => self.finish(done).map(|()| true),
+            None => {
+                let unfinished = self.is_unfinished();
+                databases::hand_over(self.number, |left| left.unfinished = unfinished);
+                Ok(false)
+            }
+        }
+    }
+
+    /// Is something left that a worker has to come for?
+    fn is_unfinished(&self) -> bool {
+        self.ends.is_unfinished() || self.forget.is_pending()
+    }
+
+    /// Is something to be erased? Then a worker stays.
+    pub fn is_forgetting(&self) -> bool {
+        self.forget.is_pending()
+    }
+
+    /// The event with the user's name as events are to have it.
+    fn named(&self, mut event: Event) -> Result<Event, Error> {
+        if settings::audit_user_ids() == AuditUserIds::Digest {
+            let anchored = self.anchored.as_ref().ok_or(Error::NoKeyForDigests)?;
+            event.user_id = event.user_id.map(|id| anchored.anchor.audit_ids.digest(&id));
+        }
+        Ok(event)
     }
 
     fn write_alone(&mut self, event: &Event, first: i64) -> Result<(), Error> {

@@ -144,6 +144,9 @@ coded! {
         LockVault = 38 => "lock_vault",
         /// A vault password was checked to store a secret in the vault, or to change it.
         ProveVault = 39 => "prove_vault",
+        /// A user is deleted and to be forgotten ([`Outcome::Pending`]); or the id was erased from events, and the detail
+        /// says from how many ([`Outcome::Recorded`]).
+        Forget = 40 => "forget",
     }
 }
 
@@ -184,7 +187,7 @@ impl Action {
             Self::CreateVault => change(&[Vault]),
             // The proof of the old password has already cleared the account's failures, unless the
             // Chance budget paid for it; then other clients still have to wait.
-            Self::Change | Self::Delete => change(&[Comparison]),
+            Self::Change | Self::Delete | Self::Forget => change(&[Comparison]),
             Self::Import
             | Self::Rename
             | Self::Renamed
@@ -510,9 +513,9 @@ mod tests {
                         accept_restore tampered \
                         store_secret forget_secret request cancel_request take_job open_secret \
                         store_rotated deliver finish_job ack_results create_vault \
-                        change_vault_password delete_vault unlock_vault lock_vault prove_vault";
+                        change_vault_password delete_vault unlock_vault lock_vault prove_vault forget";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=39));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=40));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \

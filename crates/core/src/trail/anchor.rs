@@ -1,7 +1,13 @@
 //! The anchor: what the worker last wrote, sealed, so that whoever writes the tables without the key cannot
 //! make them look older, shorter or like another database's.
 
+use std::rc::Rc;
+
+use zeroize::Zeroizing;
+
 use crate::kept::row_mac::Installation;
+use crate::rules::secret::Secret;
+use crate::trail::audit_id::{self, AuditIdKey};
 use crate::trail::chain::{Head, MAC_BYTES};
 
 /// What the rows of each table add up to: the sums of their hidden halves ([`crate::kept::row_mac::RowMac`]).
@@ -40,7 +46,7 @@ impl Sums {
 }
 
 /// The content of the newest row of `password_verify.anchor`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone)]
 pub struct Anchor {
     /// By which the blind index key is known.
     pub installation: Installation,
@@ -66,19 +72,22 @@ pub struct Anchor {
     /// Were there more of them? Then nothing can be said of `credential` and `account` until a restore is
     /// accepted.
     pub lost: bool,
+    /// It stays as it is, whichever key of the keyring seals the anchor.
+    pub audit_ids: Rc<AuditIdKey>,
 }
 
 /// With so many shares, all of their subsets can be tried.
 pub const MAX_UNKNOWN: usize = 16;
 
 /// A new layout needs a new version.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// All of it, but the unknown shares.
-const BYTES: usize = 1 + 16 + 8 + 4 + 8 + 8 + MAC_BYTES + 8 + 8 + 8 + 8 + 2 + 5 * 16;
+const BYTES: usize =
+    1 + 16 + 8 + 4 + 8 + 8 + MAC_BYTES + 8 + 8 + 8 + 8 + 2 + audit_id::KEY_BYTES + 5 * 16;
 
 impl Anchor {
     /// In one fixed layout, as hexadecimal digits.
-    pub fn to_text(&self) -> String {
+    pub fn to_text(&self) -> Secret {
         // Names every field, without `..`, so that none can be forgotten.
         let Self {
             installation,
@@ -92,8 +101,9 @@ impl Anchor {
             sums,
             unknown,
             lost,
+            audit_ids,
         } = self;
-        let mut out = Vec::with_capacity(BYTES + 16 * unknown.len());
+        let mut out = Zeroizing::new(Vec::with_capacity(BYTES + 16 * unknown.len()));
         out.push(VERSION);
         out.extend(installation.0);
         out.extend(place.0.to_be_bytes());
@@ -103,13 +113,14 @@ impl Anchor {
         let epochs = [first, keyed_since, accepted, broken];
         out.extend(epochs.iter().flat_map(|number| number.to_be_bytes()));
         out.extend([sealed, lost].map(|flag| u8::from(*flag)));
+        out.extend(audit_ids.expose());
         out.extend(sums.to_array().iter().chain(unknown).flat_map(|sum| sum.to_be_bytes()));
-        crate::trail::chain::hex(&out)
+        Secret::new(crate::trail::chain::hex(&out))
     }
 
     /// The exact inverse of [`Anchor::to_text`].
     pub fn parse(text: &str) -> Option<Self> {
-        let bytes = unhex(text)?;
+        let bytes = Zeroizing::new(unhex(text)?);
         let mut rest = bytes.as_slice();
         let unknown = bytes.len().checked_sub(BYTES)?;
         if unknown % 16 != 0 || unknown / 16 > MAX_UNKNOWN || take::<1>(&mut rest)? != [VERSION] {
@@ -128,6 +139,7 @@ impl Anchor {
         let mut epoch = || take(rest).map(i64::from_be_bytes);
         let [first, keyed_since, accepted, broken] = [epoch()?, epoch()?, epoch()?, epoch()?];
         let [sealed, lost] = [take(rest)?, take(rest)?];
+        let audit_ids = AuditIdKey::new(take(rest)?);
         let mut sums = [0; 5];
         for sum in &mut sums {
             *sum = u128::from_be_bytes(take(rest)?);
@@ -146,6 +158,7 @@ impl Anchor {
             sums: Sums::from_array(sums),
             unknown,
             lost: flag(lost)?,
+            audit_ids,
         })
     }
 
@@ -208,28 +221,35 @@ mod tests {
             sums,
             unknown: vec![6, 7],
             lost: false,
+            audit_ids: AuditIdKey::new([8; audit_id::KEY_BYTES]),
         }
+    }
+
+    fn text() -> String {
+        anchor().to_text().expose().to_owned()
     }
 
     #[test]
     fn what_is_written_is_read() {
         let anchor = anchor();
-        assert_eq!(Anchor::parse(&anchor.to_text()).as_ref(), Some(&anchor));
-        assert_eq!(anchor.to_text().len(), 2 * (BYTES + 2 * 16));
+        let text = anchor.to_text();
+        assert!(Anchor::parse(text.expose()).is_some_and(|it| it.to_text().same_as(&text)));
+        assert_eq!(text.expose().len(), 2 * (BYTES + 2 * 16));
         assert_eq!(anchor.adds_up(1), Some(true));
     }
 
     #[test]
     fn every_part_has_a_place_of_its_own() {
-        let text = anchor().to_text();
+        let text = text();
         let mut seen = std::collections::HashSet::new();
         for at in 0..text.len() {
             let mut other = text.clone();
             let to = if &text[at..=at] == "1" { "0" } else { "1" };
             other.replace_range(at..=at, to);
             if let Some(other) = Anchor::parse(&other) {
-                assert_ne!(other, anchor(), "{at}");
-                assert!(seen.insert(other.to_text()), "{at}");
+                let other = other.to_text().expose().to_owned();
+                assert_ne!(other, text, "{at}");
+                assert!(seen.insert(other), "{at}");
             }
         }
         assert!(seen.len() > text.len() - 12, "{}", seen.len());
@@ -237,7 +257,7 @@ mod tests {
 
     #[test]
     fn nothing_else_is_an_anchor() {
-        let text = anchor().to_text();
+        let text = text();
         for other in [
             String::new(),
             text[2..].to_owned(),
@@ -246,9 +266,9 @@ mod tests {
             text.clone() + &"00".repeat(16 * (MAX_UNKNOWN - 1)),
             format!("{text}0"),
             text.to_uppercase(),
-            format!("02{}", &text[2..]),
+            format!("01{}", &text[2..]),
         ] {
-            assert_eq!(Anchor::parse(&other), None, "{other}");
+            assert!(Anchor::parse(&other).is_none(), "{other}");
         }
     }
 

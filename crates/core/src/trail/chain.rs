@@ -12,12 +12,13 @@ use zeroize::Zeroizing;
 
 use crate::kept::keyring::{self, AUDIT, LOG, in_ids, is_id};
 use crate::rules::event::{Event, coded};
+use crate::trail::erasable::Commitment;
 
 /// Length of a row's MAC in bytes.
 pub const MAC_BYTES: usize = 32;
 
 /// First byte of the hashed text. A new encoding needs a new version.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 /// The key of a chain. Wiped on drop.
 pub enum ChainKey {
@@ -114,10 +115,10 @@ impl Chain {
         Self { key, epoch: self.epoch, next: self.next, last: self.last }
     }
 
-    /// Appends a row, and returns its sequence number and MAC.
-    pub fn append(&mut self, event: &Event) -> (i64, [u8; MAC_BYTES]) {
+    /// Appends a row, and returns its sequence number and MAC. Of the user id it covers the commitment, not the text.
+    pub fn append(&mut self, event: &Event, user: Option<&Commitment>) -> (i64, [u8; MAC_BYTES]) {
         let seq = self.next;
-        self.advance(self.mac(event));
+        self.advance(self.mac(event, user));
         (seq, self.last)
     }
 
@@ -125,11 +126,17 @@ impl Chain {
     ///
     /// # Errors
     /// [`Broken`], which leaves the chain where it was.
-    pub fn check(&mut self, seq: i64, event: &Event, mac: &[u8]) -> Result<(), Broken> {
+    pub fn check(
+        &mut self,
+        seq: i64,
+        event: &Event,
+        user: Option<&Commitment>,
+        mac: &[u8],
+    ) -> Result<(), Broken> {
         if seq != self.next {
             return Err(Broken::Missing);
         }
-        let expected = self.mac(event);
+        let expected = self.mac(event, user);
         if !bool::from(expected.ct_eq(mac)) {
             return Err(Broken::Changed);
         }
@@ -148,14 +155,20 @@ impl Chain {
         self.last = mac;
     }
 
-    fn mac(&self, event: &Event) -> [u8; MAC_BYTES] {
-        self.key.mac(&encode(&self.last, self.epoch, self.next, event))
+    fn mac(&self, event: &Event, user: Option<&Commitment>) -> [u8; MAC_BYTES] {
+        self.key.mac(&encode(&self.last, self.epoch, self.next, event, user))
     }
 }
 
 /// The hashed text. Each part has a fixed length or follows its length, so that no two inputs give
 /// the same bytes.
-fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8> {
+fn encode(
+    last: &[u8; MAC_BYTES],
+    epoch: i64,
+    seq: i64,
+    event: &Event,
+    user: Option<&Commitment>,
+) -> Vec<u8> {
     // Names every field, without `..`, so that none can be forgotten.
     let Event {
         at,
@@ -163,7 +176,8 @@ fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8
         count,
         action,
         outcome,
-        user_id,
+        // Covered by its commitment.
+        user_id: _,
         client_addr,
         login_role,
         acting_role,
@@ -185,8 +199,8 @@ fn encode(last: &[u8; MAC_BYTES], epoch: i64, seq: i64, event: &Event) -> Vec<u8
     out.extend([*action as u8, *outcome as u8, alert.0]);
     put(&mut out, pid.map(i32::to_be_bytes));
     put(&mut out, xid.map(u64::to_be_bytes));
+    put(&mut out, user.map(Commitment::bytes));
     let texts = [
-        user_id,
         client_addr,
         login_role,
         acting_role,

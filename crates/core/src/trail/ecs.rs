@@ -101,7 +101,7 @@ const fn classes(action: Action) -> (&'static [&'static str], &'static [&'static
         Action::LockVault => (&["authentication"], &["end"]),
         Action::Prove | Action::ProveVault | Action::Compare => (&["authentication"], &["info"]),
         Action::Create | Action::Import => (&["iam"], &["user", "creation"]),
-        Action::Delete => (&["iam"], &["user", "deletion"]),
+        Action::Delete | Action::Forget => (&["iam"], &["user", "deletion"]),
         Action::Change
         | Action::Set
         | Action::Reset

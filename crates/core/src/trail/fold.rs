@@ -191,6 +191,24 @@ impl Folding {
         self.add(key, event, false);
     }
 
+    /// Copies the open folds about these users.
+    pub fn about(&self, users: &[Option<String>]) -> Vec<(FoldKey, Event)> {
+        let folds =
+            self.windows.iter().filter_map(|(key, window)| Some((*key, window.fold.as_ref()?)));
+        let about = folds.filter(|(_, Fold { event, .. })| {
+            event.user_id.is_some() && users.contains(&event.user_id)
+        });
+        about.map(|(key, fold)| (key, fold.event.clone())).collect()
+    }
+
+    /// That fold is a row of its own now.
+    pub fn close(&mut self, key: FoldKey) {
+        if let Some(window) = self.windows.get_mut(&key) {
+            self.coarse -= usize::from(window.is_coarse());
+            window.fold = None;
+        }
+    }
+
     /// Counts an event in the fold of an existing window.
     fn fold(&mut self, key: FoldKey, event: Event) -> Placed {
         self.add(key, event, true);
