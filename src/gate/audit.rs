@@ -54,7 +54,7 @@ pub fn wait(conclusion: &Conclusion) -> Result<(), Error> {
     match conclusion {
         Conclusion::Queued(ticket) => wait_for(*ticket),
         Conclusion::ForLog(queued) => {
-            log::event(queued);
+            log::event_of_standby(queued);
             Ok(())
         }
     }

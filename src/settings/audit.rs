@@ -35,6 +35,7 @@ static TIMEOUT: GucSetting<i32> = GucSetting::<i32>::new(10_000);
 static RETENTION: GucSetting<i32> = GucSetting::<i32>::new(400 * 24 * 60);
 static QUEUE: GucSetting<i32> = GucSetting::<i32>::new(4096);
 static WORKERS: GucSetting<i32> = GucSetting::<i32>::new(2);
+static LOG_EVENTS: GucSetting<bool> = GucSetting::<bool>::new(false);
 static STANDBY_VALIDATION: GucSetting<bool> = GucSetting::<bool>::new(false);
 
 pub fn define() {
@@ -69,6 +70,14 @@ pub fn define() {
         &RETENTION,
         (0, 52_560_000),
         GucFlags::UNIT_MIN,
+    );
+    GucRegistry::define_bool_guc(
+        c"password_verify.log_events",
+        c"Writes each event to the server log as well, as a line of JSON.",
+        c"After its commit, by the worker: set it for the server or a database.",
+        &LOG_EVENTS,
+        GucContext::Suset,
+        GucFlags::default(),
     );
     size(
         c"password_verify.audit_queue",
@@ -121,6 +130,11 @@ pub fn audit_queue() -> usize {
 /// The number of background workers: 1 to 16.
 pub fn workers() -> u32 {
     value(&WORKERS)
+}
+
+/// Is each event also a line of the server log?
+pub fn log_events() -> bool {
+    LOG_EVENTS.get()
 }
 
 pub fn standby_validation() -> bool {

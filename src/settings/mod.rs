@@ -15,7 +15,7 @@ mod throttle;
 
 pub use crate::settings::audit::{
     AuditUserIds, Durability, audit_durability, audit_queue, audit_retention, audit_timeout,
-    audit_user_ids, standby_validation, workers,
+    audit_user_ids, log_events, standby_validation, workers,
 };
 pub use crate::settings::connection::demands;
 pub use crate::settings::hashing::{

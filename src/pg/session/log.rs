@@ -3,12 +3,14 @@
 
 use password_verify_core::rules::event::Event;
 use password_verify_core::trail::chain::{Head, hex};
+use password_verify_core::trail::ecs::{self, Written};
 use password_verify_core::trail::log_line::{self, Line, json};
-use pgrx::PgLogLevel;
+use pgrx::{PgLogLevel, pg_sys};
 
 use super::event;
 use crate::pg::keys::keyring;
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
+use crate::pg::server;
 use crate::pg::shared::log_lines;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
@@ -19,7 +21,30 @@ fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
     let ((key, id), (started, number)) = (keyring::active_for_log(), log_lines::of_server().next());
     let line = log_line::sign(fields, started, number, id.as_deref(), &key);
-    ErrorReport::new(state, line, ROUTINE).report(PgLogLevel::LOG);
+    let _shown = Shown::begin();
+    ErrorReport::new(state, line, ROUTINE).report(PgLogLevel::LOG_SERVER_ONLY);
+}
+
+/// While this lives, messages of level LOG reach the log whatever `log_min_messages` says: a line has its number by
+/// then, and one that is missing is taken for one that was removed.
+struct Shown(i32);
+
+impl Shown {
+    fn begin() -> Self {
+        // SAFETY: a plain value of this process, which the server reads for each message.
+        unsafe {
+            let before = pg_sys::log_min_messages;
+            pg_sys::log_min_messages = PgLogLevel::LOG as i32;
+            Self(before)
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { pg_sys::log_min_messages = self.0 };
+    }
 }
 
 /// Verifies a line of this server, or of one with the same keyring; the error says what is wrong.
@@ -51,16 +76,21 @@ pub fn alert(database: &str, event: &Event) {
     line(&format!(r#""alert":[{names}],"database":{database},{}{detail}"#, fields(event)));
 }
 
-/// Logs an event of a standby, which has no table to write to. `left_out`: events before it that
-/// exceeded the limit.
-pub fn event(queued: &QueuedEvent) {
+/// Logs an event that is committed: its row is at that place.
+pub fn event(database: &str, event: &Event, place: Head) {
+    line(&ecs::to_members(event, database, Written::Row(place)));
+}
+
+/// Logs an event of a standby, which has no table to write to, unless it exceeds the limit.
+pub fn event_of_standby(queued: &QueuedEvent) {
     if let (Some(left_out), Ok(mut event)) = (queue::may_log(), event::to_event(queued)) {
         if settings::audit_user_ids() == AuditUserIds::Digest {
             // Rather nobody than a name that should not be here.
             let key = anchors::audit_id_key().ok().flatten();
             event.user_id = event.user_id.and_then(|id| Some(key?.digest(&id)));
         }
-        line(&format!(r#""event":"standby","left_out":{left_out},{}"#, fields(&event)));
+        let database = server::database_name(server::database());
+        line(&ecs::to_members(&event, &database, Written::Line { left_out }));
     }
 }
 

@@ -119,6 +119,8 @@ pub struct HandOver {
     pub seq: i64,
     pub mac: [u8; 32],
     pub opened_at: Timestamp,
+    /// The last row whose line is in the server log, if events are logged: epoch and sequence number.
+    pub told_to: (i64, i64),
     /// Is there work left apart from the queue?
     pub unfinished: bool,
     /// How many more rows a flood of events may add.

@@ -6,7 +6,7 @@ use std::marker::PhantomData;
 
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
-use password_verify_core::trail::chain::MAC_BYTES;
+use password_verify_core::trail::chain::{Head, MAC_BYTES};
 use password_verify_core::trail::erasable::Named;
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
@@ -30,6 +30,16 @@ pub struct EventRow {
     pub named: Option<Named>,
     pub mac: Vec<u8>,
     pub place: pg_sys::ItemPointerData,
+    /// Which transaction has written it.
+    pub writer: pg_sys::TransactionId,
+}
+
+impl EventRow {
+    /// Its place in the chain, with its MAC; zeros for one that is none.
+    pub fn head(&self) -> Head {
+        let mac = self.mac.as_slice().try_into().unwrap_or_default();
+        Head { epoch: self.epoch, seq: self.seq, mac }
+    }
 }
 
 pub struct Events {
@@ -186,8 +196,7 @@ impl Events {
     /// # Errors
     /// [`Error::NotInstalled`].
     pub fn last(&self) -> Result<Option<EventRow>, Error> {
-        let mut rows = Rows::begin(self, Which::Any, pg_sys::ScanDirection::BackwardScanDirection);
-        rows.next()
+        self.newest_first().next()
     }
 
     /// All rows as of one moment, oldest first: a concurrent reader must not see the end of a batch
@@ -211,6 +220,11 @@ impl Events {
     /// The rows of this and all later epochs, oldest first.
     pub fn since(&self, epoch: i64) -> Rows<'_> {
         Rows::begin(self, Which::Epoch(epoch), pg_sys::ScanDirection::ForwardScanDirection)
+    }
+
+    /// All rows, newest first.
+    pub fn newest_first(&self) -> Rows<'_> {
+        Rows::begin(self, Which::Any, pg_sys::ScanDirection::BackwardScanDirection)
     }
 
     /// The rows of all earlier epochs, newest first.
@@ -337,6 +351,7 @@ pub unsafe fn row_of(table: &Table, tuple: pg_sys::HeapTuple) -> Result<EventRow
             // One that is missing is none that fits.
             mac: row[COLUMNS - 1].map(|mac| text::borrowed(mac).into_owned()).unwrap_or_default(),
             place: (*tuple).t_self,
+            writer: (*(*tuple).t_data).t_choice.t_heap.t_xmin,
         })
     }
 }

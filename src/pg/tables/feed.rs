@@ -3,11 +3,12 @@
 //! One worker writes all rows, in the order of their places, and commits in that order: whoever goes on after the last
 //! place that she has seen misses none and meets none twice.
 
-use password_verify_core::trail::ecs;
+use password_verify_core::trail::ecs::{self, Written};
 
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::moment::Moment;
+use crate::pg::server;
 use crate::pg::tables::events::Events;
 
 /// The rows after a place, or from the first that there is, each as its place and a JSON object. Costs a look-up in an
@@ -17,6 +18,7 @@ use crate::pg::tables::events::Events;
 /// [`Error::NotInstalled`], also for a row that is not as it was written; any PostgreSQL error.
 pub fn after(place: Option<(i64, i64)>, max_rows: i32) -> Result<Vec<(i64, i64, String)>, Error> {
     let events = Events::open(Access::Read)?;
+    let database = server::database_name(server::database());
     let (moment, max_rows) = (Moment::now(), usize::try_from(max_rows).unwrap_or_default());
     let mut found = Vec::new();
     let (epoch, seq) = place.unwrap_or((i64::MIN, i64::MIN));
@@ -31,8 +33,9 @@ pub fn after(place: Option<(i64, i64)>, max_rows: i32) -> Result<Vec<(i64, i64, 
             && let Some(row) = rows.next()?
         {
             pgrx::check_for_interrupts!();
-            let json = ecs::to_json(&row.event?, Some((row.epoch, row.seq)));
-            found.push((row.epoch, row.seq, json));
+            let head = row.head();
+            let json = ecs::to_json(&row.event?, &database, Written::Row(head));
+            found.push((head.epoch, head.seq, json));
         }
     }
     Ok(found)

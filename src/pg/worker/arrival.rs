@@ -38,11 +38,7 @@ pub struct Arrival {
 /// [`Error::OtherIndexKey`], [`Error::NotDeclared`]: nothing can be served. [`Error::NotInstalled`].
 pub fn arrive(left: &HandOver, of: Installation) -> Result<Arrival, Error> {
     let events = Events::open(Access::Read)?;
-    let last = events.last()?.map(|row| Head {
-        epoch: row.epoch,
-        seq: row.seq,
-        mac: row.mac.as_slice().try_into().unwrap_or_default(),
-    });
+    let last = events.last()?.map(|row| row.head());
     let before = match last {
         Some(head) => opening_of(&events, head.epoch)?,
         None => None,

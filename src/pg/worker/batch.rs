@@ -7,7 +7,7 @@ use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::rules::user_id::UserId;
 use password_verify_core::trail::anchor::Sums;
-use password_verify_core::trail::chain::{Chain, Opening, Why};
+use password_verify_core::trail::chain::{Chain, Head, Opening, Why};
 use password_verify_core::trail::erasable::Named;
 
 use super::anchored::{Anchored, Moves};
@@ -26,6 +26,7 @@ use crate::pg::tables::open_changes::OpenChanges;
 use crate::pg::tables::throttle::Throttle;
 use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::salt;
+use crate::settings;
 use password_verify_core::rules::throttle::Payer;
 
 /// The open tables, and the results that take effect once the transaction is committed.
@@ -39,8 +40,9 @@ pub struct Batch {
     pub written: Vec<Unwritten>,
     /// Accounts whose failures were forgotten, as the keys of their budgets.
     pub cleared: BTreeSet<RowKey>,
-    /// Events with an alert, which the server log reports after the commit.
-    pub alerts: Vec<Event>,
+    /// Events that the server log reports after the commit, with their places: those with an alert, or all.
+    pub told: Vec<(Event, Head)>,
+    tells_all: bool,
     pub rows: i64,
     /// `None` without a keyring.
     anchored: Option<Anchored>,
@@ -63,7 +65,7 @@ pub struct Done {
     pub chain: Chain,
     pub written: Vec<Unwritten>,
     pub cleared: BTreeSet<RowKey>,
-    pub alerts: Vec<Event>,
+    pub told: Vec<(Event, Head)>,
     pub rows: i64,
     pub anchored: Option<Anchored>,
 }
@@ -80,7 +82,8 @@ impl Batch {
             changes: OpenChanges::open(of, Access::Write)?,
             written: Vec::new(),
             cleared: BTreeSet::new(),
-            alerts: Vec::new(),
+            told: Vec::new(),
+            tells_all: settings::log_events(),
             rows: 0,
             anchored,
             first: None,
@@ -112,8 +115,8 @@ impl Batch {
             accepted: self.accepted,
         };
         let anchored = self.anchored.map(|anchored| anchored.moved(moves)).transpose()?;
-        let Self { chain, written, cleared, alerts, rows, .. } = self;
-        Ok(Done { chain, written, cleared, alerts, rows, anchored })
+        let Self { chain, written, cleared, told, rows, .. } = self;
+        Ok(Done { chain, written, cleared, told, rows, anchored })
     }
 
     /// Appends the first event of a new epoch and returns its time.
@@ -144,8 +147,8 @@ impl Batch {
         let (seq, mac) = self.chain.append(event, user.as_ref());
         self.events.append(epoch, seq, event, &named, &mac)?;
         self.rows += 1;
-        if !event.alert.is_empty() {
-            self.alerts.push(event.clone());
+        if self.tells_all || !event.alert.is_empty() {
+            self.told.push((event.clone(), self.chain.head()));
         }
         Ok(())
     }

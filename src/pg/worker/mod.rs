@@ -31,5 +31,6 @@ pub mod served;
 pub mod signals;
 pub mod sweep;
 pub mod tidy;
+pub mod told;
 pub mod work;
 pub mod writer;

@@ -111,18 +111,6 @@ pub fn identity() -> (u64, u32) {
     }
 }
 
-/// A database's name, for the log; its OID if it has none.
-pub fn database_name(database: pg_sys::Oid) -> String {
-    // SAFETY: a catalog look-up in a transaction; a C string or null, copied at once.
-    unsafe {
-        let name = pg_sys::get_database_name(database);
-        if name.is_null() {
-            return database.to_u32().to_string();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
-    }
-}
-
 /// Reports table statistics to autovacuum, at most once a second unless the worker is leaving.
 pub fn report_statistics(leaving: bool) {
     // SAFETY: called outside of a transaction.

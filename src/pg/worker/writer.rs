@@ -24,7 +24,7 @@ use super::forget::Forget;
 use super::recount::Recount;
 use super::served::Served;
 use super::tidy::{Part, Tidy};
-use super::{renewals, signals, sweep, work};
+use super::{renewals, signals, sweep, told, work};
 use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
@@ -95,6 +95,8 @@ impl Writer {
             // Before anything is read: without a MAC nothing counts, where everything has one.
             let sealed = anchored.as_ref().is_some_and(|anchored| anchored.anchor.sealed);
             databases::hand_over(number, |left| left.sealed = sealed);
+            let name = server::database_name(server::database());
+            told::tell_again(number, &left, &name, restored)?;
             let mut batch = Batch::open(chain, of, anchored)?;
             let why = opening.as_ref().map(|opening| opening.why);
             let opened_at = match opening {
@@ -103,7 +105,6 @@ impl Writer {
             };
             batch.folds.all()?.into_iter().for_each(|event| folding.restore(event));
             ends.resume(&mut batch, restored, left.epoch == 0)?;
-            let name = work::database_name(server::database());
             Ok((name, served, of, opened_at, why, batch.done()?))
         })?;
         let mut writer = Self {
@@ -248,7 +249,7 @@ impl Writer {
     }
 
     fn finish(&mut self, done: Done) -> Result<(), Error> {
-        let Done { chain, written, cleared, alerts, rows, anchored } = done;
+        let Done { chain, written, cleared, told, rows, anchored } = done;
         (self.chain, self.anchored) = (chain, anchored);
         written.iter().for_each(|budget| budgets::written(budget, self.database));
         let (head, opened_at) = (self.chain.head(), self.opened_at);
@@ -267,7 +268,7 @@ impl Writer {
         let counters = board::of(self.number);
         counters.count(counter::ROWS, rows);
         counters.count(counter::BATCHES, 1);
-        alerts.iter().for_each(|event| log::alert(&self.name, event));
+        told::tell(self.number, &self.name, &told, head);
         if !cleared.is_empty() {
             // Cleared again, for a session that had read the budget before it was cleared.
             let done = self.served.transaction(|| {

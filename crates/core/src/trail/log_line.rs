@@ -19,7 +19,8 @@ pub const MAX_LINE: usize = 16 * 1024;
 /// Prefix of the hashed text. A new form of line needs a new version.
 const VERSION: &str = "log line v1 ";
 
-/// Makes the whole line. `fields` are members of a JSON object in ASCII, without `{` in a string.
+/// Makes the whole line. `fields` are members of a JSON object in ASCII, without braces in a string. The last of them may
+/// be an object that is still open: then it has the signature, and is closed behind it.
 pub fn sign(
     fields: &str,
     started: Timestamp,
@@ -36,8 +37,14 @@ pub fn sign(
         },
     );
     let signed = format!(r#"{{{fields},"server":{started},"line":{number},"key":{id}"#);
-    let mac = hex(&mac(key, &signed));
-    format!(r#"{PREFIX}{signed},"line_mac":"{mac}"}}"#)
+    let (mac, end) = (hex(&mac(key, &signed)), "}".repeat(open_objects(&signed)));
+    format!(r#"{PREFIX}{signed},"line_mac":"{mac}"{end}"#)
+}
+
+/// How many objects have begun and not ended. Strings have no braces.
+fn open_objects(signed: &str) -> usize {
+    let count = |brace| signed.matches(brace).count();
+    count('{').saturating_sub(count('}'))
 }
 
 fn mac(key: &ChainKey, signed: &str) -> [u8; 32] {
@@ -47,15 +54,26 @@ fn mac(key: &ChainKey, signed: &str) -> [u8; 32] {
 /// A JSON string in ASCII and without braces, so that text chosen by a login can neither end the
 /// line nor imitate another.
 pub fn json(text: &str) -> String {
-    let mut out = String::from("\"");
-    for unit in text.encode_utf16() {
-        match char::from_u32(unit.into()) {
-            Some(c @ (' ' | '!' | '#'..='[' | ']'..='z')) => out.push(c),
-            _ => out.push_str(&format!("\\u{unit:04x}")),
+    let mut out = String::with_capacity(text.len() + 2);
+    put_json(&mut out, text);
+    out
+}
+
+/// Appends what [`json`] makes.
+pub fn put_json(out: &mut String, text: &str) {
+    out.push('"');
+    let stays = |byte| matches!(byte, b' ' | b'!' | b'#'..=b'[' | b']'..=b'z');
+    if text.bytes().all(stays) {
+        out.push_str(text);
+    } else {
+        for unit in text.encode_utf16() {
+            match u8::try_from(unit) {
+                Ok(byte) if stays(byte) => out.push(byte.into()),
+                _ => out.push_str(&format!("\\u{unit:04x}")),
+            }
         }
     }
     out.push('"');
-    out
 }
 
 /// A text in the form of a line, not yet verified.
@@ -74,7 +92,11 @@ impl<'a> Line<'a> {
         }
         let start = text.rfind("password_verify: {")? + PREFIX.len();
         let object = text[start..].trim_end();
-        let (signed, mac) = object.strip_suffix(r#""}"#)?.rsplit_once(r#","line_mac":""#)?;
+        let (signed, rest) = object.rsplit_once(r#","line_mac":""#)?;
+        let (mac, end) = rest.split_once('"')?;
+        if end != "}".repeat(open_objects(signed)) {
+            return None;
+        }
         let (_, key) = signed.rsplit_once(r#","key":"#)?;
         let key = match key {
             "null" => None,
@@ -119,6 +141,16 @@ mod tests {
             assert!(parsed.is_genuine(&key("A")), "{text}");
             assert!(!parsed.is_genuine(&key("E")), "another key");
             assert!(!parsed.is_genuine(&ChainKey::Plain), "no key");
+        }
+    }
+
+    #[test]
+    fn an_object_that_is_still_open_has_the_signature() {
+        let line = sign(r#""event":{"id":"1.2"},"ours":{"count":1"#, 5, 12, None, &ChainKey::Plain);
+        assert!(line.ends_with(r#""}}"#), "{line}");
+        assert!(Line::parse(&line).unwrap().is_genuine(&ChainKey::Plain));
+        for changed in [format!("{line}}}"), line[..line.len() - 1].to_owned()] {
+            assert!(Line::parse(&changed).is_none(), "{changed}");
         }
     }
 

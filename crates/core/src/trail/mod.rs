@@ -9,6 +9,7 @@
 //! | [`erasable`] | user ids that can be erased while the chain holds |
 //! | [`forgotten`] | what an event says of ids that were erased |
 //! | [`ecs`] | events as systems read them that collect the events of many |
+//! | [`json_object`] | JSON in one pass |
 //! | [`log_line`] | lines of the server log that a login cannot forge |
 //! | [`name`] | names of roles and applications as text |
 //! | [`subject`] | subjects of certificates as text |
@@ -20,6 +21,7 @@ pub mod ecs;
 pub mod erasable;
 pub mod fold;
 pub mod forgotten;
+mod json_object;
 pub mod log_line;
 pub mod name;
 pub mod subject;
