@@ -25,6 +25,7 @@ pub mod query;
 pub mod roles;
 pub mod rotation;
 pub mod site;
+pub mod smtp;
 pub mod stall;
 pub mod tampering;
 pub mod throttle;
