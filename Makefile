@@ -24,7 +24,8 @@
 #   make privacy            how users are forgotten, and where their names still are: docs/privacy.md
 #   make verification       what verifying and the keyring cost: docs/verification.md
 #   make bench              everything against other libraries and applications: docs/bench/
-#   make tables             print the rules' own tables into docs/reference.md
+#   make siem-figures       what events cost that a SIEM reads: docs/siem-figures.md
+#   make tables             print the rules' own tables into docs/reference.md and docs/siem.md
 #   make lint               formatting, clippy, pgspot, and the rules of the house
 #
 # All can be run as root and as an ordinary user, who is asked for sudo where a folder is not theirs,
@@ -32,7 +33,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables privacy demo demo-keeper figures million scale keeper-figures keeper-program-figures redaction-figures windows neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
+.PHONY: all bench tables privacy demo demo-keeper figures million scale keeper-figures keeper-program-figures redaction-figures siem-figures windows neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
 
 all: build
 
@@ -74,6 +75,9 @@ hostile-servers: install
 
 figures: install
 	@scripts/figures.sh
+
+siem-figures: install
+	@scripts/siem.sh
 
 keeper-figures: install
 	@scripts/keeper.sh

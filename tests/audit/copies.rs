@@ -16,6 +16,7 @@ use password_verify_tests::trail::{
 use password_verify_tests::whole::{assert_whole, problem};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, WRONG, refused, sqlstate};
 use postgres::Client;
+use serde_json::{Value, json};
 
 #[test]
 fn a_dump_that_was_made_under_load_restores_to_a_whole_chain() {
@@ -154,7 +155,7 @@ fn a_standby_validates_when_told_to_and_records_after_promotion() {
     let (state, _, hint) = refused(here(&site.app).query(sql, &[&"42", &GOOD]));
     assert_eq!(state, "25006");
     assert!(hint.contains("password_verify.standby_validation"), "{hint}");
-    assert!(!standby.log().contains(r#""event":"standby""#));
+    assert!(!standby.log().contains(r#""ecs":"#));
 
     standby.configure(&["password_verify.standby_validation = on"]);
     run(standby.command("pg_ctl").arg("-D").arg(standby.data()).arg("reload"));
@@ -207,23 +208,44 @@ fn a_standby_validates_when_told_to_and_records_after_promotion() {
 
     // Each attempt is a line of the log, with no password in it.
     let log = standby.log();
-    let lines: Vec<&str> =
-        log.lines().filter(|line| line.contains(r#""event":"standby""#)).collect();
+    let lines: Vec<Value> = log
+        .lines()
+        .filter(|line| line.contains(r#""ecs":"#))
+        .map(|line| serde_json::from_str(&line[line.find("{").unwrap()..]).unwrap())
+        .collect();
     assert_eq!(lines.len(), attempts);
     for line in &lines {
-        assert!(
-            line.contains(r#""action":"validate""#)
-                && line.contains(r#""client_addr":"192.0.2.1""#),
-            "{line}"
+        assert_eq!(line["event"]["action"], "validate", "{line}");
+        assert_eq!(line["source"]["ip"], "192.0.2.1");
+        let ours = &line["password_verify"];
+        assert_eq!(
+            (&ours["login_role"], &ours["database"]),
+            (&json!(site.app), &json!(site.database))
         );
-        assert!(line.contains(&format!(r#""login_role":"{}""#, site.app)), "{line}");
+        assert_eq!(ours["left_out"], 0);
+        // It has no place.
+        assert!(line["event"].get("id").is_none() && ours.get("epoch").is_none(), "{line}");
     }
     for (user, outcome) in
         [("42", "valid"), ("nobody", "invalid_credentials"), ("victim", "throttled")]
     {
-        let mut of = lines.iter().filter(|line| line.contains(&format!(r#""user_id":"{user}""#)));
-        assert!(of.any(|line| line.contains(&format!(r#""outcome":"{outcome}""#))), "{user}");
+        let mut of = lines.iter().filter(|line| line["user"]["id"] == user);
+        assert!(of.any(|line| line["event"]["reason"] == outcome), "{user}");
     }
+    let mut auditor = here("postgres");
+    for line in log.lines().filter(|line| line.contains(r#""ecs":"#)) {
+        let sql = "SELECT genuine FROM auth.pv_verify_log_line($1)";
+        assert!(auditor.query_one(sql, &[&line]).unwrap().get::<_, bool>(0), "{line}");
+    }
+    // Whatever messages a caller asks for, the lines are not for her.
+    let (mut curious, heard) = standby.listen(&site.app, &site.database);
+    curious.batch_execute("SET client_min_messages = debug5").unwrap();
+    curious.query(sql, &[&"victim", &WRONG]).unwrap();
+    let heard = heard.lock().unwrap().join("\n");
+    assert!(!heard.contains("ecs") && !heard.contains("line_mac"), "{heard}");
+    let logged = standby.log();
+    assert!(logged.matches(r#""ecs":"#).count() > attempts, "it was logged");
+    let log = logged;
     assert!(!log.contains(GOOD) && !log.contains(WRONG));
     // Nothing was written.
     let after: String = here("postgres").query_one(trail, &[]).unwrap().get(0);

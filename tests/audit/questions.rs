@@ -225,7 +225,7 @@ fn the_feed_is_complete_and_in_order() {
         }
     }
     assert_eq!(fed, all);
-    let about_bob = "SELECT count(*) FROM auth.pv_events_after(NULL, NULL, 1000) WHERE event->'user'->>'id' = 'bob'";
+    let about_bob = "SELECT count(*) FROM auth.pv_events_after(NULL, NULL, 1000) WHERE event->'related'->'user' ? 'bob' AND event->'user'->>'id' = 'bob'";
     let expected = "SELECT count(*) FROM password_verify.event WHERE user_id = 'bob'";
     assert_eq!(number(&mut admin, about_bob), number(&mut admin, expected));
     for place in ["NULL, 1", "1, NULL"] {

@@ -38,6 +38,7 @@ fn defaults_units_and_contexts() {
             "password_verify.keyring_command =  postmaster",
             "password_verify.keyring_file =  postmaster",
             "password_verify.known_client_for = 43200 min [0, 5256000] superuser",
+            "password_verify.log_events = off superuser",
             "password_verify.min_length = 15 [8, 64] superuser",
             "password_verify.min_strength = 3 [0, 4] superuser",
             "password_verify.queue_length = 256 [0, 100000] postmaster",
