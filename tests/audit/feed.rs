@@ -2,18 +2,21 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use password_verify_tests::calls::{SET, create};
-use password_verify_tests::cluster::server;
+use password_verify_tests::cluster::{run, server};
 use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::feed::{Problem, Reader, place};
 use password_verify_tests::kill::crash_by;
 use password_verify_tests::query::number;
 use password_verify_tests::told::{load, with_clients};
-use password_verify_tests::trail::{settle, verify_from, wait_for, wait_until};
+use password_verify_tests::trail::{await_no_worker, settle, verify_from, wait_for, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, Site, attack};
 use postgres::Client;
 
@@ -262,4 +265,23 @@ fn a_page_is_read_beside_a_change_that_is_not_committed() {
         reader.rest(&mut admin, 100).unwrap();
         reader.events.iter().any(|event| event["event"]["reason"] == "rolled_back")
     });
+}
+
+/// All databases of a server share names, whatever their encodings are.
+#[test]
+fn a_database_whose_name_is_no_text_has_a_feed() {
+    let cluster = server(&["password_verify.log_events = on"]);
+    let latin1 = || Site::with(Arc::clone(&cluster), "ENCODING 'LATIN1' LOCALE 'C'");
+    let (site, other) = (latin1(), latin1());
+    create(&mut site.admin(), "someone", "short");
+    settle(&mut site.admin());
+    let rename = format!("ALTER DATABASE {} RENAME TO \"j\u{fc}rgen\\x\"", site.database);
+    await_no_worker(&mut site.admin());
+    other.admin().batch_execute(&rename).unwrap();
+    // Its bytes are not what a client that speaks UTF-8 would send.
+    let mut psql = cluster.command("psql");
+    psql.args(["-X", "-A", "-t", "-d"]).arg(OsStr::from_bytes(b"j\xfcrgen\\x")).args(["-c"]);
+    psql.arg("SELECT DISTINCT event->'password_verify'->>'database' FROM auth.pv_events_after(NULL, NULL)");
+    let output = run(&mut psql);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "j\\xfcrgen\\x5cx\n");
 }

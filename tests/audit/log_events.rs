@@ -12,7 +12,7 @@ use password_verify_tests::feed::Reader;
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::keyring::{fresh_key, line, reload, sealed_site};
 use password_verify_tests::kill::{crash_by, processes};
-use password_verify_tests::query::text;
+use password_verify_tests::query::{number, text};
 use password_verify_tests::told::{load, with_clients};
 use password_verify_tests::trail::{await_no_worker, settle, wait_for, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, OTHER, Site, attack};
@@ -369,4 +369,33 @@ fn nothing_that_a_login_chooses_forges_or_cuts_a_line() {
     }
     // The second line of a message is no line of the log by itself.
     assert!(!site.cluster.log().contains("\n2026 LOG"));
+}
+
+/// Who may write the tables, and has no key, gets no line signed: the worker that begins anew does not take a row's word.
+#[test]
+fn a_row_that_somebody_has_planted_has_no_line() {
+    let site = sealed_site(&line("first", &fresh_key()));
+    site.configure(&["log_events = on"]);
+    do_something(&site);
+    await_no_worker(&mut site.admin());
+    let genuine = fed(&mut site.admin()).len();
+    let plant = "INSERT INTO password_verify.event
+                 SELECT epoch, seq + 1, at, since, count, 'validate', 'valid', 'planted', client_addr, login_role, acting_role,
+                        peer_addr, certificate_subject, certificate_serial, application_name, pid, NULL, alert, detail, mac
+                   FROM password_verify.event ORDER BY epoch DESC, seq DESC LIMIT 1";
+    site.admin().batch_execute(plant).unwrap();
+    assert_eq!(fed_unchecked(&mut site.admin()), genuine as i64 + 1);
+    site.cluster.down();
+    site.cluster.up();
+    create(&mut site.login(), "after", "short");
+    let admin = &mut site.admin();
+    settle(admin);
+    await_no_worker(admin);
+    wait_until("the line of what came after", || site.cluster.log().contains(r#""id":"after""#));
+    assert!(!site.cluster.log().contains("planted"), "{}", site.cluster.log());
+    assert!(site.cluster.log().contains(r#""alert":["tampered"]"#));
+}
+
+fn fed_unchecked(admin: &mut Client) -> i64 {
+    number(admin, "SELECT count(*) FROM auth.pv_events_after(NULL, NULL, 10000)")
 }

@@ -1,8 +1,10 @@
 //! Converts text between the database's encoding and UTF-8. Incoming text leaves no copy behind.
 
 use std::borrow::Cow;
+use std::ffi::CStr;
 
 use password_verify_core::rules::secret::Secret;
+use password_verify_core::trail::name::printable;
 use pgrx::pg_sys;
 use zeroize::{Zeroize, Zeroizing};
 
@@ -149,6 +151,18 @@ pub unsafe fn to_utf8(datum: pg_sys::Datum) -> Result<Secret, Error> {
 pub fn database_is_utf8() -> bool {
     // SAFETY: reads a static of this process.
     unsafe { pg_sys::GetDatabaseEncoding() == UTF8 }
+}
+
+/// The name of this session's database in the form of names of roles; its OID if it has none.
+pub fn database_name() -> String {
+    // SAFETY: a catalog look-up in a transaction; a C string or null, copied at once.
+    unsafe {
+        let name = pg_sys::get_database_name(pg_sys::MyDatabaseId);
+        if name.is_null() {
+            return pg_sys::MyDatabaseId.to_u32().to_string();
+        }
+        printable(CStr::from_ptr(name).to_bytes(), database_is_utf8())
+    }
 }
 
 /// Makes a `text` datum in the database's encoding, in the current memory context.

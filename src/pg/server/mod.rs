@@ -1,7 +1,6 @@
 //! Facts about this process (whether it was preloaded, the time, whether it may write), what is
 //! called when it or a transaction ends, and waiting for a bounded time.
 
-use std::ffi::CStr;
 use std::time::{Duration, Instant};
 
 use password_verify_core::rules::account::Timestamp;
@@ -29,18 +28,6 @@ pub fn preloading() -> bool {
     let now = unsafe { pg_sys::process_shared_preload_libraries_in_progress };
     PRELOADED.fetch_or(now, std::sync::atomic::Ordering::Relaxed);
     now
-}
-
-/// A database's name, for the log; its OID if it has none.
-pub fn database_name(database: pg_sys::Oid) -> String {
-    // SAFETY: a catalog look-up in a transaction; a C string or null, copied at once.
-    unsafe {
-        let name = pg_sys::get_database_name(database);
-        if name.is_null() {
-            return database.to_u32().to_string();
-        }
-        CStr::from_ptr(name).to_string_lossy().into_owned()
-    }
 }
 
 /// Is this server run by pg_upgrade? Nothing is started then.

@@ -8,9 +8,9 @@ use password_verify_core::trail::log_line::{self, Line, json};
 use pgrx::{PgLogLevel, pg_sys};
 
 use super::event;
+use crate::pg::heap::text;
 use crate::pg::keys::keyring;
 use crate::pg::report::{ErrorReport, ROUTINE, SqlState};
-use crate::pg::server;
 use crate::pg::shared::log_lines;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
@@ -89,7 +89,7 @@ pub fn event_of_standby(queued: &QueuedEvent) {
             let key = anchors::audit_id_key().ok().flatten();
             event.user_id = event.user_id.and_then(|id| Some(key?.digest(&id)));
         }
-        let database = server::database_name(server::database());
+        let database = text::database_name();
         line(&ecs::to_members(&event, &database, Written::Line { left_out }));
     }
 }

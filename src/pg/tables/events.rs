@@ -7,7 +7,7 @@ use std::marker::PhantomData;
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::trail::chain::{Head, MAC_BYTES};
-use password_verify_core::trail::erasable::Named;
+use password_verify_core::trail::erasable::{Commitment, Named};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
@@ -35,6 +35,13 @@ pub struct EventRow {
 }
 
 impl EventRow {
+    /// The event, and what the chain covers of its user. `None` if a column has an impossible value.
+    pub fn covered(&self) -> Option<(&Event, Option<Commitment>)> {
+        let event = self.event.as_ref().ok()?;
+        let user = self.named?.commitment(event.user_id.as_deref()).ok()?;
+        Some((event, user))
+    }
+
     /// Its place in the chain, with its MAC; zeros for one that is none.
     pub fn head(&self) -> Head {
         let mac = self.mac.as_slice().try_into().unwrap_or_default();

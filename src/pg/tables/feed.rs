@@ -8,7 +8,7 @@ use password_verify_core::trail::ecs::{self, Written};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::moment::Moment;
-use crate::pg::server;
+use crate::pg::heap::text;
 use crate::pg::tables::events::Events;
 
 /// The rows after a place, or from the first that there is, each as its place and a JSON object. Costs a look-up in an
@@ -18,7 +18,7 @@ use crate::pg::tables::events::Events;
 /// [`Error::NotInstalled`], also for a row that is not as it was written; any PostgreSQL error.
 pub fn after(place: Option<(i64, i64)>, max_rows: i32) -> Result<Vec<(i64, i64, String)>, Error> {
     let events = Events::open(Access::Read)?;
-    let database = server::database_name(server::database());
+    let database = text::database_name();
     let (moment, max_rows) = (Moment::now(), usize::try_from(max_rows).unwrap_or_default());
     let mut found = Vec::new();
     let (epoch, seq) = place.unwrap_or((i64::MIN, i64::MIN));

@@ -172,8 +172,7 @@ impl Walk {
 
     /// Takes the next row, which may open an epoch.
     fn check(&mut self, row: &EventRow) -> Result<(), &'static str> {
-        let (Ok(event), Some(named)) = (&row.event, &row.named) else { return Err(CHANGED) };
-        let user = named.commitment(event.user_id.as_deref()).map_err(|_| CHANGED)?;
+        let (event, user) = row.covered().ok_or(CHANGED)?;
         if self.chain.as_ref().is_none_or(|epoch| epoch.chain.head().epoch != row.epoch) {
             self.chain = Some(self.enter(row.epoch, event)?);
         }

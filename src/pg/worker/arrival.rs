@@ -132,7 +132,11 @@ fn is_older(previous: Option<Head>, known: Head) -> bool {
     })
 }
 
-fn opening_of(events: &Events, epoch: i64) -> Result<Option<Opening>, Error> {
+/// How an epoch was opened, if its first row says so.
+///
+/// # Errors
+/// [`Error::NotInstalled`].
+pub fn opening_of(events: &Events, epoch: i64) -> Result<Option<Opening>, Error> {
     let row = events.since(epoch).next()?;
     let event = row.and_then(|row| row.event.ok());
     Ok(event.and_then(|event| event.detail.as_deref().and_then(Opening::parse)))

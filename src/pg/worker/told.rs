@@ -6,10 +6,12 @@
 //! are written. So every event has a line, and some have two.
 
 use password_verify_core::rules::event::Event;
-use password_verify_core::trail::chain::Head;
+use password_verify_core::trail::chain::{Chain, Head};
 
+use super::arrival;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
+use crate::pg::keys::keyring;
 use crate::pg::session::log;
 use crate::pg::shared::central::HandOver;
 use crate::pg::shared::databases;
@@ -32,7 +34,7 @@ pub fn tell(number: usize, database: &str, events: &[(Event, Head)], head: Head)
     databases::hand_over(number, |left| left.told_to = (head.epoch, head.seq));
 }
 
-/// Logs events again that the last worker may not have logged.
+/// Logs events again that the last worker may not have logged. Only what is as it was written: a line is signed.
 ///
 /// # Errors
 /// [`Error::NotInstalled`].
@@ -47,24 +49,46 @@ pub fn tell_again(
         return Ok(());
     }
     let events = Events::open(Access::Read)?;
-    let (mut rows, mut last, mut found) = (events.newest_first(), None, Vec::new());
-    while found.len() < MOST
-        && let Some(row) = rows.next()?
-    {
-        let is_known = match left.epoch {
-            0 => *last.get_or_insert(row.writer) != row.writer,
+    let (mut rows, mut found, mut last) = (events.newest_first(), Vec::new(), None);
+    let mut newest = None;
+    while let Some(row) = rows.next()? {
+        let head = row.head();
+        newest = newest.or(Some((row.writer, head)));
+        let is_known = match (left.epoch, newest) {
+            (0, Some((writer, _))) => row.writer != writer,
             _ => (row.epoch, row.seq) <= left.told_to,
         };
-        if is_known {
+        if is_known || found.len() == MOST {
+            last = Some(head);
             break;
         }
-        let place = row.head();
-        found.extend(row.event.map(|event| (event, place)));
+        found.push(row);
     }
     drop(rows);
-    found.iter().rev().for_each(|(event, place)| log::event(database, event, *place));
-    if let Some((_, newest)) = found.first() {
-        databases::hand_over(number, |left| left.told_to = (newest.epoch, newest.seq));
+    for row in found.into_iter().rev() {
+        let head = row.head();
+        let Some((event, user)) = row.covered() else { break };
+        let Some(mut chain) = chain_before(&events, head, last)? else { break };
+        if chain.check(head.seq, event, user.as_ref(), &head.mac).is_err() {
+            break;
+        }
+        log::event(database, event, head);
+        last = Some(head);
+    }
+    if let Some((_, head)) = newest {
+        databases::hand_over(number, |left| left.told_to = (head.epoch, head.seq));
     }
     Ok(())
+}
+
+/// The chain that ends before a row; `last`: the row before it. `None`: there is no such chain, or its key is not there.
+fn chain_before(events: &Events, row: Head, last: Option<Head>) -> Result<Option<Chain>, Error> {
+    let Some(opening) = arrival::opening_of(events, row.epoch)? else { return Ok(None) };
+    let Some(key) = keyring::of_chain(opening.key.as_deref()) else { return Ok(None) };
+    let last = last.filter(|last| last.epoch == row.epoch);
+    Ok(match last {
+        _ if row.seq == 0 => Some(Chain::open(key, row.epoch)),
+        Some(last) => Some(Chain::resume(key, row.epoch, last.seq.wrapping_add(1), last.mac)),
+        None => None,
+    })
 }

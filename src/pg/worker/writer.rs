@@ -29,6 +29,7 @@ use crate::counter;
 use crate::error::Error;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::shape::Shape;
+use crate::pg::heap::text;
 use crate::pg::keys::unsealed;
 use crate::pg::server;
 use crate::pg::session::event::to_event;
@@ -95,7 +96,7 @@ impl Writer {
             // Before anything is read: without a MAC nothing counts, where everything has one.
             let sealed = anchored.as_ref().is_some_and(|anchored| anchored.anchor.sealed);
             databases::hand_over(number, |left| left.sealed = sealed);
-            let name = server::database_name(server::database());
+            let name = text::database_name();
             told::tell_again(number, &left, &name, restored)?;
             let mut batch = Batch::open(chain, of, anchored)?;
             let why = opening.as_ref().map(|opening| opening.why);

@@ -469,6 +469,32 @@ mod tests {
         assert_eq!(hexadecimal(&most).len(), 54);
     }
 
+    /// The longest of everything, in the characters that take most room.
+    #[test]
+    fn the_longest_line_can_be_verified() {
+        use crate::kept::keyring::MAX_ID;
+        use crate::trail::chain::ChainKey;
+        use crate::trail::log_line::{Line, MAX_LINE, json, sign};
+        use crate::trail::name::printable;
+        let name = printable(&[0xff; 63], true);
+        let mut event = full();
+        event.user_id = Some("\u{1}".repeat(255));
+        event.client_addr = Some("2001:db8:ffff:ffff:ffff:ffff:255.255.255.255".into());
+        (event.login_role, event.acting_role) = (Some(name.clone()), Some(name.clone()));
+        (event.application_name, event.peer_addr) = (Some(name.clone()), event.client_addr.clone());
+        event.certificate_subject = Some("\\".repeat(203));
+        event.certificate_serial = Some("9".repeat(63));
+        event.alert = Alert(u8::MAX);
+        (event.at, event.since, event.count) = (i64::MIN, i64::MAX, i64::MIN);
+        let secret = json(&"\u{1}".repeat(128));
+        event.detail = Some(format!(r#"{{"secret":{secret},"job":{}}}"#, i64::MIN));
+        let head = Head { epoch: i64::MIN, seq: i64::MIN, mac: [0xff; 32] };
+        let members = to_members(&event, &name, Written::Row(head));
+        let line = sign(&members, i64::MIN, u64::MAX, Some(&"k".repeat(MAX_ID)), &ChainKey::Plain);
+        assert!((9_000..10_000).contains(&line.len()) && line.len() < MAX_LINE, "{}", line.len());
+        assert!(Line::parse(&line).unwrap().is_genuine(&ChainKey::Plain));
+    }
+
     #[test]
     fn times_at_the_ends_have_a_form() {
         assert_eq!(time(i64::MIN), "0000-01-01T00:00:00.000000Z");
