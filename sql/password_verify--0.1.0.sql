@@ -1,6 +1,6 @@
 -- password_verify 0.1.0: the whole SQL surface and all of its authority.
 --
--- Start at the end: section 9 sets every owner and grant. The sections before it define the
+-- Start at the end: section 10 sets every owner and grant. The sections before it define the
 -- objects, and each function declares that it runs as its owner and looks names up in pg_catalog
 -- only.
 
@@ -242,6 +242,9 @@ COMMENT ON COLUMN password_verify.event.user_nonce IS 'what mac covers of user_i
 CREATE INDEX event_user ON password_verify.event (user_id, at) WHERE user_id IS NOT NULL;
 CREATE INDEX event_client ON password_verify.event (client_addr, at) WHERE client_addr IS NOT NULL;
 CREATE INDEX event_xid ON password_verify.event (xid, action, at) WHERE xid IS NOT NULL;
+-- Who had the audit verified, what was found to be changed, and what was accepted.
+CREATE INDEX event_checked ON password_verify.event (at)
+ WHERE action OPERATOR(pg_catalog.=) ANY ('{verify,tampered,accept_restore}');
 
 -- Folded events whose count may still grow. Only the worker writes this table.
 CREATE TABLE password_verify.event_fold (
@@ -1766,6 +1769,8 @@ SELECT k.kind, k.object
                ('auditor',   'pv_recent_events'),
                ('auditor',   'pv_events_after'),
                ('auditor',   'pv_stats'),
+               ('auditor',   'pv_doctor_summary'),
+               ('auditor',   'doctor_summary'),
                ('auditor',   'statistics'),
                ('auditor',   'pv_verify_events'),
                ('auditor',   'pv_verify_credentials'),
@@ -1954,11 +1959,824 @@ $function$;
 COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) IS 'undo pv_grant';
 
 --------------------------------------------------------------------------------
--- 9. Every privilege
+-- 9. The doctor: what is not as it should be, and how to mend it
+--
+-- A function for each area has a row for each finding: its rule, what it is about, and the remedy. password_verify.rule
+-- says how bad that is, and why. All run as their caller: pv_doctor as a superuser, and the counts for auditors as
+-- pv_owner, who does not see pg_hba.conf. What could not be looked at is a finding, too.
+--
+-- They read catalogs, what the library knows, and a few rows; only doctor_records reads a table of ours from end to end.
+-- Their cost grows with the roles, functions and publications of the database, and they wait half a second at most where
+-- something is locked.
+--
+-- Names are spelled in printable ASCII, and a remedy that is no statement is a comment: whatever an application has named its
+-- objects, what is shown here may be pasted.
+--------------------------------------------------------------------------------
+
+CREATE VIEW password_verify.rule AS
+SELECT r.area, r.severity, r.rule, r.why
+  FROM (VALUES
+    ('installation', 'critical', 'library and SQL are of different versions', 'functions run code that was not made for them'),
+    ('keys', 'warning', 'no keyring', 'whoever has a dump can attack its hashes, and whoever can write the tables can set passwords'),
+    ('keys', 'critical', 'the keyring''s file is not as it must be', 'keys in it may be known to others, and the server will not start again'),
+    ('keys', 'critical', 'unsealed rows are accepted', 'whoever can write the tables can set passwords'),
+    ('keys', 'warning', 'a move to a keyring has been declared', 'while the setting is there, whoever can write the tables may pretend that the move has not begun'),
+    ('records', 'critical', 'records under a key that the keyring lacks', 'no password of them is ever right'),
+    ('records', 'warning', 'records under an old key', 'a stolen old key still opens them'),
+    ('records', 'critical', 'records that are not sealed', 'a dump shows their hashes'),
+    ('records', 'warning', 'imported hashes that do not look at the whole password', 'several passwords are right until each user''s next change'),
+    ('records', 'note', 'imported hashes', 'they are of another system''s cost until each user''s next login'),
+    ('records', 'note', 'records of another cost than new ones', 'each is renewed at its user''s next login'),
+    ('roles', 'critical', 'an application logs in as a superuser', 'whatever gets into the application reads and writes everything'),
+    ('roles', 'critical', 'an application may bypass row security', 'it needs one more grant to read every hash'),
+    ('roles', 'critical', 'an application may replicate', 'it can copy the whole server, hashes included'),
+    ('roles', 'critical', 'an application may create roles', 'before PostgreSQL 16 it can make itself a member of any role but superusers'),
+    ('roles', 'critical', 'an application may use the server''s files', 'it can read or write tables, keys and logs past PostgreSQL'),
+    ('roles', 'critical', 'an application may run programs', 'it is the operating system''s user of the server'),
+    ('roles', 'critical', 'the owner is more than a plain role', 'whoever acts as the owner reads and writes every credential'),
+    ('grants', 'critical', 'kinds that no login may have both', 'who asks for a job and takes it has any secret opened'),
+    ('grants', 'warning', 'kinds that should be apart', 'whatever gets into the application can set any password'),
+    ('grants', 'critical', 'granted to PUBLIC', 'every login of this database may call it'),
+    ('grants', 'warning', 'a kind that is not complete', 'some of its functions fail, or were granted by hand'),
+    ('grants', 'critical', 'a private object is granted', 'nobody but its owner needs it'),
+    ('schema', 'critical', 'others may create objects in the schema of the functions', 'a function of the same name there is called instead, and gets the passwords'),
+    ('schema', 'critical', 'a function that is called instead of ours', 'a call that does not name the schema, or with other types, gives it the password'),
+    ('outside', 'critical', 'a publication has tables of ours', 'a subscriber gets every hash'),
+    ('outside', 'critical', 'a connection over the network without a password', 'whoever reaches the server is the application'),
+    ('outside', 'warning', 'a connection over the network without TLS', 'whoever listens there has what crosses it'),
+    ('outside', 'warning', 'a login''s password crosses the network as it is', 'a server that was taken over, or pretends to be this one, gets it'),
+    ('outside', 'warning', 'a line of pg_hba.conf that is not understood', 'the file is not used as it is now'),
+    ('logging', 'warning', 'redaction is off', 'passwords are in the log and in statistics'),
+    ('logging', 'warning', 'errors are not logged', 'their texts then reach clients as PostgreSQL made them'),
+    ('logging', 'warning', 'wrappers that redaction does not know', 'the log has a statement with their arguments before it is known that they call us'),
+    ('logging', 'note', 'statements with secrets in their text', 'pg_stat_activity may show them for a moment'),
+    ('settings', 'critical', 'hashes below what OWASP asks for', 'every call that hashes fails'),
+    ('settings', 'warning', 'passwords shorter than NIST SP 800-63B-4 asks for', 'fewer than 15 characters are for a second factor beside'),
+    ('settings', 'warning', 'common passwords are accepted', 'they are guessed first'),
+    ('settings', 'warning', 'accounts hardly wait', 'a guess at one account costs nothing'),
+    ('settings', 'warning', 'client addresses are not limited', 'one address may guess at every account'),
+    ('settings', 'note', 'repeated failures are forgiven', 'NIST SP 800-63B-4 counts every failure, and repeats show who has logged in'),
+    ('settings', 'warning', 'secrets may cross the network in the clear', 'whoever listens there has them'),
+    ('settings', 'note', 'answers do not wait for their event', 'a crash loses the events of the last moment'),
+    ('settings', 'warning', 'a standby has budgets of its own', 'who reaches both servers guesses twice as often'),
+    ('server', 'warning', 'more memory for hashes than there is', 'the operating system ends processes of the server when all slots are in use'),
+    ('server', 'warning', 'more hash slots than processors', 'each hash takes longer, and attempts time out'),
+    ('server', 'note', 'hashes in small pages', 'each takes about twice as long'),
+    ('worker', 'critical', 'no worker comes', 'no attempt gets an answer'),
+    ('worker', 'critical', 'events wait to be written', 'answers wait for them, or fail'),
+    ('worker', 'warning', 'the queue of events is filling', 'attempts are answered busy when it is full'),
+    ('worker', 'warning', 'the budgets are filling', 'attempts are answered busy when there is no place for another'),
+    ('audit', 'critical', 'the audit is not as it was written', 'somebody has changed, removed or inserted events'),
+    ('audit', 'critical', 'a table is not as it was written', 'somebody has changed, removed or put back rows'),
+    ('audit', 'warning', 'the audit was not verified for 30 days', 'a change is noticed too late to be understood'),
+    ('tables', 'warning', 'an index that is not ours', 'it makes writes dearer, and its functions run with the rights of the owner'),
+    ('tables', 'critical', 'a trigger', 'no call works while it is there'),
+    ('tables', 'critical', 'a column that is not ours', 'no call works while it is there'),
+    ('tables', 'critical', 'a table that is not as it was created', 'no call works'),
+    ('tables', 'warning', 'dead rows', 'look-ups pass them'),
+    ('unknown', 'unknown', 'not seen', 'nothing is known of it')) AS r (area, severity, rule, why);
+COMMENT ON VIEW password_verify.rule IS 'what pv_doctor looks for';
+
+CREATE FUNCTION password_verify.facts(OUT fact text, OUT value text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE c SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_facts_wrapper';
+COMMENT ON FUNCTION password_verify.facts() IS 'what only the library knows of the server';
+
+CREATE FUNCTION password_verify.spelled(name text, literal boolean) RETURNS text
+    LANGUAGE c SET search_path = pg_catalog, pg_temp
+    AS 'MODULE_PATHNAME', 'pv_spelled_wrapper';
+COMMENT ON FUNCTION password_verify.spelled(text, boolean) IS 'a name, or a literal, that is not printable ASCII, spelled in that; NULL for others';
+
+CREATE FUNCTION password_verify.quoted(name text) RETURNS text
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS 'SELECT COALESCE(password_verify.spelled(name, false), pg_catalog.quote_ident(name))';
+COMMENT ON FUNCTION password_verify.quoted(text) IS 'a name as a statement has it, in printable ASCII';
+
+CREATE FUNCTION password_verify.literal(value text) RETURNS text
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS 'SELECT COALESCE(password_verify.spelled(value, true), pg_catalog.quote_literal(value))';
+COMMENT ON FUNCTION password_verify.literal(text) IS 'a text as a statement has it, in printable ASCII';
+
+CREATE FUNCTION password_verify.role_name(role oid) RETURNS text
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT CASE role WHEN 0::pg_catalog.oid THEN 'PUBLIC'
+       ELSE (SELECT password_verify.quoted(r.rolname::pg_catalog.text) FROM pg_catalog.pg_roles r WHERE r.oid OPERATOR(pg_catalog.=) role) END
+$function$;
+COMMENT ON FUNCTION password_verify.role_name(oid) IS 'a role as GRANT names it';
+
+-- The functions' schema, to be put before a name.
+CREATE FUNCTION password_verify.api() RETURNS text
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT password_verify.quoted(n.nspname::pg_catalog.text)
+  FROM pg_catalog.pg_extension e
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+ WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify'
+$function$;
+COMMENT ON FUNCTION password_verify.api() IS 'the schema of the functions';
+
+-- Memberships by which a member can act as the role: from PostgreSQL 16 on there are others.
+CREATE VIEW password_verify.membership AS
+SELECT m.roleid AS role, m.member
+  FROM pg_catalog.pg_auth_members m
+ CROSS JOIN LATERAL (SELECT pg_catalog.to_jsonb(m)) AS options (of)
+ WHERE COALESCE((options.of OPERATOR(pg_catalog.->>) 'inherit_option')::pg_catalog.bool, true)
+    OR COALESCE((options.of OPERATOR(pg_catalog.->>) 'set_option')::pg_catalog.bool, true);
+COMMENT ON VIEW password_verify.membership IS 'which role can act as which other';
+
+CREATE VIEW password_verify.holding AS
+SELECT DISTINCT acl.grantee AS role, m.class, m.object, m.name, k.kind
+  FROM password_verify.member m
+ CROSS JOIN LATERAL pg_catalog.aclexplode(m.acl) acl
+  LEFT JOIN password_verify.kind k ON k.object OPERATOR(pg_catalog.=) m.name AND m.privilege OPERATOR(pg_catalog.=) acl.privilege_type
+ WHERE acl.grantee OPERATOR(pg_catalog.<>) m.owner;
+COMMENT ON VIEW password_verify.holding IS 'what has been granted to whom, and of which kind it is';
+
+-- Every login that has a kind, or can act as a role that has one, and all roles that it can act as.
+CREATE VIEW password_verify.acting AS
+WITH RECURSIVE up (role) AS (
+    SELECT h.role FROM password_verify.holding h WHERE h.kind IS NOT NULL AND h.role OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+     UNION
+    SELECT m.member FROM up JOIN password_verify.membership m ON m.role OPERATOR(pg_catalog.=) up.role),
+down (login, role) AS (
+    SELECT r.oid, r.oid FROM up JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) up.role AND r.rolcanlogin
+     UNION
+    SELECT down.login, m.role FROM down JOIN password_verify.membership m ON m.member OPERATOR(pg_catalog.=) down.role)
+SELECT down.login, down.role FROM down;
+COMMENT ON VIEW password_verify.acting IS 'which roles an application''s login can act as';
+
+CREATE FUNCTION password_verify.doctor_installation(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT 'library and SQL are of different versions',
+       pg_catalog.format('%s and %s', f.value, password_verify.quoted(e.extversion)),
+       'ALTER EXTENSION password_verify UPDATE; -- after a restart, if the server still runs an older library'
+  FROM pg_catalog.pg_extension e
+  JOIN password_verify.facts() f ON f.fact OPERATOR(pg_catalog.=) 'library' AND f.value OPERATOR(pg_catalog.<>) e.extversion
+ WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify'
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_installation() IS 'findings about the installation';
+
+CREATE FUNCTION password_verify.doctor_keys(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH facts AS MATERIALIZED (SELECT f.fact, f.value FROM password_verify.facts() f)
+SELECT 'no keyring', NULL, '-- make one: docs/operating.md, "Keys"'
+ WHERE NOT EXISTS (SELECT FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'key')
+UNION ALL
+SELECT 'the keyring''s file is not as it must be', f.value,
+       '-- mend it where it lies; then SELECT pg_catalog.pg_reload_conf();'
+  FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'key file'
+UNION ALL
+SELECT CASE f.value WHEN 'on' THEN 'unsealed rows are accepted' ELSE 'a move to a keyring has been declared' END, NULL,
+       '-- CALL pv_rotate_keys() in every database, remove password_verify.accept_unsealed from postgresql.conf, and restart'
+  FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'accept_unsealed' AND EXISTS (SELECT FROM facts k WHERE k.fact OPERATOR(pg_catalog.=) 'key')
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_keys() IS 'findings about the keyring';
+
+-- What the records are sealed with is counted row by row: two seconds for a million users. Whoever asks every minute is told
+-- that it was not, where the table is large.
+CREATE FUNCTION password_verify.doctor_records(whole boolean, OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    small CONSTANT pg_catalog.int8 := 50000000;
+BEGIN
+    IF whole OR pg_catalog.pg_relation_size('password_verify.credential') OPERATOR(pg_catalog.<) small THEN
+        RETURN QUERY
+        WITH facts AS MATERIALIZED (SELECT f.fact, f.value FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'key')
+        SELECT CASE WHEN k.key_id IS NULL THEN 'records that are not sealed'
+                    WHEN EXISTS (SELECT FROM facts f WHERE f.value OPERATOR(pg_catalog.=) pg_catalog.concat(k.key_id, '$', k.fingerprint))
+                    THEN 'records under an old key' ELSE 'records under a key that the keyring lacks' END,
+               pg_catalog.concat_ws(' under ', k.records::pg_catalog.text, password_verify.quoted(k.key_id)),
+               CASE WHEN k.key_id IS NULL OR EXISTS (SELECT FROM facts f WHERE f.value OPERATOR(pg_catalog.=) pg_catalog.concat(k.key_id, '$', k.fingerprint))
+                    THEN pg_catalog.concat('CALL ', password_verify.api(), '.pv_rotate_keys();')
+                    ELSE '-- put that key back into the keyring, before the last line; then SELECT pg_catalog.pg_reload_conf();' END
+          FROM password_verify.keys() k
+         WHERE NOT k.active AND k.records OPERATOR(pg_catalog.>) 0;
+    ELSE
+        RETURN QUERY SELECT 'not seen', 'which keys records are sealed with, because there are many',
+                            pg_catalog.concat('SELECT * FROM ', password_verify.api(), '.pv_doctor();');
+    END IF;
+    RETURN QUERY
+    SELECT CASE WHEN c.scheme IS NULL THEN 'records of another cost than new ones'
+                WHEN c.scheme IN ('bcrypt', 'bcrypt-2x', 'des-crypt', 'xdes-crypt', 'mssql2000')
+                THEN 'imported hashes that do not look at the whole password' ELSE 'imported hashes' END,
+           pg_catalog.format('%s of %s, as far as counted', pg_catalog.sum(c.users), COALESCE(c.scheme, c.cost)),
+           '-- they are renewed at the next login; who does not log in any more may be disabled'
+      FROM (SELECT t.users,
+                   CASE WHEN pg_catalog.starts_with(t.template, '$legacy$') THEN pg_catalog.split_part(t.template, '$', 4)
+                        WHEN pg_catalog.starts_with(t.template, '$wrapped$') THEN pg_catalog.split_part(t.template, '$', 8) END,
+                   pg_catalog.split_part(t.template, '$', 4)
+              FROM password_verify.cost_class t
+             WHERE t.users OPERATOR(pg_catalog.>) 0 AND NOT t.current) c (users, scheme, cost)
+     GROUP BY c.scheme, CASE WHEN c.scheme IS NULL THEN c.cost END, c.cost;
+END
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_records(boolean) IS 'findings about keys and costs of records';
+
+CREATE FUNCTION password_verify.doctor_roles(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH acting AS MATERIALIZED (
+    SELECT a.login, a.role, l.rolsuper AS is_superuser,
+           pg_catalog.concat_ws(' as ', password_verify.role_name(a.login),
+                     CASE WHEN a.role OPERATOR(pg_catalog.<>) a.login THEN password_verify.role_name(a.role) END) AS object
+      FROM password_verify.acting a
+      JOIN pg_catalog.pg_roles l ON l.oid OPERATOR(pg_catalog.=) a.login)
+SELECT can.rule, a.object, pg_catalog.format('ALTER ROLE %s %s;', password_verify.role_name(r.oid), can.remedy)
+  FROM acting a
+  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.role
+ CROSS JOIN LATERAL (VALUES
+       ('an application logs in as a superuser', 'NOSUPERUSER', r.rolsuper),
+       ('an application may bypass row security', 'NOBYPASSRLS', r.rolbypassrls AND NOT r.rolsuper),
+       ('an application may replicate', 'NOREPLICATION', r.rolreplication AND NOT r.rolsuper),
+       ('an application may create roles', 'NOCREATEROLE', r.rolcreaterole AND NOT r.rolsuper
+            AND pg_catalog.current_setting('server_version_num')::pg_catalog.int4 OPERATOR(pg_catalog.<) 160000)) AS can (rule, remedy, is_so)
+ WHERE can.is_so AND (NOT a.is_superuser OR a.role OPERATOR(pg_catalog.=) a.login)
+UNION ALL
+-- A role that comes with PostgreSQL is taken from whoever has it directly.
+SELECT CASE r.rolname WHEN 'pg_execute_server_program' THEN 'an application may run programs'
+            ELSE 'an application may use the server''s files' END,
+       a.object,
+       (SELECT pg_catalog.string_agg(pg_catalog.format('REVOKE %s FROM %s;', r.rolname, password_verify.role_name(m.member)), ' ')
+          FROM password_verify.membership m
+          JOIN acting b ON b.login OPERATOR(pg_catalog.=) a.login AND b.role OPERATOR(pg_catalog.=) m.member
+         WHERE m.role OPERATOR(pg_catalog.=) a.role)
+  FROM acting a
+  JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) a.role
+   AND r.rolname IN ('pg_read_server_files', 'pg_write_server_files', 'pg_execute_server_program')
+ WHERE NOT a.is_superuser
+UNION ALL
+SELECT 'the owner is more than a plain role', password_verify.role_name(o.oid),
+       pg_catalog.format('ALTER ROLE %s NOLOGIN NOSUPERUSER NOCREATEROLE NOCREATEDB NOREPLICATION NOBYPASSRLS;', password_verify.role_name(o.oid))
+  FROM pg_catalog.pg_namespace n
+  JOIN pg_catalog.pg_roles o ON o.oid OPERATOR(pg_catalog.=) n.nspowner
+ WHERE n.nspname OPERATOR(pg_catalog.=) 'password_verify'
+   AND (o.rolcanlogin OR o.rolsuper OR o.rolcreaterole OR o.rolcreatedb OR o.rolreplication OR o.rolbypassrls)
+UNION ALL
+SELECT 'the owner is more than a plain role',
+       pg_catalog.format('%s is a member of %s', password_verify.role_name(m.member), password_verify.role_name(m.roleid)),
+       pg_catalog.format('REVOKE %s FROM %s;', password_verify.role_name(m.roleid), password_verify.role_name(m.member))
+  FROM pg_catalog.pg_namespace n
+  JOIN pg_catalog.pg_auth_members m ON n.nspowner IN (m.roleid, m.member)
+ WHERE n.nspname OPERATOR(pg_catalog.=) 'password_verify'
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_roles() IS 'findings about what roles may do beside';
+
+CREATE FUNCTION password_verify.doctor_grants(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH holding AS MATERIALIZED (SELECT h.role, h.class, h.object, h.name, h.kind FROM password_verify.holding h),
+whole AS (
+    SELECT k.kind, pg_catalog.count(DISTINCT m.object) AS objects
+      FROM password_verify.kind k
+      JOIN password_verify.member m ON m.name OPERATOR(pg_catalog.=) k.object
+     GROUP BY k.kind),
+-- pv_revoke takes a name as regrole reads it, which knows no U&.
+held AS (
+    SELECT h.role, h.kind, pg_catalog.count(DISTINCT h.object) AS objects,
+           pg_catalog.format('SELECT %s.pv_revoke(%s, %L);', password_verify.api(),
+                  CASE WHEN password_verify.spelled(r.rolname::pg_catalog.text, false) IS NULL
+                       THEN pg_catalog.quote_literal(pg_catalog.quote_ident(r.rolname)) ELSE pg_catalog.quote_literal(r.oid) END, h.kind) AS revoked
+      FROM holding h
+      JOIN pg_catalog.pg_roles r ON r.oid OPERATOR(pg_catalog.=) h.role
+     WHERE h.kind IS NOT NULL
+     GROUP BY h.role, h.kind, r.rolname, r.oid)
+SELECT CASE pair.one WHEN 'depositor' THEN 'kinds that no login may have both' ELSE 'kinds that should be apart' END,
+       pg_catalog.format('%s: %s and %s', password_verify.role_name(a.login), pair.one, pair.other),
+       pg_catalog.string_agg(DISTINCT two.revoked, ' ')
+  FROM (VALUES ('depositor', 'connector'), ('verifier', 'registrar'), ('verifier', 'manager')) AS pair (one, other)
+  JOIN held two ON two.kind OPERATOR(pg_catalog.=) pair.other
+  JOIN password_verify.acting a ON a.role OPERATOR(pg_catalog.=) two.role
+  JOIN pg_catalog.pg_roles l ON l.oid OPERATOR(pg_catalog.=) a.login AND NOT l.rolsuper
+ WHERE EXISTS (SELECT FROM password_verify.acting b
+                 JOIN held one ON one.role OPERATOR(pg_catalog.=) b.role AND one.kind OPERATOR(pg_catalog.=) pair.one
+                WHERE b.login OPERATOR(pg_catalog.=) a.login)
+ GROUP BY a.login, pair.one, pair.other
+UNION ALL
+SELECT 'granted to PUBLIC', h.object, pg_catalog.format('REVOKE ALL ON %s %s FROM PUBLIC;', h.class, h.object)
+  FROM holding h
+ WHERE h.role OPERATOR(pg_catalog.=) 0::pg_catalog.oid
+UNION ALL
+SELECT 'a kind that is not complete',
+       pg_catalog.format('%s of %s: %s of %s', h.kind, password_verify.role_name(h.role), h.objects, w.objects),
+       pg_catalog.concat(h.revoked, ' -- or pv_grant, which grants the rest')
+  FROM held h
+  JOIN whole w ON w.kind OPERATOR(pg_catalog.=) h.kind AND w.objects OPERATOR(pg_catalog.<>) h.objects
+UNION ALL
+SELECT 'a private object is granted', pg_catalog.format('%s to %s', h.object, password_verify.role_name(h.role)),
+       pg_catalog.format('REVOKE ALL ON %s %s FROM %s;', h.class, h.object, password_verify.role_name(h.role))
+  FROM holding h
+ WHERE h.kind IS NULL AND h.role OPERATOR(pg_catalog.<>) 0::pg_catalog.oid AND h.name NOT IN ('pv_doctor', 'pv_grants')
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_grants() IS 'findings about kinds';
+
+-- The search_path that a session of each login begins with: its own for this database, its own, the database's, or the
+-- server's, for which the value of this session stands before any SET.
+CREATE VIEW password_verify.path AS
+SELECT a.login, element.place, n.oid AS schema
+  FROM (SELECT DISTINCT o.login FROM password_verify.acting o) a
+  JOIN pg_catalog.pg_roles l ON l.oid OPERATOR(pg_catalog.=) a.login
+ CROSS JOIN LATERAL (
+       SELECT COALESCE(
+              (SELECT pg_catalog.substr(item.text, 13)
+                 FROM pg_catalog.pg_db_role_setting s
+                CROSS JOIN LATERAL pg_catalog.unnest(s.setconfig) item (text)
+                WHERE s.setrole IN (a.login, 0::pg_catalog.oid)
+                  AND s.setdatabase IN (0::pg_catalog.oid, (SELECT d.oid FROM pg_catalog.pg_database d WHERE d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()))
+                  AND pg_catalog.starts_with(item.text, 'search_path=')
+                ORDER BY s.setrole OPERATOR(pg_catalog.<>) 0::pg_catalog.oid DESC, s.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid DESC
+                LIMIT 1),
+              (SELECT s.reset_val FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'search_path'))) whole (path)
+ CROSS JOIN LATERAL pg_catalog.regexp_matches(whole.path, '"((?:[^"]|"")*)"|([^",[:space:]]+)', 'g') WITH ORDINALITY AS element (found, place)
+  JOIN pg_catalog.pg_namespace n
+    ON n.nspname OPERATOR(pg_catalog.=) CASE WHEN element.found[1] IS NULL THEN pg_catalog.lower(element.found[2])
+                        WHEN element.found[1] OPERATOR(pg_catalog.=) '$user' THEN l.rolname::pg_catalog.text
+                        ELSE pg_catalog.replace(element.found[1], '""', '"') END;
+COMMENT ON VIEW password_verify.path IS 'where an application''s login looks for functions whose schema it does not name';
+
+CREATE FUNCTION password_verify.doctor_schema(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH api AS MATERIALIZED (
+    SELECT e.oid AS extension, n.oid, n.nspowner, n.nspacl, password_verify.quoted(n.nspname::pg_catalog.text) AS name
+      FROM pg_catalog.pg_extension e
+      JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) e.extnamespace
+     WHERE e.extname OPERATOR(pg_catalog.=) 'password_verify'),
+namesake AS MATERIALIZED (
+    SELECT p.oid, p.pronamespace
+      FROM (SELECT DISTINCT m.name FROM password_verify.member m WHERE m.privilege OPERATOR(pg_catalog.=) 'EXECUTE' AND pg_catalog.starts_with(m.name, 'pv_')) ours
+      JOIN pg_catalog.pg_proc p ON p.proname OPERATOR(pg_catalog.=) ours.name
+     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                        WHERE d.classid OPERATOR(pg_catalog.=) 'pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
+                          AND d.refobjid OPERATOR(pg_catalog.=) (SELECT a.extension FROM api a)))
+SELECT 'others may create objects in the schema of the functions',
+       pg_catalog.format('%s in %s', password_verify.role_name(creator.who), a.name),
+       CASE WHEN creator.owns THEN pg_catalog.format('ALTER SCHEMA %s OWNER TO %s;', a.name, password_verify.role_name(10::pg_catalog.oid))
+            ELSE pg_catalog.format('REVOKE CREATE ON SCHEMA %s FROM %s;', a.name, password_verify.role_name(creator.who)) END
+  FROM api a
+ CROSS JOIN LATERAL (
+       SELECT a.nspowner, true
+        UNION ALL
+       SELECT DISTINCT acl.grantee, false
+         FROM pg_catalog.aclexplode(a.nspacl) acl
+        WHERE acl.privilege_type OPERATOR(pg_catalog.=) 'CREATE' AND acl.grantee OPERATOR(pg_catalog.<>) a.nspowner) AS creator (who, owns)
+ WHERE NOT EXISTS (SELECT
+                     FROM pg_catalog.pg_roles named
+                     JOIN pg_catalog.pg_database d ON d.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()
+                     JOIN pg_catalog.pg_roles r
+                       ON r.oid OPERATOR(pg_catalog.=) CASE named.rolname WHEN 'pg_database_owner' THEN d.datdba ELSE named.oid END
+                    WHERE named.oid OPERATOR(pg_catalog.=) creator.who AND r.rolsuper)
+UNION ALL
+SELECT 'a function that is called instead of ours', spelled.name, pg_catalog.format('DROP ROUTINE %s;', spelled.name)
+  FROM namesake s
+  JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) s.oid
+  JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
+ CROSS JOIN LATERAL (
+       SELECT pg_catalog.format('%s.%s(%s)', password_verify.quoted(n.nspname::pg_catalog.text), password_verify.quoted(p.proname::pg_catalog.text),
+                     (SELECT pg_catalog.string_agg(pg_catalog.concat(password_verify.quoted(tn.nspname::pg_catalog.text), '.', password_verify.quoted(t.typname::pg_catalog.text)),
+                                        ', ' ORDER BY arg.place)
+                        FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS arg (type, place)
+                        JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) arg.type
+                        JOIN pg_catalog.pg_namespace tn ON tn.oid OPERATOR(pg_catalog.=) t.typnamespace))) spelled (name)
+ WHERE s.pronamespace OPERATOR(pg_catalog.=) (SELECT a.oid FROM api a)
+    OR EXISTS (SELECT
+                 FROM password_verify.path theirs
+                WHERE theirs.schema OPERATOR(pg_catalog.=) s.pronamespace
+                  AND pg_catalog.has_schema_privilege(theirs.login, s.pronamespace, 'USAGE')
+                  AND NOT EXISTS (SELECT
+                                    FROM password_verify.path ours
+                                   WHERE ours.login OPERATOR(pg_catalog.=) theirs.login AND ours.place OPERATOR(pg_catalog.<) theirs.place
+                                     AND ours.schema OPERATOR(pg_catalog.=) (SELECT a.oid FROM api a)))
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_schema() IS 'findings about whose functions are called';
+
+-- In PL/pgSQL, which looks for what it reads when it comes to that: not every version has publications of schemas, and not
+-- every caller may read pg_hba.conf.
+CREATE FUNCTION password_verify.doctor_outside(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $function$
+BEGIN
+    RETURN QUERY
+    SELECT 'a publication has tables of ours', pg_catalog.format('%s: all tables', password_verify.quoted(p.pubname::pg_catalog.text)),
+           pg_catalog.format('DROP PUBLICATION %s; -- and create it again for the tables that it is for', password_verify.quoted(p.pubname::pg_catalog.text))
+      FROM pg_catalog.pg_publication p
+     WHERE p.puballtables
+    UNION ALL
+    SELECT 'a publication has tables of ours', pg_catalog.format('%s: %s', password_verify.quoted(p.pubname::pg_catalog.text), r.prrelid::pg_catalog.regclass),
+           pg_catalog.format('ALTER PUBLICATION %s DROP TABLE %s;', password_verify.quoted(p.pubname::pg_catalog.text), r.prrelid::pg_catalog.regclass)
+      FROM pg_catalog.pg_publication_rel r
+      JOIN pg_catalog.pg_publication p ON p.oid OPERATOR(pg_catalog.=) r.prpubid
+      JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) r.prrelid AND c.relnamespace OPERATOR(pg_catalog.=) 'password_verify'::pg_catalog.regnamespace;
+    IF pg_catalog.to_regclass('pg_catalog.pg_publication_namespace') IS NOT NULL THEN
+        RETURN QUERY
+        SELECT 'a publication has tables of ours', pg_catalog.format('%s: schema password_verify', password_verify.quoted(p.pubname::pg_catalog.text)),
+               pg_catalog.format('ALTER PUBLICATION %s DROP TABLES IN SCHEMA password_verify;', password_verify.quoted(p.pubname::pg_catalog.text))
+          FROM pg_catalog.pg_publication_namespace s
+          JOIN pg_catalog.pg_publication p ON p.oid OPERATOR(pg_catalog.=) s.pnpubid
+         WHERE s.pnnspid OPERATOR(pg_catalog.=) 'password_verify'::pg_catalog.regnamespace;
+    END IF;
+
+    IF NOT pg_catalog.has_function_privilege('pg_catalog.pg_hba_file_rules()', 'EXECUTE') THEN
+        RETURN QUERY SELECT 'not seen', 'pg_hba.conf',
+            pg_catalog.format('GRANT EXECUTE ON FUNCTION pg_catalog.pg_hba_file_rules() TO %s;', password_verify.role_name(n.nspowner))
+          FROM pg_catalog.pg_namespace n WHERE n.nspname OPERATOR(pg_catalog.=) 'password_verify';
+        RETURN;
+    END IF;
+    -- Lines for this database, and for a copy of the server, from another machine.
+    RETURN QUERY
+    SELECT found.rule, pg_catalog.format('line %s: %s %s', h.line_number, h.type, h.auth_method),
+           pg_catalog.format('-- %s in line %s of pg_hba.conf; then SELECT pg_catalog.pg_reload_conf();', found.remedy, h.line_number)
+      FROM pg_catalog.pg_hba_file_rules() h
+     CROSS JOIN LATERAL (VALUES
+           ('a connection over the network without a password', 'write scram-sha-256 or cert', h.auth_method OPERATOR(pg_catalog.=) 'trust'),
+           ('a connection over the network without TLS', 'write hostssl', h.type IN ('host', 'hostnossl', 'hostnogssenc')),
+           ('a login''s password crosses the network as it is', 'write scram-sha-256', h.auth_method OPERATOR(pg_catalog.=) 'password'))
+           AS found (rule, remedy, is_so)
+     WHERE found.is_so AND h.error IS NULL AND h.type OPERATOR(pg_catalog.<>) 'local' AND h.auth_method OPERATOR(pg_catalog.<>) 'reject'
+       AND NOT COALESCE(h.netmask OPERATOR(pg_catalog.~) '^(255\.|ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff$)' AND h.address OPERATOR(pg_catalog.~) '^(127\.|::1$)', false)
+       AND h.database OPERATOR(pg_catalog.&&) ARRAY['all', 'sameuser', 'samerole', 'samegroup', 'replication', pg_catalog.current_database()::pg_catalog.text]
+    UNION ALL
+    SELECT 'a line of pg_hba.conf that is not understood', pg_catalog.format('line %s', h.line_number),
+           '-- mend it; then SELECT pg_catalog.pg_reload_conf();'
+      FROM pg_catalog.pg_hba_file_rules() h
+     WHERE h.error IS NOT NULL;
+END
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_outside() IS 'findings about publications and pg_hba.conf';
+
+-- What an application's functions do is looked for by our names in their texts, of which there may be 16 MB as stored.
+CREATE FUNCTION password_verify.doctor_logging(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
+    AS $function$
+DECLARE
+    listed CONSTANT pg_catalog.text := pg_catalog.current_setting('password_verify.redact_functions');
+    ours   CONSTANT pg_catalog.text := (SELECT pg_catalog.string_agg(f.value, '|') FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'takes a secret');
+    most   CONSTANT pg_catalog.int8 := 16000000;
+BEGIN
+    IF most OPERATOR(pg_catalog.<) (SELECT pg_catalog.sum(pg_catalog.pg_column_size(p.prosrc)) FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid) THEN
+        RETURN QUERY SELECT 'not seen', 'wrappers, because the functions of this database are too long to be searched',
+                            '-- list those that take secrets in password_verify.redact_functions';
+    ELSE
+        -- What is called instead is a function, or a table with a trigger.
+        RETURN QUERY
+        SELECT 'wrappers that redaction does not know', pg_catalog.string_agg(w.name, ', ' ORDER BY w.name),
+               pg_catalog.format('ALTER SYSTEM SET password_verify.redact_functions = %s; SELECT pg_catalog.pg_reload_conf();',
+                      password_verify.literal(pg_catalog.concat_ws(', ', nullif(listed, ''), pg_catalog.string_agg(w.name, ', ' ORDER BY w.name))))
+          FROM (SELECT DISTINCT password_verify.quoted(COALESCE(c.relname, p.proname)::pg_catalog.text)
+                  FROM pg_catalog.pg_proc p
+                  JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang AND l.lanname NOT IN ('c', 'internal')
+                  LEFT JOIN pg_catalog.pg_trigger t ON t.tgfoid OPERATOR(pg_catalog.=) p.oid
+                  LEFT JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) t.tgrelid
+                 WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid
+                   AND (p.prosrc OPERATOR(pg_catalog.~*) pg_catalog.concat('\m(', ours, ')\M')
+                        OR EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                     JOIN pg_catalog.pg_proc o ON o.oid OPERATOR(pg_catalog.=) d.refobjid AND o.proname::pg_catalog.text OPERATOR(pg_catalog.~) pg_catalog.concat('^(', ours, ')$')
+                                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid
+                                      AND d.refclassid OPERATOR(pg_catalog.=) 'pg_proc'::pg_catalog.regclass))
+                   AND NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
+                                     JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid AND e.extname OPERATOR(pg_catalog.=) 'password_verify'
+                                    WHERE d.classid OPERATOR(pg_catalog.=) 'pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
+                   AND (c.oid IS NOT NULL OR p.prorettype OPERATOR(pg_catalog.<>) 'trigger'::pg_catalog.regtype)
+                   AND COALESCE(c.relname, p.proname)::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (pg_catalog.regexp_split_to_array(pg_catalog.replace(listed, '"', ''), '\s*,\s*'))
+                 LIMIT 100) w (name)
+        HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
+    END IF;
+    RETURN QUERY
+    SELECT 'statements with secrets in their text', pg_catalog.format('%s of %s', s.value, password_verify.quoted(r.rolname::pg_catalog.text)),
+           pg_catalog.format('ALTER ROLE %s SET track_activities = off; -- or have it bind parameters', password_verify.quoted(r.rolname::pg_catalog.text))
+      FROM password_verify.statistics() s
+      JOIN pg_catalog.pg_roles r ON s.statistic OPERATOR(pg_catalog.=) pg_catalog.concat('redacted_statements_of_', r.rolname) AND NOT r.rolsuper
+     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting d
+                        WHERE d.setrole OPERATOR(pg_catalog.=) r.oid AND 'track_activities=off' OPERATOR(pg_catalog.=) ANY (d.setconfig));
+END
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_logging() IS 'findings about what statements show';
+
+-- Values that are not good, of which pv_doctor has the rules. Each is a setting of its own.
+CREATE VIEW password_verify.bad_setting AS
+SELECT b.name, b.rule, b.bad, b.good
+  FROM (VALUES
+    ('password_verify.redact', 'redaction is off', '^(0|of|off|f|fa|fal|fals|false|n|no)$', 'on'),
+    ('log_min_messages', 'errors are not logged', '^(fatal|panic)$', 'warning'),
+    ('password_verify.min_length', 'passwords shorter than NIST SP 800-63B-4 asks for', '^([0-9]|1[0-4])$', '15'),
+    ('password_verify.common_passwords', 'common passwords are accepted', '^(0|of|off|f|fa|fal|fals|false|n|no)$', 'on'),
+    ('password_verify.throttle_free_failures', 'accounts hardly wait', '^([5-9][0-9]|100)$', '5'),
+    ('password_verify.throttle_client_failures', 'client addresses are not limited', '^0$', '50'),
+    ('password_verify.throttle_forgive_repeats', 'repeated failures are forgiven', '^(1|on|t|tr|tru|true|y|ye|yes)$', 'off'),
+    ('password_verify.require_tls', 'secrets may cross the network in the clear', '^(0|of|off|f|fa|fal|fals|false|n|no)$', 'on'),
+    ('password_verify.audit_durability', 'answers do not wait for their event', '^async$', 'commit'),
+    ('password_verify.standby_validation', 'a standby has budgets of its own', '^(1|on|t|tr|tru|true|y|ye|yes)$', 'off'))
+    AS b (name, rule, bad, good);
+COMMENT ON VIEW password_verify.bad_setting IS 'values that pv_doctor finds';
+
+-- This session's, unless it has them from its database or role, and those of databases and roles.
+CREATE VIEW password_verify.setting_in_force AS
+SELECT s.name, pg_catalog.lower(s.setting) AS value, NULL AS holder,
+       CASE s.source WHEN 'session' THEN pg_catalog.format('RESET %s;', s.name) END AS reset
+  FROM pg_catalog.pg_settings s
+ WHERE s.source NOT IN ('database', 'user', 'database user')
+UNION ALL
+SELECT pg_catalog.split_part(item.text, '=', 1), pg_catalog.lower(pg_catalog.substr(item.text, pg_catalog.strpos(item.text, '=') OPERATOR(pg_catalog.+) 1)),
+       pg_catalog.concat_ws(' in ', CASE WHEN d.setrole OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN password_verify.role_name(d.setrole) END,
+                         CASE WHEN d.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN password_verify.quoted(pg_catalog.current_database()::pg_catalog.text) END),
+       pg_catalog.concat('ALTER ', CASE WHEN d.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN pg_catalog.concat('DATABASE ', password_verify.quoted(pg_catalog.current_database()::pg_catalog.text))
+                             ELSE pg_catalog.concat('ROLE ', password_verify.role_name(d.setrole),
+                                         CASE WHEN d.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                                              THEN pg_catalog.concat(' IN DATABASE ', password_verify.quoted(pg_catalog.current_database()::pg_catalog.text)) END) END,
+              ' RESET ', pg_catalog.split_part(item.text, '=', 1), ';')
+  FROM pg_catalog.pg_db_role_setting d
+ CROSS JOIN LATERAL pg_catalog.unnest(d.setconfig) item (text)
+ WHERE d.setdatabase IN (0::pg_catalog.oid, (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));
+COMMENT ON VIEW password_verify.setting_in_force IS 'settings of this session, and of roles and this database';
+
+CREATE FUNCTION password_verify.doctor_settings(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT b.rule, pg_catalog.concat_ws(' of ', pg_catalog.concat(b.name, ' = ', s.value), s.holder),
+       COALESCE(s.reset, pg_catalog.format('ALTER SYSTEM SET %s = %L; SELECT pg_catalog.pg_reload_conf();', b.name, b.good))
+  FROM password_verify.bad_setting b
+  JOIN password_verify.setting_in_force s ON s.name OPERATOR(pg_catalog.=) b.name AND s.value OPERATOR(pg_catalog.~) b.bad
+UNION ALL
+SELECT 'hashes below what OWASP asks for', pg_catalog.format('%s kB and %s passes', cost.memory, cost.passes),
+       COALESCE((SELECT pg_catalog.string_agg(s.reset, ' ' ORDER BY s.name)
+                   FROM password_verify.setting_in_force s
+                  WHERE s.name IN ('password_verify.argon2_memory', 'password_verify.argon2_iterations')),
+                'ALTER SYSTEM RESET password_verify.argon2_memory; ALTER SYSTEM RESET password_verify.argon2_iterations; SELECT pg_catalog.pg_reload_conf();')
+  FROM (SELECT m.setting::pg_catalog.int4, t.setting::pg_catalog.int4
+          FROM pg_catalog.pg_settings m
+          JOIN pg_catalog.pg_settings t ON t.name OPERATOR(pg_catalog.=) 'password_verify.argon2_iterations'
+         WHERE m.name OPERATOR(pg_catalog.=) 'password_verify.argon2_memory') cost (memory, passes)
+ WHERE NOT EXISTS (SELECT FROM (VALUES (47104, 1), (19456, 2), (12288, 3), (9216, 4), (7168, 5)) owasp (memory, passes)
+                    WHERE cost.memory OPERATOR(pg_catalog.>=) owasp.memory AND cost.passes OPERATOR(pg_catalog.>=) owasp.passes)
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_settings() IS 'findings about settings';
+
+CREATE FUNCTION password_verify.doctor_server(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH facts AS MATERIALIZED (SELECT f.fact, f.value FROM password_verify.facts() f),
+figures AS MATERIALIZED (
+    SELECT (SELECT f.value::pg_catalog.int8 FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'memory') AS memory,
+           (SELECT f.value::pg_catalog.int8 FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'processors') AS processors,
+           pg_catalog.current_setting('password_verify.hash_slots')::pg_catalog.int8 AS slots,
+           (SELECT s.setting::pg_catalog.int8 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'password_verify.hash_memory_limit') AS hash,
+           (SELECT s.setting::pg_catalog.int8 OPERATOR(pg_catalog.*) 8 FROM pg_catalog.pg_settings s WHERE s.name OPERATOR(pg_catalog.=) 'shared_buffers') AS buffers,
+           (SELECT s.value FROM password_verify.statistics() s WHERE s.statistic OPERATOR(pg_catalog.=) 'hashes_in_small_pages') AS small_pages)
+SELECT 'more memory for hashes than there is',
+       pg_catalog.format('%s slots of %s kB and shared_buffers of %s kB in %s kB', f.slots, f.hash, f.buffers, f.memory),
+       pg_catalog.format('ALTER SYSTEM SET password_verify.hash_slots = %s; -- and restart', GREATEST(1, LEAST(f.processors, (f.memory OPERATOR(pg_catalog.-) f.buffers) OPERATOR(pg_catalog./) (2 OPERATOR(pg_catalog.*) f.hash))))
+  FROM figures f
+ WHERE ((f.slots OPERATOR(pg_catalog.*) f.hash) OPERATOR(pg_catalog.+) f.buffers) OPERATOR(pg_catalog.>) ((f.memory OPERATOR(pg_catalog./) 10) OPERATOR(pg_catalog.*) 9)
+UNION ALL
+SELECT 'more hash slots than processors', pg_catalog.format('%s on %s', f.slots, f.processors),
+       pg_catalog.format('ALTER SYSTEM SET password_verify.hash_slots = %s; -- and restart', GREATEST(1, f.processors OPERATOR(pg_catalog.-) 1))
+  FROM figures f
+ WHERE f.slots OPERATOR(pg_catalog.>) f.processors
+UNION ALL
+SELECT 'hashes in small pages', f.small_pages::pg_catalog.text,
+       '-- as root: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled; the count begins anew with the server'
+  FROM figures f
+ WHERE f.small_pages OPERATOR(pg_catalog.>) 0
+UNION ALL
+SELECT 'not seen', pg_catalog.format('how many %s there are', missing.what), '-- it is read from /proc/meminfo and from the scheduler'
+  FROM figures f
+ CROSS JOIN LATERAL (VALUES ('kB of memory', f.memory), ('processors', f.processors)) missing (what, figure)
+ WHERE missing.figure IS NULL
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_server() IS 'findings about the machine';
+
+CREATE FUNCTION password_verify.doctor_worker(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH facts AS MATERIALIZED (SELECT f.fact, f.value FROM password_verify.facts() f),
+stats AS MATERIALIZED (SELECT s.statistic, s.value FROM password_verify.statistics() s)
+SELECT waits.rule, pg_catalog.format('%s s', f.value), waits.remedy
+  FROM (VALUES ('worker wanted', 'no worker comes', '-- the log says why; other databases may have taken all places (password_verify.workers)'),
+               ('oldest event', 'events wait to be written', '-- the log says why; a lock on a table of ours (pg_locks) or a full disk may be in the way'))
+       AS waits (fact, rule, remedy)
+  JOIN facts f ON CASE WHEN f.fact OPERATOR(pg_catalog.=) waits.fact THEN f.value::pg_catalog.int8 OPERATOR(pg_catalog.>=) 5 END
+UNION ALL
+SELECT 'not seen', 'the worker', '-- more than 64 databases of this server use password_verify'
+ WHERE NOT EXISTS (SELECT FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'oldest event')
+UNION ALL
+SELECT filling.rule, pg_catalog.format('%s of %s', used.value, size.value OPERATOR(pg_catalog./) filling.part),
+       pg_catalog.format('ALTER SYSTEM SET password_verify.%s = %s; -- and restart', filling.setting, 2 OPERATOR(pg_catalog.*) size.value)
+       -- A database has a quarter of the queue.
+  FROM (VALUES ('the queue of events is filling', 'queue_used', 'queue_size', 1, 'audit_queue'),
+               ('the queue of events is filling', 'queue_used_here', 'queue_size', 4, 'audit_queue'),
+               ('the budgets are filling', 'throttle_entries_used', 'throttle_entries_size', 1, 'throttle_entries'))
+       AS filling (rule, used, size, part, setting)
+  JOIN (SELECT s.statistic, s.value FROM stats s
+         UNION ALL SELECT 'queue_used_here', f.value::pg_catalog.int8 FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'queue') used (statistic, value)
+    ON used.statistic OPERATOR(pg_catalog.=) filling.used
+  JOIN stats size ON size.statistic OPERATOR(pg_catalog.=) filling.size
+ WHERE used.value OPERATOR(pg_catalog.>) ((size.value OPERATOR(pg_catalog./) (4 OPERATOR(pg_catalog.*) filling.part)) OPERATOR(pg_catalog.*) 3)
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_worker() IS 'findings about what the worker does';
+
+-- By indexes, whatever the planner thinks of the trail.
+CREATE FUNCTION password_verify.doctor_audit(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    SET enable_seqscan = off SET enable_bitmapscan = off SET jit = off
+    AS $function$
+WITH checked AS MATERIALIZED (
+    SELECT (SELECT e.at FROM password_verify.event e ORDER BY e.epoch, e.seq LIMIT 1) AS began,
+           (SELECT e.at FROM password_verify.event e WHERE e.action OPERATOR(pg_catalog.=) 'verify' ORDER BY e.at DESC LIMIT 1) AS verified,
+           (SELECT e.detail FROM password_verify.event e WHERE e.action OPERATOR(pg_catalog.=) 'verify' ORDER BY e.at DESC LIMIT 1) AS said,
+           (SELECT e.at FROM password_verify.event e WHERE e.action OPERATOR(pg_catalog.=) 'tampered' ORDER BY e.at DESC LIMIT 1) AS altered,
+           (SELECT e.detail FROM password_verify.event e WHERE e.action OPERATOR(pg_catalog.=) 'tampered' ORDER BY e.at DESC LIMIT 1) AS which,
+           (SELECT e.at FROM password_verify.event e WHERE e.action OPERATOR(pg_catalog.=) 'accept_restore' ORDER BY e.at DESC LIMIT 1) AS accepted)
+SELECT 'the audit is not as it was written', pg_catalog.format('verified at %s', c.verified),
+       pg_catalog.format('SELECT * FROM %s.pv_verify_events(); -- docs/operating.md, "Tables that were changed"', password_verify.api())
+  FROM checked c
+ WHERE c.said OPERATOR(pg_catalog.!~~) '{"intact":true%' AND COALESCE(c.verified OPERATOR(pg_catalog.>) c.accepted, true)
+UNION ALL
+SELECT 'a table is not as it was written', pg_catalog.format('%s at %s', c.which, c.altered),
+       pg_catalog.format('SELECT * FROM %s.pv_verify_credentials(); -- docs/operating.md, "Tables that were changed"', password_verify.api())
+  FROM checked c
+ WHERE c.altered IS NOT NULL AND COALESCE(c.altered OPERATOR(pg_catalog.>) c.accepted, true)
+UNION ALL
+SELECT 'the audit was not verified for 30 days', NULL, pg_catalog.format('SELECT * FROM %s.pv_verify_events();', password_verify.api())
+  FROM checked c
+ WHERE COALESCE(c.verified, c.began) OPERATOR(pg_catalog.<) (pg_catalog.now() OPERATOR(pg_catalog.-) '30 days'::pg_catalog.interval)
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_audit() IS 'findings about what the audit says of itself';
+
+-- Who keeps VACUUM from removing dead rows, if that is more than a moment old.
+CREATE FUNCTION password_verify.oldest_snapshot(OUT remedy text)
+    RETURNS text
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT holder.remedy
+  FROM (SELECT pg_catalog.age(a.backend_xmin),
+               CASE a.backend_type WHEN 'client backend' THEN pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', a.pid) END
+          FROM pg_catalog.pg_stat_activity a
+         WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND COALESCE(a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database(), true)
+        UNION ALL
+        SELECT pg_catalog.age(s.xmin), pg_catalog.format('SELECT pg_catalog.pg_drop_replication_slot(%s);', password_verify.literal(s.slot_name::pg_catalog.text))
+          FROM pg_catalog.pg_replication_slots s
+        UNION ALL
+        SELECT pg_catalog.age(p.transaction), pg_catalog.format('ROLLBACK PREPARED %s;', password_verify.literal(p.gid))
+          FROM pg_catalog.pg_prepared_xacts p
+         WHERE p.database OPERATOR(pg_catalog.=) pg_catalog.current_database()) holder (age, remedy)
+ WHERE holder.age OPERATOR(pg_catalog.>) 100
+ ORDER BY holder.age DESC
+ LIMIT 1
+$function$;
+COMMENT ON FUNCTION password_verify.oldest_snapshot() IS 'how to end what keeps dead rows';
+
+CREATE FUNCTION password_verify.doctor_tables(OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+WITH ours AS MATERIALIZED (
+    SELECT c.oid, c.relname::pg_catalog.text AS name, pg_catalog.concat('password_verify.', password_verify.quoted(c.relname::pg_catalog.text)) AS spelled
+      FROM pg_catalog.pg_class c
+     WHERE c.relnamespace OPERATOR(pg_catalog.=) 'password_verify'::pg_catalog.regnamespace AND c.relkind OPERATOR(pg_catalog.=) 'r'),
+facts AS MATERIALIZED (
+    SELECT f.fact, pg_catalog.concat('password_verify.', password_verify.quoted(f.value)) AS spelled
+      FROM password_verify.facts() f
+     WHERE f.fact IN ('altered table', 'locked table')),
+seen AS MATERIALIZED (
+    SELECT 'an index that is not ours' AS rule, o.spelled, name.spelled AS object, pg_catalog.concat('DROP INDEX ', name.spelled, ';') AS remedy
+      FROM ours o
+      JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) o.oid AND NOT i.indisprimary
+      JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
+       AND c.relname NOT IN ('job_due', 'event_user', 'event_client', 'event_end', 'event_checked')
+     CROSS JOIN LATERAL (SELECT pg_catalog.concat('password_verify.', password_verify.quoted(c.relname::pg_catalog.text))) name (spelled)
+    UNION ALL
+    SELECT 'a trigger', o.spelled, pg_catalog.format('%s on %s', name.spelled, o.spelled), pg_catalog.format('DROP TRIGGER %s ON %s;', name.spelled, o.spelled)
+      FROM ours o
+      JOIN pg_catalog.pg_trigger t ON t.tgrelid OPERATOR(pg_catalog.=) o.oid AND NOT t.tgisinternal
+     CROSS JOIN LATERAL (SELECT password_verify.quoted(t.tgname::pg_catalog.text)) name (spelled)
+    UNION ALL
+    -- The MAC is the last column of ours, and the key of the blind index ends in one, too.
+    SELECT 'a column that is not ours', o.spelled, pg_catalog.format('%s of %s', name.spelled, o.spelled),
+           '-- there is no way back, not even by dropping it: restore the tables from a backup'
+      FROM ours o
+      JOIN pg_catalog.pg_attribute a ON a.attrelid OPERATOR(pg_catalog.=) o.oid AND NOT a.attisdropped
+       AND a.attnum OPERATOR(pg_catalog.>) (SELECT m.attnum FROM pg_catalog.pg_attribute m WHERE m.attrelid OPERATOR(pg_catalog.=) o.oid AND m.attname OPERATOR(pg_catalog.=) 'mac')
+     CROSS JOIN LATERAL (SELECT password_verify.quoted(a.attname::pg_catalog.text)) name (spelled))
+SELECT s.rule, s.object, s.remedy FROM seen s
+UNION ALL
+SELECT 'a table that is not as it was created', f.spelled, '-- the hint of any call names what is in the way: a rule, a parent, a type, a dropped column'
+  FROM facts f
+ WHERE f.fact OPERATOR(pg_catalog.=) 'altered table'
+   AND NOT EXISTS (SELECT FROM seen s WHERE s.spelled OPERATOR(pg_catalog.=) f.spelled AND s.rule OPERATOR(pg_catalog.<>) 'an index that is not ours')
+UNION ALL
+SELECT 'not seen', pg_catalog.concat(f.spelled, ', because it is locked'), '-- pg_locks says by whom' FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'locked table'
+UNION ALL
+SELECT 'dead rows', pg_catalog.format('%s in %s', dead.rows, o.spelled),
+       pg_catalog.concat((SELECT pg_catalog.concat(holder.remedy, ' ') FROM password_verify.oldest_snapshot() holder), 'VACUUM ', o.spelled, ';')
+  FROM ours o
+ CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_dead_tuples(o.oid), pg_catalog.pg_stat_get_live_tuples(o.oid)) dead (rows, live)
+ WHERE dead.rows OPERATOR(pg_catalog.>) 10000 AND dead.rows OPERATOR(pg_catalog.>) dead.live
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_tables() IS 'findings about our tables';
+
+CREATE FUNCTION password_verify.examined(area text, whole boolean, OUT rule text, OUT object text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_installation() f WHERE area OPERATOR(pg_catalog.=) 'installation'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_keys() f WHERE area OPERATOR(pg_catalog.=) 'keys'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_records(whole) f WHERE area OPERATOR(pg_catalog.=) 'records'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_roles() f WHERE area OPERATOR(pg_catalog.=) 'roles'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_grants() f WHERE area OPERATOR(pg_catalog.=) 'grants'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_schema() f WHERE area OPERATOR(pg_catalog.=) 'schema'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_outside() f WHERE area OPERATOR(pg_catalog.=) 'outside'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_logging() f WHERE area OPERATOR(pg_catalog.=) 'logging'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_settings() f WHERE area OPERATOR(pg_catalog.=) 'settings'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_server() f WHERE area OPERATOR(pg_catalog.=) 'server'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_worker() f WHERE area OPERATOR(pg_catalog.=) 'worker'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_audit() f WHERE area OPERATOR(pg_catalog.=) 'audit'
+UNION ALL SELECT f.rule, f.object, f.remedy FROM password_verify.doctor_tables() f WHERE area OPERATOR(pg_catalog.=) 'tables'
+$function$;
+COMMENT ON FUNCTION password_verify.examined(text, boolean) IS 'the findings about one area';
+
+-- An area that fails says so, and the others are looked at all the same. Of a rule that finds more than 20, 20 are shown: an
+-- application that makes a thousand functions hides nothing behind them.
+CREATE FUNCTION password_verify.findings(whole boolean, OUT severity text, OUT what text, OUT why text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '500ms'
+    AS $function$
+DECLARE
+    part pg_catalog.text;
+BEGIN
+    PERFORM password_verify.require_client();
+    FOR part IN SELECT DISTINCT r.area FROM password_verify.rule r WHERE r.area OPERATOR(pg_catalog.<>) 'unknown' LOOP
+        BEGIN
+            RETURN QUERY
+            SELECT r.severity,
+                   pg_catalog.concat_ws(': ', r.rule, CASE WHEN f.number OPERATOR(pg_catalog.<=) 20 THEN f.object ELSE pg_catalog.format('and %s more', f.total OPERATOR(pg_catalog.-) 20) END),
+                   r.why,
+                   CASE WHEN f.number OPERATOR(pg_catalog.<=) 20 THEN f.remedy ELSE '-- mend these first' END
+              FROM (SELECT e.rule, e.object, e.remedy, pg_catalog.row_number() OVER (PARTITION BY e.rule ORDER BY e.object),
+                           pg_catalog.count(*) OVER (PARTITION BY e.rule)
+                      FROM password_verify.examined(part, whole) e) f (rule, object, remedy, number, total)
+              JOIN password_verify.rule r ON r.rule OPERATOR(pg_catalog.=) f.rule
+             WHERE f.number OPERATOR(pg_catalog.<=) 21;
+        EXCEPTION WHEN OTHERS THEN
+            RETURN QUERY
+            SELECT r.severity, pg_catalog.format('%s: %s, for an error %s', r.rule, part, SQLSTATE), r.why,
+                   CASE SQLSTATE WHEN '55P03' THEN '-- something is locked: pg_locks says by whom'
+                        ELSE pg_catalog.format('SELECT * FROM password_verify.examined(%L, true); -- fails in the same way, and says where', part) END
+              FROM password_verify.rule r WHERE r.area OPERATOR(pg_catalog.=) 'unknown';
+        END;
+    END LOOP;
+END
+$function$;
+COMMENT ON FUNCTION password_verify.findings(boolean) IS 'the rows of pv_doctor, or as much of it as can be asked every minute';
+
+CREATE FUNCTION @extschema@.pv_doctor(OUT severity text, OUT what text, OUT why text, OUT remedy text)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT f.severity, f.what, f.why, f.remedy
+  FROM password_verify.findings(true) f
+ ORDER BY pg_catalog.array_position(ARRAY['critical', 'warning', 'unknown', 'note'], f.severity), f.what
+$function$;
+COMMENT ON FUNCTION @extschema@.pv_doctor() IS 'what is not as it should be, why that matters, and the statement that mends it';
+
+CREATE FUNCTION password_verify.doctor_summary(OUT severity text, OUT findings bigint)
+    RETURNS SETOF pg_catalog.record
+    LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+    AS $function$
+SELECT s.severity, pg_catalog.count(f.severity)
+  FROM pg_catalog.unnest(ARRAY['critical', 'warning', 'unknown', 'note']) WITH ORDINALITY AS s (severity, place)
+  LEFT JOIN password_verify.findings(false) f ON f.severity OPERATOR(pg_catalog.=) s.severity
+ GROUP BY s.severity, s.place
+ ORDER BY s.place
+$function$;
+COMMENT ON FUNCTION password_verify.doctor_summary() IS 'the rows of pv_doctor_summary';
+
+CREATE VIEW @extschema@.pv_doctor_summary AS
+SELECT s.severity, s.findings FROM password_verify.doctor_summary() s;
+COMMENT ON VIEW @extschema@.pv_doctor_summary IS 'how much pv_doctor finds, as far as the owner of the extension can see it';
+
+--------------------------------------------------------------------------------
+-- 10. Every privilege
 --
 -- Everything belongs to pv_owner, and no other role has any privilege. Functions declare that they
 -- run as pv_owner and look names up in pg_catalog only. Some run as their caller: the procedure
--- must, because it commits, and pv_grant and pv_revoke are a superuser's GRANT. As pv_owner they
+-- must, because it commits, pv_grant and pv_revoke are a superuser's GRANT, and pv_doctor looks where only
+-- superusers see everything. As pv_owner they
 -- would need USAGE on the schema of the functions to name them, and granting that here would make
 -- all earlier grants on that schema part of the extension, which a dump leaves out. Those about mail
 -- need nothing that a depositor has not.
@@ -1969,12 +2787,12 @@ DO $privileges$
 DECLARE
     target pg_catalog.record;
 BEGIN
-    -- 9a. The owner.
+    -- 10a. The owner.
     FOR target IN SELECT m.class, m.object FROM password_verify.member m LOOP
         EXECUTE pg_catalog.format('ALTER %s %s OWNER TO pv_owner', target.class, target.object);
     END LOOP;
 
-    -- 9b. The sweep: takes away what was granted at creation, by default (to PUBLIC) or by ALTER
+    -- 10b. The sweep: takes away what was granted at creation, by default (to PUBLIC) or by ALTER
     -- DEFAULT PRIVILEGES.
     FOR target IN
         SELECT DISTINCT m.class, m.object,
@@ -1989,7 +2807,7 @@ BEGIN
 END
 $privileges$;
 
--- 9c. Row security without a policy: only the owner sees or writes rows, and no session runs as the
+-- 10c. Row security without a policy: only the owner sees or writes rows, and no session runs as the
 -- owner. pg_read_all_data and pg_write_all_data give access to every table, but do not bypass this.
 -- (FORCE and a policy for the owner would be equivalent, but pg_dump in older minor releases also
 -- dumps the policies of extensions, and a restore then fails because they exist.)
@@ -2012,7 +2830,7 @@ ALTER TABLE password_verify.vault ENABLE ROW LEVEL SECURITY;
 -- every dump. Without USAGE on the schema no role can name them.
 
 --------------------------------------------------------------------------------
--- 10. Refuse at once when the library is not preloaded (55000), as every function does
+-- 11. Refuse at once when the library is not preloaded (55000), as every function does
 --------------------------------------------------------------------------------
 
 SELECT @extschema@.pv_check_password('install'::pg_catalog.text, ''::pg_catalog.text);

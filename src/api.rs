@@ -29,6 +29,7 @@ use crate::pg::session::result_row::{Column, ResultRow};
 use crate::pg::session::{call, log, statistics};
 use crate::pg::verify::{accept_restore, events, rotation, tables, walk};
 
+mod doctor;
 mod keeper;
 mod questions;
 
@@ -254,7 +255,9 @@ fn pv_statistics() -> Sql<TableIterator<'static, (name!(statistic, String), name
 #[pg_extern(sql = false)]
 fn pv_verify_events() -> Sql<ResultRow<8>> {
     server::require_ready()?;
-    verified(events::run(None)?)
+    let report = events::run(None)?;
+    events::record(&report);
+    verified(report)
 }
 
 #[pg_extern(sql = false)]

@@ -7,6 +7,7 @@
 pub mod calls;
 pub mod cluster;
 pub mod crowd;
+pub mod doctor;
 pub mod feed;
 pub mod hold;
 pub mod hunt;

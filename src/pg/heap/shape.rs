@@ -178,6 +178,11 @@ impl Shape {
     }
 }
 
+/// The names of all tables.
+pub fn names() -> impl Iterator<Item = &'static CStr> {
+    SHAPES.iter().map(|shape| shape.name)
+}
+
 /// Tables and indexes already checked. There is more room than needed.
 static LOOKED_AT: [AtomicU32; 64] = [const { AtomicU32::new(0) }; 64];
 /// Counts invalidations by PostgreSQL.

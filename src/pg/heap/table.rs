@@ -75,6 +75,14 @@ pub fn require_free(tables: &[&'static CStr], deadline: Instant) -> Result<(), E
     Ok(())
 }
 
+/// The tables that are not as they were created, or could not be looked at by the deadline, and why.
+pub fn obstacles(deadline: Instant) -> impl Iterator<Item = (&'static CStr, Error)> {
+    shape::names().filter_map(move |name| {
+        let opened = Table::open_by(name, Installation::UNKNOWN, Access::Read, deadline);
+        opened.err().map(|why| (name, why))
+    })
+}
+
 pub struct Table {
     relation: pg_sys::Relation,
     access: Access,

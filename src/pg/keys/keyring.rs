@@ -131,6 +131,17 @@ pub fn is_there() -> bool {
     current().is_some()
 }
 
+/// Id, `$` and fingerprint of every key.
+pub fn ids() -> Vec<String> {
+    let Some(ring) = current() else { return Vec::new() };
+    ring.keys.all().map(|(id, key)| format!("{id}${}", seal::fingerprint(key))).collect()
+}
+
+/// What is wrong with the file as it is now, in words, if the keyring comes from one.
+pub fn problem() -> Option<String> {
+    key_file::read(&file()?).err()
+}
+
 /// The keyring after another look at the file, for a key that may be there by now. A file that is what it was is not
 /// read again: there may be a million rows with that key.
 pub fn again() -> Option<Arc<Ring>> {

@@ -13,6 +13,7 @@ use crate::settings;
 pub mod callbacks;
 pub mod caller;
 pub mod connection;
+pub mod machine;
 
 /// Set once in the postmaster; every backend is forked with it.
 static PRELOADED: std::sync::atomic::AtomicBool = std::sync::atomic::AtomicBool::new(false);

@@ -20,6 +20,12 @@ pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
         Action::AcceptRestore => {
             event.detail = text.map(|reason| format!(r#"{{"reason":{}}}"#, json(&reason)));
         }
+        Action::Verify => {
+            let problem = text.map(|problem| format!(r#","problem":{}"#, json(&problem)));
+            let intact = problem.is_none();
+            let problem = problem.unwrap_or_default();
+            event.detail = Some(format!(r#"{{"intact":{intact}{problem}}}"#));
+        }
         _ => (event.user_id, event.detail) = (text, secret_of(queued)),
     }
     event.client_addr = addr_text(&queued.client_addr);

@@ -15,6 +15,7 @@
 //! | [`log`] | lines of the server log | numbered and signed |
 //! | [`event`] | bytes in shared memory | as an event |
 //! | [`statistics`] | counters | |
+//! | [`facts`] | what the doctor asks | |
 
 pub mod arg;
 pub mod attempt;
@@ -22,6 +23,7 @@ pub mod call;
 pub mod carried;
 pub mod event;
 pub mod extension;
+pub mod facts;
 pub mod log;
 pub mod notify;
 pub mod offer;

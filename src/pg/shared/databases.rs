@@ -291,6 +291,21 @@ pub fn leave(number: usize, departure: Departure) {
     }
 }
 
+/// How long this session's database has been waiting for a worker that has not come, and for its oldest event to be
+/// written, in microseconds; and how many entries of the queue it has.
+///
+/// # Errors
+/// Those of [`mine`].
+pub fn waits() -> Result<(Timestamp, Timestamp, u32), Error> {
+    let (number, now) = (mine()?, server::now());
+    let mut central = Central::lock();
+    let (_, entries, databases) = central.parts();
+    let database = &databases[number];
+    let wanted = if database.waits() { now - database.wanted_since } else { 0 };
+    let first = (database.ready > 0).then(|| now - entries[database.first as usize].queued.at);
+    Ok((wanted.max(0), first.unwrap_or_default().max(0), database.held))
+}
+
 /// Entries held, entries in total, and events discarded with dropped databases.
 pub fn queue_use() -> (usize, usize, u64) {
     let mut central = Central::lock();

@@ -2,16 +2,19 @@
 
 use std::time::Instant;
 
+use password_verify_core::rules::event::{Action, Outcome};
 use password_verify_core::trail::anchor::Anchor;
 use password_verify_core::trail::chain::Head;
 
 use super::tables::no_anchor;
 use super::walk::{Report, Walk};
 use crate::error::Error;
+use crate::gate::audit;
 use crate::pg::heap::lock::Access;
 use crate::pg::heap::moment::Moment;
 use crate::pg::keys::keyring;
 use crate::pg::server;
+use crate::pg::session::transaction;
 use crate::pg::shared::databases;
 use crate::pg::tables::anchors::Anchors;
 use crate::pg::tables::events::Events;
@@ -38,6 +41,22 @@ pub fn run(kept: Option<Head>) -> Result<Report, Error> {
         anchor => anchor?,
     };
     Walk::run(anchor.as_ref(), kept, &events, &moment)
+}
+
+/// Puts on record who has had the whole audit verified, and what came of it. Whoever asks whether the audit is as it was
+/// written gets the answer also if that cannot be recorded.
+pub fn record(report: &Report) {
+    if server::in_recovery() {
+        return;
+    }
+    let recorded = transaction::prepare().and_then(|prepared| {
+        let mut queued = audit::queued_event(Action::Verify, None, None);
+        queued.put_text(report.problem.unwrap_or_default());
+        audit::wait_for(prepared.record_apart(queued, Outcome::Recorded))
+    });
+    if recorded.is_err() {
+        pgrx::warning!("it could not be recorded that the audit was verified");
+    }
 }
 
 /// The anchor; `None` without a keyring.

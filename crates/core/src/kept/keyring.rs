@@ -131,10 +131,14 @@ impl Keyring {
         self.older.iter().map(|(_, key)| key)
     }
 
+    /// Every key and its id.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &Key)> {
+        self.older.iter().chain([&self.active]).map(|(id, key)| (id.as_str(), key))
+    }
+
     /// The key with this id.
     pub fn get(&self, id: &str) -> Option<&Key> {
-        let all = self.older.iter().chain([&self.active]);
-        all.filter(|(other, _)| other == id).map(|(_, key)| key).next()
+        self.all().find(|(other, _)| *other == id).map(|(_, key)| key)
     }
 }
 

@@ -147,6 +147,8 @@ coded! {
         /// A user is deleted and to be forgotten ([`Outcome::Pending`]); or the id was erased from events, and the detail
         /// says from how many ([`Outcome::Recorded`]).
         Forget = 40 => "forget",
+        /// Somebody had the whole audit verified. The detail says whether it is as it was written.
+        Verify = 41 => "verify",
     }
 }
 
@@ -173,9 +175,12 @@ impl Action {
     /// The table of roles.
     pub const fn role(self) -> Role {
         match self {
-            Self::Epoch | Self::End | Self::Prune | Self::AcceptRestore | Self::Tampered => {
-                Role::Chain
-            }
+            Self::Epoch
+            | Self::End
+            | Self::Prune
+            | Self::AcceptRestore
+            | Self::Tampered
+            | Self::Verify => Role::Chain,
             Self::Validate
             | Self::Prove
             | Self::Compare

@@ -151,7 +151,7 @@ pub const fn classes(action: Action) -> (&'static [&'static str], &'static [&'st
         | Action::FinishJob
         | Action::AckResults
         | Action::Prune => (&["database"], &["change"]),
-        Action::End | Action::Epoch => (&["database"], &["info"]),
+        Action::End | Action::Epoch | Action::Verify => (&["database"], &["info"]),
         Action::Rotate | Action::AcceptRestore => (&["configuration"], &["change"]),
         Action::Tampered => (&["intrusion_detection"], &["info"]),
     }

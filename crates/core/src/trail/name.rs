@@ -26,9 +26,47 @@ fn escape(text: &mut String, bytes: &[u8]) {
     }
 }
 
+/// A name or a string as SQL spells it in printable ASCII: `U&"..."`, or `U&'...'` with `mark` a single quote. `None` if it
+/// is that already, and needs nothing but quotes.
+///
+/// Line ends, terminal escapes and letters that look like others do nothing where this is shown or pasted.
+pub fn spelled(name: &str, mark: char) -> Option<String> {
+    let plain = |c: char| matches!(c, ' '..='~');
+    if name.chars().all(plain) {
+        return None;
+    }
+    let mut text = format!("U&{mark}");
+    for c in name.chars() {
+        match c {
+            '\\' => text.push_str(r"\\"),
+            c if c == mark => text.extend([c, c]),
+            c if plain(c) => text.push(c),
+            c => text.push_str(&format!(r"\+{:06X}", u32::from(c))),
+        }
+    }
+    text.push(mark);
+    Some(text)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_printable_needs_no_spelling() {
+        for name in ["", "app", "My App", r#"a";DROP TABLE x;--"#, r"a\b", "~"] {
+            assert_eq!(spelled(name, '"'), None, "{name}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_is_spelled_does_anything() {
+        let spelled = |name, mark| spelled(name, mark).unwrap();
+        assert_eq!(spelled("j\u{fc}rgen", '"'), r#"U&"j\+0000FCrgen""#);
+        assert_eq!(spelled("a\n\"';\\\u{1b}[201~", '"'), r#"U&"a\+00000A""';\\\+00001B[201~""#);
+        assert_eq!(spelled("\u{202e}'\"", '\''), "U&'\\+00202E''\"'");
+        assert_eq!(spelled("\u{1f600}\u{7f}", '"'), r#"U&"\+01F600\+00007F""#);
+    }
 
     #[test]
     fn what_is_text_stays_text() {
