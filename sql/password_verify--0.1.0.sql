@@ -2005,11 +2005,10 @@ SELECT r.area, r.severity, r.rule, r.why
     ('outside', 'critical', 'a connection over the network without a password', 'whoever reaches the server is the application'),
     ('outside', 'warning', 'a connection over the network without TLS', 'whoever listens there has what crosses it'),
     ('outside', 'warning', 'a login''s password crosses the network as it is', 'a server that was taken over, or pretends to be this one, gets it'),
-    ('outside', 'warning', 'a line of pg_hba.conf that is not understood', 'the file is not used as it is now'),
+    ('outside', 'warning', 'a line of pg_hba.conf that does not count', 'with an error in it the file is not used at all, or not this line'),
     ('logging', 'warning', 'redaction is off', 'passwords are in the log and in statistics'),
     ('logging', 'warning', 'errors are not logged', 'their texts then reach clients as PostgreSQL made them'),
     ('logging', 'warning', 'wrappers that redaction does not know', 'the log has a statement with their arguments before it is known that they call us'),
-    ('logging', 'note', 'statements with secrets in their text', 'pg_stat_activity may show them for a moment'),
     ('settings', 'critical', 'hashes below what OWASP asks for', 'every call that hashes fails'),
     ('settings', 'warning', 'passwords shorter than NIST SP 800-63B-4 asks for', 'fewer than 15 characters are for a second factor beside'),
     ('settings', 'warning', 'common passwords are accepted', 'they are guessed first'),
@@ -2112,7 +2111,7 @@ CREATE FUNCTION password_verify.doctor_installation(OUT rule text, OUT object te
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
     AS $function$
 SELECT 'library and SQL are of different versions',
-       pg_catalog.format('%s and %s', f.value, password_verify.quoted(e.extversion)),
+       pg_catalog.format('%s and %s', f.value, COALESCE(password_verify.spelled(e.extversion, true), e.extversion)),
        'ALTER EXTENSION password_verify UPDATE; -- after a restart, if the server still runs an older library'
   FROM pg_catalog.pg_extension e
   JOIN password_verify.facts() f ON f.fact OPERATOR(pg_catalog.=) 'library' AND f.value OPERATOR(pg_catalog.<>) e.extversion
@@ -2395,7 +2394,7 @@ BEGIN
     END IF;
     -- Lines for this database, and for a copy of the server, from another machine.
     RETURN QUERY
-    SELECT found.rule, pg_catalog.format('line %s: %s %s', h.line_number, h.type, h.auth_method),
+    SELECT found.rule, pg_catalog.format('line %s', h.line_number),
            pg_catalog.format('-- %s in line %s of pg_hba.conf; then SELECT pg_catalog.pg_reload_conf();', found.remedy, h.line_number)
       FROM pg_catalog.pg_hba_file_rules() h
      CROSS JOIN LATERAL (VALUES
@@ -2403,11 +2402,11 @@ BEGIN
            ('a connection over the network without TLS', 'write hostssl', h.type IN ('host', 'hostnossl', 'hostnogssenc')),
            ('a login''s password crosses the network as it is', 'write scram-sha-256', h.auth_method OPERATOR(pg_catalog.=) 'password'))
            AS found (rule, remedy, is_so)
-     WHERE found.is_so AND h.error IS NULL AND h.type OPERATOR(pg_catalog.<>) 'local' AND h.auth_method OPERATOR(pg_catalog.<>) 'reject'
+     WHERE found.is_so AND h.type OPERATOR(pg_catalog.<>) 'local' AND h.auth_method OPERATOR(pg_catalog.<>) 'reject'
        AND NOT COALESCE(h.netmask OPERATOR(pg_catalog.~) '^(255\.|ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff$)' AND h.address OPERATOR(pg_catalog.~) '^(127\.|::1$)', false)
        AND h.database OPERATOR(pg_catalog.&&) ARRAY['all', 'sameuser', 'samerole', 'samegroup', 'replication', pg_catalog.current_database()::pg_catalog.text]
     UNION ALL
-    SELECT 'a line of pg_hba.conf that is not understood', pg_catalog.format('line %s', h.line_number),
+    SELECT 'a line of pg_hba.conf that does not count', pg_catalog.format('line %s', h.line_number),
            '-- mend it; then SELECT pg_catalog.pg_reload_conf();'
       FROM pg_catalog.pg_hba_file_rules() h
      WHERE h.error IS NOT NULL;
@@ -2453,13 +2452,6 @@ BEGIN
                  LIMIT 100) w (name)
         HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
     END IF;
-    RETURN QUERY
-    SELECT 'statements with secrets in their text', pg_catalog.format('%s of %s', s.value, password_verify.quoted(r.rolname::pg_catalog.text)),
-           pg_catalog.format('ALTER ROLE %s SET track_activities = off; -- or have it bind parameters', password_verify.quoted(r.rolname::pg_catalog.text))
-      FROM password_verify.statistics() s
-      JOIN pg_catalog.pg_roles r ON s.statistic OPERATOR(pg_catalog.=) pg_catalog.concat('redacted_statements_of_', r.rolname) AND NOT r.rolsuper
-     WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_db_role_setting d
-                        WHERE d.setrole OPERATOR(pg_catalog.=) r.oid AND 'track_activities=off' OPERATOR(pg_catalog.=) ANY (d.setconfig));
 END
 $function$;
 COMMENT ON FUNCTION password_verify.doctor_logging() IS 'findings about what statements show';
@@ -2489,15 +2481,15 @@ SELECT s.name, pg_catalog.lower(s.setting) AS value, NULL AS holder,
  WHERE s.source NOT IN ('database', 'user', 'database user')
 UNION ALL
 SELECT pg_catalog.split_part(item.text, '=', 1), pg_catalog.lower(pg_catalog.substr(item.text, pg_catalog.strpos(item.text, '=') OPERATOR(pg_catalog.+) 1)),
-       pg_catalog.concat_ws(' in ', CASE WHEN d.setrole OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN password_verify.role_name(d.setrole) END,
-                         CASE WHEN d.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid THEN password_verify.quoted(pg_catalog.current_database()::pg_catalog.text) END),
-       pg_catalog.concat('ALTER ', CASE WHEN d.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid THEN pg_catalog.concat('DATABASE ', password_verify.quoted(pg_catalog.current_database()::pg_catalog.text))
-                             ELSE pg_catalog.concat('ROLE ', password_verify.role_name(d.setrole),
-                                         CASE WHEN d.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
-                                              THEN pg_catalog.concat(' IN DATABASE ', password_verify.quoted(pg_catalog.current_database()::pg_catalog.text)) END) END,
-              ' RESET ', pg_catalog.split_part(item.text, '=', 1), ';')
+       whose.holder, pg_catalog.concat('ALTER ', whose.holder, ' RESET ', pg_catalog.split_part(item.text, '=', 1), ';')
   FROM pg_catalog.pg_db_role_setting d
  CROSS JOIN LATERAL pg_catalog.unnest(d.setconfig) item (text)
+ CROSS JOIN LATERAL (
+       SELECT CASE WHEN d.setrole OPERATOR(pg_catalog.=) 0::pg_catalog.oid AND d.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                   THEN pg_catalog.concat('DATABASE ', password_verify.quoted(pg_catalog.current_database()::pg_catalog.text))
+                   ELSE pg_catalog.concat('ROLE ', COALESCE(password_verify.role_name(nullif(d.setrole, 0::pg_catalog.oid)), 'ALL'),
+                               CASE WHEN d.setdatabase OPERATOR(pg_catalog.<>) 0::pg_catalog.oid
+                                    THEN pg_catalog.concat(' IN DATABASE ', password_verify.quoted(pg_catalog.current_database()::pg_catalog.text)) END) END) whose (holder)
  WHERE d.setdatabase IN (0::pg_catalog.oid, (SELECT b.oid FROM pg_catalog.pg_database b WHERE b.datname OPERATOR(pg_catalog.=) pg_catalog.current_database()));
 COMMENT ON VIEW password_verify.setting_in_force IS 'settings of this session, and of roles and this database';
 
@@ -2505,7 +2497,7 @@ CREATE FUNCTION password_verify.doctor_settings(OUT rule text, OUT object text, 
     RETURNS SETOF pg_catalog.record
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
     AS $function$
-SELECT b.rule, pg_catalog.concat_ws(' of ', pg_catalog.concat(b.name, ' = ', s.value), s.holder),
+SELECT b.rule, pg_catalog.concat_ws(' of ', pg_catalog.format('%s = %s', b.name, s.value), s.holder),
        COALESCE(s.reset, pg_catalog.format('ALTER SYSTEM SET %s = %L; SELECT pg_catalog.pg_reload_conf();', b.name, b.good))
   FROM password_verify.bad_setting b
   JOIN password_verify.setting_in_force s ON s.name OPERATOR(pg_catalog.=) b.name AND s.value OPERATOR(pg_catalog.~) b.bad
@@ -2513,7 +2505,8 @@ UNION ALL
 SELECT 'hashes below what OWASP asks for', pg_catalog.format('%s kB and %s passes', cost.memory, cost.passes),
        COALESCE((SELECT pg_catalog.string_agg(s.reset, ' ' ORDER BY s.name)
                    FROM password_verify.setting_in_force s
-                  WHERE s.name IN ('password_verify.argon2_memory', 'password_verify.argon2_iterations')),
+                  WHERE s.name IN ('password_verify.argon2_memory', 'password_verify.argon2_iterations')
+                    AND COALESCE(s.holder, 'DATABASE') OPERATOR(pg_catalog.~~) 'DATABASE%'),
                 'ALTER SYSTEM RESET password_verify.argon2_memory; ALTER SYSTEM RESET password_verify.argon2_iterations; SELECT pg_catalog.pg_reload_conf();')
   FROM (SELECT m.setting::pg_catalog.int4, t.setting::pg_catalog.int4
           FROM pg_catalog.pg_settings m
@@ -2625,7 +2618,7 @@ CREATE FUNCTION password_verify.oldest_snapshot(OUT remedy text)
     AS $function$
 SELECT holder.remedy
   FROM (SELECT pg_catalog.age(a.backend_xmin),
-               CASE a.backend_type WHEN 'client backend' THEN pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s);', a.pid) END
+               CASE a.backend_type WHEN 'client backend' THEN pg_catalog.format('SELECT pg_catalog.pg_terminate_backend(%s, 5000);', a.pid) END
           FROM pg_catalog.pg_stat_activity a
          WHERE a.pid OPERATOR(pg_catalog.<>) pg_catalog.pg_backend_pid() AND COALESCE(a.datname OPERATOR(pg_catalog.=) pg_catalog.current_database(), true)
         UNION ALL
@@ -2654,7 +2647,11 @@ facts AS MATERIALIZED (
       FROM password_verify.facts() f
      WHERE f.fact IN ('altered table', 'locked table')),
 seen AS MATERIALIZED (
-    SELECT 'an index that is not ours' AS rule, o.spelled, name.spelled AS object, pg_catalog.concat('DROP INDEX ', name.spelled, ';') AS remedy
+    SELECT 'an index that is not ours' AS rule, o.spelled, name.spelled AS object,
+           COALESCE((SELECT pg_catalog.format('ALTER TABLE %s DROP CONSTRAINT %s;', o.spelled, password_verify.quoted(k.conname::pg_catalog.text))
+                       FROM pg_catalog.pg_constraint k
+                      WHERE k.conindid OPERATOR(pg_catalog.=) i.indexrelid AND k.conrelid OPERATOR(pg_catalog.=) o.oid AND k.contype IN ('u', 'x')),
+                    pg_catalog.concat('DROP INDEX ', name.spelled, ';')) AS remedy
       FROM ours o
       JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) o.oid AND NOT i.indisprimary
       JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
@@ -2683,7 +2680,7 @@ UNION ALL
 SELECT 'not seen', pg_catalog.concat(f.spelled, ', because it is locked'), '-- pg_locks says by whom' FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'locked table'
 UNION ALL
 SELECT 'dead rows', pg_catalog.format('%s in %s', dead.rows, o.spelled),
-       pg_catalog.concat((SELECT pg_catalog.concat(holder.remedy, ' ') FROM password_verify.oldest_snapshot() holder), 'VACUUM ', o.spelled, ';')
+       pg_catalog.concat_ws(' ', password_verify.oldest_snapshot(), pg_catalog.format('VACUUM %s;', o.spelled))
   FROM ours o
  CROSS JOIN LATERAL (SELECT pg_catalog.pg_stat_get_dead_tuples(o.oid), pg_catalog.pg_stat_get_live_tuples(o.oid)) dead (rows, live)
  WHERE dead.rows OPERATOR(pg_catalog.>) 10000 AND dead.rows OPERATOR(pg_catalog.>) dead.live

@@ -44,6 +44,7 @@ pub fn examine(client: &mut impl GenericClient) -> Vec<Finding> {
 /// What is broken, in SQL, and what is not although it resembles it. `{app}` and `{db}` are the site's.
 pub struct Case {
     pub rule: &'static str,
+    /// Empty: what an earlier case of this rule has.
     pub quiet: &'static str,
     pub broken: &'static str,
     /// What mends it where the remedy is no statement.
@@ -56,47 +57,74 @@ pub const fn case(rule: &'static str, quiet: &'static str, broken: &'static str)
 }
 
 impl Case {
-    /// The patient is found ill, with one finding more than before, and healthy after the remedy.
     pub fn run(&self, site: &Site) {
-        let (quiet, broken) = (filled_in(site, self.quiet), filled_in(site, self.broken));
-        run(site, &quiet);
-        let before = examine(&mut site.admin());
-        assert!(!before.iter().any(|finding| finding.is_of(self.rule)), "{}: {before:?}", self.rule);
-        run(site, &broken);
-        let found = self.found(site, &before);
-        match (found.is_statement(), self.mend) {
-            (true, "") => run(site, &found.remedy),
-            (false, "") => panic!("{}: neither remedy nor mended: {}", self.rule, found.remedy),
-            (_, mend) => run(site, &filled_in(site, mend)),
+        let quiet = ((self.quiet), || run(site, &filled_in(site, self.quiet)));
+        let broken = ((self.broken), || run(site, &filled_in(site, self.broken)));
+        let by_hand = || run(site, &filled_in(site, self.mend));
+        let mend = if self.mend.is_empty() { Mend::Remedy } else { Mend::ByHand(&by_hand) };
+        examined(site, self.rule, quiet, broken, &mend);
+    }
+}
+
+/// How it is mended.
+pub enum Mend<'a> {
+    /// By the remedy alone, which is a statement.
+    Remedy,
+    /// The remedy is a statement, and something comes after it.
+    RemedyThen(&'a dyn Fn()),
+    /// The remedy is a comment, and this is what it says; or it needs what is not there.
+    ByHand(&'a dyn Fn()),
+}
+
+/// With what only resembles it nothing is found; the patient is found ill, with one finding more than before; and after the
+/// remedy it is gone.
+pub fn examined(
+    site: &Site,
+    rule: &str,
+    quiet: (&str, impl FnOnce()),
+    broken: (&str, impl FnOnce()),
+    mend: &Mend,
+) {
+    let healthy = examine(&mut site.admin());
+    quiet.1();
+    let before = examine(&mut site.admin());
+    assert_eq!(before, healthy, "{rule}: {}", quiet.0);
+    assert!(!before.iter().any(|finding| finding.is_of(rule)), "{rule}: {before:?}");
+    broken.1();
+    let found = found(site, rule, &before);
+    match mend {
+        Mend::ByHand(mend) => mend(),
+        Mend::Remedy | Mend::RemedyThen(_) => {
+            assert!(found.is_statement(), "{found:?}");
+            run(site, &found.remedy);
         }
-        self.is_mended(site, &before);
-        told(self.rule, &found, self.broken, self.quiet, found.is_statement() && self.mend.is_empty());
     }
+    if let Mend::RemedyThen(more) = mend {
+        more();
+    }
+    let mut now = Vec::new();
+    wait_until(&format!("{rule} is gone"), || {
+        now = examine(&mut site.admin());
+        if now != before {
+            eprintln!("{rule}: {now:?}");
+        }
+        now == before
+    });
+    told(rule, &found, broken.0, quiet.0, !matches!(mend, Mend::ByHand(_)));
+}
 
-    fn found(&self, site: &Site, before: &[Finding]) -> Finding {
-        let mut more = Vec::new();
-        // A setting of the server takes a moment.
-        wait_until(self.rule, || {
-            more = examine(&mut site.admin());
-            more.len() > before.len()
-        });
-        let (new, old): (Vec<_>, _) = more.into_iter().partition(|finding| !before.contains(finding));
-        assert_eq!(old, before, "{}: something else is gone", self.rule);
-        assert_eq!(new.len(), 1, "{}: one more: {new:?}", self.rule);
-        assert!(new[0].is_of(self.rule), "{}: {new:?}", self.rule);
-        new[0].clone()
-    }
-
-    fn is_mended(&self, site: &Site, before: &[Finding]) {
-        let mut now = Vec::new();
-        let mut tries = 0;
-        wait_until(&format!("{} is gone: {now:?}", self.rule), || {
-            now = examine(&mut site.admin());
-            tries += 1;
-            assert!(tries < 200 || now == before, "{}: {now:?}\n{before:?}", self.rule);
-            now == before
-        });
-    }
+fn found(site: &Site, rule: &str, before: &[Finding]) -> Finding {
+    let mut more = Vec::new();
+    // A setting of the server takes a moment, and so does what the worker writes.
+    wait_until(rule, || {
+        more = examine(&mut site.admin());
+        more.len() > before.len()
+    });
+    let (new, old): (Vec<_>, _) = more.into_iter().partition(|finding| !before.contains(finding));
+    assert_eq!(old, before, "{rule}: something else is gone");
+    assert_eq!(new.len(), 1, "{rule}: one more: {new:?}");
+    assert!(new[0].is_of(rule), "{rule}: {new:?}");
+    new[0].clone()
 }
 
 /// A line of docs/doctor.md.
@@ -105,9 +133,19 @@ pub fn told(rule: &str, found: &Finding, broken: &str, quiet: &str, by_remedy: b
         let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
         text.replace('|', "\\|")
     };
-    let code = |text: &str| if text.starts_with('(') { cell(text) } else { format!("`{}`", cell(text)) };
+    // Words are not in capital letters.
+    let code = |text: &str| match text.chars().next() {
+        None => "as above".to_owned(),
+        Some(first) if first.is_uppercase() => format!("`{}`", cell(text)),
+        Some(_) => cell(text),
+    };
     let mended = if by_remedy { "by the remedy" } else { "by hand" };
-    println!("doctor: | {rule} | {} | {} | {} | {mended} |", found.severity, code(broken), code(quiet));
+    println!(
+        "doctor: | {rule} | {} | {} | {} | {mended} |",
+        found.severity,
+        code(broken),
+        code(quiet)
+    );
 }
 
 fn filled_in(site: &Site, sql: &str) -> String {
