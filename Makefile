@@ -18,6 +18,7 @@
 #   make keeper-program-figures  what the keeper's program costs: docs/keeper-program-figures.md
 #   make redaction-figures  what redaction costs: docs/redaction-figures.md
 #   make windows            what PostgreSQL's logs and views show of passwords: docs/windows.md
+#   make doctor             what each rule of pv_doctor finds, and what mends it: docs/doctor.md
 #   make neighbours         tests beside pg_stat_statements, auto_explain and pgaudit, with redaction and without
 #   make million            a million rows imported beside logins: docs/million.md
 #   make scale              questions of the auditor with up to twenty million events: docs/scale.md
@@ -33,7 +34,7 @@
 
 export PG_CONFIG KEEP DESTDIR WITHOUT_IMPORT
 
-.PHONY: all bench tables privacy demo demo-keeper figures million scale keeper-figures keeper-program-figures redaction-figures siem-figures windows neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
+.PHONY: all bench tables privacy demo demo-keeper figures million scale keeper-figures keeper-program-figures redaction-figures siem-figures windows doctor neighbours verification attacks tampering hostile-servers test setup build install uninstall installcheck install-keeper uninstall-keeper test-keeper-long lint clean
 
 all: build
 
@@ -92,6 +93,9 @@ redaction-figures: install
 windows: install
 	@scripts/pgaudit.sh
 	@scripts/windows.sh
+
+doctor: install
+	@scripts/doctor.sh
 
 neighbours: install
 	@scripts/neighbours.sh

@@ -41,7 +41,7 @@ RINGS = [
                                "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/setting.rs", "src/pg/mod.rs"], 9600),
     ("R, what redacts", ["src/pg/redaction", "crates/core/src/redaction"], 2250),
     ("C, the worker", ["src/pg/worker"], 1800),
-    ("V, what verifies", ["src/pg/verify"], 550),
+    ("V, what verifies", ["src/pg/verify"], 560),
     ("the border", ["src/lib.rs", "src/api.rs", "src/api", "src/answer.rs", "src/error.rs", "src/settings",
                     "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 2000),
     ("K, the program beside the server", ["crates/keeper/src"], 4500),

@@ -1966,7 +1966,7 @@ COMMENT ON FUNCTION @extschema@.pv_revoke(pg_catalog.regrole, pg_catalog.text) I
 -- pv_owner, who does not see pg_hba.conf. What could not be looked at is a finding, too.
 --
 -- They read catalogs, what the library knows, and a few rows; only doctor_records reads a table of ours from end to end.
--- Their cost grows with the roles, functions and publications of the database, and they wait half a second at most where
+-- Their cost grows with the roles, functions and publications of the database, and each waits a second at most where
 -- something is locked.
 --
 -- Names are spelled in printable ASCII, and a remedy that is no statement is a comment: whatever an application has named its
@@ -2137,7 +2137,7 @@ SELECT CASE f.value WHEN 'on' THEN 'unsealed rows are accepted' ELSE 'a move to 
 $function$;
 COMMENT ON FUNCTION password_verify.doctor_keys() IS 'findings about the keyring';
 
--- What the records are sealed with is counted row by row: two seconds for a million users. Whoever asks every minute is told
+-- What the rows are sealed with is counted one by one, which takes seconds for a million users. Whoever asks every minute is told
 -- that it was not, where the table is large.
 CREATE FUNCTION password_verify.doctor_records(whole boolean, OUT rule text, OUT object text, OUT remedy text)
     RETURNS SETOF pg_catalog.record
@@ -2148,16 +2148,24 @@ DECLARE
 BEGIN
     IF whole OR pg_catalog.pg_relation_size('password_verify.credential') OPERATOR(pg_catalog.<) small THEN
         RETURN QUERY
-        WITH facts AS MATERIALIZED (SELECT f.fact, f.value FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'key')
-        SELECT CASE WHEN k.key_id IS NULL THEN 'records that are not sealed'
-                    WHEN EXISTS (SELECT FROM facts f WHERE f.value OPERATOR(pg_catalog.=) pg_catalog.concat(k.key_id, '$', k.fingerprint))
-                    THEN 'records under an old key' ELSE 'records under a key that the keyring lacks' END,
-               pg_catalog.concat_ws(' under ', k.records::pg_catalog.text, password_verify.quoted(k.key_id)),
-               CASE WHEN k.key_id IS NULL OR EXISTS (SELECT FROM facts f WHERE f.value OPERATOR(pg_catalog.=) pg_catalog.concat(k.key_id, '$', k.fingerprint))
+        WITH ring AS MATERIALIZED (SELECT f.value AS key FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'key'),
+        used AS MATERIALIZED (
+            SELECT CASE WHEN pg_catalog.starts_with(sealed.text, '$sealed$')
+                        THEN pg_catalog.concat(pg_catalog.split_part(sealed.text, '$', 4), '$', pg_catalog.split_part(sealed.text, '$', 5)) END AS key,
+                   pg_catalog.count(*) AS rows
+              FROM (SELECT c.verifier FROM password_verify.credential c WHERE c.user_id OPERATOR(pg_catalog.<>) ''
+                     UNION ALL SELECT a.seal FROM password_verify.account a WHERE a.user_id OPERATOR(pg_catalog.<>) ''
+                     UNION ALL SELECT kept.text FROM password_verify.kept_seals() kept (text)) sealed (text)
+             GROUP BY 1)
+        SELECT CASE WHEN u.key IS NULL THEN 'records that are not sealed'
+                    WHEN u.key IN (SELECT r.key FROM ring r) THEN 'records under an old key'
+                    ELSE 'records under a key that the keyring lacks' END,
+               pg_catalog.concat_ws(' under ', pg_catalog.format('%s rows', u.rows), password_verify.quoted(pg_catalog.split_part(u.key, '$', 1))),
+               CASE WHEN u.key IS NULL OR u.key IN (SELECT r.key FROM ring r)
                     THEN pg_catalog.concat('CALL ', password_verify.api(), '.pv_rotate_keys();')
                     ELSE '-- put that key back into the keyring, before the last line; then SELECT pg_catalog.pg_reload_conf();' END
-          FROM password_verify.keys() k
-         WHERE NOT k.active AND k.records OPERATOR(pg_catalog.>) 0;
+          FROM used u
+         WHERE u.key IS DISTINCT FROM password_verify.active_key();
     ELSE
         RETURN QUERY SELECT 'not seen', 'which keys records are sealed with, because there are many',
                             pg_catalog.concat('SELECT * FROM ', password_verify.api(), '.pv_doctor();');

@@ -52,6 +52,8 @@ fn the_statements_of_the_readme() {
     assert_eq!(answers[6][0], ["t|"]);
     assert!(answers[6][1][0].parse::<i64>().is_ok_and(|request| request > 0));
     assert_eq!(answers[6][2], ["inbox|new"]);
+    // The doctor finds nothing in what the README says.
+    assert_eq!(answers[8], [Vec::<String>::new()]);
     // Over a socket there is no certificate.
     let call = "SELECT auth.pv_validate_password(42::bigint, 'x')";
     assert_eq!(sqlstate(site.login().query(call, &[])), "28000");

@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use password_verify_tests::doctor::{Finding, examine, run};
+use password_verify_tests::doctor::{Finding, examine, run, told};
 use password_verify_tests::keyring::{fresh_key, line, sealed_site};
 use password_verify_tests::query::number;
 use password_verify_tests::{KEEPER_KINDS, Site, sqlstate};
@@ -269,6 +269,8 @@ fn a_lock_is_not_waited_for() {
     let found = in_time(&mut admin);
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].what, "not seen: outside, for an error 55P03");
+    let quiet = "the same when the lock is let go";
+    told("not seen", &found[0], "a table of ours, or a catalog, that somebody has locked", quiet, false);
 }
 
 #[test]

@@ -518,9 +518,10 @@ mod tests {
                         accept_restore tampered \
                         store_secret forget_secret request cancel_request take_job open_secret \
                         store_rotated deliver finish_job ack_results create_vault \
-                        change_vault_password delete_vault unlock_vault lock_vault prove_vault forget";
+                        change_vault_password delete_vault unlock_vault lock_vault prove_vault forget \
+                        verify";
         assert_eq!(texts.join(" "), expected);
-        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=40));
+        assert!(Action::ALL.iter().map(|&it| it as u8).eq(1..=41));
 
         let texts: Vec<_> = Outcome::ALL.iter().map(|it| it.as_str()).collect();
         let expected = "recorded valid invalid_credentials throttled locked busy disabled expired \
