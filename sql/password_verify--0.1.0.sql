@@ -2242,6 +2242,7 @@ CREATE FUNCTION password_verify.doctor_grants(OUT rule text, OUT object text, OU
     LANGUAGE sql SET search_path = pg_catalog, pg_temp
     AS $function$
 WITH holding AS MATERIALIZED (SELECT h.role, h.class, h.object, h.name, h.kind FROM password_verify.holding h),
+acting AS MATERIALIZED (SELECT a.login, a.role FROM password_verify.acting a),
 whole AS (
     SELECT k.kind, pg_catalog.count(DISTINCT m.object) AS objects
       FROM password_verify.kind k
@@ -2262,9 +2263,9 @@ SELECT CASE pair.one WHEN 'depositor' THEN 'kinds that no login may have both' E
        pg_catalog.string_agg(DISTINCT two.revoked, ' ')
   FROM (VALUES ('depositor', 'connector'), ('verifier', 'registrar'), ('verifier', 'manager')) AS pair (one, other)
   JOIN held two ON two.kind OPERATOR(pg_catalog.=) pair.other
-  JOIN password_verify.acting a ON a.role OPERATOR(pg_catalog.=) two.role
+  JOIN acting a ON a.role OPERATOR(pg_catalog.=) two.role
   JOIN pg_catalog.pg_roles l ON l.oid OPERATOR(pg_catalog.=) a.login AND NOT l.rolsuper
- WHERE EXISTS (SELECT FROM password_verify.acting b
+ WHERE EXISTS (SELECT FROM acting b
                  JOIN held one ON one.role OPERATOR(pg_catalog.=) b.role AND one.kind OPERATOR(pg_catalog.=) pair.one
                 WHERE b.login OPERATOR(pg_catalog.=) a.login)
  GROUP BY a.login, pair.one, pair.other
@@ -2325,7 +2326,16 @@ namesake AS MATERIALIZED (
       JOIN pg_catalog.pg_proc p ON p.proname OPERATOR(pg_catalog.=) ours.name
      WHERE NOT EXISTS (SELECT FROM pg_catalog.pg_depend d
                         WHERE d.classid OPERATOR(pg_catalog.=) 'pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e'
-                          AND d.refobjid OPERATOR(pg_catalog.=) (SELECT a.extension FROM api a)))
+                          AND d.refobjid OPERATOR(pg_catalog.=) (SELECT a.extension FROM api a))),
+path AS MATERIALIZED (SELECT p.login, p.place, p.schema FROM password_verify.path p),
+-- Schemas that are looked into before ours.
+earlier AS MATERIALIZED (
+    SELECT DISTINCT theirs.schema
+      FROM path theirs
+      LEFT JOIN (SELECT p.login, pg_catalog.min(p.place) AS place
+                   FROM path p WHERE p.schema OPERATOR(pg_catalog.=) (SELECT a.oid FROM api a) GROUP BY p.login) ours ON ours.login OPERATOR(pg_catalog.=) theirs.login
+     WHERE COALESCE(theirs.place OPERATOR(pg_catalog.<) ours.place, true)
+       AND pg_catalog.has_schema_privilege(theirs.login, theirs.schema, 'USAGE'))
 SELECT 'others may create objects in the schema of the functions',
        pg_catalog.format('%s in %s', password_verify.role_name(creator.who), a.name),
        CASE WHEN creator.owns THEN pg_catalog.format('ALTER SCHEMA %s OWNER TO %s;', a.name, password_verify.role_name(10::pg_catalog.oid))
@@ -2345,7 +2355,12 @@ SELECT 'others may create objects in the schema of the functions',
                     WHERE named.oid OPERATOR(pg_catalog.=) creator.who AND r.rolsuper)
 UNION ALL
 SELECT 'a function that is called instead of ours', spelled.name, pg_catalog.format('DROP ROUTINE %s;', spelled.name)
-  FROM namesake s
+  FROM (SELECT s.oid
+          FROM namesake s
+         WHERE s.pronamespace OPERATOR(pg_catalog.=) (SELECT a.oid FROM api a) OR s.pronamespace IN (SELECT e.schema FROM earlier e)
+         -- Those that may be spelled in a second. Of ours first.
+         ORDER BY s.pronamespace OPERATOR(pg_catalog.<>) (SELECT a.oid FROM api a), s.oid
+         LIMIT 500) s
   JOIN pg_catalog.pg_proc p ON p.oid OPERATOR(pg_catalog.=) s.oid
   JOIN pg_catalog.pg_namespace n ON n.oid OPERATOR(pg_catalog.=) p.pronamespace
  CROSS JOIN LATERAL (
@@ -2355,15 +2370,6 @@ SELECT 'a function that is called instead of ours', spelled.name, pg_catalog.for
                         FROM pg_catalog.unnest(p.proargtypes) WITH ORDINALITY AS arg (type, place)
                         JOIN pg_catalog.pg_type t ON t.oid OPERATOR(pg_catalog.=) arg.type
                         JOIN pg_catalog.pg_namespace tn ON tn.oid OPERATOR(pg_catalog.=) t.typnamespace))) spelled (name)
- WHERE s.pronamespace OPERATOR(pg_catalog.=) (SELECT a.oid FROM api a)
-    OR EXISTS (SELECT
-                 FROM password_verify.path theirs
-                WHERE theirs.schema OPERATOR(pg_catalog.=) s.pronamespace
-                  AND pg_catalog.has_schema_privilege(theirs.login, s.pronamespace, 'USAGE')
-                  AND NOT EXISTS (SELECT
-                                    FROM password_verify.path ours
-                                   WHERE ours.login OPERATOR(pg_catalog.=) theirs.login AND ours.place OPERATOR(pg_catalog.<) theirs.place
-                                     AND ours.schema OPERATOR(pg_catalog.=) (SELECT a.oid FROM api a)))
 $function$;
 COMMENT ON FUNCTION password_verify.doctor_schema() IS 'findings about whose functions are called';
 
@@ -2577,10 +2583,10 @@ SELECT 'not seen', 'the worker', '-- more than 64 databases of this server use p
 UNION ALL
 SELECT filling.rule, pg_catalog.format('%s of %s', used.value, size.value OPERATOR(pg_catalog./) filling.part),
        pg_catalog.format('ALTER SYSTEM SET password_verify.%s = %s; -- and restart', filling.setting, 2 OPERATOR(pg_catalog.*) size.value)
-       -- A database has a quarter of the queue.
+       -- A database has a quarter of the queue. A budget that is written gives its place to another.
   FROM (VALUES ('the queue of events is filling', 'queue_used', 'queue_size', 1, 'audit_queue'),
                ('the queue of events is filling', 'queue_used_here', 'queue_size', 4, 'audit_queue'),
-               ('the budgets are filling', 'throttle_entries_used', 'throttle_entries_size', 1, 'throttle_entries'))
+               ('the budgets are filling', 'throttle_entries_unwritten', 'throttle_entries_size', 1, 'throttle_entries'))
        AS filling (rule, used, size, part, setting)
   JOIN (SELECT s.statistic, s.value FROM stats s
          UNION ALL SELECT 'queue_used_here', f.value::pg_catalog.int8 FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'queue') used (statistic, value)
@@ -2729,7 +2735,7 @@ BEGIN
         BEGIN
             RETURN QUERY
             SELECT r.severity,
-                   pg_catalog.concat_ws(': ', r.rule, CASE WHEN f.number OPERATOR(pg_catalog.<=) 20 THEN f.object ELSE pg_catalog.format('and %s more', f.total OPERATOR(pg_catalog.-) 20) END),
+                   pg_catalog.concat_ws(': ', r.rule, CASE WHEN f.number OPERATOR(pg_catalog.<=) 20 THEN f.object ELSE pg_catalog.format('and at least %s more', f.total OPERATOR(pg_catalog.-) 20) END),
                    r.why,
                    CASE WHEN f.number OPERATOR(pg_catalog.<=) 20 THEN f.remedy ELSE '-- mend these first' END
               FROM (SELECT e.rule, e.object, e.remedy, pg_catalog.row_number() OVER (PARTITION BY e.rule ORDER BY e.object),

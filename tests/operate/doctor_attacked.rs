@@ -225,8 +225,8 @@ fn a_thousand_objects_take_no_time_and_hide_nothing() {
             .count(),
         21
     );
-    let more = format!("a function that is called instead of ours: and {} more", count - 3 - 20);
-    assert!(found.iter().any(|finding| finding.what == more), "{more}: {found:?}");
+    let more = "a function that is called instead of ours: and at least 480 more";
+    assert!(found.iter().any(|finding| finding.what == more), "{found:?}");
     assert_eq!(found.len(), 22, "{found:?}");
 }
 
@@ -270,7 +270,13 @@ fn a_lock_is_not_waited_for() {
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0].what, "not seen: outside, for an error 55P03");
     let quiet = "the same when the lock is let go";
-    told("not seen", &found[0], "a table of ours, or a catalog, that somebody has locked", quiet, false);
+    told(
+        "not seen",
+        &found[0],
+        "a table of ours, or a catalog, that somebody has locked",
+        quiet,
+        false,
+    );
 }
 
 #[test]

@@ -27,7 +27,9 @@ fn queries() -> Vec<Query> {
         let (key, value) = line.split_once(':').unwrap();
         let value = value.trim().trim_matches('"').to_owned();
         match (key.trim(), key.len() - key.trim_start().len()) {
-            (name, 0) => all.push(Query { name: name.into(), sql: String::new(), columns: Vec::new() }),
+            (name, 0) => {
+                all.push(Query { name: name.into(), sql: String::new(), columns: Vec::new() })
+            }
             ("query", 2) => all.last_mut().unwrap().sql = value,
             ("metrics", 2) => assert_eq!(value, ""),
             ("cache_seconds", 2) => assert!(value.parse::<u32>().is_ok()),
@@ -74,7 +76,8 @@ fn metrics(auditor: &mut Client) -> BTreeMap<String, BTreeMap<String, BTreeSet<S
                 "LABEL" => {}
                 "GAUGE" => {
                     assert!(rows.iter().all(|row| row.get::<_, i64>(at) >= 0));
-                    let labels = query.columns.iter().enumerate().filter(|(_, (_, usage))| usage == "LABEL");
+                    let labels =
+                        query.columns.iter().enumerate().filter(|(_, (_, usage))| usage == "LABEL");
                     let values = |at: usize| rows.iter().map(|row| row.get(at)).collect();
                     let labels = labels.map(|(at, (name, _))| (name.clone(), values(at))).collect();
                     made.insert(format!("{}_{column}", query.name), labels);
@@ -98,7 +101,8 @@ fn assert_there(expr: &str, made: &BTreeMap<String, BTreeMap<String, BTreeSet<St
         found += 1;
         let Some((label, value)) = rest.split_once('=') else { continue };
         let values = labels.get(label).unwrap_or_else(|| panic!("{expr}: no {label}"));
-        let value = value.trim_start_matches('~').trim_start_matches('"').split('"').next().unwrap();
+        let value =
+            value.trim_start_matches('~').trim_start_matches('"').split('"').next().unwrap();
         let is = |known: &String| match value.strip_suffix(".*") {
             Some(prefix) => known.starts_with(prefix),
             None => known == value,
@@ -134,7 +138,8 @@ fn what_the_exporter_asks_and_the_dashboard_shows_is_there() {
     for name in ["validate_valid", "validate_invalid_credentials"] {
         assert!(made["pv_stats_value"]["statistic"].contains(name), "{name}");
     }
-    let alerts: Vec<&str> = ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
+    let alerts: Vec<&str> =
+        ALERTS.lines().filter_map(|line| line.trim().strip_prefix("expr: ")).collect();
     assert_eq!(alerts.len(), 4);
     for expr in alerts {
         assert_there(expr, &made);
@@ -145,7 +150,9 @@ fn what_the_exporter_asks_and_the_dashboard_shows_is_there() {
 fn every_rule_is_in_the_documentation() {
     let site = Site::new();
     let documented = include_str!("../../docs/doctor.md");
-    for row in site.admin().query("SELECT rule, severity, why FROM password_verify.rule", &[]).unwrap() {
+    for row in
+        site.admin().query("SELECT rule, severity, why FROM password_verify.rule", &[]).unwrap()
+    {
         let (rule, severity, why): (&str, &str, &str) = (row.get(0), row.get(1), row.get(2));
         assert!(documented.contains(&format!("| {rule} | {severity} | {why} |")), "{rule}");
         // Somebody has broken it, and seen it.

@@ -25,7 +25,7 @@ const CASES: &[Case] = &[
     ),
     case(
         "an application may replicate",
-        "GRANT helper TO replica",
+        "GRANT pg_read_all_stats TO replica",
         "ALTER ROLE ops REPLICATION; GRANT ops TO {app}",
     ),
     case(
@@ -43,7 +43,7 @@ const CASES: &[Case] = &[
         "GRANT pg_execute_server_program TO backup",
         "GRANT pg_execute_server_program TO ops",
     ),
-    case("the owner is more than a plain role", "GRANT office TO dba", "GRANT pv_owner TO dba"),
+    case("the owner is more than a plain role", "GRANT backup TO dba", "GRANT pv_owner TO dba"),
     case("the owner is more than a plain role", "COMMENT ON ROLE pv_owner IS 'ours'", "ALTER ROLE pv_owner LOGIN"),
     case(
         "kinds that no login may have both",

@@ -13,6 +13,7 @@ use password_verify_tests::in_the_way::stop_worker;
 use password_verify_tests::keyring::{
     fresh_key, keyring, line, put, reload, sealed_server, sealed_server_with, sealed_site, setting,
 };
+use password_verify_tests::query::text;
 use password_verify_tests::trail::{settle, wait_until};
 use password_verify_tests::{Answer, Cluster, GOOD, Site};
 
@@ -400,24 +401,38 @@ fn a_worker_that_does_not_come_or_stands_still_is_told() {
 
 #[test]
 fn budgets_that_fill_are_told() {
-    let site = Site::on(sealed_server_with(
-        &line("a", &fresh_key()),
-        &["password_verify.throttle_entries = 1024"],
-    ));
-    let attempts = |from: u32, count: u32| {
-        let sql = format!(
-            "SELECT count(*) FROM (SELECT auth.pv_validate_password(i::bigint, 'wrong') FROM generate_series({from}, {}) i) x",
-            from + count - 1
-        );
-        run(&site, &sql);
+    let settings =
+        ["password_verify.throttle_entries = 1024", "password_verify.audit_queue = 8192"];
+    let site = Site::on(sealed_server_with(&line("a", &fresh_key()), &settings));
+    site.configure(&["audit_durability = async"]);
+    let rule = "the budgets are filling";
+    let found = || examine(&mut site.admin()).into_iter().find(|finding| finding.is_of(rule));
+    let mut app = site.login();
+    let mut attempts = |users: std::ops::Range<u32>| {
+        for user in users {
+            validate(&mut app, &user.to_string(), "wrong");
+        }
     };
-    let again = || restart(&site);
-    examined(
-        &site,
-        "the budgets are filling",
-        ("wrong passwords for 100 users, where 1,024 have place", || attempts(1, 100)),
-        ("for 800 users", || attempts(101, 700)),
-        &Mend::RemedyThen(&again),
+    attempts(0..1);
+    let stopped = stop_worker(&site);
+    attempts(1..100);
+    assert_eq!(found(), None);
+    attempts(100..900);
+    let full = found().unwrap();
+    drop(stopped);
+    settle(&mut site.admin());
+    // What is written makes room.
+    assert_eq!(found(), None);
+    run(&site, &full.remedy);
+    restart(&site);
+    let size = "SELECT value::text FROM auth.pv_stats WHERE statistic = 'throttle_entries_size'";
+    assert_eq!(text(&mut site.admin(), size), "2048");
+    told(
+        rule,
+        &full,
+        "a worker that stands still, and 900 users with a wrong password where 1,024 have place",
+        "100 users",
+        true,
     );
 }
 
