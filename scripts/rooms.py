@@ -36,14 +36,14 @@ ROOMS = [
 
 # Ring, its contents, and its ceiling in lines of code, without tests, comments and blank lines.
 RINGS = [
-    ("A, what decides", ["src/gate", "src/account", "src/keeper", "crates/core/src/rules"], 3550),
+    ("A, what decides", ["src/gate", "src/account", "src/keeper", "crates/core/src/rules"], 3600),
     ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/kept", "src/pg/vault", "src/pg/tables", "src/pg/heap",
-                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/setting.rs", "src/pg/mod.rs"], 9600),
+                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/setting.rs", "src/pg/mod.rs"], 10050),
     ("R, what redacts", ["src/pg/redaction", "crates/core/src/redaction"], 2250),
-    ("C, the worker", ["src/pg/worker"], 1800),
-    ("V, what verifies", ["src/pg/verify"], 560),
+    ("C, the worker", ["src/pg/worker"], 2100),
+    ("V, what verifies", ["src/pg/verify"], 620),
     ("the border", ["src/lib.rs", "src/api.rs", "src/api", "src/answer.rs", "src/error.rs", "src/settings",
-                    "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 2000),
+                    "src/counter.rs", "src/salt.rs", "src/kernel.rs"], 2080),
     ("K, the program beside the server", ["crates/keeper/src"], 4500),
 ]
 

@@ -2435,6 +2435,7 @@ CREATE FUNCTION password_verify.doctor_logging(OUT rule text, OUT object text, O
     AS $function$
 DECLARE
     listed CONSTANT pg_catalog.text := pg_catalog.current_setting('password_verify.redact_functions');
+    names  CONSTANT pg_catalog.text := pg_catalog.concat(',', pg_catalog.regexp_replace(pg_catalog.btrim(listed), '\s*,\s*', ',', 'g'), ',');
     ours   CONSTANT pg_catalog.text := (SELECT pg_catalog.string_agg(f.value, '|') FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'takes a secret');
     most   CONSTANT pg_catalog.int8 := 16000000;
 BEGIN
@@ -2462,7 +2463,8 @@ BEGIN
                                      JOIN pg_catalog.pg_extension e ON e.oid OPERATOR(pg_catalog.=) d.refobjid AND e.extname OPERATOR(pg_catalog.=) 'password_verify'
                                     WHERE d.classid OPERATOR(pg_catalog.=) 'pg_proc'::pg_catalog.regclass AND d.objid OPERATOR(pg_catalog.=) p.oid AND d.deptype OPERATOR(pg_catalog.=) 'e')
                    AND (c.oid IS NOT NULL OR p.prorettype OPERATOR(pg_catalog.<>) 'trigger'::pg_catalog.regtype)
-                   AND COALESCE(c.relname, p.proname)::pg_catalog.text OPERATOR(pg_catalog.<>) ALL (pg_catalog.regexp_split_to_array(pg_catalog.replace(listed, '"', ''), '\s*,\s*'))
+                   AND pg_catalog.strpos(names, pg_catalog.concat(',', pg_catalog.regexp_replace(password_verify.quoted(COALESCE(c.relname, p.proname)::pg_catalog.text), '\s*,\s*', ',', 'g'), ',')) OPERATOR(pg_catalog.=) 0
+                   AND pg_catalog.lower(pg_catalog.replace(names, '"', '')) OPERATOR(pg_catalog.!~) pg_catalog.concat('[,.]', pg_catalog.regexp_replace(COALESCE(c.relname, p.proname)::pg_catalog.text, '\W', '\\&', 'g'), ',')
                  LIMIT 100) w (name)
         HAVING pg_catalog.count(*) OPERATOR(pg_catalog.>) 0;
     END IF;
@@ -2669,7 +2671,7 @@ seen AS MATERIALIZED (
       FROM ours o
       JOIN pg_catalog.pg_index i ON i.indrelid OPERATOR(pg_catalog.=) o.oid AND NOT i.indisprimary
       JOIN pg_catalog.pg_class c ON c.oid OPERATOR(pg_catalog.=) i.indexrelid
-       AND c.relname NOT IN ('job_due', 'event_user', 'event_client', 'event_end', 'event_checked')
+       AND c.relname NOT IN ('job_due', 'event_user', 'event_client', 'event_xid', 'event_checked')
      CROSS JOIN LATERAL (SELECT pg_catalog.concat('password_verify.', password_verify.quoted(c.relname::pg_catalog.text))) name (spelled)
     UNION ALL
     SELECT 'a trigger', o.spelled, pg_catalog.format('%s on %s', name.spelled, o.spelled), pg_catalog.format('DROP TRIGGER %s ON %s;', name.spelled, o.spelled)

@@ -149,6 +149,6 @@ fn the_lines_of_a_standby_have_digests() {
     assert_eq!(validate(&mut app, IDS[0], GOOD), Answer::yes());
     assert_eq!(validate(&mut app, IDS[1], GOOD), Answer::wrong());
     let log = standby.log();
-    assert!(log.contains(r#""event":"standby""#) && log.contains(&digest), "{log}");
+    assert!(log.contains(r#""ecs":"#) && log.contains(&digest), "{log}");
     assert!(IDS.iter().all(|id| !log.contains(id)), "{log}");
 }

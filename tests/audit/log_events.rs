@@ -381,7 +381,7 @@ fn a_row_that_somebody_has_planted_has_no_line() {
     let genuine = fed(&mut site.admin()).len();
     let plant = "INSERT INTO password_verify.event
                  SELECT epoch, seq + 1, at, since, count, 'validate', 'valid', 'planted', client_addr, login_role, acting_role,
-                        peer_addr, certificate_subject, certificate_serial, application_name, pid, NULL, alert, detail, mac
+                        peer_addr, certificate_subject, certificate_serial, application_name, pid, NULL, alert, detail, user_nonce, mac
                    FROM password_verify.event ORDER BY epoch DESC, seq DESC LIMIT 1";
     site.admin().batch_execute(plant).unwrap();
     assert_eq!(fed_unchecked(&mut site.admin()), genuine as i64 + 1);

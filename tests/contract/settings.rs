@@ -30,6 +30,7 @@ fn defaults_units_and_contexts() {
             "password_verify.audit_queue = 4096 [64, 1048576] postmaster",
             "password_verify.audit_retention = 576000 min [0, 52560000] superuser",
             "password_verify.audit_timeout = 10000 ms [100, 600000] superuser",
+            "password_verify.audit_user_ids = text sighup",
             "password_verify.blocklist_file =  sighup",
             "password_verify.common_passwords = on superuser",
             "password_verify.hash_memory_limit = 131072 kB [7168, 1048576] postmaster",

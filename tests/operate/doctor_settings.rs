@@ -72,7 +72,8 @@ const CASES: &[Case] = &[
     ),
     case(
         "wrappers that redaction does not know",
-        "CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM auth.pv_set_password(NEW.a, NEW.b); RETURN NULL; END'",
+        "CREATE FUNCTION \"Log, in\"(id text, secret text) RETURNS boolean LANGUAGE sql AS 'SELECT auth.pv_has_password(id)';
+         CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM auth.pv_set_password(NEW.a, NEW.b); RETURN NULL; END'",
         "CREATE TABLE \"Sign-ups\" (a text, b text); CREATE TRIGGER t BEFORE INSERT ON \"Sign-ups\" FOR EACH ROW EXECUTE FUNCTION notice()",
     ),
     case(
