@@ -149,7 +149,7 @@ fn data_roles_and_the_views() {
     let sql = "SELECT c.oid::regclass::text FROM pg_class c JOIN pg_depend d ON d.objid = c.oid AND d.deptype = 'e'
                 WHERE c.relkind = 'v' AND c.relowner = 'pv_owner'::regrole";
     let views: Vec<String> = admin.query(sql, &[]).unwrap().iter().map(|row| row.get(0)).collect();
-    assert_eq!(views.len(), 7);
+    assert_eq!(views.len(), 15);
     let mut app = site.login();
     for view in views {
         let writable = format!("SELECT pg_relation_is_updatable('{view}'::regclass, true)");

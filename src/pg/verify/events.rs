@@ -43,10 +43,10 @@ pub fn run(kept: Option<Head>) -> Result<Report, Error> {
     Walk::run(anchor.as_ref(), kept, &events, &moment)
 }
 
-/// Puts on record who has had the whole audit verified, and what came of it. Whoever asks whether the audit is as it was
-/// written gets the answer also if that cannot be recorded.
+/// Puts on record who has had the whole audit verified, and what came of it, unless the transaction may only read. Whoever
+/// asks whether the audit is as it was written gets the answer also if that cannot be recorded.
 pub fn record(report: &Report) {
-    if server::in_recovery() {
+    if server::require_writable().is_err() {
         return;
     }
     let recorded = transaction::prepare().and_then(|prepared| {
