@@ -158,7 +158,7 @@ fn data_roles_and_the_views() {
     }
     all_refused(
         &mut app,
-        &["SELECT * FROM auth.pv_users", "SELECT * FROM password_verify.users()"],
+        &["SELECT * FROM auth.pv_users", "SELECT * FROM password_verify.users(NULL)"],
     );
     unharmed(&site, &before);
 }
