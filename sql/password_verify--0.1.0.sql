@@ -297,13 +297,16 @@ CREATE TABLE password_verify.forgetting (
     user_id text COLLATE "C" NOT NULL,
     until   timestamptz NOT NULL,
     xid     bigint NOT NULL,
+    scope   smallint NOT NULL,
     mac     bytea NOT NULL,
     CHECK (pg_catalog.octet_length(user_id) OPERATOR(pg_catalog.<=) 510)
 ) USING heap WITH (vacuum_truncate = off);
 COMMENT ON TABLE password_verify.forgetting IS 'user ids that are still to be erased from events';
 COMMENT ON COLUMN password_verify.forgetting.key IS 'begins with the time, so that whoever asked first comes first';
+COMMENT ON COLUMN password_verify.forgetting.user_id IS 'as events have it';
 COMMENT ON COLUMN password_verify.forgetting.until IS 'later events are about somebody who came later';
-COMMENT ON COLUMN password_verify.forgetting.xid IS 'the transaction that asked for it';
+COMMENT ON COLUMN password_verify.forgetting.xid IS 'the transaction that asked for it, or that gave up the name';
+COMMENT ON COLUMN password_verify.forgetting.scope IS '0 all events of the id, and former names of who had it last, 1 the same, and the end of that account was met, 2 all events of the id, 3 events of a former name while it was the account''s';
 
 -- Where everything ended: one row, which each batch of the worker replaces. Empty without a keyring.
 CREATE TABLE password_verify.anchor (
@@ -2446,8 +2449,9 @@ BEGIN
         -- What is called instead is a function, or a table with a trigger.
         RETURN QUERY
         SELECT 'wrappers that redaction does not know', pg_catalog.string_agg(w.name, ', ' ORDER BY w.name),
-               pg_catalog.format('ALTER SYSTEM SET password_verify.redact_functions = %s; SELECT pg_catalog.pg_reload_conf();',
-                      password_verify.literal(pg_catalog.concat_ws(', ', nullif(listed, ''), pg_catalog.string_agg(w.name, ', ' ORDER BY w.name))))
+               -- No statement: whoever may make functions chooses the names, and a name that is listed has every statement with
+               -- it redacted, whoever sends it.
+               '-- add those that are the application''s own to password_verify.redact_functions, and rename what has a common name'
           FROM (SELECT DISTINCT password_verify.quoted(COALESCE(c.relname, p.proname)::pg_catalog.text)
                   FROM pg_catalog.pg_proc p
                   JOIN pg_catalog.pg_language l ON l.oid OPERATOR(pg_catalog.=) p.prolang AND l.lanname NOT IN ('c', 'internal')

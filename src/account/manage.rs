@@ -3,6 +3,7 @@
 use password_verify_core::rules::account::State;
 use password_verify_core::rules::event::Action;
 use password_verify_core::rules::user_id::UserId;
+use password_verify_core::trail::audit_id;
 
 use super::recorded::recorded;
 use crate::account::failures;
@@ -12,7 +13,7 @@ use crate::pg::kept::whole;
 use crate::pg::server;
 use crate::pg::server::PATIENCE;
 use crate::pg::session::transaction;
-use crate::pg::tables::forgetting::Forgetting;
+use crate::pg::tables::forgetting::{Forgetting, Scope};
 use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::pg::vault::credential::Credential;
 use crate::pg::vault::store::write::Edit;
@@ -76,7 +77,8 @@ pub fn forget(user: &UserId) -> Result<bool, Error> {
     })?;
     // Later than the event above, which is one of those to erase.
     let requests = Forgetting::open(BlindIndexKey::keep_for_rows()?, Access::Write)?;
-    requests.add(user.as_str(), server::now(), transaction::id())?;
+    let name = audit_id::as_text(user.as_str());
+    requests.add(&name, server::now(), transaction::id(), Scope::Person)?;
     Ok(had)
 }
 

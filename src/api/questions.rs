@@ -1,6 +1,7 @@
 //! Questions of the auditor that are answered by an index, however large the tables are.
 
 use password_verify_core::rules::secret::Secret;
+use password_verify_core::trail::audit_id;
 use pgrx::datum::{Inet, Uuid};
 use pgrx::iter::TableIterator;
 use pgrx::{name, pg_extern};
@@ -28,9 +29,13 @@ fn pv_place_of(user_id: Option<UserIdArg>) -> Sql<Uuid> {
 #[pg_extern(sql = false)]
 fn pv_audit_ids(user_id: Option<UserIdArg>) -> Sql<Vec<Given>> {
     server::require_ready()?;
-    let id = user(user_id)?.as_str().to_owned();
-    let digest = anchors::audit_id_key()?.map(|key| key.digest(&id));
-    Ok([Some(id), digest].into_iter().flatten().map(|name| Given(Secret::new(name))).collect())
+    let user = user(user_id)?;
+    let digest = anchors::audit_id_key()?.map(|key| key.digest(user.as_str()));
+    Ok([Some(audit_id::as_text(user.as_str())), digest]
+        .into_iter()
+        .flatten()
+        .map(|name| Given(Secret::new(name)))
+        .collect())
 }
 
 /// For the function `pv_client_events`: in the spelling of events, which is not PostgreSQL's for every address.

@@ -206,6 +206,9 @@ fn no_function_is_left_out() {
                FROM pg_depend d JOIN pg_proc p ON d.classid = 'pg_proc'::regclass AND p.oid = d.objid
                JOIN pg_extension e ON d.refclassid = 'pg_extension'::regclass AND d.refobjid = e.oid
               WHERE e.extname = 'password_verify' AND d.deptype = 'e'
+                -- What runs as its caller, and is no language's but SQL's, has no rights but the caller's.
+                AND (p.prosecdef OR p.pronamespace <> 'password_verify'::regnamespace
+                     OR p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'sql'))
                 -- What is written in SQL and names nothing of the extension does nothing that anybody could not do.
                 AND (p.prosqlbody IS NULL
                      OR EXISTS (SELECT FROM pg_depend named
@@ -221,8 +224,10 @@ fn no_function_is_left_out() {
     let calls: i64 = dba.query_one("SELECT count(*) FROM dba.calls", &[]).unwrap().get(0);
     let of_extension: i64 = dba
         .query_one(
-            "SELECT count(*) FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid
+            "SELECT count(*) FROM pg_depend d JOIN pg_extension e ON d.refobjid = e.oid JOIN pg_proc p ON p.oid = d.objid
               WHERE d.classid = 'pg_proc'::regclass AND d.refclassid = 'pg_extension'::regclass AND d.deptype = 'e'
+                AND (p.prosecdef OR p.pronamespace <> 'password_verify'::regnamespace
+                     OR p.prolang <> (SELECT oid FROM pg_language WHERE lanname = 'sql'))
                 AND e.extname = 'password_verify' AND d.objid::regproc::text NOT LIKE 'password_verify.mail_%'",
             &[],
         )

@@ -8,9 +8,9 @@ use password_verify_core::trail::erasable::Named;
 use password_verify_tests::calls::{create, manage, rename, validate};
 use password_verify_tests::cluster::{run, server};
 use password_verify_tests::hold::Stopped;
-use password_verify_tests::keyring::{fresh_key, line, sealed_server};
+use password_verify_tests::keyring::{fresh_key, line, sealed_server, sealed_server_with};
 use password_verify_tests::kill::is_at_work;
-use password_verify_tests::query::number;
+use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::{
     assert_intact, of_user, settle, verify, wait_for, wait_until, worker,
 };
@@ -423,5 +423,97 @@ fn without_its_index_it_waits() {
     forget(&mut app, "jonas");
     await_forgotten(&mut admin);
     assert_eq!(places(&mut admin, "jonas"), [""; 0]);
+    assert_intact(&mut admin);
+}
+
+/// Names go from one to another: only the events of the one who is forgotten lose theirs.
+#[test]
+fn who_else_has_had_a_name_keeps_the_events() {
+    let site = Site::on(server(&[]));
+    let (mut app, mut admin) = (with_all_kinds(&site), site.admin());
+    // Somebody who lives on under a name that she had before.
+    assert_eq!(create(&mut app, "live", GOOD), Answer::yes());
+    assert_eq!(validate(&mut app, "live", GOOD), Answer::yes());
+    for (old, new) in [("live", "passing"), ("passing", "live")] {
+        assert_eq!(rename(&mut app, old, new), Answer::yes());
+    }
+    // Somebody who has left a name, and another who has taken it and left it as well.
+    for (first, second) in [("vera", "vera-2"), ("mona", "vera")] {
+        assert_eq!(create(&mut app, first, GOOD), Answer::yes());
+        assert_eq!(rename(&mut app, first, second), Answer::yes());
+    }
+    assert_eq!(rename(&mut app, "vera", "ramona"), Answer::yes());
+    settle(&mut admin);
+    let lives = of_user(&mut admin, "live");
+    assert!(!forget(&mut app, "passing"), "there is nobody of that name");
+    await_forgotten(&mut admin);
+    assert_eq!(places(&mut admin, "passing"), [""; 0]);
+    assert_eq!(of_user(&mut admin, "live"), lives);
+    // Of the name that both had, only the later one's events.
+    assert!(forget(&mut app, "ramona"));
+    await_forgotten(&mut admin);
+    assert_eq!(of_user(&mut admin, "vera"), ["create committed", "rename committed"]);
+    assert_eq!(places(&mut admin, "mona"), [""; 0]);
+    assert!(forget(&mut app, "vera-2"));
+    await_forgotten(&mut admin);
+    assert_eq!(places(&mut admin, "vera"), [""; 0]);
+    // Renamed and forgotten in one transaction, by way of several names.
+    assert_eq!(create(&mut app, "one", GOOD), Answer::yes());
+    let mut open = app.transaction().unwrap();
+    for (old, new) in [("one", "two"), ("two", "one"), ("one", "three")] {
+        assert_eq!(rename(&mut open, old, new), Answer::yes());
+    }
+    open.query("SELECT auth.pv_forget_user('three'::text)", &[]).unwrap();
+    open.commit().unwrap();
+    await_forgotten(&mut admin);
+    let left = "SELECT count(*) FROM auth.pv_events WHERE user_id IN ('one', 'two', 'three')";
+    assert_eq!(number(&mut admin, left), 0);
+    assert_intact(&mut admin);
+    assert_eq!(number(&mut admin, ERASED), number(&mut admin, TOLD));
+}
+
+/// Nobody can choose an id that stands for another user.
+#[test]
+fn an_id_that_looks_like_a_digest_is_none() {
+    let digests = ["password_verify.audit_user_ids = digest"];
+    let site = Site::on(sealed_server_with(&line("k1", &fresh_key()), &digests));
+    let (mut app, mut admin) = (with_all_kinds(&site), site.admin());
+    assert_eq!(create(&mut app, "victim", GOOD), Answer::yes());
+    settle(&mut admin);
+    let digest = text(&mut admin, "SELECT user_id FROM auth.pv_events WHERE action = 'create'");
+    let events = "SELECT count(*) FROM auth.pv_user_events($1::text)";
+    let found =
+        |admin: &mut Client, id: &str| -> i64 { admin.query_one(events, &[&id]).unwrap().get(0) };
+    assert_eq!((found(&mut admin, "victim"), found(&mut admin, &digest)), (1, 0));
+    assert_eq!(create(&mut app, &digest, GOOD), Answer::yes());
+    assert!(forget(&mut app, &digest));
+    await_forgotten(&mut admin);
+    assert_eq!((found(&mut admin, "victim"), found(&mut admin, &digest)), (1, 0));
+    assert_intact(&mut admin);
+}
+
+/// What was tried before the commit is about the user who is forgotten then; a sign-up that is open is somebody's.
+#[test]
+fn what_happens_at_the_same_time_belongs_to_one_or_the_other() {
+    let site = Site::on(server(&[]));
+    let (mut app, mut admin) = (with_all_kinds(&site), site.admin());
+    assert_eq!(create(&mut app, "karl", GOOD), Answer::yes());
+    let mut manager = with_all_kinds(&site);
+    let mut open = manager.transaction().unwrap();
+    open.query("SELECT auth.pv_forget_user('karl'::text)", &[]).unwrap();
+    assert_eq!(validate(&mut app, "karl", WRONG), Answer::wrong());
+    open.commit().unwrap();
+    await_forgotten(&mut admin);
+    assert_eq!(places(&mut admin, "karl"), [""; 0]);
+    let mut open = app.transaction().unwrap();
+    open.query("SELECT auth.pv_create_password('lars'::text, $1)", &[&GOOD]).unwrap();
+    assert!(!forget(&mut manager, "lars"));
+    wait_until("it is done", || {
+        create(&mut admin, "passer-by", "short");
+        number(&mut admin, LEFT) == 0
+    });
+    open.commit().unwrap();
+    settle(&mut admin);
+    assert_eq!(of_user(&mut admin, "lars"), ["create committed"]);
     assert_intact(&mut admin);
 }

@@ -64,24 +64,27 @@ const CASES: &[Case] = &[
         "ALTER DATABASE {db} SET password_verify.argon2_memory = '9MB'; ALTER DATABASE {db} SET password_verify.argon2_iterations = 4",
         "ALTER DATABASE {db} SET password_verify.argon2_iterations = 3",
     ),
-    case(
-        "wrappers that redaction does not know",
-        "CREATE FUNCTION has_one(id text) RETURNS boolean LANGUAGE sql AS 'SELECT auth.pv_has_password(id)'",
-        "CREATE FUNCTION my_login(id text, secret text) RETURNS boolean LANGUAGE sql
+    Case {
+        rule: "wrappers that redaction does not know",
+        quiet: "CREATE FUNCTION has_one(id text) RETURNS boolean LANGUAGE sql AS 'SELECT auth.pv_has_password(id)'",
+        broken: "CREATE FUNCTION my_login(id text, secret text) RETURNS boolean LANGUAGE sql
              AS 'SELECT valid FROM auth.PV_validate_password(id, secret)'",
-    ),
-    case(
-        "wrappers that redaction does not know",
-        "CREATE FUNCTION \"Log, in\"(id text, secret text) RETURNS boolean LANGUAGE sql AS 'SELECT auth.pv_has_password(id)';
+        mend: "ALTER SYSTEM SET password_verify.redact_functions = 'my_login'; SELECT pg_reload_conf()",
+    },
+    Case {
+        rule: "wrappers that redaction does not know",
+        quiet: "CREATE FUNCTION \"Log, in\"(id text, secret text) RETURNS boolean LANGUAGE sql AS 'SELECT auth.pv_has_password(id)';
          CREATE FUNCTION notice() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM auth.pv_set_password(NEW.a, NEW.b); RETURN NULL; END'",
-        "CREATE TABLE \"Sign-ups\" (a text, b text); CREATE TRIGGER t BEFORE INSERT ON \"Sign-ups\" FOR EACH ROW EXECUTE FUNCTION notice()",
-    ),
-    case(
-        "wrappers that redaction does not know",
-        "CREATE FUNCTION asks(id text) RETURNS boolean LANGUAGE sql BEGIN ATOMIC SELECT auth.pv_has_password(id); END",
-        "CREATE FUNCTION checks(id text, secret text) RETURNS text LANGUAGE sql
+        broken: "CREATE TABLE \"Sign-ups\" (a text, b text); CREATE TRIGGER t BEFORE INSERT ON \"Sign-ups\" FOR EACH ROW EXECUTE FUNCTION notice()",
+        mend: "ALTER SYSTEM SET password_verify.redact_functions = 'my_login, \"Sign-ups\"'; SELECT pg_reload_conf()",
+    },
+    Case {
+        rule: "wrappers that redaction does not know",
+        quiet: "CREATE FUNCTION asks(id text) RETURNS boolean LANGUAGE sql BEGIN ATOMIC SELECT auth.pv_has_password(id); END",
+        broken: "CREATE FUNCTION checks(id text, secret text) RETURNS text LANGUAGE sql
              BEGIN ATOMIC SELECT c.reason FROM auth.pv_check_password(id, secret) c; END",
-    ),
+        mend: "ALTER SYSTEM SET password_verify.redact_functions = 'my_login, \"Sign-ups\", checks'; SELECT pg_reload_conf()",
+    },
     case(
         "a publication has tables of ours",
         "CREATE TABLE theirs (x integer PRIMARY KEY); CREATE PUBLICATION theirs FOR TABLE theirs",

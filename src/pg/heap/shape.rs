@@ -105,8 +105,8 @@ const SHAPES: &[Shape] = &[
     },
     Shape {
         name: c"forgetting",
-        names: "key user_id until xid mac",
-        columns: &[UUID, TEXT, TIME, INT8, BYTES],
+        names: "key user_id until xid scope mac",
+        columns: &[UUID, TEXT, TIME, INT8, INT2, BYTES],
         key: 1,
         is_signed: true,
         has_first_row: false,

@@ -2,6 +2,7 @@
 //! the keyring.
 
 use password_verify_core::rules::event::Event;
+use password_verify_core::trail::audit_id;
 use password_verify_core::trail::chain::{Head, hex};
 use password_verify_core::trail::ecs::{self, Written};
 use password_verify_core::trail::log_line::{self, Line, json};
@@ -84,11 +85,14 @@ pub fn event(database: &str, event: &Event, place: Head) {
 /// Logs an event of a standby, which has no table to write to, unless it exceeds the limit.
 pub fn event_of_standby(queued: &QueuedEvent) {
     if let (Some(left_out), Ok(mut event)) = (queue::may_log(), event::to_event(queued)) {
-        if settings::audit_user_ids() == AuditUserIds::Digest {
+        event.user_id = match settings::audit_user_ids() {
+            AuditUserIds::Text => event.user_id.map(|id| audit_id::as_text(&id)),
             // Rather nobody than a name that should not be here.
-            let key = anchors::audit_id_key().ok().flatten();
-            event.user_id = event.user_id.and_then(|id| Some(key?.digest(&id)));
-        }
+            AuditUserIds::Digest => {
+                let key = anchors::audit_id_key().ok().flatten();
+                event.user_id.and_then(|id| Some(key?.digest(&id)))
+            }
+        };
         let database = text::database_name();
         line(&ecs::to_members(&event, &database, Written::Line { left_out }));
     }

@@ -72,10 +72,10 @@ pub fn require_unchanged() -> Result<(), Error> {
     if CHANGES.with_borrow(Option::is_none) { Ok(()) } else { Err(Error::HasChanges) }
 }
 
-/// The id of the transaction of this session, which has changed something.
+/// The id of the transaction of this session, or of its part since a savepoint, which has changed something.
 pub fn id() -> u64 {
     // SAFETY: a plain value; it assigns an id if there is none yet.
-    unsafe { pg_sys::GetTopFullTransactionId().value }
+    unsafe { pg_sys::GetCurrentFullTransactionId().value }
 }
 
 /// Reserves what recording a change takes, before the change is made.

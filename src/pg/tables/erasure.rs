@@ -5,13 +5,14 @@ use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use password_verify_core::rules::account::Timestamp;
-use password_verify_core::rules::event::{Action, Outcome};
+use password_verify_core::rules::event::{Action, Event, Outcome};
 use password_verify_core::trail::fold;
 use password_verify_core::trail::forgotten::{Erased, MAX_EPOCHS};
 use pgrx::datum::IntoDatum;
 use pgrx::pg_sys;
 
 use super::events::{self, COLUMNS, EventRow, Events, USER_ID, USER_NONCE};
+use super::forgetting::{Request, Scope};
 use crate::error::Error;
 use crate::pg::heap::row;
 use crate::pg::heap::scan;
@@ -36,15 +37,43 @@ pub struct Erasure<'a> {
     by_xid: Index,
 }
 
+/// What a row says of the account with a name, if its transaction was committed.
+#[derive(Debug, Clone, Copy)]
+enum Met {
+    Nothing,
+    /// Its transaction is still open.
+    Open,
+    /// It was made.
+    Begun,
+    /// It got this name in place of another, for good at this time.
+    Renamed {
+        at: Timestamp,
+    },
+    /// It got another name.
+    GivenUp,
+    /// It was deleted.
+    Ended,
+}
+
 /// What a slice did.
-#[derive(Default)]
 pub struct Slice {
     /// By epoch.
     pub erased: BTreeMap<i64, Erased>,
     /// The time of the last row that was looked at; `None` if there are no more.
     pub reached: Option<Timestamp>,
-    /// The names from which the user was renamed, and when.
-    pub former: Vec<(String, Timestamp)>,
+    /// The name that the account had before, until when, and the transaction that changed it.
+    pub former: Option<(String, Timestamp, u64)>,
+    /// What is still to be erased of the request.
+    pub scope: Scope,
+    /// The account with that name had another one before, or began: the rest is of others.
+    pub is_over: bool,
+}
+
+impl Default for Slice {
+    fn default() -> Self {
+        let (erased, reached, former) = (BTreeMap::new(), None, None);
+        Self { erased, reached, former, scope: Scope::Person, is_over: false }
+    }
 }
 
 impl<'a> Erasure<'a> {
@@ -56,26 +85,26 @@ impl<'a> Erasure<'a> {
         Ok(Self { events, by_user, by_xid })
     }
 
-    /// Erases an id from the next rows, beginning at a time, whose events began until another. Rows that are not as they
-    /// were written are left alone: they show what was done to them.
+    /// Erases a name from the next rows, newest first, beginning at a time, whose events began until another. Rows that are
+    /// not as they were written are left alone: they show what was done to them.
     ///
     /// # Errors
     /// [`Error::NotInstalled`]; any PostgreSQL error.
     pub fn slice(
         &self,
-        user_id: &str,
+        name: &str,
         (from, until): (Timestamp, Timestamp),
+        request: &Request,
     ) -> Result<Slice, Error> {
-        let (mut slice, mut renames) = (Slice::default(), Vec::new());
+        let mut slice = Slice { scope: request.scope, ..Slice::default() };
         // A counted row ends with its last event, and is one of those that began before.
-        let last = until.saturating_add(2 * fold::WINDOW);
+        let last = until.saturating_add(2 * fold::WINDOW).min(from);
         let keys = [
-            Key::text(USER_ID as i16 + 1, user_id)?,
-            Key::time(AT, pg_sys::BTGreaterEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_GE, from),
+            Key::text(USER_ID as i16 + 1, name)?,
             Key::time(AT, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, last),
         ];
-        let forward = pg_sys::ScanDirection::ForwardScanDirection;
-        let mut rows = Rows::begin(self.events, &self.by_user, &keys, forward);
+        let backward = pg_sys::ScanDirection::BackwardScanDirection;
+        let mut rows = Rows::begin(self.events, &self.by_user, &keys, backward);
         let began = Instant::now();
         for looked_at in 0.. {
             pgrx::check_for_interrupts!();
@@ -86,42 +115,91 @@ impl<'a> Erasure<'a> {
             let many = slice.erased.len() == MAX_EPOCHS && !slice.erased.contains_key(&row.epoch);
             let enough = looked_at >= ROWS || many || began.elapsed() > LONGEST;
             // Rows of one moment that are not as they were written could otherwise keep the worker for ever.
-            if enough && (event.at > from || !slice.erased.is_empty()) {
+            if enough && (event.at < from || !slice.erased.is_empty()) {
                 slice.reached = Some(event.at);
                 break;
             }
-            if event.since > until || !rows.erase(&row)? {
+            if event.since > until {
+                continue;
+            }
+            let met = if request.is_by(event) { Met::Nothing } else { self.met(&row, event)? };
+            match (met, slice.scope) {
+                // Somebody is signing up as that at this moment, or had the name before.
+                (Met::Open, _) => continue,
+                (Met::GivenUp | Met::Ended, Scope::Former) => {
+                    slice.is_over = true;
+                    break;
+                }
+                _ => {}
+            }
+            if !rows.erase(&row)? {
                 continue;
             }
             slice.erased.entry(row.epoch).or_default().add(mac);
-            if event.action == Action::Renamed
+            let follows = matches!(slice.scope, Scope::Person | Scope::Gone | Scope::Former);
+            if let (Met::Renamed { at, .. }, true) = (met, follows)
                 && let Some(xid) = event.xid
+                && let Some(former) = self.former(xid, event.at)?
             {
-                renames.push((xid, event.at, (row.epoch, row.seq)));
+                slice.former = Some((former, at, xid));
             }
-        }
-        drop(rows);
-        for (xid, at, place) in renames {
-            if self.is_committed(xid, at, place)?
-                && let Some(former) = self.former(xid, at)?
-            {
-                slice.former.push((former, at));
-            }
+            slice.scope = match (met, slice.scope) {
+                (Met::Begun | Met::Renamed { .. }, Scope::Former) => {
+                    slice.is_over = true;
+                    break;
+                }
+                (Met::Ended, Scope::Person) => Scope::Gone,
+                (Met::Nothing | Met::Open, scope) | (_, scope @ Scope::Former) => scope,
+                _ => Scope::Id,
+            };
         }
         Ok(slice)
     }
 
-    /// Was that transaction committed, of which there is a row at that place? On another server the same number is
-    /// another transaction.
-    fn is_committed(&self, xid: u64, at: Timestamp, place: (i64, i64)) -> Result<bool, Error> {
+    /// What a row says of the account with that name.
+    fn met(&self, row: &EventRow, event: &Event) -> Result<Met, Error> {
+        let Some(xid) = event.xid else { return Ok(Met::Nothing) };
+        let met = match event.action {
+            Action::Create | Action::Import => Met::Begun,
+            Action::Renamed => Met::Renamed { at: 0 },
+            Action::Rename => Met::GivenUp,
+            Action::Delete | Action::Forget => Met::Ended,
+            Action::Set => Met::Nothing,
+            _ => return Ok(Met::Nothing),
+        };
+        Ok(match (self.end_of(xid, event.at, (row.epoch, row.seq))?, met) {
+            (None, _) => Met::Open,
+            (Some((Outcome::Committed, at)), Met::Renamed { .. }) => Met::Renamed { at },
+            (Some((Outcome::Committed, _)), met) => met,
+            (Some(_), _) => Met::Nothing,
+        })
+    }
+
+    /// When the transaction of a request ended.
+    ///
+    /// # Errors
+    /// [`Error::NotInstalled`].
+    pub fn ended_at(&self, request: &Request) -> Result<Option<Timestamp>, Error> {
+        let place = (i64::MIN, i64::MIN);
+        Ok(self.end_of(request.xid, request.until, place)?.map(|(_, at)| at))
+    }
+
+    /// How and when that transaction ended, of which there is a row at that place, or a later one. On another server the
+    /// same number is another transaction.
+    fn end_of(
+        &self,
+        xid: u64,
+        at: Timestamp,
+        place: (i64, i64),
+    ) -> Result<Option<(Outcome, Timestamp)>, Error> {
         let mut ends = self.of_transaction(xid, Action::End, None)?;
         while let Some(row) = ends.next()? {
             let Ok(event) = row.event else { continue };
             if event.since <= at && (row.epoch, row.seq) > place {
-                return Ok(event.outcome == Outcome::Committed);
+                return Ok(Some((event.outcome, event.at)));
             }
         }
-        Ok(false)
+        Ok(None)
     }
 
     /// The name that was given up in that transaction last before that time.

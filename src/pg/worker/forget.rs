@@ -15,7 +15,7 @@ use super::batch::Batch;
 use crate::error::Error;
 use crate::pg::server;
 use crate::pg::tables::erasure::Erasure;
-use crate::pg::tables::forgetting::{Forgetting, Request};
+use crate::pg::tables::forgetting::{Forgetting, Request, Scope};
 use crate::pg::tables::keyed::RowKey;
 
 /// How often a slice runs beside other work.
@@ -39,6 +39,8 @@ struct Current {
     waiting: usize,
     /// How far each of the names has come: the id, and its digest.
     from: [Option<Timestamp>; 2],
+    /// Are open folds about it rows by now?
+    folded: bool,
 }
 
 /// What a slice did, once it is committed.
@@ -94,7 +96,7 @@ impl Forget {
             (Some(request), Some(current)) if current.key == request.key => return Ok(Ok(request)),
             // Its own events, and those that came before it, may still be on their way.
             (Some(Request { key, .. }), _) => {
-                Some(Current { key, waiting, from: [Some(i64::MIN); 2] })
+                Some(Current { key, waiting, from: [Some(i64::MAX); 2], folded: false })
             }
             (None, _) => None,
         };
@@ -114,40 +116,56 @@ impl Forget {
         names: &[Option<String>; 2],
     ) -> Result<Step, Error> {
         let mut step = Step { current: None, folds: Vec::new() };
-        let mut from = self.current.as_ref().map_or([Some(i64::MIN); 2], |current| current.from);
-        for (key, event) in folding.about(names) {
+        let mut from = self.current.as_ref().map_or([Some(i64::MAX); 2], |current| current.from);
+        // Once: whoever goes on trying that id would otherwise open one after the other.
+        let folds = if self.current.as_ref().is_some_and(|current| current.folded) {
+            Vec::new()
+        } else {
+            folding.about(names)
+        };
+        for (key, event) in folds {
             batch.folds.put(key, None)?;
             batch.append(&event)?;
             step.folds.push(key);
         }
         // What has just been written cannot be changed by the same command: the next slice goes on.
         if !step.folds.is_empty() {
-            step.current = Some(Current { key: request.key, waiting: 0, from });
+            step.current = Some(Current { key: request.key, waiting: 0, from, folded: true });
             return Ok(step);
         }
+        let erasure = Erasure::open(&batch.events)?;
+        let until = match request.scope {
+            Scope::Former => request.until,
+            // What was tried meanwhile is about the same user.
+            _ => erasure.ended_at(request)?.map_or(request.until, |at| at.max(request.until)),
+        };
         let mut forgotten = Forgotten { xid: request.xid, ..Forgotten::default() };
+        let (mut scope, mut is_over) = (request.scope, false);
         for (name, from) in names.iter().zip(&mut from) {
             let (Some(name), Some(at)) = (name, *from) else { continue };
-            let slice = Erasure::open(&batch.events)?.slice(name, (at, request.until))?;
-            *from = slice.reached;
+            let slice = erasure.slice(name, (at, until), &Request { scope, ..request.clone() })?;
+            (*from, scope, is_over) = (slice.reached, slice.scope, slice.is_over);
             forgotten.erased = slice.erased;
-            for (former, at) in slice.former {
-                requests.add(&former, at, request.xid)?;
+            if let Some((former, at, xid)) = slice.former {
+                requests.add(&former, at, xid, Scope::Former)?;
             }
             // One name in each slice: what an event counts has a bound.
-            if slice.reached.is_some() || !forgotten.erased.is_empty() {
+            if is_over || slice.reached.is_some() || !forgotten.erased.is_empty() {
                 break;
             }
         }
-        forgotten.done =
-            names.iter().zip(from).all(|(name, from)| name.is_none() || from.is_none());
+        let all = names.iter().zip(from).all(|(name, from)| name.is_none() || from.is_none());
+        forgotten.done = is_over || all;
+        drop(erasure);
         if forgotten.done {
             requests.remove(request)?;
+        } else if scope != request.scope {
+            requests.put(&Request { scope, ..request.clone() })?;
         }
         if forgotten.done || !forgotten.erased.is_empty() {
             batch.append(&event(&forgotten))?;
         }
-        step.current = Some(Current { key: request.key, waiting: 0, from });
+        step.current = Some(Current { key: request.key, waiting: 0, from, folded: true });
         Ok(step)
     }
 

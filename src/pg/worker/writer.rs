@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::trail::anchor::Sums;
+use password_verify_core::trail::audit_id;
 use password_verify_core::trail::chain::{Chain, Why};
 use password_verify_core::trail::fold::{Folding, Placed};
 use pgrx::pg_sys;
@@ -389,7 +390,10 @@ impl Writer {
             return Ok(false);
         }
         let key = self.anchored.as_ref().map(|anchored| anchored.anchor.audit_ids.clone());
-        let names = |id: &str| [Some(id.to_owned()), key.as_ref().map(|key| key.digest(id))];
+        let names = |name: &str| {
+            let digest = key.as_ref().and_then(|key| Some(key.digest(audit_id::id_of(name)?)));
+            [Some(name.to_owned()), digest]
+        };
         let waiting = queue::waiting(self.number);
         let done = attempt(self.served, "user ids cannot be erased", || {
             let requests = Forgetting::open_by(self.of, Access::Write, Instant::now())?;
@@ -415,7 +419,7 @@ impl Writer {
             None => {
                 let unfinished = self.is_unfinished();
                 databases::hand_over(self.number, |left| left.unfinished = unfinished);
-                Ok(false)
+                Ok(unfinished)
             }
         }
     }
@@ -432,10 +436,14 @@ impl Writer {
 
     /// The event with the user's name as events are to have it.
     fn named(&self, mut event: Event) -> Result<Event, Error> {
-        if settings::audit_user_ids() == AuditUserIds::Digest {
-            let anchored = self.anchored.as_ref().ok_or(Error::NoKeyForDigests)?;
-            event.user_id = event.user_id.map(|id| anchored.anchor.audit_ids.digest(&id));
-        }
+        event.user_id = match (event.user_id, settings::audit_user_ids()) {
+            (None, _) => None,
+            (Some(id), AuditUserIds::Text) => Some(audit_id::as_text(&id)),
+            (Some(id), AuditUserIds::Digest) => {
+                let anchored = self.anchored.as_ref().ok_or(Error::NoKeyForDigests)?;
+                Some(anchored.anchor.audit_ids.digest(&id))
+            }
+        };
         Ok(event)
     }
 
