@@ -1551,6 +1551,7 @@ SELECT NULL::pg_catalog.int8, NULL::pg_catalog.int8, f.at, f.since, f.count, f.a
        f.login_role, f.acting_role, f.peer_addr, f.certificate_subject, f.certificate_serial, f.application_name, f.pid,
        f.xid, f.alert, f.detail, NULL::pg_catalog.bytea, NULL::pg_catalog.bytea
   FROM password_verify.event_fold f
+ WHERE (SELECT password_verify.require_client())
 $function$;
 COMMENT ON FUNCTION password_verify.folds() IS 'folded events of the last minute, as events without a place';
 
@@ -1573,6 +1574,7 @@ SELECT e.epoch, e.seq, e.at, e.since, e.count, e.action, COALESCE(ended.outcome,
           AND d.since OPERATOR(pg_catalog.<=) e.at
           AND (d.epoch, d.seq) OPERATOR(pg_catalog.>) (e.epoch, e.seq)
         LIMIT 1) ended ON true
+ WHERE (SELECT password_verify.require_client())
 $function$;
 COMMENT ON FUNCTION password_verify.shown(password_verify.event[]) IS 'events as pv_events shows them';
 
@@ -1607,6 +1609,7 @@ SELECT s.*
                   AND f.at OPERATOR(pg_catalog.>=) COALESCE(events_of.since, '-infinity')) newest
         ORDER BY newest.at DESC
         LIMIT max_rows)) s
+ WHERE (SELECT password_verify.require_client())
  ORDER BY s.at DESC, s.epoch DESC, s.seq DESC
 $function$;
 COMMENT ON FUNCTION password_verify.events_of(text[], text, timestamptz, integer) IS 'the newest events of one user, or of one client';
@@ -2149,6 +2152,7 @@ CREATE FUNCTION password_verify.doctor_records(whole boolean, OUT rule text, OUT
 DECLARE
     small CONSTANT pg_catalog.int8 := 50000000;
 BEGIN
+    PERFORM password_verify.require_client();
     IF whole OR pg_catalog.pg_relation_size('password_verify.credential') OPERATOR(pg_catalog.<) small THEN
         RETURN QUERY
         WITH ring AS MATERIALIZED (SELECT f.value AS key FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'key'),
@@ -2383,6 +2387,7 @@ CREATE FUNCTION password_verify.doctor_outside(OUT rule text, OUT object text, O
     LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp
     AS $function$
 BEGIN
+    PERFORM password_verify.require_client();
     RETURN QUERY
     SELECT 'a publication has tables of ours', pg_catalog.format('%s: all tables', password_verify.quoted(p.pubname::pg_catalog.text)),
            pg_catalog.format('DROP PUBLICATION %s; -- and create it again for the tables that it is for', password_verify.quoted(p.pubname::pg_catalog.text))
@@ -2442,6 +2447,7 @@ DECLARE
     ours   CONSTANT pg_catalog.text := (SELECT pg_catalog.string_agg(f.value, '|') FROM password_verify.facts() f WHERE f.fact OPERATOR(pg_catalog.=) 'takes a secret');
     most   CONSTANT pg_catalog.int8 := 16000000;
 BEGIN
+    PERFORM password_verify.require_client();
     IF most OPERATOR(pg_catalog.<) (SELECT pg_catalog.sum(pg_catalog.pg_column_size(p.prosrc)) FROM pg_catalog.pg_proc p WHERE p.oid OPERATOR(pg_catalog.>=) 16384::pg_catalog.oid) THEN
         RETURN QUERY SELECT 'not seen', 'wrappers, because the functions of this database are too long to be searched',
                             '-- list those that take secrets in password_verify.redact_functions';

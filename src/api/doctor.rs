@@ -19,7 +19,9 @@ fn pv_facts() -> Sql<TableIterator<'static, (name!(fact, String), name!(value, S
 /// A name that is not printable ASCII, as SQL spells it in that. One that is no text in this database has no spelling, and
 /// is shown as a character that stands for none.
 #[pg_extern(sql = false)]
-fn pv_spelled(name: Option<LineArg>, literal: Option<bool>) -> Option<String> {
-    let name = name?.0.ok().flatten().unwrap_or_else(|| char::REPLACEMENT_CHARACTER.into());
-    name::spelled(&name, if literal? { '\'' } else { '"' })
+fn pv_spelled(name: Option<LineArg>, literal: Option<bool>) -> Sql<Option<String>> {
+    server::require_ready()?;
+    let (Some(name), Some(literal)) = (name, literal) else { return Ok(None) };
+    let name = name.0.ok().flatten().unwrap_or_else(|| char::REPLACEMENT_CHARACTER.into());
+    Ok(name::spelled(&name, if literal { '\'' } else { '"' }))
 }

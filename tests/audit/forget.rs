@@ -358,7 +358,7 @@ fn a_request_that_is_put_back_erases_nothing_new() {
     assert_eq!(of_user(&mut admin, "hilda"), ["create committed", "disable committed"]);
     // One that was made up is none, and the worker says so.
     admin
-        .batch_execute("INSERT INTO password_verify.forgetting SELECT gen_random_uuid(), user_id, now(), xid, mac FROM kept")
+        .batch_execute("INSERT INTO password_verify.forgetting SELECT gen_random_uuid(), user_id, now(), xid, scope, mac FROM kept")
         .unwrap();
     assert!(manage(&mut app, "pv_enable_user", "hilda"));
     wait_until("the worker says so", || {
