@@ -2595,16 +2595,17 @@ SELECT 'not seen', 'the worker', '-- more than 64 databases of this server use p
 UNION ALL
 SELECT filling.rule, pg_catalog.format('%s of %s', used.value, size.value OPERATOR(pg_catalog./) filling.part),
        pg_catalog.format('ALTER SYSTEM SET password_verify.%s = %s; -- and restart', filling.setting, 2 OPERATOR(pg_catalog.*) size.value)
-       -- A database has a quarter of the queue. A budget that is written gives its place to another.
-  FROM (VALUES ('the queue of events is filling', 'queue_used', 'queue_size', 1, 'audit_queue'),
-               ('the queue of events is filling', 'queue_used_here', 'queue_size', 4, 'audit_queue'),
-               ('the budgets are filling', 'throttle_entries_unwritten', 'throttle_entries_size', 1, 'throttle_entries'))
-       AS filling (rule, used, size, part, setting)
+       -- A database has a quarter of the queue. A budget that is written gives its place to another; attempts wait for
+       -- one long before there is none, because each may be in a few places only.
+  FROM (VALUES ('the queue of events is filling', 'queue_used', 'queue_size', 1, 3, 'audit_queue'),
+               ('the queue of events is filling', 'queue_used_here', 'queue_size', 4, 3, 'audit_queue'),
+               ('the budgets are filling', 'throttle_entries_unwritten', 'throttle_entries_size', 1, 2, 'throttle_entries'))
+       AS filling (rule, used, size, part, quarters, setting)
   JOIN (SELECT s.statistic, s.value FROM stats s
          UNION ALL SELECT 'queue_used_here', f.value::pg_catalog.int8 FROM facts f WHERE f.fact OPERATOR(pg_catalog.=) 'queue') used (statistic, value)
     ON used.statistic OPERATOR(pg_catalog.=) filling.used
   JOIN stats size ON size.statistic OPERATOR(pg_catalog.=) filling.size
- WHERE used.value OPERATOR(pg_catalog.>) ((size.value OPERATOR(pg_catalog./) (4 OPERATOR(pg_catalog.*) filling.part)) OPERATOR(pg_catalog.*) 3)
+ WHERE used.value OPERATOR(pg_catalog.>) ((size.value OPERATOR(pg_catalog./) (4 OPERATOR(pg_catalog.*) filling.part)) OPERATOR(pg_catalog.*) filling.quarters)
 $function$;
 COMMENT ON FUNCTION password_verify.doctor_worker() IS 'findings about what the worker does';
 

@@ -5,7 +5,7 @@ use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::sync::Arc;
 
-use password_verify_tests::calls::validate;
+use password_verify_tests::calls::{VALIDATE_FROM, validate};
 use password_verify_tests::cluster::server;
 use password_verify_tests::doctor::{Mend, examine, examined, run, told};
 use password_verify_tests::imports::{BCRYPT, SHA1};
@@ -410,14 +410,16 @@ fn budgets_that_fill_are_told() {
     let mut app = site.login();
     let mut attempts = |users: std::ops::Range<u32>| {
         for user in users {
-            validate(&mut app, &user.to_string(), "wrong");
+            // Two budgets each.
+            let from = format!("192.0.{}.{}", user / 250, user % 250);
+            app.query(VALIDATE_FROM, &[&user.to_string(), &"wrong", &from]).unwrap();
         }
     };
     attempts(0..1);
     let stopped = stop_worker(&site);
-    attempts(1..100);
+    attempts(1..50);
     assert_eq!(found(), None);
-    attempts(100..900);
+    attempts(50..300);
     let full = found().unwrap();
     drop(stopped);
     settle(&mut site.admin());
@@ -430,8 +432,8 @@ fn budgets_that_fill_are_told() {
     told(
         rule,
         &full,
-        "a worker that stands still, and 900 users with a wrong password where 1,024 have place",
-        "100 users",
+        "a worker that stands still, and wrong passwords of 300 users from as many addresses, where 1,024 budgets have place",
+        "of 50 users",
         true,
     );
 }
