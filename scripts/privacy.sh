@@ -154,8 +154,10 @@ What stays, and why:
   about the application's logins. Which of them belonged together can no longer be told, but a client address may still be
   that of a person. Where it must not be kept, do not pass \`client_addr\`, or shorten \`audit_retention\`.
 - **What comes later.** An id that is used again after \`pv_forget_user\` is on record again.
-- **Names that others took.** Of a former name, events up to the rename are erased, whoever had it before: do not give an
-  id to two people.
+- **Names that others have had.** All events of the id itself are erased, whoever had it. Of a former name, only those of the
+  account that gave it up, back to its sign-up or to whoever gave the name up before. Who lives on under another name keeps
+  the events of that one: forgetting a name that she had for a while erases that name only.
+- **A sign-up that is open** while somebody forgets its id: it is of whoever comes now.
 - **Names from before \`digest\`.** Where a rename was recorded as digests, events from a time when ids were text are
   not found by it. Forget such a name by itself: \`pv_forget_user\` takes it.
 
@@ -177,7 +179,8 @@ What \`pv_forget_user\` does not reach:
 \`password_verify.audit_user_ids = digest\` (needs a keyring; reload) has events, folds and log lines name users by
 \`digest:\` and 32 hexadecimal digits: BLAKE2b of the id with a random key of this database, which is kept sealed in the
 anchor, so that rotating the keyring does not change digests. Every id is a digest then, known or unknown: text for some
-would show who exists. \`pv_user_events\` finds events by the id in either form, and \`pv_forget_user\` erases both.
+would show who exists. Nobody can have an id that looks like a digest: as text, an id that begins with \`digest:\` or \`text:\`
+has \`text:\` before it in events. \`pv_user_events\` finds events by the id in either form, and \`pv_forget_user\` erases both.
 
 | | \`text\` | \`digest\` |
 | --- | --- | --- |

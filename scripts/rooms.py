@@ -38,7 +38,7 @@ ROOMS = [
 RINGS = [
     ("A, what decides", ["src/gate", "src/account", "src/keeper", "crates/core/src/rules"], 3600),
     ("B, glue to PostgreSQL", ["src/pg/session", "src/pg/kept", "src/pg/vault", "src/pg/tables", "src/pg/heap",
-                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/setting.rs", "src/pg/mod.rs"], 10050),
+                               "src/pg/keys", "src/pg/shared", "src/pg/server", "src/pg/report.rs", "src/pg/setting.rs", "src/pg/mod.rs"], 10150),
     ("R, what redacts", ["src/pg/redaction", "crates/core/src/redaction"], 2250),
     ("C, the worker", ["src/pg/worker"], 2100),
     ("V, what verifies", ["src/pg/verify"], 620),
