@@ -28,9 +28,29 @@ start_cluster() { server start || die "the server does not start: $(cat "$folder
 
 # Leaves the server running if $stay is set.
 remove_cluster() {
+    end_logins
     [ -z "${stay:-}" ] || return 0
     server -m immediate stop 2>/dev/null || true
     rm -rf "$folder"
+}
+
+# Logins beside what is measured, as the application: begin_logins RATE ARGUMENTS... sends so many a second, by pgbench with
+# those arguments, until end_logins. What they take, from when each was due, is in files that latencies reads.
+logins=
+begin_logins() {
+    local rate=$1
+    shift
+    rm -f "$folder"/latency.*
+    "$bin/pgbench" -n -M prepared -h "$folder" -U app -c 4 -j 1 -R "$rate" -T 36000 "$@" \
+        -l --log-prefix="$folder/latency" shop >/dev/null 2>"$folder/pgbench.err" &
+    logins=$!
+}
+end_logins() { [ -z "$logins" ] || { kill "$logins" && wait "$logins" 2>/dev/null || true; }; logins=; }
+now() { date +%s.%N; }
+# latencies FROM TO: of the logins that ended in this interval, in milliseconds, in ascending order.
+latencies() {
+    cat "$folder"/latency.* | awk -v from="$1" -v to="$2" '
+        { at = $5 + $6 / 1e6 } at >= from && at <= to { print $3 / 1000 }' | sort -n
 }
 
 # The setting of the measurements: cheap hashes, an application's login, eight users.

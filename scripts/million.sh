@@ -10,12 +10,6 @@ make_cluster million <<CONF
 max_wal_size = 8GB
 $CHEAP
 CONF
-logins=
-finish() {
-    [ -z "$logins" ] || kill "$logins" 2>/dev/null || true
-    remove_cluster
-}
-trap finish EXIT
 start_cluster
 make_shop
 
@@ -29,20 +23,10 @@ cat >"$folder/unknown.sql" <<'SQL'
 SELECT 1 / (NOT valid)::int FROM auth.pv_validate_password(:user::bigint, 'guess')
 SQL
 chmod 777 "$folder"
-begin_logins() {
-    rm -f "$folder"/latency.*
-    "$bin/pgbench" -n -M prepared -h "$folder" -U app -c 4 -j 1 -R 10 -T 36000 \
-        -f "$folder/known.sql@9" -f "$folder/unknown.sql@1" -l --log-prefix="$folder/latency" shop \
-        >/dev/null 2>"$folder/pgbench.err" &
-    logins=$!
-}
-end_logins() { kill "$logins" && wait "$logins" 2>/dev/null || true; logins=; }
-now() { date +%s.%N; }
-# times FROM TO: of the logins that ended in this interval, the median, the 99th percentile and the
-# maximum in milliseconds, and their number.
+# times FROM TO: of the logins that ended in this interval, the median, the 99th percentile and the maximum in
+# milliseconds, and their number.
 times() {
-    cat "$folder"/latency.* | awk -v from="$1" -v to="$2" '
-        { at = $5 + $6 / 1e6 } at >= from && at <= to { print $3 / 1000 }' | sort -n | awk '
+    latencies "$1" "$2" | awk '
         { ms[NR] = $1 }
         END { printf "%.0f | %.0f | %.0f | %d", ms[int((NR + 1) / 2)], ms[int(NR * 0.99 + 0.999)], ms[NR], NR }'
 }
@@ -70,7 +54,7 @@ await_end() {
 }
 
 say "ten logins a second with nothing beside them"
-begin_logins
+begin_logins 10 -f "$folder/known.sql@9" -f "$folder/unknown.sql@1"
 t0=$(now); sleep 20; t1=$(now)
 lines=
 for end in ${ENDS:-COMMIT ROLLBACK}; do

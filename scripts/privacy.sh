@@ -9,33 +9,17 @@ make_cluster privacy <<CONF
 $CHEAP
 autovacuum = off
 CONF
-logins=
-finish() {
-    [ -z "$logins" ] || kill "$logins" 2>/dev/null || true
-    remove_cluster
-}
-trap finish EXIT
 start_cluster
 make_shop
-chmod 755 "$folder"
 
 cat >"$folder/login.sql" <<'SQL'
 \set user random(1, 8)
 SELECT 1 / valid::int FROM auth.pv_validate_password(:user::bigint, 'correct horse battery staple')
 SQL
 chmod 777 "$folder"
-begin_logins() {
-    rm -f "$folder"/latency.*
-    "$bin/pgbench" -n -M prepared -h "$folder" -U app -c 4 -j 1 -R 20 -T 36000 -f "$folder/login.sql" \
-        -l --log-prefix="$folder/latency" shop >/dev/null 2>"$folder/pgbench.err" &
-    logins=$!
-}
-end_logins() { kill "$logins" && wait "$logins" 2>/dev/null || true; logins=; }
-now() { date +%s.%N; }
 # times FROM TO: of the logins that ended in this interval, the median, the slowest, and their number.
 times() {
-    cat "$folder"/latency.* | awk -v from="$1" -v to="$2" '
-        { at = $5 + $6 / 1e6 } at >= from && at <= to { print $3 / 1000 }' | sort -n | awk '
+    latencies "$1" "$2" | awk '
         { ms[NR] = $1 }
         END { if (NR) printf "%.0f | %.0f | %d", ms[int((NR + 1) / 2)], ms[NR], NR; else printf "– | – | 0" }'
 }
@@ -69,7 +53,7 @@ for size in $sizes; do
     name=forgotten-person-$size
     say "$size events of one user"
     fill "$name" "$size"
-    begin_logins
+    begin_logins 20 -f "$folder/login.sql"
     sleep 5
     a=$(now)
     sql "SELECT auth.pv_forget_user('$name'::text)" >/dev/null
