@@ -1,11 +1,15 @@
 //! Converts an event in shared memory to a typed one.
 
+use std::rc::Rc;
+
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
+use password_verify_core::trail::audit_id::{self, AuditIdKey};
 use password_verify_core::trail::log_line::json;
 
 use crate::error::Error;
 use crate::pg::server::caller::{RawName, addr_text};
 use crate::pg::shared::queued_event::QueuedEvent;
+use crate::settings::{self, AuditUserIds};
 
 /// The event for which a queue entry stands.
 ///
@@ -39,6 +43,23 @@ pub fn to_event(queued: &QueuedEvent) -> Result<Event, Error> {
     event.xid = Some(queued.xid).filter(|xid| *xid != 0);
     event.alert = Alert(queued.alert);
     Ok(event)
+}
+
+/// Names the user of an event as events are to have it, given the key of digests. Rather nobody than a name that should
+/// not be there.
+///
+/// # Errors
+/// [`Error::NoKeyForDigests`].
+pub fn name_user(
+    event: &mut Event,
+    key: impl FnOnce() -> Option<Rc<AuditIdKey>>,
+) -> Result<(), Error> {
+    let Some(id) = event.user_id.take() else { return Ok(()) };
+    event.user_id = Some(match settings::audit_user_ids() {
+        AuditUserIds::Text => audit_id::as_text(&id),
+        AuditUserIds::Digest => key().ok_or(Error::NoKeyForDigests)?.digest(&id),
+    });
+    Ok(())
 }
 
 /// The secret and the job that it is about.

@@ -2,7 +2,6 @@
 //! the keyring.
 
 use password_verify_core::rules::event::Event;
-use password_verify_core::trail::audit_id;
 use password_verify_core::trail::chain::{Head, hex};
 use password_verify_core::trail::ecs::{self, Written};
 use password_verify_core::trail::log_line::{self, Line, json};
@@ -16,7 +15,6 @@ use crate::pg::shared::log_lines;
 use crate::pg::shared::queue;
 use crate::pg::shared::queued_event::QueuedEvent;
 use crate::pg::tables::anchors;
-use crate::settings::{self, AuditUserIds};
 
 fn line(fields: &str) {
     let state = SqlState::ERRCODE_SUCCESSFUL_COMPLETION;
@@ -85,14 +83,8 @@ pub fn event(database: &str, event: &Event, place: Head) {
 /// Logs an event of a standby, which has no table to write to, unless it exceeds the limit.
 pub fn event_of_standby(queued: &QueuedEvent) {
     if let (Some(left_out), Ok(mut event)) = (queue::may_log(), event::to_event(queued)) {
-        event.user_id = match settings::audit_user_ids() {
-            AuditUserIds::Text => event.user_id.map(|id| audit_id::as_text(&id)),
-            // Rather nobody than a name that should not be here.
-            AuditUserIds::Digest => {
-                let key = anchors::audit_id_key().ok().flatten();
-                event.user_id.and_then(|id| Some(key?.digest(&id)))
-            }
-        };
+        // An error leaves it without a name.
+        let _ = event::name_user(&mut event, || anchors::audit_id_key().ok().flatten());
         let database = text::database_name();
         line(&ecs::to_members(&event, &database, Written::Line { left_out }));
     }

@@ -5,12 +5,13 @@
 //! is committed: entries leave the queue only after the commit.
 
 use std::ffi::CStr;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use password_verify_core::kept::row_mac::Installation;
 use password_verify_core::rules::event::{Action, Alert, Event, Outcome};
 use password_verify_core::trail::anchor::Sums;
-use password_verify_core::trail::audit_id;
+use password_verify_core::trail::audit_id::{self, AuditIdKey};
 use password_verify_core::trail::chain::{Chain, Why};
 use password_verify_core::trail::fold::{Folding, Placed};
 use pgrx::pg_sys;
@@ -33,7 +34,7 @@ use crate::pg::heap::shape::Shape;
 use crate::pg::heap::text;
 use crate::pg::keys::unsealed;
 use crate::pg::server;
-use crate::pg::session::event::to_event;
+use crate::pg::session::event::{name_user, to_event};
 use crate::pg::session::log;
 use crate::pg::shared::board;
 use crate::pg::shared::budgets;
@@ -46,7 +47,6 @@ use crate::pg::tables::events::Events;
 use crate::pg::tables::forgetting::Forgetting;
 use crate::pg::vault::blind_index_key::BlindIndexKey;
 use crate::pg::vault::cost_classes::CostClasses;
-use crate::settings::{self, AuditUserIds};
 use password_verify_core::rules::throttle::PAYERS;
 
 const BATCH: usize = 512;
@@ -295,7 +295,8 @@ impl Writer {
             self.forget.transaction_ended();
             return self.ends.note_end(batch, queued.top_xid, queued.at);
         }
-        let event = self.named(to_event(queued)?)?;
+        let mut event = to_event(queued)?;
+        name_user(&mut event, || self.audit_id_key())?;
         if queued.xid != 0 {
             self.ends.note_change(batch, queued, touched)?;
         }
@@ -389,7 +390,7 @@ impl Writer {
         if !self.forget.is_due(idle) || signals::is_stopping() {
             return Ok(false);
         }
-        let key = self.anchored.as_ref().map(|anchored| anchored.anchor.audit_ids.clone());
+        let key = self.audit_id_key();
         let names = |name: &str| {
             let digest = key.as_ref().and_then(|key| Some(key.digest(audit_id::id_of(name)?)));
             [Some(name.to_owned()), digest]
@@ -408,19 +409,14 @@ impl Writer {
         });
         let Attempt::Done((step, done)) = done else {
             self.forget.failed();
-            let unfinished = self.is_unfinished();
-            databases::hand_over(self.number, |left| left.unfinished = unfinished);
+            self.hand_over_unfinished();
             return Ok(false);
         };
         step.folds.iter().for_each(|key| self.folding.close(*key));
         self.forget.passed(step);
         match done {
             Some(done) => self.finish(done).map(|()| true),
-            None => {
-                let unfinished = self.is_unfinished();
-                databases::hand_over(self.number, |left| left.unfinished = unfinished);
-                Ok(unfinished)
-            }
+            None => Ok(self.hand_over_unfinished()),
         }
     }
 
@@ -429,22 +425,21 @@ impl Writer {
         self.ends.is_unfinished() || self.forget.is_pending()
     }
 
+    /// The same, also for whoever asks after this worker has left.
+    fn hand_over_unfinished(&self) -> bool {
+        let unfinished = self.is_unfinished();
+        databases::hand_over(self.number, |left| left.unfinished = unfinished);
+        unfinished
+    }
+
     /// Is something to be erased? Then a worker stays.
     pub fn is_forgetting(&self) -> bool {
         self.forget.is_pending()
     }
 
-    /// The event with the user's name as events are to have it.
-    fn named(&self, mut event: Event) -> Result<Event, Error> {
-        event.user_id = match (event.user_id, settings::audit_user_ids()) {
-            (None, _) => None,
-            (Some(id), AuditUserIds::Text) => Some(audit_id::as_text(&id)),
-            (Some(id), AuditUserIds::Digest) => {
-                let anchored = self.anchored.as_ref().ok_or(Error::NoKeyForDigests)?;
-                Some(anchored.anchor.audit_ids.digest(&id))
-            }
-        };
-        Ok(event)
+    /// The key of digests of user ids; `None` without a keyring.
+    fn audit_id_key(&self) -> Option<Rc<AuditIdKey>> {
+        self.anchored.as_ref().map(|anchored| anchored.anchor.audit_ids.clone())
     }
 
     fn write_alone(&mut self, event: &Event, first: i64) -> Result<(), Error> {
