@@ -366,11 +366,7 @@ unsafe fn check_index(
             UUID_BTREE_FAM_OID
         };
         let keys = usize::try_from(row.indnkeyatts).unwrap_or_default();
-        let as_created = row.indrelid == (*table).rd_id
-            && class.relam == pg_sys::BTREE_AM_OID
-            && row.indisvalid
-            && row.indisready
-            && row.indislive
+        let as_created = is_btree_of(index, table)
             && row.indisunique
             && row.indimmediate
             && keys == if column == 1 { shape.key } else { 1 }
@@ -386,6 +382,19 @@ unsafe fn check_index(
         }
         let name = name_at(class.relname.data.as_ptr());
         Err(Error::InTheWay(Obstacle::Index, name, Name::of(shape.name)))
+    }
+}
+
+/// Is it a btree on that table, which is ready to be read and written?
+unsafe fn is_btree_of(index: pg_sys::Relation, table: pg_sys::Relation) -> bool {
+    // SAFETY: the caller's promise: both are open.
+    unsafe {
+        let (class, row) = (&*(*index).rd_rel, &*(*index).rd_index);
+        row.indrelid == (*table).rd_id
+            && class.relam == pg_sys::BTREE_AM_OID
+            && row.indisvalid
+            && row.indisready
+            && row.indislive
     }
 }
 
@@ -408,11 +417,7 @@ unsafe fn check_list(
                 && (*(*test).arg).type_ == pg_sys::NodeTag::T_Var
                 && (*(*test).arg.cast::<pg_sys::Var>()).varattno == columns[0]
         };
-        let as_created = row.indrelid == (*table).rd_id
-            && class.relam == pg_sys::BTREE_AM_OID
-            && row.indisvalid
-            && row.indisready
-            && row.indislive
+        let as_created = is_btree_of(index, table)
             && keys == columns.len()
             && (0..keys).all(|i| {
                 let collation = *(*index).rd_indcollation.add(i);
@@ -430,7 +435,7 @@ unsafe fn check_list(
 }
 
 /// The collation `"C"`; the same OID in every major version.
-pub const C_COLLATION: pg_sys::Oid = pg_sys::Oid::from_u32(950);
+const C_COLLATION: pg_sys::Oid = pg_sys::Oid::from_u32(950);
 
 /// `uuid_ops` for btree indexes; the same OID in every major version.
 const UUID_BTREE_FAM_OID: pg_sys::Oid = pg_sys::Oid::from_u32(2968);

@@ -253,16 +253,8 @@ impl Index {
         table: &Table,
         deadline: Instant,
     ) -> Result<Self, Error> {
-        let access = table.access;
-        let missing = Error::InTheWay(Obstacle::Index, Name::of(name), Name::of(table.name()));
-        let oid = locked(name, access, deadline).map_err(|why| match why {
-            Error::NotInstalled => missing,
-            why => why,
-        })?;
-        // SAFETY: an oid that has just been locked, as for a table.
-        let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        let index = Self { relation, access, column };
-        shape::require_index(relation, table.relation, table.shape, column)?;
+        let index = Self::locked(name, column, table, Obstacle::Index, deadline)?;
+        shape::require_index(index.relation, table.relation, table.shape, column)?;
         Ok(index)
     }
 
@@ -271,16 +263,28 @@ impl Index {
     /// # Errors
     /// Those of [`Index::open`].
     pub fn open_list(name: &CStr, columns: &[i16], table: &Table) -> Result<Self, Error> {
-        let missing = Error::InTheWay(Obstacle::List, Name::of(name), Name::of(table.name()));
-        let oid = locked(name, table.access, lock::deadline()).map_err(|why| match why {
-            Error::NotInstalled => missing,
+        let (column, deadline) = (columns[0], lock::deadline());
+        let index = Self::locked(name, column, table, Obstacle::List, deadline)?;
+        shape::require_list(index.relation, table.relation, table.shape, columns)?;
+        Ok(index)
+    }
+
+    /// Opens an index, whatever it is like. `missing`: what is in the way if there is none.
+    fn locked(
+        name: &CStr,
+        column: i16,
+        table: &Table,
+        missing: Obstacle,
+        deadline: Instant,
+    ) -> Result<Self, Error> {
+        let access = table.access;
+        let oid = locked(name, access, deadline).map_err(|why| match why {
+            Error::NotInstalled => Error::InTheWay(missing, Name::of(name), Name::of(table.name())),
             why => why,
         })?;
         // SAFETY: an oid that has just been locked, as for a table.
         let relation = unsafe { pg_sys::index_open(oid, pg_sys::NoLock as pg_sys::LOCKMODE) };
-        let index = Self { relation, access: table.access, column: columns[0] };
-        shape::require_list(relation, table.relation, table.shape, columns)?;
-        Ok(index)
+        Ok(Self { relation, access, column })
     }
 
     /// The relation, for this module's functions.

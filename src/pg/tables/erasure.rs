@@ -1,7 +1,6 @@
 //! Erases a user id from rows of the trail, and finds the names that the user had before.
 
 use std::collections::BTreeMap;
-use std::marker::PhantomData;
 use std::time::{Duration, Instant};
 
 use password_verify_core::rules::account::Timestamp;
@@ -9,17 +8,15 @@ use password_verify_core::rules::event::{Action, Event, Outcome};
 use password_verify_core::trail::fold;
 use password_verify_core::trail::forgotten::{Erased, MAX_EPOCHS};
 use pgrx::datum::IntoDatum;
-use pgrx::pg_sys;
 
-use super::events::{self, COLUMNS, EventRow, Events, USER_ID, USER_NONCE};
+use super::event_row::{COLUMNS, EventRow, USER_ID, USER_NONCE};
+use super::event_rows::{BACKWARD, Compared, Condition, Rows};
+use super::events::Events;
 use super::forgetting::{Request, Scope};
 use crate::error::Error;
 use crate::pg::heap::row;
 use crate::pg::heap::scan;
-use crate::pg::heap::shape::C_COLLATION;
 use crate::pg::heap::table::Index;
-use crate::pg::heap::text;
-use crate::pg::server::unwinding;
 
 /// Rows in one slice, and the longest time one may take: a login waits for one slice at most.
 const ROWS: usize = 500;
@@ -99,12 +96,8 @@ impl<'a> Erasure<'a> {
         let mut slice = Slice { scope: request.scope, ..Slice::default() };
         // A counted row ends with its last event, and is one of those that began before.
         let last = until.saturating_add(2 * fold::WINDOW).min(from);
-        let keys = [
-            Key::text(USER_ID as i16 + 1, name)?,
-            Key::time(AT, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, last),
-        ];
-        let backward = pg_sys::ScanDirection::BackwardScanDirection;
-        let mut rows = Rows::begin(self.events, &self.by_user, &keys, backward);
+        let of_user = [Condition::text(USER_ID as i16 + 1, name)?, Condition::until(AT, last)];
+        let mut rows = self.rows(&self.by_user, &of_user);
         let began = Instant::now();
         for looked_at in 0.. {
             pgrx::check_for_interrupts!();
@@ -132,7 +125,7 @@ impl<'a> Erasure<'a> {
                 }
                 _ => {}
             }
-            if !rows.erase(&row)? {
+            if !self.erase(&rows, &row)? {
                 continue;
             }
             slice.erased.entry(row.epoch).or_default().add(mac);
@@ -164,6 +157,7 @@ impl<'a> Erasure<'a> {
             Action::Renamed => Met::Renamed { at: 0 },
             Action::Rename => Met::GivenUp,
             Action::Delete | Action::Forget => Met::Ended,
+            // Not every one makes an account, but while it is open nobody knows.
             Action::Set => Met::Nothing,
             _ => return Ok(Met::Nothing),
         };
@@ -215,102 +209,21 @@ impl<'a> Erasure<'a> {
         action: Action,
         until: Option<Timestamp>,
     ) -> Result<Rows<'_>, Error> {
-        let (strategy, procedure) = (pg_sys::BTEqualStrategyNumber, pg_sys::F_INT8EQ);
-        let mut keys = vec![
-            Key::new(XID, strategy, procedure, xid.cast_signed().into_datum()),
-            Key::text(ACTION, action.as_str())?,
+        let mut of_transaction = vec![
+            Condition::number(XID, Compared::Equal, xid.cast_signed()),
+            Condition::text(ACTION, action.as_str())?,
         ];
-        keys.extend(until.map(|until| {
-            Key::time(AT, pg_sys::BTLessEqualStrategyNumber, pg_sys::F_TIMESTAMPTZ_LE, until)
-        }));
-        let backward = pg_sys::ScanDirection::BackwardScanDirection;
-        Ok(Rows::begin(self.events, &self.by_xid, &keys, backward))
-    }
-}
-
-/// A condition on a column.
-struct Key {
-    column: i16,
-    strategy: u32,
-    procedure: u32,
-    value: pg_sys::Datum,
-}
-
-impl Key {
-    fn new(column: i16, strategy: u32, procedure: u32, value: Option<pg_sys::Datum>) -> Self {
-        Self { column, strategy, procedure, value: value.unwrap_or(pg_sys::Datum::null()) }
+        of_transaction.extend(until.map(|until| Condition::until(AT, until)));
+        Ok(self.rows(&self.by_xid, &of_transaction))
     }
 
-    fn text(column: i16, text: &str) -> Result<Self, Error> {
-        let equal = pg_sys::BTEqualStrategyNumber;
-        Ok(Self::new(column, equal, pg_sys::F_TEXTEQ, Some(text::to_datum(text)?)))
-    }
-
-    fn time(column: i16, strategy: u32, procedure: u32, time: Timestamp) -> Self {
-        Self::new(column, strategy, procedure, time.into_datum())
-    }
-}
-
-/// A scan of the trail in the order of an index that lists rows.
-struct Rows<'a> {
-    events: &'a Events,
-    scan: pg_sys::SysScanDesc,
-    direction: pg_sys::ScanDirection::Type,
-    /// Memory that PostgreSQL points to until the scan ends. Freed in `drop`.
-    keys: *mut Vec<pg_sys::ScanKeyData>,
-    /// The tuple that was read last.
-    tuple: pg_sys::HeapTuple,
-    _index: PhantomData<&'a Index>,
-}
-
-impl<'a> Rows<'a> {
-    fn begin(
-        events: &'a Events,
-        index: &'a Index,
-        keys: &[Key],
-        direction: pg_sys::ScanDirection::Type,
-    ) -> Self {
-        let mut scan_keys = vec![pg_sys::ScanKeyData::default(); keys.len()];
-        for (key, scan_key) in keys.iter().zip(&mut scan_keys) {
-            // SAFETY: a comparison of the type of that column; what the value points to lives until the end of the
-            // transaction.
-            unsafe {
-                pg_sys::ScanKeyEntryInitialize(
-                    scan_key,
-                    0,
-                    key.column,
-                    key.strategy as u16,
-                    pg_sys::InvalidOid,
-                    C_COLLATION,
-                    key.procedure.into(),
-                    key.value,
-                );
-            }
-        }
-        let scan_keys = Box::into_raw(Box::new(scan_keys));
-        // SAFETY: columns of the index; keys and relations live until the scan ends; the snapshot is a static.
-        let scan = unsafe {
-            let (table, index) = (events.table.as_ptr(), index.as_ptr());
-            let (count, first) = ((*scan_keys).len() as i32, (*scan_keys).as_mut_ptr());
-            pg_sys::systable_beginscan_ordered(table, index, scan::now(), count, first)
-        };
-        let tuple = std::ptr::null_mut();
-        Self { events, scan, direction, keys: scan_keys, tuple, _index: PhantomData }
-    }
-
-    fn next(&mut self) -> Result<Option<EventRow>, Error> {
-        // SAFETY: the scan has begun and not ended; the tuple is valid until the next is fetched.
-        unsafe {
-            self.tuple = pg_sys::systable_getnext_ordered(self.scan, self.direction);
-            if self.tuple.is_null() {
-                return Ok(None);
-            }
-            events::row_of(&self.events.table, self.tuple).map(Some)
-        }
+    /// As they are now, newest first.
+    fn rows<'b>(&'b self, index: &'b Index, conditions: &[Condition]) -> Rows<'b> {
+        Rows::begin(&self.events.table, index, conditions, BACKWARD, scan::now())
     }
 
     /// Erases the id from the row that was read last; false if that one is not as it was written.
-    fn erase(&self, row: &EventRow) -> Result<bool, Error> {
+    fn erase(&self, rows: &Rows<'_>, row: &EventRow) -> Result<bool, Error> {
         let user_id = row.event.as_ref().ok().and_then(|event| event.user_id.as_deref());
         let named = row.named.map(|named| named.erased(user_id));
         let Some(Ok(named)) = named else { return Ok(false) };
@@ -318,24 +231,12 @@ impl<'a> Rows<'a> {
         // SAFETY: a tuple of this table, which stays in place while the scan is open; no other process writes the table;
         // the columns are its own, but for the two that the SQL file declares as text and bytea.
         unsafe {
-            let mut columns = row::columns::<COLUMNS>(&self.events.table, self.tuple)?;
+            let mut columns = row::columns::<COLUMNS>(&self.events.table, rows.tuple())?;
             columns[USER_ID] = None;
             columns[USER_NONCE] = named.bytes().and_then(IntoDatum::into_datum);
             let formed = row::form(&self.events.table, columns)?;
             self.events.table.update(&mut place, formed.tuple)?;
         }
         Ok(true)
-    }
-}
-
-impl Drop for Rows<'_> {
-    fn drop(&mut self) {
-        if !unwinding() {
-            // SAFETY: begun by `begin`, ended once; nothing points to the keys any more.
-            unsafe {
-                pg_sys::systable_endscan_ordered(self.scan);
-                drop(Box::from_raw(self.keys));
-            }
-        }
     }
 }

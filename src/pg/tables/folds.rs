@@ -5,7 +5,7 @@ use password_verify_core::rules::event::Event;
 use password_verify_core::trail::fold::FoldKey;
 use pgrx::pg_sys;
 
-use super::events::{EVENT_COLUMNS, from_columns, to_columns};
+use super::event_row::{EVENT_COLUMNS, from_columns, to_columns};
 use super::keyed::{Keyed, RowKey};
 use crate::error::Error;
 use crate::pg::heap::lock::Access;

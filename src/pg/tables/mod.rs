@@ -5,6 +5,7 @@
 //! | [`anchors`] | `password_verify.anchor`, where everything ended |
 //! | [`erasure`] | the way by which a user id is erased from events |
 //! | [`events`] | `password_verify.event`, the audit trail |
+//! | [`event_row`], [`event_rows`] | a row of it; its rows in the order of one of its indexes |
 //! | [`feed`] | its rows in order, for a system that collects the events of many |
 //! | [`folds`] | `password_verify.event_fold`, events that are being folded |
 //! | [`forgetting`] | `password_verify.forgetting`, user ids that are still to be erased |
@@ -14,6 +15,8 @@
 
 pub mod anchors;
 pub mod erasure;
+pub mod event_row;
+pub mod event_rows;
 pub mod events;
 pub mod feed;
 pub mod folds;

@@ -6,7 +6,7 @@ use password_verify_core::rules::event::{Action, Event};
 use password_verify_core::trail::erasable::Named;
 use password_verify_core::trail::forgotten::{Erased, Forgotten};
 
-use crate::pg::tables::events::EventRow;
+use crate::pg::tables::event_row::EventRow;
 
 /// What was met on the way, by epoch: a few numbers for each.
 #[derive(Default)]

@@ -9,7 +9,9 @@ use crate::error::Error;
 use crate::pg::heap::moment::Moment;
 use crate::pg::heap::whole::Met;
 use crate::pg::keys::keyring;
-use crate::pg::tables::events::{EventRow, Events, Rows};
+use crate::pg::tables::event_row::EventRow;
+use crate::pg::tables::event_rows::Rows;
+use crate::pg::tables::events::Events;
 use crate::pg::worker::tidy::pruned_before;
 
 #[derive(Default)]
