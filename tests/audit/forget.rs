@@ -2,17 +2,19 @@
 #![allow(clippy::unwrap_used)]
 
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
+use std::time::Instant;
 
 use password_verify_core::trail::erasable::Named;
-use password_verify_tests::calls::{create, manage, rename, validate};
+use password_verify_tests::calls::{create, manage, rename, set, validate};
 use password_verify_tests::cluster::{run, server};
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::keyring::{fresh_key, line, sealed_server, sealed_server_with};
 use password_verify_tests::kill::is_at_work;
 use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::{
-    assert_intact, of_user, settle, verify, wait_for, wait_until, worker,
+    SOON, assert_intact, of_user, settle, verify, wait_for, wait_until, worker,
 };
 use password_verify_tests::{ALL_KINDS, Answer, GOOD, Site, WRONG, sqlstate};
 use postgres::{Client, GenericClient};
@@ -457,6 +459,14 @@ fn who_else_has_had_a_name_keeps_the_events() {
     assert!(forget(&mut app, "vera-2"));
     await_forgotten(&mut admin);
     assert_eq!(places(&mut admin, "vera"), [""; 0]);
+    // Of the one who was given it by an administrator nothing says when that began, but when the other had left.
+    assert_eq!(create(&mut app, "walter", GOOD), Answer::yes());
+    assert_eq!(rename(&mut app, "walter", "walter-2"), Answer::yes());
+    assert_eq!(set(&mut app, "walter", GOOD), Answer::yes());
+    assert_eq!(rename(&mut app, "walter", "wally"), Answer::yes());
+    assert!(forget(&mut app, "wally"));
+    await_forgotten(&mut admin);
+    assert_eq!(of_user(&mut admin, "walter"), ["create committed", "rename committed"]);
     // Renamed and forgotten in one transaction, by way of several names.
     assert_eq!(create(&mut app, "one", GOOD), Answer::yes());
     let mut open = app.transaction().unwrap();
@@ -516,4 +526,43 @@ fn what_happens_at_the_same_time_belongs_to_one_or_the_other() {
     settle(&mut admin);
     assert_eq!(of_user(&mut admin, "lars"), ["create committed"]);
     assert_intact(&mut admin);
+}
+
+/// Whoever goes on trying an id keeps the worker from erasing neither that one nor others.
+#[test]
+fn a_flood_keeps_nothing_from_being_erased() {
+    let site = Site::on(server(&[]));
+    // Nobody waits for the worker, which always finds more to write.
+    site.configure(&["audit_durability = async"]);
+    let (mut app, mut admin) = (with_all_kinds(&site), site.admin());
+    busy(&mut admin, "flooded", 2000);
+    assert_eq!(create(&mut app, "other", GOOD), Answer::yes());
+    settle(&mut admin);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        for _ in 0..3 {
+            scope.spawn(|| {
+                let mut flood = site.login();
+                let sql = "SELECT count(auth.pv_create_password('flooded'::text, 'short')) FROM generate_series(1, 500)";
+                while !over.load(Ordering::Relaxed) {
+                    flood.query(sql, &[]).unwrap();
+                }
+            });
+        }
+        let counted = "SELECT COALESCE(sum(count), 0)::bigint FROM password_verify.event_fold";
+        wait_until("all of them are at it", || number(&mut admin, counted) > 1000);
+        assert!(forget(&mut app, "flooded"));
+        assert!(forget(&mut app, "other"));
+        let asked = Instant::now();
+        let mut done = false;
+        while !done && asked.elapsed() < SOON {
+            done = number(&mut admin, LEFT) == 0;
+        }
+        over.store(true, Ordering::Relaxed);
+        assert!(done, "it waits for the flood to end");
+    });
+    settle(&mut admin);
+    assert_eq!(places(&mut admin, "other"), [""; 0]);
+    assert_intact(&mut admin);
+    assert_eq!(number(&mut admin, ERASED), number(&mut admin, TOLD));
 }
