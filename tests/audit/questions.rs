@@ -34,6 +34,7 @@ fn lively() -> Site {
         ("bob", "2001:db8::7"),
         ("bob", "192.0.2.7"),
         ("carol", "::1.2.3.4"),
+        ("carol", "::ffff:192.0.2.8"),
     ] {
         let sql = "SELECT auth.pv_validate_password($1::text, $2, $3::text::inet)";
         app.query(sql, &[&user, &WRONG, &client]).unwrap();
@@ -59,6 +60,8 @@ fn the_answers_are_those_of_the_view() {
         ("auth.pv_client_events('192.0.2.7/24')", "client_addr = '192.0.2.7'", newest),
         ("auth.pv_client_events('2001:db8:0::7')", "client_addr = '2001:db8::7'", newest),
         ("auth.pv_client_events('::102:304')", "client_addr = '::1.2.3.4'", newest),
+        ("auth.pv_client_events('192.0.2.8')", "client_addr = '192.0.2.8'", newest),
+        ("auth.pv_client_events('::ffff:192.0.2.8')", "client_addr = '192.0.2.8'", newest),
         ("auth.pv_recent_events(1000)", "true", by_place),
     ] {
         let answer = rows(&mut admin, &format!("SELECT * FROM {question}"));

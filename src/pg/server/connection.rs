@@ -120,8 +120,10 @@ pub fn peer() -> Option<IpAddr> {
     })
 }
 
-/// The address of an `inet`, whatever its mask.
+/// The address of an `inet`, whatever its mask. One that is IPv4 in IPv6 (`::ffff:192.0.2.1`), as programs that listen for
+/// both see it, is IPv4: otherwise a question about one would miss the events of the other.
 pub fn address(inet: &Inet) -> Option<IpAddr> {
     let text = inet.0.as_str();
-    text.split_once('/').map_or(text, |(address, _)| address).parse().ok()
+    let address = text.split_once('/').map_or(text, |(address, _)| address);
+    address.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
