@@ -4,17 +4,17 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use password_verify_core::trail::erasable::Named;
 use password_verify_tests::calls::{create, manage, rename, set, validate};
 use password_verify_tests::cluster::{run, server};
+use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::keyring::{fresh_key, line, sealed_server, sealed_server_with};
 use password_verify_tests::kill::is_at_work;
 use password_verify_tests::query::{number, text};
 use password_verify_tests::trail::{
-    SOON, assert_intact, of_user, settle, verify, wait_for, wait_until, worker,
+    assert_intact, of_user, settle, verify, wait_for, wait_until, worker,
 };
 use password_verify_tests::{ALL_KINDS, Answer, GOOD, Site, WRONG, sqlstate};
 use postgres::{Client, GenericClient};
@@ -549,17 +549,12 @@ fn a_flood_keeps_nothing_from_being_erased() {
                 }
             });
         }
+        let _end = AtEnd(&over);
         let counted = "SELECT COALESCE(sum(count), 0)::bigint FROM password_verify.event_fold";
         wait_until("all of them are at it", || number(&mut admin, counted) > 1000);
         assert!(forget(&mut app, "flooded"));
         assert!(forget(&mut app, "other"));
-        let asked = Instant::now();
-        let mut done = false;
-        while !done && asked.elapsed() < SOON {
-            done = number(&mut admin, LEFT) == 0;
-        }
-        over.store(true, Ordering::Relaxed);
-        assert!(done, "it waits for the flood to end");
+        wait_until("it does not wait for the flood to end", || number(&mut admin, LEFT) == 0);
     });
     settle(&mut admin);
     assert_eq!(places(&mut admin, "other"), [""; 0]);

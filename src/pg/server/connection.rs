@@ -125,5 +125,5 @@ pub fn peer() -> Option<IpAddr> {
 pub fn address(inet: &Inet) -> Option<IpAddr> {
     let text = inet.0.as_str();
     let address = text.split_once('/').map_or(text, |(address, _)| address);
-    address.parse().ok().map(|address: IpAddr| address.to_canonical())
+    address.parse::<IpAddr>().ok().map(|address| address.to_canonical())
 }

@@ -129,8 +129,7 @@ impl<'a> Erasure<'a> {
                 continue;
             }
             slice.erased.entry(row.epoch).or_default().add(mac);
-            let follows = matches!(slice.scope, Scope::Person | Scope::Gone | Scope::Former);
-            if let (Met::Renamed { at, .. }, true) = (met, follows)
+            if let (Met::Renamed { at }, true) = (met, slice.scope != Scope::Id)
                 && let Some(xid) = event.xid
                 && let Some(former) = self.former(xid, event.at)?
             {

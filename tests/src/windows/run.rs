@@ -7,6 +7,7 @@ use super::room::Room;
 use super::seen::{look_at_statements, look_at_views, sample};
 use super::stage::{Canary, Stage};
 use super::way::Way;
+use crate::crowd::AtEnd;
 
 /// What was looked for, and how often `pg_stat_activity` was looked at.
 pub struct Ran {
@@ -20,19 +21,11 @@ pub fn run(room: &Room, ways: &[Way]) -> Ran {
     thread::scope(|scope| {
         let sampler = scope.spawn(|| sample(room, &stop));
         // The sampler ends also where a way fails.
-        let _stop = Stop(&stop);
+        let _stop = AtEnd(&stop);
         let canaries = go(room, ways);
         stop.store(true, Ordering::Relaxed);
         Ran { canaries, samples: sampler.join().unwrap() }
     })
-}
-
-struct Stop<'a>(&'a AtomicBool);
-
-impl Drop for Stop<'_> {
-    fn drop(&mut self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
 }
 
 /// The same without a sampler.
