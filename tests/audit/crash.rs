@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use password_verify_tests::calls::create;
 use password_verify_tests::cluster::server;
+use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::kill::crash_by;
 use password_verify_tests::told::{Told, assert_on_record, chance, client, load, with_clients};
@@ -155,6 +156,7 @@ fn an_orderly_shutdown_loses_nothing_of_databases_that_share_one_worker() {
                     scope.spawn(move || client(site, &format!("{round}-{i}"), stop, answers))
                 })
                 .collect();
+            let _end = AtEnd(&stop);
             wait_until("they are answered", || answers.load(Ordering::Relaxed) > 100);
             thread::sleep(Duration::from_millis(chance(round, 300)));
             down_before_all_is_written(&cluster);

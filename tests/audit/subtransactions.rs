@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use password_verify_tests::calls::{ask, validate};
 use password_verify_tests::cluster::server;
+use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::Stopped;
 use password_verify_tests::imports::BCRYPT;
 use password_verify_tests::kill::crash_by;
@@ -65,6 +66,7 @@ fn an_import_with_a_savepoint_a_row_makes_nobody_wait() {
                 }
                 slowest
             });
+            let _end = AtEnd(&over);
             manager.batch_execute("BEGIN").unwrap();
             import(&mut manager, first, first + ROWS - 1);
             let batches = stat(&mut admin, "event_batches");

@@ -9,6 +9,7 @@ use std::{fs, thread};
 
 use password_verify_tests::calls::{CREATE, SET, VALIDATE, ask, change, create, set, validate};
 use password_verify_tests::cluster::{PRELOADED, run};
+use password_verify_tests::crowd::AtEnd;
 use password_verify_tests::hold::{ONE_SLOT, TWO_SLOTS, await_idle, pid, slots};
 use password_verify_tests::kill::processes;
 use password_verify_tests::trail::{of_user, settle, stat};
@@ -147,12 +148,12 @@ fn the_memory_of_all_hashes_stays_within_the_bill() {
                 }
             });
         }
+        let _end = AtEnd(&stop);
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(4) {
             most = most.max(private_memory(&site.cluster));
             thread::sleep(Duration::from_millis(10));
         }
-        stop.store(true, Ordering::Relaxed);
     });
     await_idle(&mut admin);
     thread::sleep(Duration::from_secs(2));
